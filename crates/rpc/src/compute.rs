@@ -242,9 +242,10 @@ pub struct InterfaceAddress {
     pub floating_ips: Vec<IpAddr>,
 }
 
-/// The tap of a port, named after it, on every host: `tap` and the first eleven characters of the port's id.
+/// The tap of a port, named after it, on every host: Cumulo's prefix for taps and the first eleven characters of the port's id.
+/// nova-compute makes it, the neutron-agent wires it.
 pub fn tap_name(port_id: &str) -> String {
-    format!("tap{}", port_id.chars().take(11).collect::<String>())
+    format!("cut{}", port_id.chars().take(11).collect::<String>())
 }
 
 /// What a guest may know of itself; the metadata service and the config drive render it.
