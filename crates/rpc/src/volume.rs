@@ -28,16 +28,9 @@ message!(CreateVolume => Created, "create_volume");
 #[serde(rename_all = "snake_case")]
 pub enum VolumeSource {
     Blank,
-    Image {
-        image_id: String,
-    },
-    Volume {
-        volume_id: String,
-    },
-    Snapshot {
-        volume_id: String,
-        snapshot_id: String,
-    },
+    Image { image_id: String },
+    Volume { volume_id: String },
+    Snapshot { volume_id: String, snapshot_id: String },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,0 +1,277 @@
+//! What a handler may ask for as an argument: parts of the path, the query, the body.
+//!
+//! A handler is `async fn show(app: App, ctx: Context, id: Path<String>) -> Result<Reply>`: the service first, the request's context
+//! second, then at most three of these.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::body::Body;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::microversion::{Versioned, check_keys, unexpected};
+use crate::{Context, Error, Reply, Result};
+
+/// A request that has found its route.
+pub struct Call<S> {
+    pub app: S,
+    pub ctx: Context,
+    pub params: Vec<String>,
+    pub parts: Parts,
+    pub body: Option<Body>,
+    /// Bytes a JSON body may have.
+    pub limit: usize,
+}
+
+/// Something a handler can ask for.
+pub trait FromCall<S>: Sized + Send {
+    fn from_call(call: &mut Call<S>) -> impl Future<Output = Result<Self>> + Send;
+}
+
+/// The variable parts of the path, in their order: `Path<String>` or `Path<(String, String)>`.
+pub struct Path<T>(pub T);
+
+impl<S: Send> FromCall<S> for Path<String> {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        Ok(Path(param(call, 0)?))
+    }
+}
+
+impl<S: Send> FromCall<S> for Path<(String, String)> {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        Ok(Path((param(call, 0)?, param(call, 1)?)))
+    }
+}
+
+impl<S: Send> FromCall<S> for Path<(String, String, String)> {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        Ok(Path((param(call, 0)?, param(call, 1)?, param(call, 2)?)))
+    }
+}
+
+fn param<S>(call: &Call<S>, index: usize) -> Result<String> {
+    call.params.get(index).cloned().ok_or_else(|| Error::not_found("The resource could not be found."))
+}
+
+/// The query, repeated keys and all, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Query(pub Vec<(String, String)>);
+
+impl Query {
+    pub fn parse(text: &str) -> Query {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (percent_decode(key), percent_decode(value))
+        });
+        Query(pairs.collect())
+    }
+
+    /// The last value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(have, _)| have == key).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a repeated key.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(have, _)| have == key).map(|(_, value)| value.as_str())
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(have, _)| have == key)
+    }
+
+    /// OpenStack's booleans: 1, t, true, on, y, yes in any case, and a key alone; anything else is false.
+    pub fn flag(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| value.is_empty() || truthy(value))
+    }
+
+    /// The query without some keys, as text again: for links to the next page.
+    pub fn without(&self, keys: &[&str]) -> String {
+        let kept = self.0.iter().filter(|(key, _)| !keys.contains(&key.as_str()));
+        kept.map(|(key, value)| format!("{}={}", percent_encode(key), percent_encode(value))).collect::<Vec<_>>().join("&")
+    }
+}
+
+impl<S: Send> FromCall<S> for Query {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        Ok(Query::parse(call.parts.uri.query().unwrap_or_default()))
+    }
+}
+
+/// Whether text means true, as oslo.utils reads it.
+pub fn truthy(text: &str) -> bool {
+    matches!(text.to_ascii_lowercase().as_str(), "1" | "t" | "true" | "on" | "y" | "yes")
+}
+
+/// A JSON body of a known shape.
+pub struct Json<T>(pub T);
+
+impl<S: Send, T: DeserializeOwned + Send> FromCall<S> for Json<T> {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        let bytes = read_body(call).await?;
+        serde_json::from_slice(&bytes).map(Json).map_err(|error| malformed(&error))
+    }
+}
+
+/// `{"server": {...}}`: one object under one key, its fields checked against the caller's version; `beside` are other top-level keys the
+/// type allows, such as scheduler hints.
+pub struct Wrapped<T> {
+    pub inner: T,
+    pub beside: serde_json::Map<String, Value>,
+}
+
+/// The name under which a body's object stands, and what may stand beside it.
+pub trait Wrapper {
+    const KEY: &'static str;
+    const BESIDE: &'static [&'static str] = &[];
+}
+
+impl<S: Send, T: DeserializeOwned + Versioned + Wrapper + Send> FromCall<S> for Wrapped<T> {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        let bytes = read_body(call).await?;
+        let body: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        let Value::Object(mut beside) = body else {
+            return Err(Error::bad_request(format!(
+                "Invalid input for field/attribute body. Value: {body}. {body} is not of type 'object'"
+            )));
+        };
+        let Some(inner) = beside.remove(T::KEY) else {
+            return Err(Error::bad_request(format!("Invalid input for field/attribute body. '{}' is a required property", T::KEY)));
+        };
+        let Value::Object(mut inner) = inner else {
+            return Err(Error::bad_request(format!(
+                "Invalid input for field/attribute {}. Value: {inner}. It is not of type 'object'",
+                T::KEY
+            )));
+        };
+        if call.ctx.strict {
+            let others: Vec<&str> = beside.keys().map(String::as_str).filter(|key| !T::BESIDE.contains(key)).collect();
+            unexpected(&others)?;
+            check_keys::<T>(&inner, call.ctx.version)?;
+        } else {
+            inner.retain(|key, _| T::FIELDS.iter().any(|field| field.name == key && field.exists_at(call.ctx.version)));
+        }
+        let inner = serde_json::from_value(Value::Object(inner)).map_err(|error| malformed(&error))?;
+        Ok(Wrapped { inner, beside })
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Error {
+    match error.classify() {
+        serde_json::error::Category::Data => Error::bad_request(format!("Invalid input: {error}")),
+        _ => Error::bad_request("The server could not comply with the request since it is either malformed or otherwise incorrect."),
+    }
+}
+
+/// The request as it came, body unread: for uploads and for what asks for headers.
+pub struct Raw {
+    pub parts: Parts,
+    pub body: Body,
+}
+
+impl<S: Send> FromCall<S> for Raw {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        Ok(Raw { parts: call.parts.clone(), body: call.body.take().unwrap_or_default() })
+    }
+}
+
+/// Reads a bounded body.
+async fn read_body<S>(call: &mut Call<S>) -> Result<bytes::Bytes> {
+    let body = call.body.take().unwrap_or_default();
+    match Limited::new(body, call.limit).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::too_large("Request is too large.")),
+        Err(_) => Err(Error::bad_request("The request body ended early.")),
+    }
+}
+
+/// A handler with its arguments' types forgotten, so that everything below it exists once.
+pub type Boxed<S> = Arc<dyn Fn(Call<S>) -> BoxFuture<'static, Result<Reply>> + Send + Sync>;
+
+/// Functions that can handle a call.
+pub trait Handler<S, Args>: Send + Sync + 'static {
+    fn boxed(self) -> Boxed<S>;
+}
+
+macro_rules! handler {
+    ($($arg:ident),*) => {
+        #[allow(non_snake_case, unused_mut)]
+        impl<S, F, Fut, $($arg),*> Handler<S, ($($arg,)*)> for F
+        where
+            S: Clone + Send + Sync + 'static,
+            F: Fn(S, Context, $($arg),*) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = Result<Reply>> + Send,
+            $($arg: FromCall<S> + 'static,)*
+        {
+            fn boxed(self) -> Boxed<S> {
+                let handler = Arc::new(self);
+                Arc::new(move |mut call: Call<S>| {
+                    let handler = handler.clone();
+                    Box::pin(async move {
+                        $(let $arg = $arg::from_call(&mut call).await?;)*
+                        handler(call.app, call.ctx, $($arg),*).await
+                    })
+                })
+            }
+        }
+    };
+}
+
+handler!();
+handler!(A1);
+handler!(A1, A2);
+handler!(A1, A2, A3);
+
+/// Decodes `%xx` and `+`.
+pub fn percent_decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let mut ahead = bytes.clone();
+                let hex = |b: u8| (b as char).to_digit(16);
+                match (ahead.next().and_then(hex), ahead.next().and_then(hex)) {
+                    (Some(high), Some(low)) => {
+                        out.push((high * 16 + low) as u8);
+                        bytes = ahead;
+                    }
+                    _ => out.push(b'%'),
+                }
+            }
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Encodes what a query or a path segment cannot carry.
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' | b',' => out.push(byte as char),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_keep_repeats_and_decode() {
+        let query = Query::parse("fields=id&fields=na%6De&flag&q=a+b%zz&limit=10");
+        assert_eq!(query.all("fields").collect::<Vec<_>>(), ["id", "name"]);
+        assert!(query.flag("flag") && !query.flag("absent"));
+        assert_eq!(query.get("q"), Some("a b%zz"));
+        assert_eq!(query.without(&["limit", "flag"]), "fields=id&fields=name&q=a%20b%25zz");
+    }
+}

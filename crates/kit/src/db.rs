@@ -1,0 +1,345 @@
+//! A service's database: SQLite in one file, or PostgreSQL.
+//!
+//! SQLite has one writer. What is acknowledged is on disk (`synchronous=FULL`), so the cost of a write is the sync of its commit; writes
+//! that wait for each other are therefore grouped: each runs in a savepoint of one transaction, and all are acknowledged by one commit.
+//! Readers have connections of their own and never wait for the writer (WAL).
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sea_orm::{
+    ColIdx, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, Statement,
+    TransactionTrait, TryGetError, TryGetable, sea_query,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{Mutex, oneshot};
+
+use crate::{Error, Result};
+
+/// Connections that read at once.
+const READERS: u32 = 4;
+/// Writes that share one commit, at most.
+const GROUP: usize = 64;
+
+/// Where a service's data lives.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A file, made when absent.
+    Sqlite(PathBuf),
+    /// `postgres://...` and the schema within it that is this service's.
+    Postgres { url: String, schema: String },
+}
+
+/// A numbered step of a schema, in SQL that both databases read.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    pub version: i64,
+    pub sql: &'static str,
+}
+
+/// A service's database. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    readers: DatabaseConnection,
+    writer: Arc<Writer>,
+}
+
+impl Db {
+    /// Opens the database and brings its schema up to the newest of `migrations`.
+    pub async fn open(location: &Location, migrations: &[Migration]) -> Result<Db> {
+        let (readers, writer) = match location {
+            Location::Sqlite(path) => {
+                let url = format!("sqlite://{}?mode=rwc", path.display());
+                let writer = connect(sqlite(&url, 1)).await?;
+                (connect(sqlite(&url, READERS)).await?, Writer { conn: writer, grouped: true, ..Writer::default() })
+            }
+            Location::Postgres { url, schema } => {
+                let bare = connect(ConnectOptions::new(url.clone()).max_connections(1).sqlx_logging(false).to_owned()).await?;
+                bare.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await?;
+                bare.close().await?;
+                let options = ConnectOptions::new(url.clone())
+                    .max_connections(8)
+                    .min_connections(1)
+                    .connect_timeout(Duration::from_secs(10))
+                    .acquire_timeout(Duration::from_secs(30))
+                    .set_schema_search_path(schema.clone())
+                    .sqlx_logging(false)
+                    .to_owned();
+                let pool = connect(options).await?;
+                (pool.clone(), Writer { conn: pool, grouped: false, ..Writer::default() })
+            }
+        };
+        let db = Db { readers, writer: Arc::new(writer) };
+        db.migrate(migrations).await?;
+        Ok(db)
+    }
+
+    /// For queries that change nothing.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.readers
+    }
+
+    /// Runs `change` in a transaction; when this returns `Ok`, it is on disk. The change runs to its end even if the caller goes away, and
+    /// an error of it takes back what it did.
+    ///
+    /// ```text
+    /// db.write(move |tx| Box::pin(async move { server.insert(tx).await?; Ok(()) })).await
+    /// ```
+    pub async fn write<T, F>(&self, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        let writer = self.writer.clone();
+        let task =
+            tokio::spawn(async move { if writer.grouped { writer.write_grouped(change).await } else { writer.write_alone(change).await } });
+        task.await.map_err(Error::internal)?
+    }
+
+    /// Applies the migrations that are not yet applied, each in a transaction with the record of it.
+    async fn migrate(&self, migrations: &[Migration]) -> Result<()> {
+        let conn = &self.writer.conn;
+        conn.execute_unprepared("CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)")
+            .await?;
+        let backend = conn.get_database_backend();
+        let rows = conn.query_all_raw(Statement::from_string(backend, "SELECT version FROM schema_migrations")).await?;
+        let applied = rows.iter().map(|row| row.try_get::<i64>("", "version")).collect::<Result<Vec<_>, _>>()?;
+        for migration in migrations.iter().filter(|m| !applied.contains(&m.version)) {
+            let tx = conn.begin().await?;
+            tx.execute_unprepared(migration.sql).await?;
+            let now = crate::clock::Timestamp::now().0;
+            tx.execute_unprepared(&format!("INSERT INTO schema_migrations (version, applied_at) VALUES ({}, {now})", migration.version))
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+fn sqlite(url: &str, connections: u32) -> ConnectOptions {
+    ConnectOptions::new(url)
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(|options| {
+            options
+                .pragma("journal_mode", "WAL")
+                .pragma("synchronous", "FULL")
+                .pragma("foreign_keys", "ON")
+                .pragma("cache_size", "-1000")
+                .busy_timeout(Duration::from_secs(30))
+        })
+        .to_owned()
+}
+
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
+    let url = options.get_url().split('?').next().unwrap_or_default().to_owned();
+    Database::connect(options)
+        .await
+        .map_err(|error| Error::unavailable(format!("The database {url} cannot be opened: {error}")).source(error))
+}
+
+/// The one who writes.
+#[derive(Default)]
+struct Writer {
+    conn: DatabaseConnection,
+    grouped: bool,
+    group: Mutex<Group>,
+    /// Writes that want to join the group.
+    waiting: AtomicUsize,
+}
+
+/// The transaction that is open, and who waits for its commit.
+#[derive(Default)]
+struct Group {
+    tx: Option<DatabaseTransaction>,
+    acks: Vec<oneshot::Sender<Result<()>>>,
+}
+
+impl Writer {
+    async fn write_alone<T, F>(&self, change: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T>>,
+    {
+        let tx = self.conn.begin().await?;
+        match guarded(change(&tx)).await {
+            Ok(value) => {
+                tx.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                tx.rollback().await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_grouped<T, F>(&self, change: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T>>,
+    {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut group = self.group.lock().await;
+        let others = self.waiting.fetch_sub(1, Ordering::SeqCst) > 1;
+        if group.tx.is_none() && !others {
+            return self.write_alone(change).await;
+        }
+        let outcome = self.join(&mut group, change).await;
+        let wait = outcome.is_ok().then(|| {
+            let (ack, wait) = oneshot::channel();
+            group.acks.push(ack);
+            wait
+        });
+        if self.waiting.load(Ordering::SeqCst) == 0 || group.acks.len() >= GROUP {
+            group.commit().await;
+        }
+        drop(group);
+        if let Some(wait) = wait {
+            wait.await.map_err(Error::internal)??;
+        }
+        outcome
+    }
+
+    /// Runs one change in a savepoint of the group's transaction.
+    async fn join<T, F>(&self, group: &mut Group, change: F) -> Result<T>
+    where
+        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T>>,
+    {
+        let outer = match group.tx.take() {
+            Some(tx) => tx,
+            None => self.conn.begin().await?,
+        };
+        let outer = group.tx.insert(outer);
+        let savepoint = outer.begin().await?;
+        match guarded(change(&savepoint)).await {
+            Ok(value) => {
+                savepoint.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                savepoint.rollback().await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Commits what has gathered and tells everybody how it went.
+    async fn commit(&mut self) {
+        let Some(tx) = self.tx.take() else { return };
+        let outcome = tx.commit().await.map_err(Error::from);
+        for ack in self.acks.drain(..) {
+            // whoever no longer waits needs no answer
+            let _ = ack.send(outcome.clone());
+        }
+    }
+}
+
+/// A panic in a change is that change's error, not the end of the group.
+async fn guarded<T>(change: BoxFuture<'_, Result<T>>) -> Result<T> {
+    AssertUnwindSafe(change).catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("a database change panicked")))
+}
+
+/// Whether a statement failed because something with this key exists.
+pub fn is_duplicate(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_)))
+}
+
+/// A column that holds JSON as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> From<Json<T>> for sea_query::Value {
+    fn from(json: Json<T>) -> sea_query::Value {
+        // our own types serialize; what could not would read back as null
+        serde_json::to_string(&json.0).unwrap_or_else(|_| "null".into()).into()
+    }
+}
+
+impl<T: DeserializeOwned> TryGetable for Json<T> {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        let text = String::try_get_by(row, index)?;
+        let value = serde_json::from_str(&text).map_err(|error| TryGetError::DbErr(DbErr::Json(error.to_string())))?;
+        Ok(Json(value))
+    }
+}
+
+impl<T: DeserializeOwned> sea_query::ValueType for Json<T> {
+    fn try_from(value: sea_query::Value) -> Result<Self, sea_query::ValueTypeErr> {
+        let text = <String as sea_query::ValueType>::try_from(value)?;
+        serde_json::from_str(&text).map(Json).map_err(|_| sea_query::ValueTypeErr)
+    }
+
+    fn type_name() -> String {
+        "Json".into()
+    }
+
+    fn array_type() -> sea_query::ArrayType {
+        sea_query::ArrayType::String
+    }
+
+    fn column_type() -> sea_query::ColumnType {
+        sea_query::ColumnType::Text
+    }
+}
+
+impl<T> sea_query::Nullable for Json<T> {
+    fn null() -> sea_query::Value {
+        sea_query::Value::String(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEMA: &[Migration] = &[Migration { version: 1, sql: "CREATE TABLE t (id BIGINT PRIMARY KEY)" }];
+
+    async fn count(db: &Db) -> i64 {
+        let statement = Statement::from_string(db.read().get_database_backend(), "SELECT COUNT(*) AS n FROM t");
+        db.read().query_one_raw(statement).await.unwrap().unwrap().try_get("", "n").unwrap()
+    }
+
+    async fn insert(db: &Db, id: i64) -> Result<()> {
+        db.write(move |tx| {
+            Box::pin(async move {
+                tx.execute_unprepared(&format!("INSERT INTO t (id) VALUES ({id})")).await?;
+                assert!(id != 13, "unlucky");
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn writes_at_once_share_commits_and_fail_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::Sqlite(dir.path().join("t.sqlite")), SCHEMA).await.unwrap();
+        let writes = (0..200).map(|n| {
+            let db = db.clone();
+            // every tenth is a duplicate, and one panics
+            async move { insert(&db, if n % 10 == 9 { 0 } else { n }).await.is_ok() }
+        });
+        let done = futures::future::join_all(writes).await.into_iter().filter(|ok| *ok).count();
+        assert_eq!(done as i64, count(&db).await);
+        assert_eq!(done, 179);
+    }
+
+    #[tokio::test]
+    async fn migrations_run_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(dir.path().join("t.sqlite"));
+        Db::open(&location, SCHEMA).await.unwrap();
+        let more = [SCHEMA, &[Migration { version: 2, sql: "CREATE TABLE u (id BIGINT PRIMARY KEY)" }]].concat();
+        let db = Db::open(&location, &more).await.unwrap();
+        insert(&db, 1).await.unwrap();
+        assert_eq!(count(&db).await, 1);
+    }
+}

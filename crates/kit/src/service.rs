@@ -1,0 +1,300 @@
+//! One API: from a request to its answer.
+//!
+//! The order is OpenStack's: discovery needs no token; for the rest the token is checked before anything else is said about the path;
+//! then the route, the version, the policy, the handler. Errors leave in the service's own envelope, every answer with a request id.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+
+use crate::auth::Authenticator;
+use crate::call::Call;
+use crate::microversion::{Microversion, Versions};
+use crate::policy::{ANY, PUBLIC, Policy, Target};
+use crate::routes::{Routes, Table};
+use crate::{Context, Error, Kind, Reply, Result, ids};
+
+/// How a service turns an error into its envelope.
+pub type Fault = fn(&Error, &FaultContext<'_>) -> Reply;
+
+/// What an envelope may depend on.
+pub struct FaultContext<'a> {
+    pub headers: &'a http::HeaderMap,
+    pub request_id: &'a str,
+    pub path: &'a str,
+    pub version: Microversion,
+}
+
+/// An API made of parts; see the fields.
+pub struct ServiceParts<S> {
+    /// For the log: `nova-api`.
+    pub name: &'static str,
+    pub app: S,
+    /// Discovery: unprefixed, without token.
+    pub root: Routes<S>,
+    pub routes: Routes<S>,
+    /// Where `routes` begin: `/v2.1`, `/v2`; empty when they begin at the root.
+    pub mounts: &'static [Mount],
+    /// `/v2.1/{project_id}/servers` is `/v2.1/servers`.
+    pub project_segment: bool,
+    /// `/networks.json` is `/networks`.
+    pub json_suffix: bool,
+    pub versions: Option<Versions>,
+    pub policy: Policy,
+    /// Absent in keystone, which checks tokens itself.
+    pub authenticator: Option<Authenticator<S>>,
+    pub fault: Fault,
+}
+
+/// A prefix under which the routes are found.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount {
+    pub prefix: &'static str,
+    /// Whether unknown fields are refused here.
+    pub strict: bool,
+}
+
+struct Inner<S> {
+    name: &'static str,
+    app: S,
+    root: Table<S>,
+    table: Table<S>,
+    mounts: &'static [Mount],
+    project_segment: bool,
+    json_suffix: bool,
+    versions: Option<Versions>,
+    policy: Arc<Policy>,
+    authenticator: Option<Authenticator<S>>,
+    fault: Fault,
+}
+
+/// An API that answers requests: what a socket serves and what other services call in process.
+#[derive(Clone)]
+pub struct Service(Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>);
+
+impl Service {
+    pub fn new<S: Clone + Send + Sync + 'static>(parts: ServiceParts<S>) -> Result<Service> {
+        let inner = Arc::new(Inner {
+            name: parts.name,
+            app: parts.app,
+            root: Table::new(parts.root)?,
+            table: Table::new(parts.routes)?,
+            mounts: parts.mounts,
+            project_segment: parts.project_segment,
+            json_suffix: parts.json_suffix,
+            versions: parts.versions,
+            policy: Arc::new(parts.policy),
+            authenticator: parts.authenticator,
+            fault: parts.fault,
+        });
+        Ok(Service(Arc::new(move |request| Box::pin(handle(inner.clone(), request)))))
+    }
+
+    pub async fn call(&self, request: Request<Body>) -> Response<Body> {
+        (self.0)(request).await
+    }
+}
+
+impl sdk::LocalService for Service {
+    fn call(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        (self.0)(request)
+    }
+}
+
+async fn handle<S: Clone + Send + Sync + 'static>(inner: Arc<Inner<S>>, request: Request<Body>) -> Response<Body> {
+    let began = Instant::now();
+    let request_id: Arc<str> = ids::request().into();
+    let (parts, body) = request.into_parts();
+    let (method, uri) = (parts.method.clone(), parts.uri.clone());
+    let headers = parts.headers.clone();
+    let mut version = Microversion::NONE;
+    let answer = answer(&inner, &request_id, parts, body, &mut version);
+    // A panic in a handler is a bug, but one request's, not everybody's.
+    let result =
+        std::panic::AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("a handler panicked").into()));
+    let mut response = match result {
+        Ok(reply) => reply.0,
+        Err(refusal) => {
+            let Refusal { error, allow } = refusal;
+            if let Some(source) = &error.source {
+                tracing::error!(%request_id, %method, path = uri.path(), error = %error, source = %source, "failed");
+            }
+            let context = FaultContext { headers: &headers, request_id: &request_id, path: uri.path(), version };
+            let mut reply = (inner.fault)(&error, &context);
+            if error.kind == Kind::Unauthorized
+                && let Some(uri) = inner.authenticator.as_ref().map(Authenticator::challenge)
+            {
+                reply = reply.header("www-authenticate", &uri);
+            }
+            if let Some(allow) = allow {
+                reply = reply.header("allow", &allow);
+            }
+            reply.0
+        }
+    };
+    finish(&inner, &mut response, &request_id, version, &method);
+    let (status, millis) = (response.status().as_u16(), began.elapsed().as_micros() as f64 / 1000.0);
+    tracing::info!(api = inner.name, %request_id, %method, path = %uri, status, millis);
+    response
+}
+
+/// An error, with the `Allow` header of a 405.
+struct Refusal {
+    error: Error,
+    allow: Option<String>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal { error, allow: None }
+    }
+}
+
+async fn answer<S: Clone + Send + Sync + 'static>(
+    inner: &Arc<Inner<S>>,
+    request_id: &Arc<str>,
+    parts: Parts,
+    body: Body,
+    version: &mut Microversion,
+) -> Result<Reply, Refusal> {
+    let refuse = |(error, allow): (Error, String)| Refusal { error, allow: Some(allow).filter(|a| !a.is_empty()) };
+    let path = tidy(parts.uri.path());
+    let mut ctx = Context {
+        request_id: request_id.clone(),
+        identity: None,
+        token: Arc::from(header_text(&parts, "x-auth-token").unwrap_or_default()),
+        service: None,
+        version: Microversion::NONE,
+        strict: true,
+        base_url: base_url(&parts).into(),
+        prefix: "".into(),
+        policy: inner.policy.clone(),
+    };
+    if let Some(found) = inner.root.find(path) {
+        let row = found.row(&parts.method, Microversion::NONE).map_err(refuse)?;
+        let call = Call { app: inner.app.clone(), ctx, params: found.params, parts, body: Some(body), limit: row.limit };
+        return Ok((row.handler)(call).await?);
+    }
+    let (mount, rest) = mounted(inner.mounts, path).unwrap_or((Mount { prefix: "", strict: true }, path));
+    let rest = if inner.json_suffix { rest.strip_suffix(".json").unwrap_or(rest) } else { rest };
+    // keystone's own table has routes without a token, so it looks first; everybody else checks the token before saying anything
+    let public =
+        inner.table.find(rest).and_then(|f| f.row(&parts.method, Microversion::NONE).ok().map(|r| r.rule == PUBLIC)).unwrap_or(false);
+    if let Some(authenticator) = &inner.authenticator
+        && !public
+    {
+        let identity = authenticator.identify(&inner.app, &ctx.token).await?;
+        if let Some(token) = header_text(&parts, "x-service-token") {
+            ctx.service = authenticator.identify(&inner.app, token).await.ok();
+        }
+        ctx.identity = Some(identity);
+    }
+    let (segment, rest) = split_project(inner, rest);
+    if let (Some(segment), Some(identity)) = (segment, ctx.identity.as_deref()) {
+        let own = identity.project.as_ref().is_some_and(|p| p.id == segment);
+        if !own && !identity.has_role("service") {
+            return Err(Error::bad_request("Malformed request url").into());
+        }
+    }
+    ctx.strict = mount.strict;
+    ctx.prefix = segment.map_or_else(|| mount.prefix.to_owned(), |segment| format!("{}/{segment}", mount.prefix)).into();
+    let found = inner.table.find(rest).ok_or_else(|| Error::not_found("The resource could not be found."))?;
+    if let Some(versions) = &inner.versions {
+        // an older generation of the API has no microversions: it speaks the first
+        *version = if mount.strict { versions.negotiate(&parts.headers)? } else { versions.min };
+        ctx.version = *version;
+    }
+    let row = found.row(&parts.method, *version).map_err(refuse)?;
+    authorize(&ctx, row.rule)?;
+    let call = Call { app: inner.app.clone(), ctx, params: found.params, parts, body: Some(body), limit: row.limit };
+    Ok((row.handler)(call).await?)
+}
+
+/// Checks a row's rule against what any row can know: the caller acts in the caller's own project. Handlers that act on something of
+/// another project ask again with its owner.
+fn authorize(ctx: &Context, rule: &'static str) -> Result<()> {
+    if rule == PUBLIC || rule == ANY {
+        return Ok(());
+    }
+    let identity = ctx.identity()?;
+    let mut target = Target::new().with("user_id", &identity.user.id);
+    if let Some(project) = &identity.project {
+        target = target.with("project_id", &project.id);
+    }
+    if let Some(domain) = &identity.domain {
+        target = target.with("domain_id", &domain.id);
+    }
+    ctx.enforce(rule, &target)
+}
+
+/// A path without its trailing slash.
+fn tidy(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(shorter) => shorter,
+    }
+}
+
+fn mounted<'p>(mounts: &[Mount], path: &'p str) -> Option<(Mount, &'p str)> {
+    mounts.iter().find_map(|mount| {
+        let rest = path.strip_prefix(mount.prefix)?;
+        let rest = if rest.is_empty() { "/" } else { rest };
+        rest.starts_with('/').then_some((*mount, rest))
+    })
+}
+
+/// Splits off a project segment where the API has one and the path does not begin with a word of the table.
+fn split_project<'p, S>(inner: &Inner<S>, path: &'p str) -> (Option<&'p str>, &'p str) {
+    let trimmed = path.trim_start_matches('/');
+    let (first, _) = trimmed.split_once('/').unwrap_or((trimmed, ""));
+    if !inner.project_segment || first.is_empty() || inner.table.begins_with(first) {
+        return (None, path);
+    }
+    match path.get(first.len() + 1..) {
+        Some(rest) if rest.starts_with('/') => (Some(first), rest),
+        _ => (Some(first), "/"),
+    }
+}
+
+fn header_text<'p>(parts: &'p Parts, name: &str) -> Option<&'p str> {
+    parts.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The address the client used, so that links lead back the same way.
+fn base_url(parts: &Parts) -> String {
+    let scheme = header_text(parts, "x-forwarded-proto").unwrap_or("http");
+    let host = header_text(parts, "x-forwarded-host").or_else(|| header_text(parts, "host")).unwrap_or("localhost");
+    format!("{scheme}://{host}")
+}
+
+fn finish<S>(inner: &Inner<S>, response: &mut Response<Body>, request_id: &str, version: Microversion, method: &Method) {
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-openstack-request-id", request_id);
+    if let Some(versions) = &inner.versions
+        && version != Microversion::NONE
+    {
+        set("openstack-api-version", &format!("{} {version}", versions.service));
+        let mut vary = "OpenStack-API-Version".to_owned();
+        if let Some(legacy) = versions.legacy_header {
+            set(legacy, &version.to_string());
+            set("x-compute-request-id", request_id);
+            vary = format!("{vary}, X-OpenStack-Nova-API-Version");
+        }
+        set("vary", &vary);
+    }
+    if *method == Method::HEAD {
+        *response.body_mut() = Body::empty();
+    } else if response.status() == http::StatusCode::NO_CONTENT {
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+}
