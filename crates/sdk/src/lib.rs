@@ -8,9 +8,11 @@ pub mod identity;
 pub mod image;
 pub mod network;
 pub mod placement;
+mod query;
 mod transport;
 pub mod volume;
 
+pub use query::{encode, query};
 pub use transport::{Answer, Auth, Body, Endpoint, Error, LocalService, Result, found};
 
 /// All APIs a part may call.

@@ -21,6 +21,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 const ANSWER: usize = 64 << 20;
 /// An API that says nothing for this long is taken for gone.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an upload may take, answer included.
+pub(crate) const UPLOAD: Duration = Duration::from_secs(6 * 3600);
 
 /// Something in this process that answers requests.
 pub trait LocalService: Send + Sync {
@@ -55,6 +57,18 @@ impl Endpoint {
 
     /// Sends a request and answers what came, whatever its status.
     pub async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
+        self.send_within(PATIENCE, method, path, headers, body).await
+    }
+
+    /// The same with another limit on the time until the answer begins, for long request bodies.
+    pub async fn send_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Body>> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.headers_mut() = headers;
@@ -72,7 +86,7 @@ impl Endpoint {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(Error::silent(format!("{url} did not answer in time"))))
+        tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| Err(Error::silent(format!("{url} did not answer in time"))))
     }
 
     /// Sends JSON (or nothing) in the caller's name and reads the JSON answer. Any status from 400 is an error.
@@ -103,7 +117,13 @@ impl Endpoint {
                 headers.insert(*name, value);
             }
         }
-        let (parts, body) = self.send(method, path, headers, body).await?.into_parts();
+        let answer = self.send(method, path, headers, body).await?;
+        self.answer(answer).await
+    }
+
+    /// Reads a whole answer. Any status from 400 is an error.
+    pub(crate) async fn answer(&self, answer: Response<Body>) -> Result<Answer> {
+        let (parts, body) = answer.into_parts();
         let bytes = Limited::new(body, ANSWER).collect().await.map_err(|error| Error::silent(error.to_string()))?.to_bytes();
         let answer =
             Answer { status: parts.status.as_u16(), headers: parts.headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
