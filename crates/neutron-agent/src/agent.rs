@@ -1,0 +1,262 @@
+//! The agent's loop: hear what is desired, make it so, say what is wired.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kit::bus::{Bus, Handlers};
+use rpc::network::{FetchState, Heartbeat, PortsWired, SERVER_TOPIC, Update, agent_topic};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::Config;
+use crate::dataplane::Dataplane;
+use crate::desired::{Desired, Dirty};
+use crate::{Error, Result};
+
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often the host is compared with what is desired though nothing happened, and how often that is asked for anew.
+const RECONCILE: Duration = Duration::from_secs(30);
+const REFETCH: Duration = Duration::from_secs(300);
+/// Between attempts at what failed.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_AT_MOST: Duration = Duration::from_secs(30);
+/// How long neutron-server may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Updates that may wait here; more wait in the bus.
+const QUEUE: usize = 256;
+
+const AGENT_TYPES: [&str; 4] = ["Linux bridge agent", "DHCP agent", "L3 agent", "Metadata agent"];
+
+/// Be the agent of a host, until dropped. Traffic goes on without it.
+pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<()> {
+    let (sender, updates) = mpsc::channel(QUEUE);
+    // Before the state is fetched, so that nothing falls between; one at a time keeps them in order.
+    let handlers = Handlers::new().on(move |update: Update| {
+        let sender = sender.clone();
+        async move { sender.send(update).await.map_err(|_| Error::unavailable("The agent is ending.")) }
+    });
+    let _updates = AbortOnDropHandle::new(bus.serve(&agent_topic(&config.host), handlers, 1));
+    let _heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat(config.host.clone(), bus.clone())));
+    let agent = Agent {
+        host: config.host,
+        bus,
+        dataplane,
+        desired: Desired::default(),
+        sequence: None,
+        dirty: Dirty::default(),
+        wired: BTreeSet::new(),
+        reported: BTreeSet::new(),
+        retry: Retry::default(),
+    };
+    agent.live(updates).await
+}
+
+async fn heartbeat(host: String, bus: Bus) {
+    let mut ticks = interval(HEARTBEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let message = Heartbeat { host: host.clone(), agent_types: AGENT_TYPES.map(Into::into).into() };
+        if let Err(error) = bus.cast(SERVER_TOPIC, message).await {
+            tracing::warn!(%error, "neutron-server did not hear our heartbeat");
+        }
+    }
+}
+
+struct Agent<D> {
+    host: String,
+    bus: Bus,
+    dataplane: D,
+    desired: Desired,
+    /// Of the last update taken in; `None` when the whole state has to be fetched.
+    sequence: Option<u64>,
+    dirty: Dirty,
+    wired: BTreeSet<String>,
+    /// Ports that neutron-server knows to be wired.
+    reported: BTreeSet<String>,
+    retry: Retry,
+}
+
+impl<D: Dataplane> Agent<D> {
+    async fn live(mut self, mut updates: mpsc::Receiver<Update>) -> Result<()> {
+        let (mut reconcile, mut refetch) = (interval(RECONCILE), interval(REFETCH));
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        refetch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first ticks come at once, and the beginning does all that anyway.
+        tokio::join!(reconcile.tick(), refetch.tick());
+        loop {
+            self.make_it_so().await;
+            tokio::select! {
+                update = updates.recv() => match update {
+                    Some(update) => self.take_in(update, &mut updates),
+                    None => return Ok(()),
+                },
+                _ = self.dataplane.changed() => {}
+                _ = reconcile.tick() => self.dirty.everything = true,
+                _ = refetch.tick() => {
+                    self.sequence = None;
+                    self.reported.clear();
+                }
+                _ = self.retry.due() => {}
+            }
+        }
+    }
+
+    /// An update, and all that came while we were at work: they are made so together.
+    fn take_in(&mut self, first: Update, updates: &mut mpsc::Receiver<Update>) {
+        let mut next = Some(first);
+        while let Some(update) = next {
+            match self.sequence {
+                Some(last) if update.sequence == last + 1 => {
+                    self.sequence = Some(update.sequence);
+                    for change in update.changes {
+                        self.desired.apply(change, &mut self.dirty);
+                    }
+                }
+                // A gap; or the server began to count anew.
+                Some(last) => {
+                    tracing::info!(last, got = update.sequence, "updates are missing; fetching the whole state");
+                    self.sequence = None;
+                }
+                None => {}
+            }
+            next = updates.try_recv().ok();
+        }
+    }
+
+    async fn make_it_so(&mut self) {
+        if self.sequence.is_none() && !self.fetch().await {
+            return self.retry.failed();
+        }
+        let dirty = std::mem::take(&mut self.dirty);
+        let complete = match self.dataplane.apply(&self.desired, &dirty).await {
+            Ok(outcome) => {
+                self.wired = outcome.wired;
+                outcome.complete
+            }
+            Err(error) => {
+                tracing::error!(%error, "the host could not be made as desired");
+                false
+            }
+        };
+        let told = self.report().await;
+        if complete && told {
+            self.retry = Retry::default();
+        } else {
+            // Whatever failed, comparing everything finds it.
+            self.dirty.everything |= !complete;
+            self.retry.failed();
+        }
+    }
+
+    async fn fetch(&mut self) -> bool {
+        match self.bus.call(SERVER_TOPIC, FetchState { host: self.host.clone() }, ANSWER).await {
+            Ok(state) => {
+                self.sequence = Some(state.sequence);
+                self.desired = Desired::from_state(state);
+                self.dirty = Dirty::everything();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "neutron-server did not say what should be on this host");
+                false
+            }
+        }
+    }
+
+    /// Tell neutron-server which ports came up or went down, all in one message.
+    async fn report(&mut self) -> bool {
+        let up: Vec<String> = self.wired.difference(&self.reported).cloned().collect();
+        let still_wanted = |id: &&String| self.desired.ports.contains_key(*id);
+        let down: Vec<String> = self.reported.difference(&self.wired).filter(still_wanted).cloned().collect();
+        if up.is_empty() && down.is_empty() {
+            self.reported.clone_from(&self.wired);
+            return true;
+        }
+        tracing::info!(?up, ?down, "ports wired");
+        let message = PortsWired { host: self.host.clone(), up, down };
+        match self.bus.call(SERVER_TOPIC, message, ANSWER).await {
+            Ok(()) => {
+                self.reported.clone_from(&self.wired);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "neutron-server did not hear which ports are wired");
+                false
+            }
+        }
+    }
+}
+
+/// When to try again what failed: sooner at first.
+#[derive(Default)]
+struct Retry {
+    at: Option<Instant>,
+    wait: Option<Duration>,
+}
+
+impl Retry {
+    fn failed(&mut self) {
+        let wait = self.wait.map_or(RETRY, |wait| (wait * 2).min(RETRY_AT_MOST));
+        self.wait = Some(wait);
+        self.at = Some(Instant::now() + wait);
+    }
+
+    async fn due(&self) {
+        match self.at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rpc::network::{Change, HostState};
+
+    use super::*;
+    use crate::dataplane::Sim;
+    use crate::fixtures;
+
+    /// A neutron-server that has `state`, and remembers what it was told.
+    fn server(bus: &Bus, state: Arc<Mutex<HostState>>) -> mpsc::UnboundedReceiver<PortsWired> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let handlers = Handlers::new()
+            .on(move |_: FetchState| {
+                let state = state.lock().unwrap().clone();
+                async move { Ok(state) }
+            })
+            .on(|_: Heartbeat| async { Ok(()) })
+            .on(move |wired: PortsWired| {
+                sender.send(wired).unwrap();
+                async { Ok(()) }
+            });
+        bus.serve(SERVER_TOPIC, handlers, 4);
+        receiver
+    }
+
+    async fn next(wired: &mut mpsc::UnboundedReceiver<PortsWired>) -> PortsWired {
+        tokio::time::timeout(Duration::from_secs(10), wired.recv()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn ports_are_reported_once_and_a_gap_fetches_the_whole_state() {
+        let bus = Bus::local();
+        let state = Arc::new(Mutex::new(fixtures::state()));
+        let mut wired = server(&bus, state.clone());
+        let _agent = AbortOnDropHandle::new(tokio::spawn(run(Config::for_tests(), bus.clone(), Sim)));
+        assert_eq!(next(&mut wired).await.up, [fixtures::PORT_A, fixtures::PORT_B]);
+
+        let update = |sequence, id: &str| Update { sequence, changes: vec![Change::Port(fixtures::port(id, 20))] };
+        bus.cast(&agent_topic("host"), update(2, "third")).await.unwrap();
+        assert_eq!(next(&mut wired).await.up, ["third"]);
+
+        state.lock().unwrap().sequence = 9;
+        state.lock().unwrap().ports.push(fixtures::port("fourth", 21));
+        bus.cast(&agent_topic("host"), update(9, "fourth")).await.unwrap();
+        assert_eq!(next(&mut wired).await.up, ["fourth"]);
+    }
+}

@@ -1,0 +1,63 @@
+//! What the agent is told about its host.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use rpc::network::Network;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name of this host, as neutron binds ports to it.
+    pub host: String,
+    /// Everything the agent keeps is in `neutron/` below it.
+    pub state_dir: PathBuf,
+    /// nova's metadata API.
+    pub metadata_upstream: SocketAddr,
+    /// Shared with nova: signs the instance ids the proxy passes on.
+    pub metadata_secret: String,
+    /// Physical networks of this host, by name; a `flat` network is one of them.
+    pub physical_networks: BTreeMap<String, External>,
+    /// Hide external networks behind the host's own address, so that guests reach what the host reaches. Needs, and switches on, the host's IP
+    /// forwarding; off by default.
+    pub masquerade_external: bool,
+}
+
+/// How the host stands in an external network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct External {
+    /// The host's own addresses there, `172.24.4.1/24`: the gateway of routers.
+    pub gateway: Vec<IpNet>,
+}
+
+impl Config {
+    /// A host named `host` with no physical network.
+    pub fn new(host: impl Into<String>, state_dir: impl Into<PathBuf>, metadata_secret: impl Into<String>) -> Config {
+        Config {
+            host: host.into(),
+            state_dir: state_dir.into(),
+            metadata_upstream: SocketAddr::from(([127, 0, 0, 1], 8775)),
+            metadata_secret: metadata_secret.into(),
+            physical_networks: BTreeMap::new(),
+            masquerade_external: false,
+        }
+    }
+
+    /// How the host stands in this network, if it is one of its physical networks.
+    pub fn external(&self, network: &Network) -> Option<&External> {
+        if network.network_type != "flat" {
+            return None;
+        }
+        let external = self.physical_networks.get(network.physical_network.as_deref()?)?;
+        (!external.gateway.is_empty()).then_some(external)
+    }
+
+    #[cfg(test)]
+    pub fn for_tests() -> Config {
+        let mut config = Config::new("host", "/nowhere", "secret");
+        let gateway = vec!["172.24.4.1/24".parse().unwrap_or_default()];
+        config.physical_networks.insert("public".into(), External { gateway });
+        config
+    }
+}

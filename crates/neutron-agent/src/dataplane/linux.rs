@@ -1,0 +1,215 @@
+//! The real network of a host: the order in which the parts are brought to what is desired, and what is left over is removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::dataplane::{Dataplane, Outcome};
+use crate::desired::{Desired, Dirty};
+use crate::dhcp::{self, Dhcp};
+use crate::host::netlink::{Link, Netlink, name_of};
+use crate::host::netns::Namespaces;
+use crate::host::ruleset::{Ruleset, blocking};
+use crate::host::{conntrack, files};
+use crate::linuxbridge::numbers::Numbers;
+use crate::linuxbridge::plan::{self, Place};
+use crate::linuxbridge::{carry_out, external, firewall};
+use crate::metadata::{Metadata, Upstream};
+use crate::names;
+use crate::router::Routers;
+use crate::{Error, Result};
+
+/// How long after a tap was missing the host is looked at again, should its event have been lost.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The dataplane of the network namespace it was made in.
+pub struct Linux {
+    config: Config,
+    host: Netlink,
+    namespaces: Namespaces,
+    numbers: Numbers,
+    firewall: Ruleset,
+    /// What the firewall's tables were computed from.
+    judged: Desired,
+    dhcp: Dhcp,
+    metadata: Metadata,
+    routers: Routers,
+    /// Networks whose DHCP does not work yet: their ports are not ready for a guest.
+    unserved: BTreeSet<String>,
+    happened: Arc<Notify>,
+    /// Are there ports without their tap?
+    waiting: bool,
+    watch: JoinHandle<()>,
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+impl Linux {
+    /// Must be called inside a tokio runtime.
+    pub fn new(config: Config) -> Result<Linux> {
+        files::make_dir(&config.state_dir.join("neutron"))?;
+        let namespaces = Namespaces::new(&config.state_dir);
+        let happened = Arc::new(Notify::new());
+        let upstream = Upstream { address: config.metadata_upstream, secret: config.metadata_secret.clone() };
+        Ok(Linux {
+            host: Netlink::here()?,
+            numbers: Numbers::load(&numbers_file(&config)),
+            firewall: Ruleset::of(None),
+            judged: Desired::default(),
+            dhcp: Dhcp::new(config.state_dir.clone(), namespaces.clone()),
+            metadata: Metadata::new(upstream),
+            routers: Routers::new(namespaces.clone()),
+            unserved: BTreeSet::new(),
+            watch: watch(happened.clone())?,
+            happened,
+            waiting: false,
+            namespaces,
+            config,
+        })
+    }
+
+    /// The firewall for what is desired; connections that lost their right are forgotten.
+    async fn set_firewall(&mut self, desired: &Desired, links: BTreeSet<String>, verify: bool) -> Result<()> {
+        self.numbers.give(desired);
+        self.numbers.save(&numbers_file(&self.config))?;
+        let [identity, groups] = firewall::compile(desired, &self.numbers, &links);
+        let old = self.firewall.known().and_then(|tables| tables.iter().find(|t| t.name == firewall::GROUPS)).cloned();
+        let masquerade = external::masquerade(desired, &self.config);
+        self.firewall.converge(vec![identity, groups.clone(), masquerade], verify).await?;
+        if let Some(old) = old {
+            let forgotten = firewall::forgotten((&self.judged, &old), (desired, &groups), &self.numbers);
+            if !forgotten.is_empty() {
+                let count = blocking(move || conntrack::forget(&forgotten)).await?;
+                tracing::debug!(count, "forgot connections that lost their right");
+            }
+        }
+        self.judged = desired.clone();
+        self.numbers.take_back(desired);
+        self.numbers.save(&numbers_file(&self.config))
+    }
+
+    /// DHCP, metadata and the host's own leg of one network.
+    async fn serve_network(&mut self, desired: &Desired, id: &str) -> Result<()> {
+        let Some(network) = desired.networks.get(id) else {
+            self.metadata.remove(id);
+            self.dhcp.remove(&self.host, id).await?;
+            return self.host.delete(&names::external(id)).await;
+        };
+        if let Some(external) = self.config.external(network) {
+            external::ensure(&self.host, network, external).await?;
+            external::forward(&self.config)?;
+        }
+        if !dhcp::files::is_served(network) {
+            self.metadata.remove(id);
+            return self.dhcp.remove(&self.host, id).await;
+        }
+        let ports: Vec<_> = desired.ports_of(id).collect();
+        let netns = self.dhcp.ensure(&self.host, network, &ports).await?;
+        self.metadata.ensure(&netns, id, &ports).await
+    }
+
+    async fn serve_router(&mut self, desired: &Desired, id: &str, verify: bool) -> Result<()> {
+        match desired.routers.get(id).filter(|router| router.admin_state_up) {
+            Some(router) => self.routers.ensure(&self.host, desired, router, verify).await,
+            None => self.routers.remove(id).await,
+        }
+    }
+
+    /// All networks and routers that `dirty` names; answers whether all went well.
+    async fn serve(&mut self, desired: &Desired, dirty: &Dirty) -> bool {
+        let mut well = true;
+        let (mut networks, mut routers) = (dirty.networks.clone(), dirty.routers.clone());
+        if dirty.everything {
+            networks.extend(desired.networks.keys().cloned());
+            networks.extend(files::names_in(&self.config.state_dir.join("neutron/dhcp")));
+            routers.extend(desired.routers.keys().cloned());
+            let present = self.namespaces.list();
+            networks.extend(present.iter().filter_map(|name| names::network_of_namespace(name)).map(Into::into));
+            routers.extend(present.iter().filter_map(|name| names::router_of_namespace(name)).map(Into::into));
+        }
+        for id in &networks {
+            if let Err(error) = self.serve_network(desired, id).await {
+                tracing::warn!(network = id, %error, "DHCP or metadata of a network failed");
+                self.unserved.insert(id.clone());
+                well = false;
+            } else {
+                self.unserved.remove(id);
+            }
+        }
+        for id in &routers {
+            if let Err(error) = self.serve_router(desired, id, dirty.everything).await {
+                tracing::warn!(router = id, %error, "a router failed");
+                well = false;
+            }
+        }
+        well
+    }
+
+    fn ready(&self, desired: &Desired, places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>) -> BTreeSet<String> {
+        let wired = plan::wired(desired, places, links).into_iter();
+        let served = |id: &&str| desired.ports.get(*id).is_some_and(|port| !self.unserved.contains(&port.network_id));
+        wired.filter(served).map(Into::into).collect()
+    }
+}
+
+impl Dataplane for Linux {
+    async fn apply(&mut self, desired: &Desired, dirty: &Dirty) -> Result<Outcome> {
+        let places = plan::places(desired, &self.config);
+        let links = self.host.links().await?;
+        let mut complete = carry_out(&self.host, &links, &plan::releases(&places, &links)).await;
+        self.set_firewall(desired, places.keys().cloned().collect(), dirty.everything).await?;
+        complete &= carry_out(&self.host, &links, &plan::wiring(desired, &places, &links)).await;
+        complete &= self.serve(desired, dirty).await;
+        if dirty.everything {
+            let links = self.host.links().await?;
+            complete &= carry_out(&self.host, &links, &plan::leftovers(&places, desired, &links)).await;
+        }
+        let wired = self.ready(desired, &places, &self.host.links().await?);
+        self.waiting = wired.len() < desired.ports.len();
+        Ok(Outcome { wired, complete })
+    }
+
+    async fn changed(&mut self) {
+        if self.waiting {
+            let _ = tokio::time::timeout(POLL, self.happened.notified()).await;
+        } else {
+            self.happened.notified().await;
+        }
+    }
+}
+
+fn numbers_file(config: &Config) -> PathBuf {
+    config.state_dir.join("neutron/numbers.json")
+}
+
+/// Tells of taps and bridges that come, go or change.
+fn watch(happened: Arc<Notify>) -> Result<JoinHandle<()>> {
+    let (connection, _handle, mut events) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(Error::internal)?;
+    tokio::spawn(connection);
+    Ok(tokio::spawn(async move {
+        // Held, for the connection ends with its last handle.
+        let _handle = _handle;
+        while let Some((event, _)) = events.next().await {
+            let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message)) = event.payload
+            else {
+                continue;
+            };
+            if name_of(&message).is_some_and(|name| names::is_tap(name) || names::is_bridge(name)) {
+                happened.notify_one();
+            }
+        }
+    }))
+}

@@ -1,0 +1,31 @@
+//! What makes a host be as desired: [`linux`] with real links and packets, [`sim`] without.
+
+pub mod linux;
+pub mod sim;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use crate::Result;
+use crate::desired::{Desired, Dirty};
+
+pub use linux::Linux;
+pub use sim::Sim;
+
+/// What came of an attempt to make the host as desired.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Ports whose traffic flows.
+    pub wired: BTreeSet<String>,
+    /// False when something could not be done (it is in the log) and should be tried again.
+    pub complete: bool,
+}
+
+/// The network of one host.
+pub trait Dataplane: Send + 'static {
+    /// Make the host as desired. May be repeated at any time; what is right already is not touched.
+    fn apply(&mut self, desired: &Desired, dirty: &Dirty) -> impl Future<Output = Result<Outcome>> + Send;
+
+    /// Waits until something happened on the host that may want another [`Dataplane::apply`], such as a new tap.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+}

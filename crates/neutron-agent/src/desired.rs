@@ -1,0 +1,141 @@
+//! What should exist on this host, as neutron-server last said, and which parts of it changed since the host was last made so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use rpc::network::{Change, HostState, Network, Port, Router, SecurityGroup};
+
+/// The desired state of the host, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    pub networks: BTreeMap<String, Network>,
+    pub ports: BTreeMap<String, Port>,
+    pub routers: BTreeMap<String, Router>,
+    pub security_groups: BTreeMap<String, SecurityGroup>,
+}
+
+/// What has to be looked at. Bridges, taps and rules are compared every time; namespaces cost more and are named here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Compare all that is on the host, also what we believe to be right.
+    pub everything: bool,
+    pub networks: BTreeSet<String>,
+    pub routers: BTreeSet<String>,
+}
+
+impl Dirty {
+    pub fn everything() -> Dirty {
+        Dirty { everything: true, ..Dirty::default() }
+    }
+
+    pub fn network(&self, id: &str) -> bool {
+        self.everything || self.networks.contains(id)
+    }
+
+    pub fn router(&self, id: &str) -> bool {
+        self.everything || self.routers.contains(id)
+    }
+}
+
+impl Desired {
+    pub fn from_state(state: HostState) -> Desired {
+        Desired {
+            networks: state.networks.into_iter().map(|n| (n.id.clone(), n)).collect(),
+            ports: state.ports.into_iter().map(|p| (p.id.clone(), p)).collect(),
+            routers: state.routers.into_iter().map(|r| (r.id.clone(), r)).collect(),
+            security_groups: state.security_groups.into_iter().map(|g| (g.id.clone(), g)).collect(),
+        }
+    }
+
+    /// Take in one change, and note what it touches.
+    pub fn apply(&mut self, change: Change, dirty: &mut Dirty) {
+        match change {
+            Change::Network(network) => {
+                dirty.networks.insert(network.id.clone());
+                dirty.routers.extend(self.routers_of(&network.id));
+                self.networks.insert(network.id.clone(), network);
+            }
+            Change::NetworkGone(id) => {
+                self.networks.remove(&id);
+                dirty.networks.insert(id);
+            }
+            Change::Port(port) => {
+                dirty.networks.insert(port.network_id.clone());
+                if let Some(old) = self.ports.insert(port.id.clone(), port) {
+                    dirty.networks.insert(old.network_id);
+                }
+            }
+            Change::PortGone(id) => {
+                if let Some(old) = self.ports.remove(&id) {
+                    dirty.networks.insert(old.network_id);
+                }
+            }
+            Change::Router(router) => {
+                dirty.routers.insert(router.id.clone());
+                self.routers.insert(router.id.clone(), router);
+            }
+            Change::RouterGone(id) => {
+                self.routers.remove(&id);
+                dirty.routers.insert(id);
+            }
+            Change::SecurityGroup(group) => {
+                self.security_groups.insert(group.id.clone(), group);
+            }
+            Change::SecurityGroupGone(id) => {
+                self.security_groups.remove(&id);
+            }
+            Change::Members { group_id, added, removed } => self.change_members(&group_id, &added, &removed),
+        }
+    }
+
+    /// The ports of a network that are on this host.
+    pub fn ports_of<'a>(&'a self, network_id: &'a str) -> impl Iterator<Item = &'a Port> {
+        self.ports.values().filter(move |port| port.network_id == network_id)
+    }
+
+    fn routers_of(&self, network_id: &str) -> Vec<String> {
+        let touches = |router: &&Router| {
+            router.interfaces.iter().any(|i| i.network_id == network_id)
+                || router.gateway.as_ref().is_some_and(|g| g.network_id == network_id)
+        };
+        self.routers.values().filter(touches).map(|r| r.id.clone()).collect()
+    }
+
+    fn change_members(&mut self, group_id: &str, added: &[IpAddr], removed: &[IpAddr]) {
+        let Some(group) = self.security_groups.get_mut(group_id) else {
+            return;
+        };
+        let mut members: BTreeSet<IpAddr> = group.members.drain(..).collect();
+        members.retain(|address| !removed.contains(address));
+        members.extend(added);
+        group.members = members.into_iter().collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn a_port_touches_its_network_and_a_network_its_routers() {
+        let mut desired = Desired::from_state(fixtures::state());
+        let mut dirty = Dirty::default();
+        desired.apply(Change::PortGone(fixtures::PORT_A.into()), &mut dirty);
+        assert!(dirty.network(fixtures::NET) && !dirty.router(fixtures::ROUTER));
+        let network = desired.networks[fixtures::NET].clone();
+        desired.apply(Change::Network(network), &mut dirty);
+        assert!(dirty.router(fixtures::ROUTER) && !dirty.everything);
+    }
+
+    #[test]
+    fn members_come_and_go() {
+        let mut desired = Desired::from_state(fixtures::state());
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let change =
+            Change::Members { group_id: fixtures::GROUP.into(), added: vec![address("10.1.0.99")], removed: vec![address("10.1.0.11")] };
+        desired.apply(change, &mut Dirty::default());
+        let members = &desired.security_groups[fixtures::GROUP].members;
+        assert_eq!(members, &[address("10.1.0.12"), address("10.1.0.99")]);
+    }
+}

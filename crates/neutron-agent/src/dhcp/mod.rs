@@ -1,0 +1,79 @@
+//! The DHCP agent: for each network with DHCP a namespace with our port in it, a dnsmasq that knows our ports and nobody else, and fixed
+//! neighbours, so that no guest can draw another's answers to itself by ARP.
+//!
+//! dnsmasq lives on when we end, and is taken over when we start again.
+
+mod dnsmasq;
+pub mod files;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use rpc::network::{Network, Port};
+
+use crate::host::link::{self, Interface, parse_mac};
+use crate::host::netlink::{Link, Netlink};
+use crate::host::netns::{Namespaces, Netns};
+use crate::names;
+use crate::{Error, Result};
+use files::Paths;
+
+/// The DHCP servers of this host.
+pub struct Dhcp {
+    state_dir: PathBuf,
+    namespaces: Namespaces,
+}
+
+impl Dhcp {
+    pub fn new(state_dir: PathBuf, namespaces: Namespaces) -> Dhcp {
+        Dhcp { state_dir, namespaces }
+    }
+
+    /// Serve this network's ports; answers the namespace.
+    pub async fn ensure(&self, host: &Netlink, network: &Network, ports: &[&Port]) -> Result<Netns> {
+        let dhcp = network.dhcp.as_ref().ok_or_else(|| Error::internal("a network without a DHCP port"))?;
+        let netns = self.namespaces.ensure(&names::dhcp_namespace(&network.id)).await?;
+        let interface = Interface {
+            host_end: names::dhcp_host_end(&network.id),
+            inner: names::dhcp_inner(&dhcp.port_id),
+            bridge: names::bridge(&network.id),
+            mac: dhcp.mac_address.clone(),
+            mtu: network.mtu,
+            addresses: files::server_addresses(network),
+        };
+        let inner = link::ensure(host, &netns, &interface).await?;
+        set_neighbours(&netns, &inner, ports).await?;
+        let paths = Paths::new(&self.state_dir, &network.id);
+        let told = dnsmasq::Told::new(network, ports, &interface.inner, &paths);
+        netns.run(move || told.ensure(&paths)).await?;
+        Ok(netns)
+    }
+
+    /// End the server of a network and remove what was made for it; succeeds when there is nothing.
+    pub async fn remove(&self, host: &Netlink, network_id: &str) -> Result<()> {
+        let paths = Paths::new(&self.state_dir, network_id);
+        crate::host::ruleset::blocking(move || dnsmasq::end(&paths)).await?;
+        host.delete(&names::dhcp_host_end(network_id)).await?;
+        self.namespaces.remove(&names::dhcp_namespace(network_id))
+    }
+}
+
+/// Each port's address belongs to its MAC, whatever ARP says.
+async fn set_neighbours(netns: &Netns, inner: &Link, ports: &[&Port]) -> Result<()> {
+    let inside = netns.netlink().await?;
+    let mut want: BTreeMap<IpAddr, Vec<u8>> = BTreeMap::new();
+    for port in ports {
+        if let Some(mac) = parse_mac(&port.mac_address) {
+            want.extend(port.fixed_ips.iter().map(|ip| (ip.ip_address, mac.clone())));
+        }
+    }
+    let have = inside.neighbours(inner.index).await?;
+    for address in have.keys().filter(|address| !want.contains_key(address) && !address.is_multicast()) {
+        inside.delete_neighbour(inner.index, *address).await?;
+    }
+    for (address, mac) in want.iter().filter(|(address, mac)| have.get(address) != Some(mac)) {
+        inside.add_neighbour(inner.index, *address, mac).await?;
+    }
+    Ok(())
+}

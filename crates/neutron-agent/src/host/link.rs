@@ -1,0 +1,102 @@
+//! A port of ours inside a namespace: a veth whose one end is in a bridge of the host and whose other end has the port's MAC and addresses.
+
+use ipnet::IpNet;
+
+use super::netlink::{Link, LinkChange, Netlink, Peer};
+use super::netns::Netns;
+use super::{arp, sysctl};
+use crate::{Error, Result};
+
+/// What such a port should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    pub host_end: String,
+    pub inner: String,
+    pub bridge: String,
+    pub mac: String,
+    pub mtu: u32,
+    pub addresses: Vec<IpNet>,
+}
+
+/// Make it so; what is right stays untouched. New addresses are announced to the neighbours.
+pub async fn ensure(host: &Netlink, netns: &Netns, want: &Interface) -> Result<Link> {
+    let mac = parse_mac(&want.mac).ok_or_else(|| Error::internal(format!("{} is no MAC address", want.mac)))?;
+    let inside = netns.netlink().await?;
+    let inner = match (host.link(&want.host_end).await?, inside.link(&want.inner).await?) {
+        (Some(_), Some(inner)) => inner,
+        _ => make(host, &inside, netns, want, mac.clone()).await?,
+    };
+    let change =
+        LinkChange { mac: (inner.mac != mac).then_some(mac), mtu: (inner.mtu != want.mtu).then_some(want.mtu), ..LinkChange::default() };
+    if change.mac.is_some() || change.mtu.is_some() {
+        inside.change(&inner, change).await?;
+    }
+    let new = set_addresses(&inside, &inner, &want.addresses).await?;
+    inside.set_up(&want.inner).await?;
+    attach(host, &want.host_end, &want.bridge, want.mtu).await?;
+    announce(netns, &want.inner, &want.mac, new).await;
+    Ok(inner)
+}
+
+/// Put a link into a bridge, up, with this MTU.
+pub async fn attach(host: &Netlink, name: &str, bridge: &str, mtu: u32) -> Result<()> {
+    let link = host.link(name).await?.ok_or_else(|| Error::internal(format!("there is no link {name}")))?;
+    let bridge = host.link(bridge).await?.ok_or_else(|| Error::internal(format!("there is no bridge {bridge}")))?;
+    if link.master == bridge.index && link.up && link.mtu == mtu {
+        return Ok(());
+    }
+    sysctl::no_ipv6(name);
+    let change = LinkChange {
+        master: (link.master != bridge.index).then_some(bridge.index),
+        mtu: (link.mtu != mtu).then_some(mtu),
+        up: Some(true),
+        mac: None,
+    };
+    host.change(&link, change).await
+}
+
+pub fn parse_mac(text: &str) -> Option<Vec<u8>> {
+    let bytes: Vec<u8> = text.split(':').map(|b| u8::from_str_radix(b, 16)).collect::<Result<_, _>>().ok()?;
+    (bytes.len() == 6).then_some(bytes)
+}
+
+async fn make(host: &Netlink, inside: &Netlink, netns: &Netns, want: &Interface, mac: Vec<u8>) -> Result<Link> {
+    // Half a pair is of no use.
+    host.delete(&want.host_end).await?;
+    inside.delete(&want.inner).await?;
+    let peer = Peer { name: &want.inner, netns: Some(netns.fd()), mac: Some(mac) };
+    host.add_veth(&want.host_end, want.mtu, peer).await?;
+    inside.link(&want.inner).await?.ok_or_else(|| Error::internal(format!("{} did not appear", want.inner)))
+}
+
+/// The addresses that are new.
+async fn set_addresses(inside: &Netlink, inner: &Link, want: &[IpNet]) -> Result<Vec<IpNet>> {
+    let have = inside.addresses(inner.index).await?;
+    for address in have.iter().filter(|address| !want.contains(address)) {
+        inside.delete_address(inner.index, *address).await?;
+    }
+    let new: Vec<IpNet> = want.iter().filter(|address| !have.contains(address)).copied().collect();
+    for address in &new {
+        inside.add_address(inner.index, *address).await?;
+    }
+    Ok(new)
+}
+
+/// Gratuitous ARP, for an address may have been elsewhere until now.
+async fn announce(netns: &Netns, interface: &str, mac: &str, new: Vec<IpNet>) {
+    let (interface, mac) = (interface.to_owned(), parse_mac(mac).unwrap_or_default());
+    let addresses: Vec<_> = new
+        .iter()
+        .filter_map(|net| match net.addr() {
+            std::net::IpAddr::V4(ip) => Some(ip),
+            std::net::IpAddr::V6(_) => None,
+        })
+        .collect();
+    if addresses.is_empty() {
+        return;
+    }
+    let announced = netns.run(move || addresses.iter().try_for_each(|ip| arp::announce(&interface, &mac, *ip))).await;
+    if let Err(error) = announced {
+        tracing::warn!(%error, "addresses were not announced");
+    }
+}

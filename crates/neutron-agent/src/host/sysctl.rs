@@ -1,0 +1,32 @@
+//! Kernel settings of the network namespace of the calling thread.
+
+use std::path::PathBuf;
+
+use crate::{Error, Result};
+
+/// Set `net/...`, if it is not so.
+pub fn set(name: &str, value: &str) -> Result<()> {
+    if get(name).as_deref() == Some(value) {
+        return Ok(());
+    }
+    std::fs::write(path(name), value).map_err(|error| Error::internal(format!("sysctl {name} = {value}: {error}")))
+}
+
+pub fn get(name: &str) -> Option<String> {
+    std::fs::read_to_string(path(name)).ok().map(|text| text.trim().to_owned())
+}
+
+/// The host itself speaks no IPv6 on this link, so that tenants cannot reach it by a link-local address.
+pub fn no_ipv6(link: &str) {
+    let name = format!("net/ipv6/conf/{link}/disable_ipv6");
+    // Absent where the kernel has no IPv6.
+    if get(&name).is_some()
+        && let Err(error) = set(&name, "1")
+    {
+        tracing::warn!(link, %error, "IPv6 of the host stays on");
+    }
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from("/proc/sys").join(name)
+}

@@ -1,0 +1,213 @@
+//! Security groups, in the inet family, on the packets that br_netfilter shows: stateful, and what no rule lets in is dropped.
+//!
+//! A group is two chains and two sets of its members' addresses; a port is two chains that jump to its groups. So a changed rule rewrites
+//! one chain however many ports use the group, and a new member is one set element.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use rpc::network::Port;
+
+use super::{addresses, rules};
+use crate::desired::Desired;
+use crate::host::nft::Table;
+use crate::linuxbridge::numbers::Numbers;
+use crate::names;
+
+pub const GROUPS: &str = "cumulo_groups";
+
+pub fn table(desired: &Desired, numbers: &Numbers) -> Table {
+    let mut table = Table::new("inet", GROUPS);
+    let zones: BTreeMap<String, String> =
+        desired.networks.keys().filter_map(|id| Some((format!("\"{}\"", names::bridge(id)), numbers.network(id)?.to_string()))).collect();
+    table.set("bridges", "type ifname;", zones.keys().cloned());
+    table.map("zones", "typeof iifname : ct zone;", zones);
+    let ports: Vec<(u16, &Port)> =
+        desired.ports.values().filter(|port| port.port_security_enabled).filter_map(|port| Some((numbers.port(&port.id)?, port))).collect();
+    let stateless = ports.iter().filter(|(_, port)| is_stateless(desired, port));
+    table.set("stateless", "type mark;", stateless.map(|(number, _)| number.to_string()));
+    for (direction, short) in [("ingress", "in"), ("egress", "out")] {
+        let jumps = ports.iter().map(|(number, _)| (number.to_string(), format!("jump port-{number}-{short}")));
+        table.map(direction_map(direction), "type mark : verdict;", jumps);
+        for (number, port) in &ports {
+            let groups: BTreeSet<&String> = port.security_groups.iter().filter(|id| desired.security_groups.contains_key(*id)).collect();
+            let jumps = groups.iter().map(|id| format!("jump group-{id}-{short}"));
+            table.chain(format!("port-{number}-{short}"), jumps.collect());
+        }
+        for group in desired.security_groups.values() {
+            table.chain(format!("group-{}-{short}", group.id), rules::compile(&group.rules, direction));
+        }
+    }
+    add_members(&mut table, desired);
+    add_hooks(&mut table);
+    table
+}
+
+/// Connections that may no longer be allowed: (conntrack zone, address) of ports for which a rule, a group or the port itself went.
+/// They have to be forgotten, as what is established stays accepted.
+pub fn forgotten(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Numbers) -> BTreeSet<(u16, IpAddr)> {
+    let mut out = BTreeSet::new();
+    for port in old.0.ports.values() {
+        let Some(zone) = numbers.network(&port.network_id) else {
+            continue;
+        };
+        if lost(old, new, numbers, port) {
+            out.extend(addresses(port).into_iter().map(|address| (zone, address)));
+        }
+    }
+    out
+}
+
+/// Did the port lose anything that was allowed?
+fn lost(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Numbers, port: &Port) -> bool {
+    let Some(now) = new.0.ports.get(&port.id) else {
+        return true;
+    };
+    if !port.port_security_enabled {
+        return now.port_security_enabled;
+    }
+    if !now.port_security_enabled {
+        return false;
+    }
+    let kept = |group: &String| {
+        let chains = ["in", "out"].map(|short| format!("group-{group}-{short}"));
+        let rules = chains.iter().all(|chain| old.1.rules(chain).iter().all(|rule| new.1.rules(chain).contains(rule)));
+        rules && remotes(old.0, group).all(|remote| members_kept(old.0, new.0, remote))
+    };
+    numbers.port(&port.id).is_none()
+        || addresses(port).iter().any(|address| !addresses(now).contains(address))
+        || port.security_groups.iter().any(|group| !now.security_groups.contains(group) || !kept(group))
+}
+
+fn remotes<'a>(desired: &'a Desired, group: &str) -> impl Iterator<Item = &'a String> {
+    desired.security_groups.get(group).into_iter().flat_map(|g| g.rules.iter().filter_map(|r| r.remote_group_id.as_ref()))
+}
+
+fn members_kept(old: &Desired, new: &Desired, group: &str) -> bool {
+    let members = |desired: &Desired| -> BTreeSet<IpAddr> {
+        desired.security_groups.get(group).map(|g| g.members.iter().copied().collect()).unwrap_or_default()
+    };
+    members(old).is_subset(&members(new))
+}
+
+fn is_stateless(desired: &Desired, port: &Port) -> bool {
+    let mut groups = port.security_groups.iter().filter_map(|id| desired.security_groups.get(id)).peekable();
+    groups.peek().is_some() && groups.all(|group| !group.stateful)
+}
+
+fn direction_map(direction: &str) -> String {
+    format!("{direction}-ports")
+}
+
+/// Also of groups that are only named as remote: the rules need the sets, empty or not.
+fn add_members(table: &mut Table, desired: &Desired) {
+    let named = desired.security_groups.values().flat_map(|g| g.rules.iter().filter_map(|r| r.remote_group_id.as_ref()));
+    let all: BTreeSet<&String> = desired.security_groups.keys().chain(named).collect();
+    for id in all {
+        let members = desired.security_groups.get(id).map(|g| g.members.as_slice()).unwrap_or_default();
+        for (ipv6, spec) in [(false, "type ipv4_addr;"), (true, "type ipv6_addr;")] {
+            let own = members.iter().filter(|address| address.is_ipv6() == ipv6).map(IpAddr::to_string);
+            table.set(rules::members(id, ipv6), spec, own);
+        }
+    }
+}
+
+fn add_hooks(table: &mut Table) {
+    let lines = |rules: &[&str]| rules.iter().map(|rule| (*rule).to_owned()).collect::<Vec<_>>();
+    table.hook("zones", "type filter hook prerouting priority raw", lines(&["ct zone set iifname map @zones"]));
+    table.hook(
+        "egress",
+        "type filter hook prerouting priority -100",
+        lines(&[
+            "iifname != @bridges accept",
+            "meta mark 0 accept",
+            "meta mark != @stateless ct state established,related accept",
+            "meta mark != @stateless ct state invalid counter drop",
+            "meta nfproto ipv4 udp sport 68 udp dport 67 accept",
+            "meta nfproto ipv6 udp sport 546 udp dport 547 accept",
+            "icmpv6 type { 130, 131, 132, 133, 135, 136, 143 } accept",
+            "meta mark vmap @egress-ports",
+            "counter drop",
+        ]),
+    );
+    table.hook(
+        "ingress",
+        "type filter hook forward priority 0",
+        lines(&[
+            "iifname != @bridges accept",
+            "meta mark 0 accept",
+            "meta mark != @stateless ct state established,related accept",
+            "meta mark != @stateless ct state invalid counter drop",
+            "meta nfproto ipv4 udp sport 67 udp dport 68 accept",
+            "meta nfproto ipv6 udp sport 547 udp dport 546 accept",
+            "icmpv6 type { 130, 134, 135, 136 } accept",
+            "meta mark vmap @ingress-ports",
+            "counter drop",
+        ]),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::Dirty;
+    use crate::fixtures;
+    use rpc::network::Change;
+
+    fn start() -> (Desired, Numbers, Table) {
+        let desired = Desired::from_state(fixtures::state());
+        let numbers = Numbers::of(&desired);
+        let table = table(&desired, &numbers);
+        (desired, numbers, table)
+    }
+
+    fn after(desired: &Desired, change: Change) -> Desired {
+        let mut new = desired.clone();
+        new.apply(change, &mut Dirty::default());
+        new
+    }
+
+    #[test]
+    fn a_port_jumps_to_its_groups() {
+        let text = start().2.replace();
+        assert!(text.contains("ingress-ports { 1 : jump port-1-in, 2 : jump port-2-in }"), "{text}");
+        assert!(text.contains(&format!("port-1-in jump group-{}-in", fixtures::GROUP)));
+        assert!(text.contains(&format!("zones {{ \"{}\" : 1", names::bridge(fixtures::NET))), "{text}");
+        assert!(text.contains(&format!("ip saddr @members4-{} accept", fixtures::GROUP)));
+    }
+
+    #[test]
+    fn a_member_is_a_set_element() {
+        let (desired, numbers, old) = start();
+        let added = vec!["10.1.0.99".parse().unwrap()];
+        let new = after(&desired, Change::Members { group_id: fixtures::GROUP.into(), added, removed: vec![] });
+        let script = old.diff(&table(&new, &numbers));
+        let set = rules::members(fixtures::GROUP, false);
+        assert_eq!(script, format!("add element inet {GROUPS} {set} {{ 10.1.0.99 }}\n"));
+    }
+
+    #[test]
+    fn a_rule_rewrites_one_chain() {
+        let (desired, numbers, old) = start();
+        let mut group = fixtures::group();
+        group.rules.push(fixtures::rule("ingress", Some("tcp"), Some((80, 80))));
+        let new = after(&desired, Change::SecurityGroup(group));
+        let script = old.diff(&table(&new, &numbers));
+        assert_eq!(script.lines().filter(|line| line.starts_with("flush")).count(), 1, "{script}");
+        assert!(!script.contains("port-1"));
+    }
+
+    #[test]
+    fn only_what_lost_something_is_forgotten() {
+        let (desired, numbers, old) = start();
+        let forgotten = |new: &Desired| {
+            forgotten((&desired, &old), (new, &table(new, &numbers)), &numbers).into_iter().map(|f| f.1.to_string()).collect::<Vec<_>>()
+        };
+        let mut group = fixtures::group();
+        group.rules.push(fixtures::rule("ingress", Some("udp"), None));
+        assert!(forgotten(&after(&desired, Change::SecurityGroup(group.clone()))).is_empty());
+        group.rules.remove(0);
+        assert_eq!(forgotten(&after(&desired, Change::SecurityGroup(group))), ["10.1.0.11", "10.1.0.12"]);
+        assert_eq!(forgotten(&after(&desired, Change::PortGone(fixtures::PORT_A.into()))), ["10.1.0.11"]);
+    }
+}

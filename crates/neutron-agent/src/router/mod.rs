@@ -1,0 +1,175 @@
+//! The L3 agent: a namespace for each router, a leg in each of its networks, NAT and routes. Forwarding is switched on inside the namespace
+//! only.
+
+pub mod nat;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rpc::network::Router;
+
+use crate::desired::Desired;
+use crate::host::link::{self, Interface};
+use crate::host::netlink::Netlink;
+use crate::host::netns::{Namespaces, Netns};
+use crate::host::ruleset::Ruleset;
+use crate::host::{conntrack, sysctl};
+use crate::names;
+use crate::{Error, Result};
+
+/// The routers of this host.
+pub struct Routers {
+    namespaces: Namespaces,
+    rules: BTreeMap<String, Kept>,
+}
+
+/// What we know of a router's namespace.
+struct Kept {
+    ruleset: Ruleset,
+    router: Router,
+}
+
+impl Routers {
+    pub fn new(namespaces: Namespaces) -> Routers {
+        Routers { namespaces, rules: BTreeMap::new() }
+    }
+
+    /// Make the router so; with `verify`, look also at rules we believe to be right.
+    pub async fn ensure(&mut self, host: &Netlink, desired: &Desired, router: &Router, verify: bool) -> Result<()> {
+        let name = names::router_namespace(&router.id);
+        if self.namespaces.open(&name).is_none() {
+            self.rules.remove(&router.id);
+        }
+        let netns = self.namespaces.ensure(&name).await?;
+        netns.run(forward).await?;
+        let interfaces = interfaces(desired, router)?;
+        for interface in &interfaces {
+            link::ensure(host, &netns, interface).await?;
+        }
+        let inside = netns.netlink().await?;
+        remove_strays(&inside, &interfaces).await?;
+        set_routes(&inside, router).await?;
+        let kept = self
+            .rules
+            .entry(router.id.clone())
+            .or_insert_with(|| Kept { ruleset: Ruleset::of(Some(netns.clone())), router: router.clone() });
+        kept.ruleset.converge(vec![nat::table(router)], verify).await?;
+        forget_floating(&netns, &kept.router, router).await?;
+        kept.router = router.clone();
+        Ok(())
+    }
+
+    /// Remove what was made for a router; succeeds when there is nothing.
+    pub async fn remove(&mut self, router_id: &str) -> Result<()> {
+        self.rules.remove(router_id);
+        let name = names::router_namespace(router_id);
+        if let Some(netns) = self.namespaces.open(&name) {
+            let inside = netns.netlink().await?;
+            for link in inside.links().await?.into_keys().filter(|link| is_leg(link)) {
+                inside.delete(&link).await?;
+            }
+        }
+        self.namespaces.remove(&name)
+    }
+}
+
+fn forward() -> Result<()> {
+    sysctl::set("net/ipv4/ip_forward", "1")?;
+    if sysctl::get("net/ipv6/conf/all/forwarding").is_some() {
+        sysctl::set("net/ipv6/conf/all/forwarding", "1")?;
+    }
+    Ok(())
+}
+
+/// The legs of a router. Floating IPs are addresses of the outer one, so that the kernel answers ARP for them.
+fn interfaces(desired: &Desired, router: &Router) -> Result<Vec<Interface>> {
+    let mtu = |network_id: &str| {
+        let network = desired.networks.get(network_id);
+        network.map(|n| n.mtu).ok_or_else(|| Error::internal(format!("router {}: network {network_id} is unknown", router.id)))
+    };
+    let mut out = vec![];
+    for interface in &router.interfaces {
+        out.push(Interface {
+            host_end: names::router_host_end(&interface.port_id),
+            inner: names::router_inner(&interface.port_id),
+            bridge: names::bridge(&interface.network_id),
+            mac: interface.mac_address.clone(),
+            mtu: mtu(&interface.network_id)?,
+            addresses: parse_addresses(&interface.addresses),
+        });
+    }
+    if let Some(gateway) = &router.gateway {
+        let mut addresses = parse_addresses(&gateway.addresses);
+        let floating = router.floating_ips.iter().map(|ip| IpNet::from(ip.floating_ip_address));
+        addresses.extend(floating.filter(|ip| ip.addr().is_ipv4()));
+        out.push(Interface {
+            host_end: names::gateway_host_end(&gateway.port_id),
+            inner: names::gateway_inner(&gateway.port_id),
+            bridge: names::bridge(&gateway.network_id),
+            mac: gateway.mac_address.clone(),
+            mtu: mtu(&gateway.network_id)?,
+            addresses,
+        });
+    }
+    Ok(out)
+}
+
+fn parse_addresses(texts: &[String]) -> Vec<IpNet> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+fn is_leg(link: &str) -> bool {
+    link.starts_with("qr-") || link.starts_with("qg-")
+}
+
+async fn remove_strays(inside: &Netlink, interfaces: &[Interface]) -> Result<()> {
+    let wanted: BTreeSet<&str> = interfaces.iter().map(|i| i.inner.as_str()).collect();
+    let strays = inside.links().await?.into_keys().filter(|link| is_leg(link) && !wanted.contains(link.as_str()));
+    for stray in strays.collect::<Vec<_>>() {
+        inside.delete(&stray).await?;
+    }
+    Ok(())
+}
+
+async fn set_routes(inside: &Netlink, router: &Router) -> Result<()> {
+    let mut want: Vec<(IpNet, IpAddr)> = vec![];
+    for hop in router.gateway.iter().flat_map(|gateway| &gateway.nexthops) {
+        let all = match hop {
+            IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
+            IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
+        };
+        want.push((all, *hop));
+    }
+    for route in &router.routes {
+        match route.destination.parse::<IpNet>() {
+            Ok(net) => want.push((net.trunc(), route.nexthop)),
+            Err(_) => tracing::warn!(router = router.id, route.destination, "a route to nowhere is left out"),
+        }
+    }
+    let have = inside.routes().await?;
+    for (net, hop) in have.iter().filter(|route| !want.contains(route)) {
+        inside.delete_route(*net, *hop).await?;
+    }
+    for (net, hop) in want.iter().filter(|route| !have.contains(route)) {
+        // One next hop that is not there must not keep the rest of the router from working.
+        if let Err(error) = inside.add_route(*net, *hop).await {
+            tracing::warn!(router = router.id, %error, "a route cannot be set");
+        }
+    }
+    Ok(())
+}
+
+/// Connections through floating IPs that went elsewhere.
+async fn forget_floating(netns: &Netns, old: &Router, new: &Router) -> Result<()> {
+    let pairs = |router: &Router| -> BTreeSet<(IpAddr, IpAddr)> {
+        router.floating_ips.iter().map(|ip| (ip.floating_ip_address, ip.fixed_ip_address)).collect()
+    };
+    let gone: BTreeSet<(u16, IpAddr)> = pairs(old).difference(&pairs(new)).map(|(floating, _)| (0, *floating)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let count = netns.run(move || conntrack::forget(&gone)).await?;
+    tracing::debug!(router = new.id, count, "forgot connections of floating IPs that are gone");
+    Ok(())
+}

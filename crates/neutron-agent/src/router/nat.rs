@@ -1,0 +1,76 @@
+//! The NAT of a router as one nft table inside its namespace: floating IPs by maps, everything else behind the gateway's address.
+
+use rpc::network::Router;
+
+use crate::host::nft::Table;
+use crate::names;
+
+/// Came in from the external network; ours within the router's namespace only.
+const FROM_OUTSIDE: &str = "0x1";
+
+pub fn table(router: &Router) -> Table {
+    let mut table = Table::new("ip", "cumulo_nat");
+    let pairs: Vec<(String, String)> = router
+        .floating_ips
+        .iter()
+        .filter(|ip| ip.floating_ip_address.is_ipv4() && ip.fixed_ip_address.is_ipv4())
+        .map(|ip| (ip.floating_ip_address.to_string(), ip.fixed_ip_address.to_string()))
+        .collect();
+    table.map("floating-in", "type ipv4_addr : ipv4_addr;", pairs.iter().cloned());
+    table.map("floating-out", "type ipv4_addr : ipv4_addr;", pairs.into_iter().map(|(floating, fixed)| (fixed, floating)));
+    let (mut mark, mut out) = (vec![], vec![]);
+    if let Some(gateway) = &router.gateway {
+        let outside = names::gateway_inner(&gateway.port_id);
+        mark.push(format!("iifname \"{outside}\" meta mark set {FROM_OUTSIDE}"));
+        out.push(format!("oifname \"{outside}\" meta mark != {FROM_OUTSIDE} snat to ip saddr map @floating-out"));
+        // Inside to a floating IP of this router: the answer has to come back this way too.
+        out.push(format!("ct status dnat meta mark != {FROM_OUTSIDE} snat to ip saddr map @floating-out"));
+        if let Some(address) = gateway_address(&gateway.addresses) {
+            out.push(format!("ct status dnat meta mark != {FROM_OUTSIDE} snat to {address}"));
+            if gateway.enable_snat {
+                out.push(format!("oifname \"{outside}\" meta mark != {FROM_OUTSIDE} snat to {address}"));
+            }
+        }
+    }
+    table.hook("mark", "type filter hook prerouting priority mangle", mark);
+    table.hook("prerouting", "type nat hook prerouting priority dstnat", vec!["dnat to ip daddr map @floating-in".into()]);
+    table.hook("postrouting", "type nat hook postrouting priority srcnat", out);
+    table
+}
+
+fn gateway_address(addresses: &[String]) -> Option<std::net::Ipv4Addr> {
+    addresses.iter().find_map(|address| address.parse::<ipnet::Ipv4Net>().ok()).map(|net| net.addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn floating_ips_go_both_ways_and_the_rest_is_hidden() {
+        let text = table(&fixtures::router()).replace();
+        assert!(text.contains("floating-in { 172.24.4.50 : 10.1.0.11 }"), "{text}");
+        assert!(text.contains("floating-out { 10.1.0.11 : 172.24.4.50 }"));
+        assert!(text.contains("oifname \"qg-55555555-55\" meta mark != 0x1 snat to 172.24.4.10"));
+    }
+
+    #[test]
+    fn no_snat_leaves_floating_ips() {
+        let mut router = fixtures::router();
+        router.gateway.as_mut().unwrap().enable_snat = false;
+        let text = table(&router).replace();
+        assert!(!text.contains("oifname \"qg-55555555-55\" meta mark != 0x1 snat to 172.24.4.10"));
+        assert!(text.contains("snat to ip saddr map @floating-out"));
+    }
+
+    #[test]
+    fn a_new_floating_ip_is_two_elements() {
+        let (old, mut router) = (table(&fixtures::router()), fixtures::router());
+        let mut second = router.floating_ips[0].clone();
+        second.floating_ip_address = "172.24.4.51".parse().unwrap();
+        second.fixed_ip_address = "10.1.0.12".parse().unwrap();
+        router.floating_ips.push(second);
+        assert_eq!(old.diff(&table(&router)).lines().count(), 2);
+    }
+}
