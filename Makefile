@@ -1,0 +1,42 @@
+# Cumulo's front door; `make help` lists what it opens. The work is done by scripts/ and by the cumulo program itself.
+#
+#   STATE_DIR=DIR   where the cloud keeps everything (default /var/lib/cumulo; with SIM=1 or without root ~/.local/state/cumulo)
+#   SIM=1           simulated hosts and networks: needs no root
+#   GUESTS=1        with `down`: stop the guests too
+
+XDG_CACHE_HOME ?= $(HOME)/.cache
+CARGO_TARGET_DIR ?= $(XDG_CACHE_HOME)/cumulo/target
+ROOT := $(filter 0,$(shell id -u))
+STATE_DIR ?= $(if $(and $(ROOT),$(if $(SIM),,1)),/var/lib/cumulo,$(HOME)/.local/state/cumulo)
+CUMULO := $(CARGO_TARGET_DIR)/release/cumulo
+export CARGO_TARGET_DIR STATE_DIR SIM
+
+.PHONY: help up down clean-state test bench guest-image lint
+.DEFAULT_GOAL := help
+
+help:            ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@sed -n 's/^#   \([A-Z_]*=\)/    \1/p' Makefile
+
+up:              ## install what is missing, build, start the cloud, boot a first guest
+	@scripts/up
+
+down:            ## stop the cloud; guests go on, unless GUESTS=1
+	@[ ! -x "$(CUMULO)" ] || "$(CUMULO)" down --state-dir "$(STATE_DIR)" $(if $(GUESTS),--guests)
+
+clean-state:     ## remove everything the cloud made on this host, and nothing else
+	@[ ! -x "$(CUMULO)" ] || "$(CUMULO)" clean-state --state-dir "$(STATE_DIR)"
+
+test:            ## all tests; those with real guests need root
+	@scripts/test
+
+bench:           ## the figures, as one JSON document
+	@scripts/bench
+
+guest-image:     ## build out/cumulo-guest.qcow2
+	@guest-image/build.sh
+
+lint:            ## formatting, clippy, layering and sizes
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo xtask tidy
