@@ -26,6 +26,8 @@ pub struct Context {
     pub base_url: Arc<str>,
     /// The path before the resource: `/v2.1`, with the project segment if the request had one.
     pub prefix: Arc<str>,
+    /// The policy rule of the route that was taken.
+    pub rule: &'static str,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -102,6 +104,12 @@ impl Context {
             return Ok(());
         }
         Err(Error::forbidden(format!("Policy doesn't allow {rule} to be performed.")).code("PolicyNotAuthorized"))
+    }
+
+    /// 403 unless the rule of this route lets the caller act on `target`; for routes whose check is deferred to the handler.
+    pub fn authorize(&self, target: &Target) -> Result<()> {
+        self.identity()?;
+        self.enforce(self.rule, target)
     }
 
     /// For whom messages on the bus are sent.

@@ -23,6 +23,8 @@ pub struct Route<S> {
     pub since: Microversion,
     pub until: Microversion,
     pub limit: usize,
+    /// The handler checks the rule, as it alone knows to whom the thing belongs.
+    pub deferred: bool,
     pub(crate) handler: Boxed<S>,
 }
 
@@ -91,6 +93,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// The last row's rule is checked by its handler with [`crate::Context::authorize`], which alone knows to whom the thing belongs.
+    pub fn deferred(mut self) -> Self {
+        if let Some(row) = self.rows.last_mut() {
+            row.deferred = true;
+        }
+        self
+    }
+
     /// The rows of another table behind these.
     pub fn merge(mut self, other: Routes<S>) -> Self {
         self.rows.extend(other.rows);
@@ -110,6 +120,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             since: Microversion::NONE,
             until: Microversion::MAX,
             limit: BODY_LIMIT,
+            deferred: false,
             handler: handler.boxed(),
         });
         self

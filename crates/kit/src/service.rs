@@ -173,6 +173,7 @@ async fn answer<S: Clone + Send + Sync + 'static>(
         strict: true,
         base_url: base_url(&parts).into(),
         prefix: "".into(),
+        rule: PUBLIC,
         policy: inner.policy.clone(),
     };
     if let Some(found) = inner.root.find(path) {
@@ -210,7 +211,10 @@ async fn answer<S: Clone + Send + Sync + 'static>(
         ctx.version = *version;
     }
     let row = found.row(&parts.method, *version).map_err(refuse)?;
-    authorize(&ctx, row.rule)?;
+    ctx.rule = row.rule;
+    if !row.deferred {
+        authorize(&ctx, row.rule)?;
+    }
     let call = Call { app: inner.app.clone(), ctx, params: found.params, parts, body: Some(body), limit: row.limit };
     Ok((row.handler)(call).await?)
 }
@@ -292,6 +296,8 @@ fn finish<S>(inner: &Inner<S>, response: &mut Response<Body>, request_id: &str, 
         }
         set("vary", &vary);
     }
+    // an answer depends on who asks
+    response.headers_mut().entry(header::VARY).or_insert(HeaderValue::from_static("X-Auth-Token"));
     if *method == Method::HEAD {
         *response.body_mut() = Body::empty();
     } else if response.status() == http::StatusCode::NO_CONTENT {
