@@ -15,8 +15,7 @@ use crate::desired::{Desired, Dirty};
 use crate::{Error, Result};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often the host is compared with what is desired though nothing happened, and how often that is asked for anew.
-const RECONCILE: Duration = Duration::from_secs(30);
+/// How often the desired state is asked for anew though no update was missing.
 const REFETCH: Duration = Duration::from_secs(300);
 /// Between attempts at what failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -49,7 +48,7 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
         reported: BTreeSet::new(),
         retry: Retry::default(),
     };
-    agent.live(updates).await
+    agent.live(updates, config.reconcile_every).await
 }
 
 async fn heartbeat(host: String, bus: Bus) {
@@ -79,8 +78,8 @@ struct Agent<D> {
 }
 
 impl<D: Dataplane> Agent<D> {
-    async fn live(mut self, mut updates: mpsc::Receiver<Update>) -> Result<()> {
-        let (mut reconcile, mut refetch) = (interval(RECONCILE), interval(REFETCH));
+    async fn live(mut self, mut updates: mpsc::Receiver<Update>, reconcile_every: Duration) -> Result<()> {
+        let (mut reconcile, mut refetch) = (interval(reconcile_every), interval(REFETCH));
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
         refetch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first ticks come at once, and the beginning does all that anyway.

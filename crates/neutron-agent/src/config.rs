@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use rpc::network::Network;
@@ -22,6 +23,8 @@ pub struct Config {
     /// Hide external networks behind the host's own address, so that guests reach what the host reaches. Needs, and switches on, the host's IP
     /// forwarding; off by default.
     pub masquerade_external: bool,
+    /// How often the host is compared with what is desired though nothing happened.
+    pub reconcile_every: Duration,
 }
 
 /// How the host stands in an external network.
@@ -41,6 +44,7 @@ impl Config {
             metadata_secret: metadata_secret.into(),
             physical_networks: BTreeMap::new(),
             masquerade_external: false,
+            reconcile_every: Duration::from_secs(30),
         }
     }
 
