@@ -32,7 +32,7 @@ pub fn table(router: &Router) -> Table {
             }
         }
     }
-    table.hook("mark", "type filter hook prerouting priority mangle", mark);
+    table.hook("outside", "type filter hook prerouting priority mangle", mark);
     table.hook("prerouting", "type nat hook prerouting priority dstnat", vec!["dnat to ip daddr map @floating-in".into()]);
     table.hook("postrouting", "type nat hook postrouting priority srcnat", out);
     table

@@ -16,7 +16,6 @@ use sandbox::{eventually, sandboxed};
 const FLOATING: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 50);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 10);
 const HOST: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 1);
-const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 11);
 const B: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 12);
 
 #[test]

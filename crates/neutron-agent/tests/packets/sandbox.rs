@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn sandboxed(name: &str, test: impl Future<Output = ()>) {
     if std::env::var_os(INSIDE).is_some() {
         super::guest::shell("mount -t tmpfs tmpfs /run && mkdir -p /run/lock && ip link set lo up");
+        tracing_subscriber::fmt().with_env_filter("neutron_agent=info").with_writer(std::io::stderr).init();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         return runtime.block_on(test);
     }
