@@ -17,6 +17,8 @@ use crate::{Error, Result};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How often the desired state is asked for anew though no update was missing.
 const REFETCH: Duration = Duration::from_secs(300);
+/// How late an update may come that was sent before a fetch.
+const LATE: Duration = Duration::from_secs(10);
 /// Between attempts at what failed.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_AT_MOST: Duration = Duration::from_secs(30);
@@ -43,6 +45,7 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
         dataplane,
         desired: Desired::default(),
         sequence: None,
+        fetched: None,
         dirty: Dirty::default(),
         wired: BTreeSet::new(),
         reported: BTreeSet::new(),
@@ -70,6 +73,8 @@ struct Agent<D> {
     desired: Desired,
     /// Of the last update taken in; `None` when the whole state has to be fetched.
     sequence: Option<u64>,
+    /// What the last fetch had, and when: updates on their way at that time are part of it.
+    fetched: Option<(u64, Instant)>,
     dirty: Dirty,
     wired: BTreeSet<String>,
     /// Ports that neutron-server knows to be wired.
@@ -113,6 +118,7 @@ impl<D: Dataplane> Agent<D> {
                         self.desired.apply(change, &mut self.dirty);
                     }
                 }
+                Some(_) if self.is_in_state(&update) => {}
                 // A gap; or the server began to count anew.
                 Some(last) => {
                     tracing::info!(last, got = update.sequence, "updates are missing; fetching the whole state");
@@ -122,6 +128,10 @@ impl<D: Dataplane> Agent<D> {
             }
             next = updates.try_recv().ok();
         }
+    }
+
+    fn is_in_state(&self, update: &Update) -> bool {
+        self.fetched.is_some_and(|(sequence, at)| update.sequence <= sequence && at.elapsed() < LATE)
     }
 
     async fn make_it_so(&mut self) {
@@ -153,6 +163,7 @@ impl<D: Dataplane> Agent<D> {
         match self.bus.call(SERVER_TOPIC, FetchState { host: self.host.clone() }, ANSWER).await {
             Ok(state) => {
                 self.sequence = Some(state.sequence);
+                self.fetched = Some((state.sequence, Instant::now()));
                 self.desired = Desired::from_state(state);
                 self.dirty = Dirty::everything();
                 true

@@ -14,18 +14,20 @@ pub struct Desired {
     pub security_groups: BTreeMap<String, SecurityGroup>,
 }
 
-/// What has to be looked at. Bridges, taps and rules are compared every time; namespaces cost more and are named here.
+/// What has to be looked at. Bridges and taps are compared every time; what costs more is named here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dirty {
     /// Compare all that is on the host, also what we believe to be right.
     pub everything: bool,
+    /// Something is desired that was not: the firewall may differ.
+    pub rules: bool,
     pub networks: BTreeSet<String>,
     pub routers: BTreeSet<String>,
 }
 
 impl Dirty {
     pub fn everything() -> Dirty {
-        Dirty { everything: true, ..Dirty::default() }
+        Dirty { everything: true, rules: true, ..Dirty::default() }
     }
 
     pub fn network(&self, id: &str) -> bool {
@@ -49,6 +51,7 @@ impl Desired {
 
     /// Take in one change, and note what it touches.
     pub fn apply(&mut self, change: Change, dirty: &mut Dirty) {
+        dirty.rules = true;
         match change {
             Change::Network(network) => {
                 dirty.networks.insert(network.id.clone());

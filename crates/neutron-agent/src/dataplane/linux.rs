@@ -170,7 +170,9 @@ impl Dataplane for Linux {
         let places = plan::places(desired, &self.config);
         let links = self.host.links().await?;
         let mut complete = carry_out(&self.host, &links, &plan::releases(&places, &links)).await;
-        self.set_firewall(desired, places.keys().cloned().collect(), dirty.everything).await?;
+        if dirty.rules || dirty.everything {
+            self.set_firewall(desired, places.keys().cloned().collect(), dirty.everything).await?;
+        }
         complete &= carry_out(&self.host, &links, &plan::wiring(desired, &places, &links)).await;
         complete &= self.serve(desired, dirty).await;
         if dirty.everything {

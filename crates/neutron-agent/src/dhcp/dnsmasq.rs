@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use rpc::network::{Network, Port};
 
 use super::files::{self as text, Paths};
+use crate::host::mac::Mac;
 use crate::host::{files, process};
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ pub struct Told {
     hosts: String,
     options: String,
     names: String,
-    bindings: BTreeMap<Ipv4Addr, String>,
+    bindings: BTreeMap<Ipv4Addr, Mac>,
 }
 
 impl Told {
@@ -89,13 +90,13 @@ fn end_process(paths: &Paths) -> Result<()> {
     process::end(&paths.pid(), PROGRAM, &paths.dir.display().to_string())
 }
 
-fn read_served(paths: &Paths) -> BTreeMap<Ipv4Addr, String> {
+fn read_served(paths: &Paths) -> BTreeMap<Ipv4Addr, Mac> {
     let text = std::fs::read_to_string(paths.served()).unwrap_or_default();
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    pairs.filter_map(|(ip, mac)| Some((ip.parse().ok()?, mac.to_owned()))).collect()
+    pairs.filter_map(|(ip, mac)| Some((ip.parse().ok()?, mac.parse().ok()?))).collect()
 }
 
-fn write_served(paths: &Paths, served: &BTreeMap<Ipv4Addr, String>) -> Result<()> {
+fn write_served(paths: &Paths, served: &BTreeMap<Ipv4Addr, Mac>) -> Result<()> {
     let text: String = served.iter().map(|(ip, mac)| format!("{ip} {mac}\n")).collect();
     files::write_if_changed(&paths.served(), text.as_bytes()).map(|_| ())
 }

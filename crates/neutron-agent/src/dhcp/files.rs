@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use rpc::network::{Network, Port, Subnet};
 
-use crate::linuxbridge::firewall::rules::mac;
+use crate::host::mac::Mac;
 use crate::metadata;
 
 /// Leases are renewed at half of this; addresses never change while a port lives.
@@ -126,7 +126,7 @@ pub fn names<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> St
 }
 
 /// Address to MAC, as `hosts` gives them away.
-pub fn bindings<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> BTreeMap<Ipv4Addr, String> {
+pub fn bindings<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> BTreeMap<Ipv4Addr, Mac> {
     entries(network, ports).map(|(_, mac, address, _)| (address, mac)).collect()
 }
 
@@ -161,7 +161,7 @@ pub fn options(network: &Network) -> String {
 }
 
 /// (port, MAC, address, is it the port's first?) in served subnets.
-fn entries<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> impl Iterator<Item = (&'a Port, String, Ipv4Addr, bool)> {
+fn entries<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> impl Iterator<Item = (&'a Port, Mac, Ipv4Addr, bool)> {
     let subnets: Vec<String> = served(network).map(|s| s.subnet.id.clone()).collect();
     ports.flat_map(move |port| {
         let own = port.fixed_ips.iter().filter(|ip| subnets.contains(&ip.subnet_id));
@@ -169,8 +169,8 @@ fn entries<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> impl
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-        let mac = mac(&port.mac_address);
-        own.enumerate().filter_map(|(i, address)| Some((port, mac.clone()?, address, i == 0))).collect::<Vec<_>>()
+        let mac: Option<Mac> = port.mac_address.parse().ok();
+        own.enumerate().filter_map(|(i, address)| Some((port, mac?, address, i == 0))).collect::<Vec<_>>()
     })
 }
 

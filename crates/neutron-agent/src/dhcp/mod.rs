@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use rpc::network::{Network, Port};
 
-use crate::host::link::{self, Interface, parse_mac};
+use crate::host::link::{self, Interface};
+use crate::host::mac::Mac;
 use crate::host::netlink::{Link, Netlink};
 use crate::host::netns::{Namespaces, Netns};
 use crate::names;
@@ -62,18 +63,19 @@ impl Dhcp {
 /// Each port's address belongs to its MAC, whatever ARP says.
 async fn set_neighbours(netns: &Netns, inner: &Link, ports: &[&Port]) -> Result<()> {
     let inside = netns.netlink().await?;
-    let mut want: BTreeMap<IpAddr, Vec<u8>> = BTreeMap::new();
+    let mut want: BTreeMap<IpAddr, Mac> = BTreeMap::new();
     for port in ports {
-        if let Some(mac) = parse_mac(&port.mac_address) {
-            want.extend(port.fixed_ips.iter().map(|ip| (ip.ip_address, mac.clone())));
+        if let Ok(mac) = port.mac_address.parse() {
+            let served = port.fixed_ips.iter().filter(|ip| ip.ip_address.is_ipv4());
+            want.extend(served.map(|ip| (ip.ip_address, mac)));
         }
     }
     let have = inside.neighbours(inner.index).await?;
-    for address in have.keys().filter(|address| !want.contains_key(address) && !address.is_multicast()) {
+    for address in have.keys().filter(|address| address.is_ipv4() && !want.contains_key(address)) {
         inside.delete_neighbour(inner.index, *address).await?;
     }
-    for (address, mac) in want.iter().filter(|(address, mac)| have.get(address) != Some(mac)) {
-        inside.add_neighbour(inner.index, *address, mac).await?;
+    for (address, mac) in want.iter().filter(|(address, mac)| have.get(address).is_none_or(|found| found[..] != mac.bytes())) {
+        inside.add_neighbour(inner.index, *address, &mac.bytes()).await?;
     }
     Ok(())
 }

@@ -7,12 +7,13 @@ use nix::libc;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
+use super::mac::Mac;
 use crate::{Error, Result};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// Announce on an interface of the calling thread's namespace.
-pub fn announce(interface: &str, mac: &[u8], address: Ipv4Addr) -> Result<()> {
+pub fn announce(interface: &str, mac: Mac, address: Ipv4Addr) -> Result<()> {
     let index = if_nametoindex(interface).map_err(|e| failed(interface, e))?;
     let frame = frame(mac, address);
     let socket =
@@ -44,13 +45,13 @@ pub fn announce(interface: &str, mac: &[u8], address: Ipv4Addr) -> Result<()> {
 }
 
 /// An ARP request for one's own address.
-fn frame(mac: &[u8], address: Ipv4Addr) -> Vec<u8> {
+fn frame(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     let mut frame = Vec::with_capacity(42);
     frame.extend(BROADCAST);
-    frame.extend(mac);
+    frame.extend(mac.bytes());
     // ARP; Ethernet and IPv4, 6 and 4 bytes long; request
     frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]);
-    frame.extend(mac);
+    frame.extend(mac.bytes());
     frame.extend(address.octets());
     frame.extend([0; 6]);
     frame.extend(address.octets());
@@ -65,7 +66,7 @@ fn failed(interface: &str, error: impl std::fmt::Display) -> Error {
 mod tests {
     #[test]
     fn the_frame_asks_for_its_own_address() {
-        let frame = super::frame(&[1, 2, 3, 4, 5, 6], "10.0.0.9".parse().unwrap());
+        let frame = super::frame("01:02:03:04:05:06".parse().unwrap(), "10.0.0.9".parse().unwrap());
         assert_eq!(frame.len(), 42);
         assert_eq!(frame[28..32], frame[38..42]);
     }

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::mac::Mac;
 use super::netlink::{Link, LinkChange, Netlink, Peer};
 use super::netns::Netns;
 use super::{arp, sysctl};
@@ -20,21 +21,24 @@ pub struct Interface {
 
 /// Make it so; what is right stays untouched. New addresses are announced to the neighbours.
 pub async fn ensure(host: &Netlink, netns: &Netns, want: &Interface) -> Result<Link> {
-    let mac = parse_mac(&want.mac).ok_or_else(|| Error::internal(format!("{} is no MAC address", want.mac)))?;
+    let mac: Mac = want.mac.parse()?;
     let inside = netns.netlink().await?;
     let inner = match (host.link(&want.host_end).await?, inside.link(&want.inner).await?) {
         (Some(_), Some(inner)) => inner,
-        _ => make(host, &inside, netns, want, mac.clone()).await?,
+        _ => make(host, &inside, netns, want, mac).await?,
     };
-    let change =
-        LinkChange { mac: (inner.mac != mac).then_some(mac), mtu: (inner.mtu != want.mtu).then_some(want.mtu), ..LinkChange::default() };
+    let change = LinkChange {
+        mac: (inner.mac != mac.bytes()).then(|| mac.bytes().to_vec()),
+        mtu: (inner.mtu != want.mtu).then_some(want.mtu),
+        ..LinkChange::default()
+    };
     if change.mac.is_some() || change.mtu.is_some() {
         inside.change(&inner, change).await?;
     }
     let new = set_addresses(&inside, &inner, &want.addresses).await?;
     inside.set_up(&want.inner).await?;
     attach(host, &want.host_end, &want.bridge, want.mtu).await?;
-    announce(netns, &want.inner, &want.mac, new).await;
+    announce(netns, &want.inner, mac, new).await;
     Ok(inner)
 }
 
@@ -55,16 +59,11 @@ pub async fn attach(host: &Netlink, name: &str, bridge: &str, mtu: u32) -> Resul
     host.change(&link, change).await
 }
 
-pub fn parse_mac(text: &str) -> Option<Vec<u8>> {
-    let bytes: Vec<u8> = text.split(':').map(|b| u8::from_str_radix(b, 16)).collect::<Result<_, _>>().ok()?;
-    (bytes.len() == 6).then_some(bytes)
-}
-
-async fn make(host: &Netlink, inside: &Netlink, netns: &Netns, want: &Interface, mac: Vec<u8>) -> Result<Link> {
+async fn make(host: &Netlink, inside: &Netlink, netns: &Netns, want: &Interface, mac: Mac) -> Result<Link> {
     // Half a pair is of no use.
     host.delete(&want.host_end).await?;
     inside.delete(&want.inner).await?;
-    let peer = Peer { name: &want.inner, netns: Some(netns.fd()), mac: Some(mac) };
+    let peer = Peer { name: &want.inner, netns: Some(netns.fd()), mac: Some(mac.bytes().to_vec()) };
     host.add_veth(&want.host_end, want.mtu, peer).await?;
     inside.link(&want.inner).await?.ok_or_else(|| Error::internal(format!("{} did not appear", want.inner)))
 }
@@ -83,8 +82,8 @@ async fn set_addresses(inside: &Netlink, inner: &Link, want: &[IpNet]) -> Result
 }
 
 /// Gratuitous ARP, for an address may have been elsewhere until now.
-async fn announce(netns: &Netns, interface: &str, mac: &str, new: Vec<IpNet>) {
-    let (interface, mac) = (interface.to_owned(), parse_mac(mac).unwrap_or_default());
+async fn announce(netns: &Netns, interface: &str, mac: Mac, new: Vec<IpNet>) {
+    let interface = interface.to_owned();
     let addresses: Vec<_> = new
         .iter()
         .filter_map(|net| match net.addr() {
@@ -95,7 +94,7 @@ async fn announce(netns: &Netns, interface: &str, mac: &str, new: Vec<IpNet>) {
     if addresses.is_empty() {
         return;
     }
-    let announced = netns.run(move || addresses.iter().try_for_each(|ip| arp::announce(&interface, &mac, *ip))).await;
+    let announced = netns.run(move || addresses.iter().try_for_each(|ip| arp::announce(&interface, mac, *ip))).await;
     if let Err(error) = announced {
         tracing::warn!(%error, "addresses were not announced");
     }

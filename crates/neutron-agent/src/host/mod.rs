@@ -4,6 +4,7 @@ pub mod arp;
 pub mod conntrack;
 pub mod files;
 pub mod link;
+pub mod mac;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

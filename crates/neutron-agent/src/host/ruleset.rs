@@ -29,7 +29,6 @@ impl Ruleset {
         if self.known.is_none() || verify {
             let before = self.known.clone().unwrap_or_else(|| tables.clone());
             if !self.is_there(&before).await? {
-                tracing::info!(tables = names(&tables), "rules are not what they should be; replacing them");
                 return self.replace(tables).await;
             }
             self.known = Some(before);
@@ -72,7 +71,18 @@ impl Ruleset {
         let mut right = true;
         for (table, expected) in tables.iter().zip(&expected) {
             let listing = self.nft(vec!["-s", "list", "table", table.family, table.name], String::new()).await;
-            right &= listing.is_ok_and(|text| canonical(&text) == *expected);
+            let found = match listing {
+                Ok(text) => canonical(&text),
+                Err(_) => {
+                    tracing::info!(table = table.name, "the table is not there");
+                    right = false;
+                    continue;
+                }
+            };
+            if let Some(difference) = difference(expected, &found) {
+                tracing::warn!(table = table.name, difference, "somebody changed our rules; putting them back");
+                right = false;
+            }
         }
         self.expected = Some((tables.to_vec(), expected));
         Ok(right)
@@ -120,6 +130,20 @@ async fn expected(tables: Vec<Table>) -> Result<Vec<String>> {
         tables.iter().map(list).collect()
     })
     .await
+}
+
+/// The first line that differs.
+fn difference(expected: &str, found: &str) -> Option<String> {
+    if expected == found {
+        return None;
+    }
+    let (mut expected, mut found) = (expected.lines(), found.lines());
+    loop {
+        match (expected.next(), found.next()) {
+            (a, b) if a == b && a.is_some() => {}
+            (a, b) => return Some(format!("expected {:?}, found {:?}", a.unwrap_or_default(), b.unwrap_or_default())),
+        }
+    }
 }
 
 fn names(tables: &[Table]) -> String {

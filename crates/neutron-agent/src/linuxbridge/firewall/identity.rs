@@ -2,13 +2,14 @@
 //! guest plays DHCP server or router. The frame is marked with the port's number, for [`super::groups`].
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rpc::compute::tap_name;
 use rpc::network::Port;
 
 use crate::desired::Desired;
+use crate::host::mac::Mac;
 use crate::host::nft::Table;
 use crate::linuxbridge::numbers::Numbers;
 
@@ -74,11 +75,11 @@ const ADVERTISEMENT: [&str; 3] = ["iifname . @th,64,128 @targets goto mine", "ii
 struct Secured {
     tap: String,
     number: u16,
-    mac: String,
+    mac: Mac,
     /// (MAC, address)
-    exact: Vec<(String, IpAddr)>,
+    exact: Vec<(Mac, IpAddr)>,
     /// Allowed address pairs that are more than one address; these are rules, the rest are set elements.
-    prefixes: Vec<(String, IpNet)>,
+    prefixes: Vec<(Mac, IpNet)>,
 }
 
 impl Secured {
@@ -87,18 +88,18 @@ impl Secured {
             return None;
         }
         let number = numbers.port(&port.id)?;
-        let mac = super::rules::mac(&port.mac_address)?;
-        let mut exact: Vec<(String, IpAddr)> = port.fixed_ips.iter().map(|ip| (mac.clone(), ip.ip_address)).collect();
+        let mac: Mac = port.mac_address.parse().ok()?;
+        let mut exact: Vec<(Mac, IpAddr)> = port.fixed_ips.iter().map(|ip| (mac, ip.ip_address)).collect();
         let mut prefixes = vec![];
         for pair in &port.allowed_address_pairs {
-            let mac = pair.mac_address.as_deref().and_then(super::rules::mac).unwrap_or_else(|| mac.clone());
+            let mac = pair.mac_address.as_deref().and_then(|text| text.parse().ok()).unwrap_or(mac);
             match super::rules::network(&pair.ip_address) {
                 Some(net) if net.prefix_len() == net.max_prefix_len() => exact.push((mac, net.addr())),
                 Some(net) => prefixes.push((mac, net)),
                 None => tracing::warn!(port = port.id, pair = pair.ip_address, "an address pair that is no address"),
             }
         }
-        exact.extend(link_local(&mac).map(|address| (mac.clone(), IpAddr::V6(address))));
+        exact.push((mac, mac.link_local().into()));
         Some(Secured { tap: format!("\"{}\"", tap_name(&port.id)), number, mac, exact, prefixes })
     }
 
@@ -108,7 +109,7 @@ impl Secured {
 
     fn macs(&self) -> Vec<String> {
         let pairs = self.exact.iter().map(|(mac, _)| mac).chain(self.prefixes.iter().map(|(mac, _)| mac));
-        let macs: BTreeSet<&String> = pairs.chain([&self.mac]).collect();
+        let macs: BTreeSet<&Mac> = pairs.chain([&self.mac]).collect();
         macs.into_iter().map(|mac| format!("{} . {mac}", self.tap)).collect()
     }
 
@@ -140,15 +141,6 @@ impl Secured {
         });
         rules.flatten().collect()
     }
-}
-
-/// The link-local address that follows from a MAC (EUI-64).
-fn link_local(mac: &str) -> Option<Ipv6Addr> {
-    let bytes: Vec<u16> = mac.split(':').map(|b| u16::from_str_radix(b, 16)).collect::<Result<_, _>>().ok()?;
-    let [a, b, c, d, e, f] = *bytes.as_slice() else {
-        return None;
-    };
-    Some(Ipv6Addr::new(0xfe80, 0, 0, 0, ((a ^ 2) << 8) | b, (c << 8) | 0xff, 0xfe00 | d, (e << 8) | f))
 }
 
 #[cfg(test)]

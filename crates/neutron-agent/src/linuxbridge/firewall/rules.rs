@@ -45,15 +45,6 @@ pub fn members(group_id: &str, ipv6: bool) -> String {
     format!("members{}-{group_id}", if ipv6 { 6 } else { 4 })
 }
 
-/// A MAC as nft prints it, if it is one.
-pub fn mac(text: &str) -> Option<String> {
-    let bytes: Vec<u8> = text.split(':').map(|b| u8::from_str_radix(b, 16)).collect::<Result<_, _>>().ok()?;
-    let [a, b, c, d, e, f] = *bytes.as_slice() else {
-        return None;
-    };
-    Some(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
-}
-
 /// An address or a prefix, if it is one.
 pub fn network(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
