@@ -130,6 +130,33 @@ fn spoofed_addresses_are_dropped() {
 }
 
 #[test]
+fn ipv6_is_filtered_and_checked_too() {
+    sandboxed("ipv6_is_filtered_and_checked_too", async {
+        let mut cloud = Cloud::start().await;
+        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
+        cloud.wired(&[PORT_A, PORT_B]).await;
+        let ipv6 = |rule: rpc::network::SecurityGroupRule| rpc::network::SecurityGroupRule { ethertype: "IPv6".into(), ..rule };
+        let ping = |from: &str| format!("ping -6 -c 1 -W 1 -I {from} fe80::f816:3eff:fe00:112%eth0");
+        let out = ipv6(rule("egress", None, None));
+        cloud.set_rules(vec![out.clone()]).await;
+        eventually("addresses are there", || a.shell("ip -6 address show eth0").contains("inet6 fe80::f816:3eff:fe00:111")).await;
+        assert!(!a.succeeds(&ping("eth0")), "default deny");
+        cloud.set_rules(vec![out, ipv6(rule("ingress", Some("icmp"), None))]).await;
+        eventually("link-local ping by rule", || a.succeeds(&ping("eth0"))).await;
+        a.shell("ip -6 address add fd00::5/64 dev eth0 nodad");
+        b.shell("ip -6 address add fd00::6/64 dev eth0 nodad");
+        assert!(!a.succeeds("ping -6 -c 1 -W 2 fd00::6"), "addresses that are not the ports'");
+        cloud.change_port(PORT_A, |port| port.fixed_ips.push(fixed("fd00::5"))).await;
+        cloud.change_port(PORT_B, |port| port.fixed_ips.push(fixed("fd00::6"))).await;
+        eventually("fixed IPv6 addresses", || a.succeeds("ping -6 -c 1 -W 1 fd00::6")).await;
+    });
+}
+
+fn fixed(address: &str) -> rpc::network::FixedIp {
+    rpc::network::FixedIp { subnet_id: "subnet-6".into(), ip_address: address.parse().unwrap() }
+}
+
+#[test]
 fn routers_hide_guests_and_floating_ips_lead_to_them() {
     sandboxed("routers_hide_guests_and_floating_ips_lead_to_them", async {
         let mut cloud = Cloud::start().await;
