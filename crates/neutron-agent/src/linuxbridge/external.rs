@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use rpc::network::Network;
 
 use crate::config::{Config, External};
@@ -44,17 +43,17 @@ pub async fn ensure(host: &Netlink, network: &Network, external: &External) -> R
 }
 
 /// What hides the external networks behind the host; an empty table when that is not wanted.
+///
+/// br_netfilter shows bridged packets to NAT, too. They stay inside, whatever addresses a tenant chose, so bridges of ours are left out.
 pub fn masquerade(desired: &Desired, config: &Config) -> Table {
     let mut table = Table::new("ip", MASQUERADE);
-    let networks = desired.networks.values().filter(|_| config.masquerade_external);
-    let rules = networks.filter_map(|network| Some((network, config.external(network)?))).flat_map(|(network, external)| {
-        let leg = names::external(&network.id);
-        let nets = external.gateway.iter().filter_map(|net| match net {
-            IpNet::V4(net) => Some(net.trunc()),
-            IpNet::V6(_) => None,
-        });
-        nets.map(move |net| format!("ip saddr {net} oifname != \"{leg}\" masquerade")).collect::<Vec<_>>()
-    });
+    let externals = || desired.networks.values().filter_map(|network| Some((network, config.external(network)?)));
+    let bridges = desired.networks.keys().map(|id| names::bridge(id));
+    let inside = bridges.chain(externals().map(|(network, _)| names::external(&network.id)));
+    table.set("inside", "type ifname;", inside.map(|link| format!("\"{link}\"")));
+    let gateways = externals().flat_map(|(_, external)| &external.gateway);
+    let nets = gateways.filter(|net| config.masquerade_external && net.addr().is_ipv4());
+    let rules = nets.map(|net| format!("oifname != @inside ip saddr {} masquerade", net.trunc()));
     table.hook("postrouting", "type nat hook postrouting priority srcnat", rules.collect());
     table
 }
@@ -98,7 +97,8 @@ mod tests {
         let mut config = Config::for_tests();
         assert!(!masquerade(&desired, &config).replace().contains("masquerade"));
         config.masquerade_external = true;
-        let rule = "ip saddr 172.24.4.0/24 oifname != \"cuxeeeeeeee-ee\" masquerade";
-        assert!(masquerade(&desired, &config).replace().contains(rule));
+        let text = masquerade(&desired, &config).replace();
+        assert!(text.contains("oifname != @inside ip saddr 172.24.4.0/24 masquerade"), "{text}");
+        assert!(text.contains("\"cubaaaaaaaa-aa\"") && text.contains("\"cuxeeeeeeee-ee\""), "{text}");
     }
 }

@@ -35,11 +35,16 @@ pub struct Cloud {
 
 impl Cloud {
     pub async fn start() -> Cloud {
+        Cloud::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(configure: impl FnOnce(&mut Config)) -> Cloud {
         let dir = tempfile::tempdir_in("/run").unwrap();
         let mut config = Config::new(HOST, dir.path(), "secret");
         config.physical_networks.insert("public".into(), External { gateway: vec!["172.24.4.1/24".parse().unwrap()] });
         config.reconcile_every = Duration::from_secs(3);
         config.metadata_upstream = metadata_api().await;
+        configure(&mut config);
         let bus = Bus::local();
         let state = Arc::new(Mutex::new(state()));
         let wired = serve(&bus, state.clone());

@@ -40,6 +40,15 @@ impl Guest {
         guest
     }
 
+    /// A machine beyond the host, which knows of no cloud.
+    pub fn world(uplink: &str, address: &str) -> Guest {
+        shell("ip netns add world && ip link add uplink0 type veth peer name eth0 netns world");
+        shell(&format!("ip address add {uplink} dev uplink0; ip link set uplink0 up"));
+        let world = Guest { netns: Some("world".into()) };
+        world.shell(&format!("ip address add {address} dev eth0; ip link set eth0 up"));
+        world
+    }
+
     pub fn dhcp(&self) {
         let until = std::time::Instant::now() + Duration::from_secs(60);
         while !self.try_dhcp() {

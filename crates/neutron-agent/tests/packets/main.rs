@@ -187,6 +187,25 @@ fn routers_hide_guests_and_floating_ips_lead_to_them() {
 }
 
 #[test]
+fn guests_reach_the_world_when_the_host_may_masquerade() {
+    sandboxed("guests_reach_the_world_when_the_host_may_masquerade", async {
+        let forwarding = || shell("cat /proc/sys/net/ipv4/ip_forward");
+        assert_eq!(forwarding(), "0\n");
+        let world = Guest::world("192.0.2.1/24", "192.0.2.2/24");
+        let mut cloud = Cloud::start_with(|config| config.masquerade_external = true).await;
+        let b = Guest::plug(PORT_B);
+        cloud.wired(&[PORT_B]).await;
+        b.dhcp();
+        let seen = guest::peer_server(&world, 9000);
+        let (uplink, server) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        eventually("the world is reached", || guest::seen_as(&b, server, 9000, &seen) == Some(uplink)).await;
+        cloud.stop_agent().await;
+        neutron_agent::cleanup(cloud.dir()).await.unwrap();
+        assert_eq!(forwarding(), "0\n");
+    });
+}
+
+#[test]
 fn a_restart_keeps_flows_and_a_wrecked_host_is_repaired() {
     sandboxed("a_restart_keeps_flows_and_a_wrecked_host_is_repaired", async {
         let mut cloud = Cloud::start().await;
