@@ -1,0 +1,103 @@
+//! What a person runs: `up`, and the commands that look after the cloud that it started.
+
+mod api;
+mod down;
+mod hello;
+mod status;
+mod timeline;
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::state::StateDir;
+use crate::up;
+
+/// An OpenStack-compatible cloud in one process.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 110)]
+pub struct Arguments {
+    /// Where the cloud keeps everything [default: /var/lib/cumulo as root, ~/.local/state/cumulo otherwise]
+    #[arg(long, global = true, env = "CUMULO_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the cloud and serve until SIGTERM; guests go on running after it
+    Up {
+        /// Configuration [default: cumulo.toml in the state directory, when there is one]
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// The address the APIs listen on
+        #[arg(long)]
+        listen: Option<IpAddr>,
+        /// The host name or address that clients are told
+        #[arg(long)]
+        public_host: Option<String>,
+        /// Simulate this many hypervisors instead of using this machine; needs no root
+        #[arg(long)]
+        sim_hosts: Option<u32>,
+        /// A qcow2 file to register as the image `cumulo-guest`
+        #[arg(long)]
+        guest_image: Option<PathBuf>,
+    },
+    /// Stop the cloud; guests go on
+    Down {
+        /// Stop the guests too
+        #[arg(long)]
+        guests: bool,
+    },
+    /// Tell whether the cloud answers; exit code 0 when all of it does
+    Status,
+    /// Boot a first guest `hello` that one can ssh to
+    Hello,
+    /// Remove everything the cloud made on this machine, and nothing else
+    CleanState,
+    /// Look at servers
+    #[command(subcommand)]
+    Server(ServerCommand),
+}
+
+#[derive(Subcommand)]
+enum ServerCommand {
+    /// Draw who did what during a server's boot, and how long it took
+    Timeline {
+        /// Name or id
+        server: String,
+    },
+}
+
+/// Runs a command; an error is a sentence for the person who ran it.
+pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
+    let path = arguments.state_dir.unwrap_or_else(StateDir::default_path);
+    match arguments.command {
+        Command::Up { config, listen, public_host, sim_hosts, guest_image } => {
+            up::run(&path, &up::Options { config, listen, public_host, sim_hosts, guest_image })?;
+        }
+        Command::Down { guests } => down::down(&StateDir::existing(&path)?, guests)?,
+        Command::Status => return status::status(&StateDir::existing(&path)?),
+        Command::Hello => hello::hello(&StateDir::existing(&path)?)?,
+        Command::CleanState => match StateDir::existing(&path) {
+            Ok(state) => down::clean_state(&state)?,
+            Err(_) => say(&format!("There is nothing in {}.", path.display())),
+        },
+        Command::Server(ServerCommand::Timeline { server }) => timeline::timeline(&StateDir::existing(&path)?, &server)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line for the person; a closed pipe is no error.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Why a command failed.
+pub fn complain(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "cumulo: {sentence}");
+}

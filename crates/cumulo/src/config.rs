@@ -1,0 +1,187 @@
+//! What an operator may set: `cumulo.toml`, then the command line on top of it.
+//!
+//! Every key has a default; a key that is not here is refused, so that a typing error is not silently a default.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The address every API listens on.
+    pub listen: IpAddr,
+    /// The host name or address that clients are told in the catalog; the listen address when absent.
+    pub public_host: Option<String>,
+    /// The region of every endpoint.
+    pub region: String,
+    /// `sqlite` (a file for each service in the state directory) or a `postgres://` URL (a schema for each service).
+    pub database: String,
+    /// The name of this host in the cloud; the machine's host name when absent.
+    pub host: Option<String>,
+    /// Simulated hypervisors instead of this machine; 0 for real guests.
+    pub sim_hosts: u32,
+    /// What is logged, in the form of RUST_LOG: `info`, `warn`, `info,nova=debug`.
+    pub log: String,
+    /// Hours a token is valid.
+    pub token_hours: u32,
+    pub ports: Ports,
+    pub compute: Compute,
+    pub network: Network,
+}
+
+/// The ports of the APIs, OpenStack's own by default.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ports {
+    pub keystone: u16,
+    /// Where clients of the identity API v2.0 expect its administrative half; 0 for none.
+    pub keystone_admin: u16,
+    pub nova: u16,
+    pub placement: u16,
+    pub glance: u16,
+    pub neutron: u16,
+    pub cinder: u16,
+    /// Nova's metadata service; only this host's metadata proxies talk to it.
+    pub metadata: u16,
+}
+
+/// How this host runs guests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compute {
+    /// `auto` (KVM when it really works, else TCG), `kvm` or `tcg`.
+    pub accel: String,
+    /// Seconds a build waits for its ports to be wired before it fails.
+    pub vif_plugging_timeout: u64,
+}
+
+/// How this host's networks meet the outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// The external network's range on this host.
+    pub external_cidr: String,
+    /// The host's own address in it, the gateway of routers.
+    pub external_gateway: IpAddr,
+    /// Lets guests reach beyond this host, by masquerading what leaves the external network.
+    pub masquerade: bool,
+    /// Name servers told to guests of the first networks; none by default.
+    pub dns_nameservers: Vec<IpAddr>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: IpAddr::from([127, 0, 0, 1]),
+            public_host: None,
+            region: "RegionOne".into(),
+            database: "sqlite".into(),
+            host: None,
+            sim_hosts: 0,
+            log: "info".into(),
+            token_hours: 1,
+            ports: Ports::default(),
+            compute: Compute::default(),
+            network: Network::default(),
+        }
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Ports {
+        Ports { keystone: 5000, keystone_admin: 35357, nova: 8774, placement: 8778, glance: 9292, neutron: 9696, cinder: 8776, metadata: 8775 }
+    }
+}
+
+impl Default for Compute {
+    fn default() -> Compute {
+        Compute { accel: "auto".into(), vif_plugging_timeout: 60 }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            external_cidr: "172.24.4.0/24".into(),
+            external_gateway: IpAddr::from([172, 24, 4, 1]),
+            masquerade: false,
+            dns_nameservers: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file; the defaults when there is none at the usual place. An error is one sentence.
+    pub fn load(named: Option<&Path>, state_dir: &Path) -> Result<Config, String> {
+        let path = named.map_or_else(|| state_dir.join("cumulo.toml"), PathBuf::from);
+        if named.is_none() && !path.exists() {
+            return Ok(Config::default());
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("The configuration {} cannot be read: {error}.", path.display()))?;
+        let config: Config = toml::from_str(&text).map_err(|error| format!("The configuration {} is wrong: {}", path.display(), error.to_string().trim()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the types cannot say.
+    pub fn check(&self) -> Result<(), String> {
+        if !matches!(self.compute.accel.as_str(), "auto" | "kvm" | "tcg") {
+            return Err(format!("compute.accel is {:?}; it must be auto, kvm or tcg.", self.compute.accel));
+        }
+        if self.database != "sqlite" && !self.database.starts_with("postgres://") {
+            return Err(format!("database is {:?}; it must be sqlite or a postgres:// URL.", self.database));
+        }
+        if self.token_hours == 0 {
+            return Err("token_hours must be at least 1.".into());
+        }
+        if self.listen.is_unspecified() && self.public_host.is_none() {
+            return Err(format!("With listen = {}, public_host must say which address clients are to use.", self.listen));
+        }
+        Ok(())
+    }
+
+    /// The host part of every URL in the catalog.
+    pub fn public_host(&self) -> String {
+        self.public_host.clone().unwrap_or_else(|| match self.listen {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("[{v6}]"),
+        })
+    }
+
+    /// `http://HOST:PORT`
+    pub fn url(&self, port: u16) -> String {
+        format!("http://{}:{port}", self.public_host())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check().map(|()| config)
+    }
+
+    #[test]
+    fn defaults_stand_for_what_is_not_said() {
+        let config = read("sim_hosts = 3\n[ports]\nnova = 18774\n").unwrap();
+        assert_eq!((config.sim_hosts, config.ports.nova, config.ports.keystone), (3, 18774, 5000));
+        assert_eq!(config.url(config.ports.nova), "http://127.0.0.1:18774");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, word) in [
+            ("lisen = '::1'", "lisen"),
+            ("[compute]\naccel = 'fast'", "accel"),
+            ("database = 'mysql://x'", "database"),
+            ("listen = '0.0.0.0'", "public_host"),
+        ] {
+            assert!(read(text).unwrap_err().contains(word), "{text}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The state directory: where everything that outlives a process is, private to its owner.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+
+/// The services that log in to each other.
+pub const SERVICES: [&str; 5] = ["nova", "neutron", "cinder", "glance", "placement"];
+
+/// The directory and what is where in it.
+#[derive(Clone, Debug)]
+pub struct StateDir(PathBuf);
+
+/// Secrets made once, kept in `secrets.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Secrets {
+    pub admin_password: String,
+    pub demo_password: String,
+    /// One for each of [`SERVICES`], derived names as in keystone.
+    pub service_password: String,
+    /// Shared by nova's metadata service and the metadata proxies.
+    pub metadata_secret: String,
+}
+
+/// Held while a cloud runs in a state directory.
+pub struct Lock(#[allow(dead_code)] nix::fcntl::Flock<File>);
+
+impl StateDir {
+    /// `/var/lib/cumulo` for root, the user's own state directory otherwise.
+    pub fn default_path() -> PathBuf {
+        if nix::unistd::geteuid().is_root() {
+            return "/var/lib/cumulo".into();
+        }
+        let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+        base.unwrap_or_else(std::env::temp_dir).join("cumulo")
+    }
+
+    /// Makes it when absent, for its owner alone.
+    pub fn create(path: &Path) -> Result<StateDir, String> {
+        let say = |error: io::Error| format!("The state directory {} cannot be made: {error}.", path.display());
+        if !path.exists() {
+            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(say)?;
+        }
+        let path = fs::canonicalize(path).map_err(say)?;
+        let state = StateDir(path);
+        for dir in ["db", "log", "run"] {
+            DirBuilder::new().recursive(true).mode(0o700).create(state.0.join(dir)).map_err(say)?;
+        }
+        Ok(state)
+    }
+
+    /// One that exists.
+    pub fn existing(path: &Path) -> Result<StateDir, String> {
+        let path = fs::canonicalize(path).map_err(|_| format!("There is no cloud in {}; `cumulo up` starts one.", path.display()))?;
+        Ok(StateDir(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Only one cloud at a time uses a state directory.
+    pub fn lock(&self) -> Result<Lock, String> {
+        let path = self.join("run/lock");
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(|error| format!("{}: {error}.", path.display()))?;
+        match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Lock(lock)),
+            Err(_) => Err(format!("A cloud already runs in {}; `cumulo down` stops it.", self.0.display())),
+        }
+    }
+
+    /// The secrets; made at the first call.
+    pub fn secrets(&self) -> Result<Secrets, String> {
+        let path = self.join("secrets.toml");
+        if path.exists() {
+            let text = fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
+            return toml::from_str(&text).map_err(|error| format!("{} is damaged: {}", path.display(), error.message()));
+        }
+        let secrets = Secrets { admin_password: random()?, demo_password: random()?, service_password: random()?, metadata_secret: random()? };
+        let text = toml::to_string(&secrets).map_err(|error| error.to_string())?;
+        self.write("secrets.toml", &text)?;
+        Ok(secrets)
+    }
+
+    /// Writes a private file, whole or not at all.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), String> {
+        let path = self.join(name);
+        let temporary = path.with_extension("new");
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        write().map_err(|error| format!("{} cannot be written: {error}.", path.display()))
+    }
+
+    /// What the running, or last, cloud was told; the commands beside it read this.
+    pub fn effective(&self) -> Result<Config, String> {
+        let path = self.join("run/effective.toml");
+        let text = fs::read_to_string(&path).map_err(|_| format!("No cloud has run in {} yet; `cumulo up` starts one.", self.0.display()))?;
+        toml::from_str(&text).map_err(|error| format!("{} is damaged: {}", path.display(), error.message()))
+    }
+
+    /// The process that runs here, when there is one.
+    pub fn running(&self) -> Option<i32> {
+        let pid: i32 = fs::read_to_string(self.join("cumulo.pid")).ok()?.trim().parse().ok()?;
+        // the lock, not the number, tells whether it lives: numbers are used again
+        self.lock().is_err().then_some(pid)
+    }
+
+    /// What a shell sources and what `OS_CLOUD` names.
+    pub fn write_client_files(&self, config: &Config, secrets: &Secrets) -> Result<(), String> {
+        let auth = format!("{}/v3", config.url(config.ports.keystone));
+        let region = &config.region;
+        let openrc = format!(
+            "# source this, then use any OpenStack client\nfor v in $(env | sed -n 's/^\\(OS_[A-Z_]*\\)=.*/\\1/p'); do unset $v; done\n\
+             export OS_AUTH_URL={auth}\nexport OS_USERNAME=admin\nexport OS_PASSWORD={}\nexport OS_PROJECT_NAME=admin\n\
+             export OS_USER_DOMAIN_NAME=Default\nexport OS_PROJECT_DOMAIN_NAME=Default\nexport OS_REGION_NAME={region}\n\
+             export OS_IDENTITY_API_VERSION=3\nexport OS_CLIENT_CONFIG_FILE={}\n",
+            secrets.admin_password,
+            self.join("clouds.yaml").display(),
+        );
+        let cloud = |name: &str, user: &str, password: &str, project: &str| {
+            format!(
+                "  {name}:\n    region_name: {region}\n    identity_api_version: 3\n    auth:\n      auth_url: {auth}\n      username: {user}\n      \
+                 password: {password}\n      project_name: {project}\n      user_domain_name: Default\n      project_domain_name: Default\n"
+            )
+        };
+        let clouds = format!(
+            "clouds:\n{}{}",
+            cloud("cumulo", "admin", &secrets.admin_password, "admin"),
+            cloud("cumulo-demo", "demo", &secrets.demo_password, "demo"),
+        );
+        self.write("openrc", &openrc)?;
+        self.write("clouds.yaml", &clouds)
+    }
+}
+
+/// 24 characters that need no quoting anywhere.
+fn random() -> Result<String, String> {
+    let mut bytes = [0u8; 12];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(|error| format!("/dev/urandom: {error}."))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_made_once_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::create(&dir.path().join("s")).unwrap();
+        let first = state.secrets().unwrap();
+        assert_eq!(state.secrets().unwrap().admin_password, first.admin_password);
+        assert_ne!(first.admin_password, first.service_password);
+        let mode = fs::metadata(state.join("secrets.toml")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn one_cloud_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::create(dir.path()).unwrap();
+        let lock = state.lock().unwrap();
+        assert!(state.lock().is_err());
+        drop(lock);
+        assert!(state.lock().is_ok());
+    }
+}

@@ -1,0 +1,153 @@
+//! `cumulo up`: from a configuration to a cloud that answers.
+//!
+//! Whatever can be refused is refused before anything is started: configuration, rights, programs, ports. Then the services are put
+//! together, what every cloud begins with is made if it is not there, and the APIs are served until SIGTERM or SIGINT.
+
+mod assemble;
+mod first;
+mod late;
+mod preflight;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kit::serve::serve;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::say;
+use crate::config::{Config, Ports};
+use crate::state::StateDir;
+
+/// How long background work may take to come to rest after SIGTERM.
+const REST: Duration = Duration::from_secs(10);
+
+/// What the command line says; it goes before the file.
+pub struct Options {
+    pub config: Option<PathBuf>,
+    pub listen: Option<IpAddr>,
+    pub public_host: Option<String>,
+    pub sim_hosts: Option<u32>,
+    pub guest_image: Option<PathBuf>,
+}
+
+/// Runs the cloud to its end. An error is one sentence, and means that nothing was started.
+pub fn run(path: &Path, options: &Options) -> Result<(), String> {
+    let began = Instant::now();
+    let config = effective(path, options)?;
+    preflight::check(&config, options.guest_image.as_deref())?;
+    let state = StateDir::create(path)?;
+    let _lock = state.lock()?;
+    kit::telemetry::init(&state.join("log"), &config.log).map_err(|error| format!("The log cannot be opened: {error}."))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let outcome = runtime.block_on(serve_until_told(&state, &config, options, began));
+    if let Err(sentence) = &outcome {
+        tracing::error!("{sentence}");
+    }
+    // what still runs now is a blocking call that nobody waits for any more
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+fn effective(path: &Path, options: &Options) -> Result<Config, String> {
+    let mut config = Config::load(options.config.as_deref(), path)?;
+    if let Some(listen) = options.listen {
+        config.listen = listen;
+    }
+    if options.public_host.is_some() {
+        config.public_host.clone_from(&options.public_host);
+    }
+    if let Some(hosts) = options.sim_hosts {
+        config.sim_hosts = hosts;
+    }
+    config.check()?;
+    Ok(config)
+}
+
+async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, began: Instant) -> Result<(), String> {
+    let sockets = Sockets::bind(config).await?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let secrets = state.secrets()?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let cloud = assemble::assemble(state, config, &secrets, &stop, &tasks).await?;
+    first::bootstrap(&cloud, config, &secrets, options.guest_image.as_deref()).await?;
+    sockets.serve(&cloud, &stop, &tasks);
+    cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;
+    state.write_client_files(config, &secrets)?;
+    state.write("run/effective.toml", &toml::to_string(config).map_err(|error| error.to_string())?)?;
+    state.write("cumulo.pid", &format!("{}\n", std::process::id()))?;
+    say(&format!("Cumulo is ready after {:.2} s: {}", began.elapsed().as_secs_f64(), config.url(config.ports.keystone)));
+    say(&format!("source {}", state.join("openrc").display()));
+    tracing::info!(seconds = began.elapsed().as_secs_f64(), "ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping; guests go on");
+    stop.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(REST, tasks.wait()).await;
+    let _ = std::fs::remove_file(state.join("cumulo.pid"));
+    Ok(())
+}
+
+/// Every API's socket, bound before anything is started, so that a taken port leaves nothing half-started.
+struct Sockets(Vec<(Api, TcpListener)>);
+
+#[derive(Clone, Copy)]
+enum Api {
+    Keystone,
+    Nova,
+    Placement,
+    Glance,
+    Neutron,
+    Cinder,
+    Metadata,
+}
+
+impl Sockets {
+    async fn bind(config: &Config) -> Result<Sockets, String> {
+        let Ports { keystone, keystone_admin, nova, placement, glance, neutron, cinder, metadata } = config.ports;
+        let wanted = [
+            ("keystone", Api::Keystone, keystone),
+            ("keystone_admin", Api::Keystone, keystone_admin),
+            ("nova", Api::Nova, nova),
+            ("placement", Api::Placement, placement),
+            ("glance", Api::Glance, glance),
+            ("neutron", Api::Neutron, neutron),
+            ("cinder", Api::Cinder, cinder),
+            ("metadata", Api::Metadata, if config.sim_hosts > 0 { 0 } else { metadata }),
+        ];
+        let mut sockets = Vec::new();
+        for (name, api, port) in wanted.into_iter().filter(|(_, _, port)| *port != 0) {
+            // metadata is for this host's own proxies only
+            let host = if matches!(api, Api::Metadata) { IpAddr::from([127, 0, 0, 1]) } else { config.listen };
+            let address = SocketAddr::new(host, port);
+            let socket = TcpListener::bind(address).await.map_err(|error| {
+                format!("{address} cannot be listened on: {error}. Whatever has it must stop, or set ports.{name} in cumulo.toml to another port.")
+            })?;
+            sockets.push((api, socket));
+        }
+        Ok(Sockets(sockets))
+    }
+
+    fn serve(self, cloud: &assemble::Cloud, stop: &CancellationToken, tasks: &TaskTracker) {
+        for (api, socket) in self.0 {
+            let service = match api {
+                Api::Keystone => &cloud.services.keystone,
+                Api::Nova => &cloud.services.nova,
+                Api::Placement => &cloud.services.placement,
+                Api::Glance => &cloud.services.glance,
+                Api::Neutron => &cloud.services.neutron,
+                Api::Cinder => &cloud.services.cinder,
+                Api::Metadata => &cloud.services.metadata,
+            };
+            tasks.spawn(serve(socket, service.clone(), stop.clone()));
+        }
+    }
+}
