@@ -1,1 +1,1 @@
-
+//! What the tests and the benchmark of a whole cloud share.
