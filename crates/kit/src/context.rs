@@ -132,4 +132,10 @@ impl Context {
     pub fn link(&self, path: &str) -> String {
         format!("{}{}{path}", self.base_url, self.prefix)
     }
+
+    /// The same without the API's version, which compute calls a bookmark: `http://host:8774/servers/...`
+    pub fn bookmark(&self, path: &str) -> String {
+        let unversioned = self.prefix.trim_start_matches('/').split_once('/').map(|(_, rest)| format!("/{rest}")).unwrap_or_default();
+        format!("{}{unversioned}{path}", self.base_url)
+    }
 }
