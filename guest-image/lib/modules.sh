@@ -21,7 +21,7 @@ with_dependencies() {
 # A cpio archive on stdout: a static busybox, the early modules numbered in their order, and the script.
 make_initramfs() {
   local module n=10
-  mkdir -p "$initramfs"/{bin,dev,proc,sys,modules,root}
+  mkdir -p "$initramfs"/{bin,dev,proc,sys,modules,newroot}
   cp "$packages/bin/busybox.static" "$initramfs/bin/busybox"
   ln -s busybox "$initramfs/bin/sh"
   install -m 755 "$here/initramfs/init" "$initramfs/init"
