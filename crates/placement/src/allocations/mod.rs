@@ -1,0 +1,8 @@
+//! `/allocations`: what each consumer draws from which provider.
+
+mod api;
+pub mod claim;
+mod wire;
+
+pub use api::{delete, manage, of_provider, show, update};
+pub use wire::{ManagedConsumer, read_consumers};

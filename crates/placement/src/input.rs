@@ -1,0 +1,70 @@
+//! What a client may send: bodies and queries, checked in the words of placement's own schemas.
+
+use kit::call::{Call, FromCall};
+use kit::{Error, Json, Kind, Query, Result, ids};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::Placement;
+use crate::fault::bad_value;
+
+/// A JSON body of a known shape; unknown keys are refused by the type itself.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromCall<Placement> for Body<T> {
+    async fn from_call(call: &mut Call<Placement>) -> Result<Self> {
+        let media = call.parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if media.split(';').next().unwrap_or_default().trim() != "application/json" {
+            let message =
+                format!("The media type {} is not supported, use application/json", if media.is_empty() { "None" } else { media });
+            return Err(Error::new(Kind::UnsupportedMediaType, message));
+        }
+        let Json(value): Json<Value> = Json::from_call(call).await?;
+        shaped(value).map(Body)
+    }
+}
+
+/// A JSON value as a known shape.
+pub fn shaped<T: DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| Error::bad_request(format!("JSON does not validate: {error}")))
+}
+
+/// Refuses parameters an operation does not have at the caller's version.
+pub fn only(query: &Query, known: &[&str]) -> Result<()> {
+    match query.0.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        Some((key, _)) => Err(unexpected(key)),
+        None => Ok(()),
+    }
+}
+
+/// 400: no such parameter.
+pub fn unexpected(key: &str) -> Error {
+    Error::bad_request(format!("Invalid query string parameters: Additional properties are not allowed ('{key}' was unexpected)"))
+}
+
+/// A uuid in its canonical form.
+pub fn uuid(what: &str, text: &str) -> Result<String> {
+    ids::parse_uuid(text).ok_or_else(|| Error::bad_request(format!("JSON does not validate: '{text}' is not a 'uuid' ({what})")))
+}
+
+/// A uuid of a query.
+pub fn query_uuid(what: &str, text: &str) -> Result<String> {
+    ids::parse_uuid(text).ok_or_else(|| bad_value(format!("Expected '{what}' parameter to contain a valid UUID. Got: {text}")))
+}
+
+/// `CUSTOM_` and capitals, digits, underscores.
+pub fn is_custom(name: &str) -> bool {
+    let rest = name.strip_prefix("CUSTOM_").unwrap_or_default();
+    !rest.is_empty() && name.len() <= 255 && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn custom_names() {
+        assert!(is_custom("CUSTOM_GOLD_1"));
+        assert!(!is_custom("CUSTOM_") && !is_custom("CUSTOM_gold") && !is_custom("GOLD"));
+    }
+}
