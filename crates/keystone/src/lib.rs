@@ -1,1 +1,124 @@
+//! Keystone, the identity service: who somebody is, what they may act on, and where the other services are.
+//!
+//! A tour: [`routes`] is the index of the v3 API, with one module per resource (`users`, `projects`, `domains`, `groups`, `roles`,
+//! `assignments`, `services`, `endpoints`, `regions`, `application_credentials`); [`tokens`] logs in and validates; [`v2`] is the same for
+//! clients of 2015. [`reference`] keeps in memory what every token needs and seldom changes; [`passwords`] hashes without blocking;
+//! [`bootstrap`] makes the first users and the catalog; [`policy`] says who may do what, [`fault`] how refusals look.
 
+mod application_credentials;
+mod assignments;
+pub mod bootstrap;
+mod discovery;
+mod domains;
+mod endpoints;
+mod fault;
+mod fields;
+mod groups;
+mod list;
+mod passwords;
+mod policy;
+mod projects;
+mod reference;
+mod regions;
+mod roles;
+mod routes;
+mod services;
+mod tokens;
+mod users;
+mod v2;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kit::auth::Authenticator;
+use kit::db::{Db, Location, Migration};
+use kit::policy::Policy;
+use kit::service::{Mount, Service, ServiceParts};
+use kit::{Error, Result};
+use sea_orm::DatabaseTransaction;
+use tokens::standings::Standings;
+
+pub use bootstrap::Bootstrap;
+pub use tokens::fernet::rotate;
+
+const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") }];
+
+/// The domain that always exists, and the only one that v2.0 knows.
+pub const DEFAULT_DOMAIN: &str = "default";
+
+/// What an operator decides about keystone.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The Fernet key repository: a directory of numbered keys, made when absent.
+    pub fernet_keys: PathBuf,
+    /// How long a token lives.
+    pub token_lifetime: Duration,
+    /// `http://host:5000`, for the challenge of a 401.
+    pub public_url: String,
+    /// `http://host:35357`, the admin address in the v2.0 catalog.
+    pub admin_url: String,
+}
+
+/// The identity service. Cheap to clone.
+#[derive(Clone)]
+pub struct Keystone {
+    db: Db,
+    config: Arc<Config>,
+    keys: Arc<tokens::fernet::Keys>,
+    passwords: Arc<passwords::Passwords>,
+    reference: Arc<reference::Cache>,
+    standings: Arc<tokens::standings::Standings>,
+}
+
+/// Opens keystone's database and keys, and makes either when absent.
+pub async fn open(location: &Location, config: Config) -> Result<Keystone> {
+    Ok(Keystone {
+        db: Db::open(location, MIGRATIONS).await?,
+        keys: Arc::new(tokens::fernet::Keys::open(&config.fernet_keys)?),
+        config: Arc::new(config),
+        passwords: Arc::new(passwords::Passwords::new()?),
+        reference: Arc::default(),
+        standings: Arc::new(Standings::new(matches!(location, Location::Sqlite(_)))),
+    })
+}
+
+impl Keystone {
+    /// The API, the same on port 5000 and 35357.
+    pub fn service(&self) -> Result<Service> {
+        Service::new(ServiceParts {
+            name: "keystone",
+            app: self.clone(),
+            root: routes::unversioned(),
+            routes: routes::v3(),
+            mounts: &[Mount { prefix: "/v3", strict: true }],
+            project_segment: false,
+            json_suffix: false,
+            versions: None,
+            policy: Policy::new(policy::DEFAULTS)?,
+            authenticator: Some(Authenticator::own(tokens::identify, &self.config.public_url)),
+            fault: fault::envelope,
+        })
+    }
+
+    /// Makes the first domain, projects, users, roles and the catalog, or brings them up to date. Repeating it changes nothing.
+    pub async fn bootstrap(&self, wanted: &Bootstrap) -> Result<()> {
+        bootstrap::run(self, wanted).await
+    }
+
+    /// Changes the database. The only way to do so, as it makes what is remembered of tokens void, also when the caller has gone away.
+    async fn write<T, F>(&self, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        let keystone = self.clone();
+        let task = tokio::spawn(async move {
+            let outcome = keystone.db.write(change).await;
+            keystone.standings.forget();
+            outcome
+        });
+        task.await.map_err(Error::internal)?
+    }
+}

@@ -1,0 +1,124 @@
+//! `/v3/users/{user_id}/application_credentials`
+
+use kit::call::{Json, Path, Query};
+use kit::clock::Timestamp;
+use kit::policy::Target;
+use kit::{Context, Error, Reply, Result, ids};
+use sea_orm::EntityTrait;
+use serde_json::{Value, json};
+
+use super::{Entity, Model, store};
+use crate::fields::Fields;
+use crate::reference::Reference;
+use crate::tokens::claims::new_audit_id;
+use crate::{Keystone, fault, list, tokens};
+
+/// `GET /v3/users/{user_id}/application_credentials`
+pub async fn list(keystone: Keystone, ctx: Context, Path(user): Path<String>, query: Query) -> Result<Reply> {
+    ctx.authorize(&owner(&user))?;
+    let mut rows = store::of_user(keystone.db.read(), &user).await?;
+    rows.retain(|row| query.get("name").is_none_or(|name| row.name == name));
+    let reference = keystone.reference.now(&keystone.db).await?;
+    let items = rows.iter().map(|row| view(&ctx, &reference, row)).collect();
+    list::whole(&ctx, &format!("/users/{user}/application_credentials"), &query, "application_credentials", items)
+}
+
+/// `GET /v3/users/{user_id}/application_credentials/{application_credential_id}`
+pub async fn show(keystone: Keystone, ctx: Context, Path((user, id)): Path<(String, String)>) -> Result<Reply> {
+    ctx.authorize(&owner(&user))?;
+    let row = store::fetch(keystone.db.read(), &user, &id).await?;
+    let reference = keystone.reference.now(&keystone.db).await?;
+    Reply::ok(&json!({"application_credential": view(&ctx, &reference, &row)}))
+}
+
+/// `POST /v3/users/{user_id}/application_credentials`: for the project of the token. The answer alone shows the secret.
+pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
+    ctx.authorize(&owner(&user))?;
+    unrestricted(&keystone, &ctx).await?;
+    let reference = keystone.reference.now(&keystone.db).await?;
+    let mut fields = Fields::of(body, "application_credential")?;
+    if fields.list("access_rules")?.is_some_and(|rules| !rules.is_empty()) {
+        return Err(Error::bad_request("Invalid input for field 'access_rules': access rules are not supported"));
+    }
+    let secret = fields.text("secret")?.flatten().unwrap_or_else(|| format!("{}{}", new_audit_id(), new_audit_id()));
+    let row = Model {
+        id: ids::hex(),
+        name: fields.name("name", 255)?.ok_or_else(|| Error::bad_request("'name' is a required property"))?,
+        user_id: user,
+        project_id: ctx.project_id()?.to_owned(),
+        secret_hash: String::new(),
+        description: fields.text("description")?.flatten(),
+        expires_at: fields.text("expires_at")?.flatten().map(|text| end(&text)).transpose()?,
+        unrestricted: fields.flag("unrestricted")?.unwrap_or(false),
+        roles: kit::db::Json(roles(&ctx, &reference, fields.list("roles")?)?),
+    };
+    let row = Model { secret_hash: keystone.passwords.hash(&secret).await?, ..row };
+    let row = keystone.write(move |tx| Box::pin(store::insert(tx, row))).await?;
+    let mut object = view(&ctx, &reference, &row);
+    if let Value::Object(map) = &mut object {
+        map.insert("secret".into(), secret.into());
+    }
+    Reply::created(&json!({"application_credential": object}))
+}
+
+/// `DELETE /v3/users/{user_id}/application_credentials/{application_credential_id}`
+pub async fn delete(keystone: Keystone, ctx: Context, Path((user, id)): Path<(String, String)>) -> Result<Reply> {
+    ctx.authorize(&owner(&user))?;
+    unrestricted(&keystone, &ctx).await?;
+    keystone
+        .write(move |tx| {
+            Box::pin(async move {
+                store::fetch(tx, &user, &id).await?;
+                Entity::delete_by_id(id).exec(tx).await?;
+                Ok(())
+            })
+        })
+        .await?;
+    Reply::no_content()
+}
+
+/// A restricted credential's token may not manage credentials, or a leaked one would renew itself.
+async fn unrestricted(keystone: &Keystone, ctx: &Context) -> Result<()> {
+    let standing = tokens::standing(keystone, &ctx.token).await?.ok_or_else(Error::unauthorized)?;
+    match &standing.application_credential {
+        Some(credential) if !credential.unrestricted => {
+            Err(fault::refused("manage application credentials with a restricted application credential."))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Ids of the roles asked for, each of which the token has; all of the token's when none are named.
+fn roles(ctx: &Context, reference: &Reference, asked: Option<Vec<Value>>) -> Result<Vec<String>> {
+    let identity = ctx.identity()?;
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Ok(identity.role_ids.clone()) };
+    let find = |role: &Value| {
+        let text = |key: &str| role.get(key).and_then(Value::as_str);
+        let mut held = identity.role_ids.iter();
+        let id = match (text("id"), text("name")) {
+            (Some(id), _) => held.find(|held| *held == id),
+            (None, name) => held.find(|held| reference.role(held).map(|role| role.name.as_str()) == name),
+        };
+        id.cloned().ok_or_else(|| Error::bad_request(format!("Invalid application credential: could not find role assignment for {role}.")))
+    };
+    asked.iter().map(find).collect()
+}
+
+fn end(text: &str) -> Result<Timestamp> {
+    let end = Timestamp::parse(text).filter(|end| *end > Timestamp::now());
+    end.ok_or_else(|| Error::bad_request(format!("Invalid input for field 'expires_at': '{text}' is not a time in the future")))
+}
+
+fn owner(user: &str) -> Target {
+    Target::new().with("user.id", user)
+}
+
+fn view(ctx: &Context, reference: &Reference, row: &Model) -> Value {
+    let roles = row.roles.0.iter().filter_map(|id| reference.role(id));
+    let roles: Vec<Value> = roles.map(|role| json!({"id": role.id, "name": role.name, "domain_id": null})).collect();
+    json!({
+        "id": row.id, "name": row.name, "description": row.description, "project_id": row.project_id, "user_id": row.user_id,
+        "expires_at": row.expires_at.map(Timestamp::to_micros), "unrestricted": row.unrestricted, "roles": roles, "system": null,
+        "links": {"self": list::link(ctx, &format!("/users/{}/application_credentials/{}", row.user_id, row.id))},
+    })
+}

@@ -1,0 +1,135 @@
+//! `/v3/{projects|domains|system}/.../{users|groups}/.../roles`: one grant at a time, and the roles of one actor on one target.
+//!
+//! A route is made of who (user or group), what (project, domain, system) and whether projects below inherit it; the handlers are the same.
+
+use kit::call::{Call, FromCall};
+use kit::policy::Target;
+use kit::{Context, Reply, Result};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use serde_json::Value;
+
+use super::{Column, Entity, Model, store};
+use crate::{Keystone, fault, groups, list, projects, roles, users};
+
+/// Whose roles on what, as the path says.
+pub struct Grant {
+    row: Model,
+    path: String,
+}
+
+impl FromCall<Keystone> for Grant {
+    /// Reads `/projects/{id}/users/{id}/roles/{id}` and its siblings; the last id is absent where roles are listed.
+    async fn from_call(call: &mut Call<Keystone>) -> Result<Grant> {
+        let path = call.parts.uri.path().trim_end_matches('/').to_owned();
+        let inside = path.strip_prefix("/v3").unwrap_or(&path).to_owned();
+        let inherited = inside.starts_with("/OS-INHERIT");
+        let words: Vec<&str> = inside.trim_start_matches("/OS-INHERIT").split('/').filter(|word| !word.is_empty()).collect();
+        let missing = || kit::Error::not_found("The resource could not be found.");
+        let (target_kind, target_id, rest) = match words.as_slice() {
+            ["projects", id, rest @ ..] => ("project", *id, rest),
+            ["domains", id, rest @ ..] => ("domain", *id, rest),
+            ["system", rest @ ..] => ("system", "system", rest),
+            _ => return Err(missing()),
+        };
+        let (actor_kind, actor_id, rest) = match rest {
+            ["users", id, "roles", rest @ ..] => ("user", *id, rest),
+            ["groups", id, "roles", rest @ ..] => ("group", *id, rest),
+            _ => return Err(missing()),
+        };
+        let role_id = rest.first().filter(|word| **word != "inherited_to_projects").copied().unwrap_or_default();
+        let row = Model {
+            actor_kind: actor_kind.to_owned(),
+            actor_id: actor_id.to_owned(),
+            target_kind: target_kind.to_owned(),
+            target_id: target_id.to_owned(),
+            role_id: role_id.to_owned(),
+            inherited,
+        };
+        Ok(Grant { row, path: inside })
+    }
+}
+
+/// `GET .../roles`
+pub async fn list(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Reply> {
+    let db = keystone.db.read();
+    allowed(db, &ctx, &grant.row).await?;
+    let row = &grant.row;
+    let held = Entity::find()
+        .filter(Column::ActorId.eq(&row.actor_id))
+        .filter(Column::TargetKind.eq(&row.target_kind))
+        .filter(Column::TargetId.eq(&row.target_id))
+        .filter(Column::Inherited.eq(row.inherited))
+        .all(db)
+        .await?;
+    let ids = held.into_iter().map(|held| held.role_id);
+    let rows = roles::Entity::find().filter(roles::Column::Id.is_in(ids)).order_by_asc(roles::Column::Name).all(db).await?;
+    let items: Vec<Value> = rows.iter().map(|role| roles::api::view(&ctx, role)).collect();
+    list::whole(&ctx, &grant.path, &kit::Query::default(), "roles", items)
+}
+
+/// `HEAD` and `GET .../roles/{role_id}`
+pub async fn check(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Reply> {
+    let db = keystone.db.read();
+    allowed(db, &ctx, &grant.row).await?;
+    roles::store::fetch(db, &grant.row.role_id).await?;
+    if store::exists(db, &grant.row).await? { Reply::no_content() } else { Err(unknown(&grant.row)) }
+}
+
+/// `PUT .../roles/{role_id}`
+pub async fn create(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Reply> {
+    allowed(keystone.db.read(), &ctx, &grant.row).await?;
+    keystone
+        .write(move |tx| {
+            Box::pin(async move {
+                let role = roles::store::fetch(tx, &grant.row.role_id).await?;
+                known(tx, &grant.row).await?;
+                if !role.domain_id.is_empty() && grant.row.target_kind == "system" {
+                    return Err(fault::refused("cannot assign a role of a domain on the system."));
+                }
+                store::insert(tx, grant.row).await
+            })
+        })
+        .await?;
+    Reply::no_content()
+}
+
+/// `DELETE .../roles/{role_id}`
+pub async fn delete(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Reply> {
+    allowed(keystone.db.read(), &ctx, &grant.row).await?;
+    keystone
+        .write(move |tx| Box::pin(async move { if store::delete(tx, &grant.row).await? { Ok(()) } else { Err(unknown(&grant.row)) } }))
+        .await?;
+    Reply::no_content()
+}
+
+/// Whether policy lets the caller see or change grants here, and the actor and target exist.
+async fn allowed(db: &impl ConnectionTrait, ctx: &Context, row: &Model) -> Result<()> {
+    let domain = known(db, row).await;
+    ctx.authorize(&Target::new().with("domain_id", domain.as_deref().unwrap_or_default()))?;
+    domain.map(drop)
+}
+
+/// The domain of the grant's target, when both its ends exist and, for policy, lie in one domain.
+async fn known(db: &impl ConnectionTrait, row: &Model) -> Result<String> {
+    let actor_domain = match row.actor_kind.as_str() {
+        "group" => groups::store::fetch(db, &row.actor_id).await?.domain_id,
+        _ => users::store::fetch(db, &row.actor_id).await?.domain_id,
+    };
+    let target_domain = match row.target_kind.as_str() {
+        "project" => {
+            let project = projects::store::fetch(db, &row.target_id).await?;
+            if project.is_domain { project.id } else { project.domain_id }
+        }
+        "domain" => projects::store::domain(db, &row.target_id).await?.id,
+        _ => return Ok(String::new()),
+    };
+    // a domain's manager may grant inside the domain only
+    Ok(if actor_domain == target_domain { target_domain } else { String::new() })
+}
+
+fn unknown(row: &Model) -> kit::Error {
+    kit::Error::not_found(format!(
+        "Could not find role assignment with role: {}, user or group: {}, project, domain or system: {}.",
+        row.role_id, row.actor_id, row.target_id
+    ))
+}

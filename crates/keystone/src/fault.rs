@@ -1,0 +1,50 @@
+//! How a refusal looks: `{"error": {"code", "title", "message"}}`.
+
+use http::StatusCode;
+use kit::service::FaultContext;
+use kit::{Error, Kind, Reply};
+use serde_json::json;
+
+/// Keystone's error envelope.
+pub fn envelope(error: &Error, _: &FaultContext<'_>) -> Reply {
+    let status = error.kind.status();
+    let body = match error.kind {
+        Kind::MethodNotAllowed => json!({"message": error.message}),
+        _ => json!({"error": {
+            "code": status.as_u16(),
+            "title": status.canonical_reason().unwrap_or_default(),
+            "message": message(error),
+        }}),
+    };
+    let reply = Reply::json(status, &body).unwrap_or_else(|_| Reply::empty(StatusCode::INTERNAL_SERVER_ERROR));
+    if error.kind == Kind::Unavailable { reply.header("retry-after", "1") } else { reply }
+}
+
+/// Policy refusals have keystone's own sentence.
+fn message(error: &Error) -> String {
+    let rule = error.message.strip_prefix("Policy doesn't allow ").and_then(|m| m.strip_suffix(" to be performed."));
+    match rule {
+        Some(rule) if error.kind == Kind::Forbidden => forbidden(rule),
+        _ => error.message.clone(),
+    }
+}
+
+fn forbidden(rule: &str) -> String {
+    format!("You are not authorized to perform the requested action: {rule}.")
+}
+
+/// 404 for a thing of a kind: `Could not find user: 1234.`
+pub fn could_not_find(kind: &str, id: &str) -> Error {
+    Error::not_found(format!("Could not find {kind}: {id}."))
+}
+
+/// 409 for a name that is taken.
+pub fn duplicate(kind: &str, name: &str, domain_id: &str) -> Error {
+    let place = if domain_id.is_empty() { String::new() } else { format!(" at domain ID {domain_id}") };
+    Error::conflict(format!("Conflict occurred attempting to store {kind} - Duplicate entry found with name {name}{place}."))
+}
+
+/// 403 for an action that the state of things forbids.
+pub fn refused(action: &str) -> Error {
+    Error::forbidden(format!("You are not authorized to perform the requested action: {action}"))
+}

@@ -1,0 +1,91 @@
+//! Passwords: argon2id with OWASP's parameters, off the async threads, and never more at once than there are cores.
+//!
+//! A hash takes tens of milliseconds and 19 MiB by design, so logins queue; a queue that is full answers 503 at once instead of growing.
+
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use rand::RngCore;
+use tokio::sync::Semaphore;
+
+use kit::{Error, Result};
+
+/// Logins that may wait for a core, for each core.
+const QUEUE: usize = 64;
+/// Longer passwords are refused: hashing them would be a way to keep the service busy.
+const LONGEST: usize = 4096;
+
+/// Hashes and verifies.
+pub struct Passwords {
+    argon2: Argon2<'static>,
+    cores: Semaphore,
+    queue: Semaphore,
+    /// What an unknown user's password is compared with, so that it takes as long as a known one's.
+    decoy: String,
+}
+
+impl Passwords {
+    pub fn new() -> Result<Passwords> {
+        let params = Params::new(19 * 1024, 2, 1, None).map_err(broken)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let decoy = hash_now(&argon2, "nobody's password")?;
+        Ok(Passwords { argon2, cores: Semaphore::new(cores), queue: Semaphore::new(cores * (QUEUE + 1)), decoy })
+    }
+
+    /// The hash of a new password, in PHC form.
+    pub async fn hash(&self, password: &str) -> Result<String> {
+        if password.len() > LONGEST {
+            return Err(Error::bad_request(format!("Invalid input for field 'password': it is longer than {LONGEST} bytes.")));
+        }
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        self.run(move || hash_now(&argon2, &password)).await?
+    }
+
+    /// Whether the password is the one; `None` stands for a user who does not exist or has none, and takes as long.
+    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool> {
+        if password.len() > LONGEST {
+            return Ok(false);
+        }
+        let known = hash.is_some();
+        let hash = hash.unwrap_or(&self.decoy).to_owned();
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        let matches = self.run(move || {
+            let parsed = PasswordHash::new(&hash).map_err(broken)?;
+            Ok::<bool, Error>(argon2.verify_password(password.as_bytes(), &parsed).is_ok())
+        });
+        Ok(matches.await?? && known)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let busy = || Error::unavailable("Too many logins are waiting; try again in a moment.");
+        let _place = self.queue.try_acquire().map_err(|_| busy())?;
+        let _core = self.cores.acquire().await.map_err(Error::internal)?;
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+    }
+}
+
+fn hash_now(argon2: &Argon2<'_>, password: &str) -> Result<String> {
+    let mut salt = [0u8; 16];
+    rand::rng().fill_bytes(&mut salt);
+    let salt = SaltString::encode_b64(&salt).map_err(broken)?;
+    Ok(argon2.hash_password(password.as_bytes(), &salt).map_err(broken)?.to_string())
+}
+
+fn broken(error: impl std::fmt::Display) -> Error {
+    Error::internal(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_right_password_of_somebody_passes() {
+        let passwords = Passwords::new().unwrap();
+        let hash = passwords.hash("correct horse").await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(passwords.verify("correct horse", Some(&hash)).await.unwrap());
+        assert!(!passwords.verify("battery staple", Some(&hash)).await.unwrap());
+        assert!(!passwords.verify("nobody's password", None).await.unwrap());
+    }
+}

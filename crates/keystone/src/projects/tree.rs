@@ -1,0 +1,55 @@
+//! What is above and below a project: `parents_as_list`, `subtree_as_list`, and the same as ids.
+
+use kit::call::Query;
+use kit::{Context, Result};
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
+use serde_json::{Map, Value, json};
+
+use super::{Column, Entity, Model, view};
+
+/// Adds `parents` and `subtree` to a project's view where the query asks for them.
+pub async fn add(db: &DatabaseConnection, ctx: &Context, query: &Query, project: &Model, object: &mut Value) -> Result<()> {
+    let Value::Object(map) = object else { return Ok(()) };
+    let wrapped = |rows: &[Model]| -> Value { rows.iter().map(|row| json!({"project": view::project(ctx, row)})).collect() };
+    if query.has("parents_as_list") || query.has("parents_as_ids") {
+        let parents = parents(db, project).await?;
+        let as_ids = parents.iter().rev().fold(Value::Null, |inner, parent| json!({&parent.id: inner}));
+        map.insert("parents".into(), if query.has("parents_as_list") { wrapped(&parents) } else { as_ids });
+    }
+    if query.has("subtree_as_list") || query.has("subtree_as_ids") {
+        let below = below(db, &project.id).await?;
+        map.insert("subtree".into(), if query.has("subtree_as_list") { wrapped(&below) } else { ids_below(&below, &project.id) });
+    }
+    Ok(())
+}
+
+/// The nearest parent first; a domain is not among them.
+async fn parents(db: &DatabaseConnection, project: &Model) -> Result<Vec<Model>> {
+    let mut parents: Vec<Model> = Vec::new();
+    let mut next = project.parent_id.clone();
+    while let Some(id) = next {
+        let parent = Entity::find_by_id(id).filter(Column::IsDomain.eq(false)).one(db).await?;
+        next = parent.as_ref().and_then(|parent| parent.parent_id.clone());
+        parents.extend(parent);
+    }
+    Ok(parents)
+}
+
+/// Everything below a project, level by level.
+pub async fn below(db: &DatabaseConnection, id: &str) -> Result<Vec<Model>> {
+    let mut found = Vec::new();
+    let mut level = vec![id.to_owned()];
+    while !level.is_empty() {
+        let rows = Entity::find().filter(Column::ParentId.is_in(level)).order_by_asc(Column::Id).all(db).await?;
+        level = rows.iter().map(|row| row.id.clone()).collect();
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+/// `{"child": {"grandchild": null}}`
+fn ids_below(rows: &[Model], id: &str) -> Value {
+    let children = rows.iter().filter(|row| row.parent_id.as_deref() == Some(id));
+    let map: Map<String, Value> = children.map(|child| (child.id.clone(), ids_below(rows, &child.id))).collect();
+    if map.is_empty() { Value::Null } else { Value::Object(map) }
+}

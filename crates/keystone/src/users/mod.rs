@@ -1,0 +1,43 @@
+//! Users: who can log in. [`api`] has the operations, [`store`] the queries.
+
+pub mod api;
+pub mod store;
+mod view;
+
+use kit::clock::Timestamp;
+use sea_orm::entity::prelude::*;
+
+use crate::fields::Extra;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "users")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub name: String,
+    pub domain_id: String,
+    pub default_project_id: Option<String>,
+    /// Absent when the user cannot log in with a password.
+    pub password_hash: Option<String>,
+    pub enabled: bool,
+    /// Tokens issued earlier are void.
+    pub tokens_valid_from: Timestamp,
+    pub options: Extra,
+    pub extra: Extra,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The options a user can have.
+pub const OPTIONS: &[&str] = &[
+    "ignore_change_password_upon_first_use",
+    "ignore_password_expiry",
+    "ignore_lockout_failure_attempts",
+    "lock_password",
+    "multi_factor_auth_enabled",
+    "multi_factor_auth_rules",
+    "ignore_user_inactivity",
+];

@@ -1,0 +1,41 @@
+//! Queries on users.
+
+use kit::db::is_duplicate;
+use kit::{Error, Result};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+
+use super::{Column, Entity, Model};
+use crate::{application_credentials, assignments, fault, groups};
+
+pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
+    Entity::find_by_id(id).one(db).await?.ok_or_else(|| fault::could_not_find("user", id))
+}
+
+pub async fn by_name(db: &impl ConnectionTrait, domain_id: &str, name: &str) -> Result<Option<Model>> {
+    Ok(Entity::find().filter(Column::DomainId.eq(domain_id)).filter(Column::Name.eq(name)).one(db).await?)
+}
+
+pub async fn insert(tx: &DatabaseTransaction, user: Model) -> Result<Model> {
+    let (name, domain) = (user.name.clone(), user.domain_id.clone());
+    user.into_active_model().insert(tx).await.map_err(|error| taken(error, &name, &domain))
+}
+
+/// Replaces the row.
+pub async fn update(tx: &DatabaseTransaction, user: Model) -> Result<Model> {
+    let (name, domain) = (user.name.clone(), user.domain_id.clone());
+    user.into_active_model().reset_all().update(tx).await.map_err(|error| taken(error, &name, &domain))
+}
+
+/// Removes users with all that is theirs.
+pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
+    assignments::Entity::delete_many().filter(assignments::Column::ActorId.is_in(ids.clone())).exec(tx).await?;
+    groups::members::Entity::delete_many().filter(groups::members::Column::UserId.is_in(ids.clone())).exec(tx).await?;
+    let credentials = application_credentials::Column::UserId.is_in(ids.clone());
+    application_credentials::Entity::delete_many().filter(credentials).exec(tx).await?;
+    Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
+    Ok(())
+}
+
+fn taken(error: sea_orm::DbErr, name: &str, domain: &str) -> Error {
+    if is_duplicate(&error) { fault::duplicate("user", name, domain) } else { error.into() }
+}

@@ -1,0 +1,19 @@
+//! A user as the API shows it; never the password.
+
+use kit::Context;
+use serde_json::{Value, json};
+
+use super::Model;
+use crate::list;
+
+pub fn user(ctx: &Context, user: &Model) -> Value {
+    let known = json!({
+        "id": user.id, "name": user.name, "domain_id": user.domain_id, "enabled": user.enabled, "password_expires_at": null,
+        "options": user.options.0,
+    });
+    let mut object = list::object(ctx, &format!("/users/{}", user.id), known, &user.extra);
+    if let (Some(project), Value::Object(map)) = (&user.default_project_id, &mut object) {
+        map.insert("default_project_id".into(), project.clone().into());
+    }
+    object
+}
