@@ -1,0 +1,173 @@
+//! The driver seam: what a host can do with guests, whoever runs them.
+//!
+//! [`qemu`] runs real guests, [`sim`] pretends to, with the same states and the same honesty about them. A driver knows guests, disks and
+//! interfaces; it knows nothing of images, ports, volumes or conductor, which `instances` sees to.
+
+pub mod qemu;
+pub mod sim;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kit::Result;
+use serde::{Deserialize, Serialize};
+
+/// What a host asks of its hypervisor. Every call may be repeated: what is already so is no error.
+pub trait Hypervisor: Send + Sync + 'static {
+    /// What it is, as inventory and traits tell it.
+    fn about(&self) -> About;
+
+    /// Whether guests have disks and taps here: then images are downloaded and disks made.
+    fn is_real(&self) -> bool;
+
+    /// Takes over the guests of an earlier process. `expected` are the states the cloud last knew.
+    fn adopt<'a>(&'a self, expected: &'a [(String, PowerState)]) -> BoxFuture<'a, Result<()>>;
+
+    /// Makes the guest, stopped before its first instruction.
+    fn create(&self, guest: Guest) -> BoxFuture<'_, Result<()>>;
+
+    /// Lets the guest run.
+    fn resume<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Asks the guest to power off, and ends it when it has not within `grace`.
+    fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<()>>;
+
+    /// Ends the guest at once. Nothing of it runs when this answers.
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Forgets a guest that does not run.
+    fn forget<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    fn state(&self, id: &str) -> PowerState;
+
+    /// All guests it knows.
+    fn guests(&self) -> Vec<(String, PowerState)>;
+
+    /// What the guest wrote to its serial console, as far as it is kept.
+    fn console<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<String>>;
+
+    fn attach_disk<'a>(&'a self, id: &'a str, disk: Disk) -> BoxFuture<'a, Result<()>>;
+
+    /// `disk_id` as in [`Disk::id`].
+    fn detach_disk<'a>(&'a self, id: &'a str, disk_id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Makes the host's end of an interface, before the guest has it.
+    fn plug<'a>(&'a self, nic: &'a Nic) -> BoxFuture<'a, Result<()>>;
+
+    /// Removes it.
+    fn unplug<'a>(&'a self, tap: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic) -> BoxFuture<'a, Result<()>>;
+
+    fn detach_nic<'a>(&'a self, id: &'a str, port_id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Told whenever a guest changed its state by itself.
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+}
+
+/// A hypervisor introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// `QEMU`, `KVM` or `fake`
+    pub hypervisor_type: String,
+    /// 7.2.22 as 7002022
+    pub version: u32,
+    /// `COMPUTE_...` and `CUSTOM_...`
+    pub traits: Vec<String>,
+}
+
+/// Power states with nova's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PowerState {
+    NoState = 0,
+    Running = 1,
+    Paused = 3,
+    Shutdown = 4,
+    Crashed = 6,
+    Suspended = 7,
+}
+
+impl PowerState {
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub fn from_number(number: u8) -> PowerState {
+        match number {
+            1 => PowerState::Running,
+            3 => PowerState::Paused,
+            4 => PowerState::Shutdown,
+            6 => PowerState::Crashed,
+            7 => PowerState::Suspended,
+            _ => PowerState::NoState,
+        }
+    }
+}
+
+/// A guest to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guest {
+    /// The server's id, also the guest's UUID.
+    pub id: String,
+    /// `instance-0000002a`
+    pub name: String,
+    pub vcpus: u32,
+    pub memory_mb: u64,
+    /// The first is the one to boot from.
+    pub disks: Vec<Disk>,
+    pub nics: Vec<Nic>,
+}
+
+/// A disk of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Unique in the guest: `root`, `swap`, `config`, `eph0`, or the volume's id.
+    pub id: String,
+    pub source: DiskSource,
+    pub read_only: bool,
+    /// Whether it may come and go while the guest runs.
+    pub removable: bool,
+    /// What the guest reads as the disk's serial number.
+    pub serial: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskSource {
+    File {
+        path: PathBuf,
+        format: DiskFormat,
+    },
+    /// A volume served on a UNIX socket.
+    Nbd {
+        socket: PathBuf,
+        export: String,
+    },
+}
+
+/// Formats that guests' disks have; images may come in more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskFormat {
+    Raw,
+    Qcow2,
+}
+
+impl DiskFormat {
+    pub fn name(self) -> &'static str {
+        match self {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// A network interface of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nic {
+    pub port_id: String,
+    pub mac: String,
+    pub mtu: u32,
+    /// The tap on the host.
+    pub tap: String,
+}

@@ -1,0 +1,229 @@
+//! A guest as QEMU's command line: data in, arguments out, nothing touched.
+//!
+//! What the guest cannot do without is on the root bus; what may come and go (volumes, interfaces) sits behind PCIe root ports, a few of
+//! which stay free for hot-plug. Valid for QEMU 7.2 to 10.
+
+use serde_json::{Value, json};
+
+use super::Machine;
+use super::files::Files;
+use crate::hypervisor::{Disk, DiskSource, Guest, Nic};
+
+/// Root ports kept free for what is plugged in later.
+pub const SPARE_PORTS: usize = 6;
+
+/// The whole command line but the program's name. `control` is the descriptor of the listening control socket, `taps` are those of the
+/// guest's interfaces, in their order.
+pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, control: i32, taps: &[i32]) -> Vec<String> {
+    let mut line = Line::default();
+    base(&mut line, guest, machine, files);
+    line.pair("-chardev", format!("socket,id=qmp,fd={control},server=on,wait=off"));
+    line.pair("-mon", "chardev=qmp,mode=control");
+    let removable = guest.disks.iter().filter(|disk| disk.removable).count();
+    let ports = guest.nics.len() + removable + SPARE_PORTS;
+    for port in 1..=ports {
+        line.device(json!({"driver": "pcie-root-port", "id": root_port(port), "chassis": port, "slot": port}));
+    }
+    let mut next = 1;
+    let mut bus = || {
+        let name = root_port(next);
+        next += 1;
+        name
+    };
+    for (index, disk) in guest.disks.iter().enumerate() {
+        line.pair("-blockdev", block_node(disk).to_string());
+        let mut device = disk_device(disk);
+        if index == 0 {
+            device["bootindex"] = json!(1);
+        }
+        if disk.removable {
+            device["bus"] = json!(bus());
+        }
+        line.device(device);
+    }
+    for (nic, tap) in guest.nics.iter().zip(taps) {
+        line.pair("-netdev", format!("tap,id={},fd={tap}", netdev_id(&nic.port_id)));
+        let mut device = nic_device(nic);
+        device["bus"] = json!(bus());
+        line.device(device);
+    }
+    line.0
+}
+
+/// The machine and what every guest has.
+fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files) {
+    line.pair("-name", format!("guest={},debug-threads=on", guest.name));
+    line.pair("-uuid", &guest.id);
+    line.flag("-S");
+    line.pair("-pidfile", files.pid().display());
+    line.flag("-nodefaults");
+    line.flag("-no-user-config");
+    line.pair("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    line.pair("-machine", "q35,usb=off,vmport=off");
+    line.pair("-accel", machine.accel.argument());
+    line.pair("-cpu", machine.accel.cpu());
+    line.pair("-smp", guest.vcpus);
+    line.pair("-m", format!("{}M", guest.memory_mb));
+    line.pair("-rtc", "base=utc");
+    line.pair("-boot", "strict=on");
+    line.pair(
+        "-smbios",
+        format!(
+            "type=1,manufacturer=OpenStack Foundation,product=OpenStack Nova,version={},serial={id},uuid={id},family=Virtual Machine",
+            env!("CARGO_PKG_VERSION"),
+            id = guest.id
+        ),
+    );
+    let diagnostics = escape(&files.diagnostics().display().to_string());
+    line.pair("-chardev", format!("socket,id=diagnostics,path={diagnostics},server=on,wait=off"));
+    line.pair("-mon", "chardev=diagnostics,mode=control");
+    let (socket, log) = (files.serial().display().to_string(), files.console().display().to_string());
+    line.pair("-chardev", format!("socket,id=serial,path={},server=on,wait=off,logfile={},logappend=on", escape(&socket), escape(&log)));
+    line.pair("-serial", "chardev:serial");
+    line.pair("-display", "none");
+    line.device(json!({"driver": "VGA", "id": "video"}));
+    line.pair("-vnc", format!("unix:{}", escape(&files.vnc().display().to_string())));
+    line.device(json!({"driver": "virtio-rng-pci", "id": "rng"}));
+    line.device(json!({"driver": "virtio-balloon-pci", "id": "balloon", "deflate-on-oom": true}));
+}
+
+/// The block node of a disk, for `-blockdev` and `blockdev-add` alike.
+pub fn block_node(disk: &Disk) -> Value {
+    match &disk.source {
+        DiskSource::File { path, format } => json!({
+            "driver": format.name(), "node-name": node_name(&disk.id), "read-only": disk.read_only, "discard": "unmap",
+            "file": {"driver": "file", "filename": path, "read-only": disk.read_only, "discard": "unmap"},
+        }),
+        DiskSource::Nbd { socket, export } => json!({
+            "driver": "raw", "node-name": node_name(&disk.id), "read-only": disk.read_only, "discard": "unmap",
+            // the volume's server may be restarted under a running guest
+            "file": {"driver": "nbd", "server": {"type": "unix", "path": socket}, "export": export, "reconnect-delay": 30,
+                     "read-only": disk.read_only},
+        }),
+    }
+}
+
+/// The device of a disk, without its bus.
+pub fn disk_device(disk: &Disk) -> Value {
+    let mut device = json!({"driver": "virtio-blk-pci", "id": disk_id(&disk.id), "drive": node_name(&disk.id)});
+    if let Some(serial) = &disk.serial {
+        // virtio-blk carries twenty characters
+        device["serial"] = json!(serial.chars().take(20).collect::<String>());
+    }
+    if matches!(disk.source, DiskSource::Nbd { .. }) {
+        device["werror"] = json!("stop");
+        device["rerror"] = json!("stop");
+    }
+    device
+}
+
+/// The device of an interface, without its bus.
+pub fn nic_device(nic: &Nic) -> Value {
+    json!({"driver": "virtio-net-pci", "id": nic_id(&nic.port_id), "netdev": netdev_id(&nic.port_id), "mac": nic.mac,
+           "host_mtu": nic.mtu, "romfile": ""})
+}
+
+pub fn root_port(number: usize) -> String {
+    format!("rp{number}")
+}
+
+pub fn disk_id(disk: &str) -> String {
+    format!("disk-{disk}")
+}
+
+pub fn nic_id(port: &str) -> String {
+    format!("net-{port}")
+}
+
+pub fn netdev_id(port: &str) -> String {
+    format!("tap-{port}")
+}
+
+/// QEMU allows node names 31 characters.
+pub fn node_name(disk: &str) -> String {
+    format!("d-{}", disk.chars().filter(|c| *c != '-').take(28).collect::<String>())
+}
+
+/// A comma in a value is doubled.
+fn escape(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+#[derive(Default)]
+struct Line(Vec<String>);
+
+impl Line {
+    fn flag(&mut self, flag: &str) {
+        self.0.push(flag.to_owned());
+    }
+
+    fn pair(&mut self, option: &str, value: impl ToString) {
+        self.0.push(option.to_owned());
+        self.0.push(value.to_string());
+    }
+
+    fn device(&mut self, device: Value) {
+        self.pair("-device", device);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hypervisor::DiskFormat;
+    use crate::hypervisor::qemu::Accel;
+
+    fn guest() -> Guest {
+        let file = |path: &str, format| DiskSource::File { path: path.into(), format };
+        let disk = |id: &str, source, removable| Disk { id: id.into(), source, read_only: id == "config", removable, serial: None };
+        let nbd = DiskSource::Nbd { socket: "/run/v,1.sock".into(), export: "v1".into() };
+        let mut volume = disk("8f0c6a3e-1111-2222-3333-444455556666", nbd, true);
+        volume.serial = Some(volume.id.clone());
+        Guest {
+            id: "11111111-2222-3333-4444-555555555555".into(),
+            name: "instance-00000001".into(),
+            vcpus: 2,
+            memory_mb: 128,
+            disks: vec![
+                disk("root", file("/i/disk", DiskFormat::Qcow2), false),
+                disk("config", file("/i/config", DiskFormat::Raw), false),
+                volume,
+            ],
+            nics: vec![Nic { port_id: "p1".into(), mac: "fa:16:3e:00:00:01".into(), mtu: 1450, tap: "cutp1".into() }],
+        }
+    }
+
+    fn text() -> String {
+        let machine = Machine { accel: Accel::Tcg, version: 7_002_022 };
+        arguments(&guest(), &machine, &Files::new("/i".into()), 16, &[17]).join(" ")
+    }
+
+    #[test]
+    fn the_guest_is_stopped_sandboxed_and_has_nothing_by_default() {
+        let text = text();
+        for part in
+            ["-S ", "-nodefaults", "-no-user-config", "elevateprivileges=deny,spawn=deny", "-machine q35", "-cpu qemu64", "-smp 2 -m 128M"]
+        {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(text.contains("product=OpenStack Nova"));
+        assert!(text.contains("logfile=/i/console.log,logappend=on"));
+    }
+
+    #[test]
+    fn the_first_disk_boots_and_volumes_are_behind_root_ports() {
+        let text = text();
+        assert!(text.contains(r#"{"driver":"virtio-blk-pci","id":"disk-root","drive":"d-root","bootindex":1}"#));
+        assert!(text.contains(r#""drive":"d-config"}"#));
+        assert!(text.contains(r#""serial":"8f0c6a3e-1111-2222-3","werror":"stop","rerror":"stop","bus":"rp1"}"#));
+        assert!(text.contains(r#""server":{"type":"unix","path":"/run/v,1.sock"}"#));
+        assert!(text.contains("-netdev tap,id=tap-p1,fd=17"));
+        assert!(text.contains(r#""mac":"fa:16:3e:00:00:01","host_mtu":1450,"romfile":"","bus":"rp2"}"#));
+        assert_eq!(text.matches("pcie-root-port").count(), 2 + SPARE_PORTS);
+    }
+
+    #[test]
+    fn node_names_are_short_enough() {
+        assert!(node_name("8f0c6a3e-1111-2222-3333-444455556666").len() <= 31);
+    }
+}

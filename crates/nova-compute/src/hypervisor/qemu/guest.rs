@@ -1,0 +1,250 @@
+//! The one task that owns a guest's QEMU. Everybody else queues requests to it, so that no two of them meet halfway.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kit::{Error, Kind, Result};
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::args;
+use super::launch::Connected;
+use super::process::Process;
+use super::qmp::{Event, Qmp};
+use crate::hypervisor::{Disk, Nic, PowerState};
+
+/// Requests that may wait for a guest.
+const QUEUE: usize = 32;
+/// A guest that runs lets a device go within this time.
+const UNPLUG: Duration = Duration::from_secs(20);
+
+/// How to ask the task.
+#[derive(Clone)]
+pub struct GuestHandle {
+    requests: mpsc::Sender<(Request, oneshot::Sender<Result<()>>)>,
+    state: watch::Receiver<PowerState>,
+    process: Arc<Process>,
+}
+
+/// What a guest can be asked for.
+pub enum Request {
+    Resume,
+    Stop(Duration),
+    AttachDisk(Disk),
+    DetachDisk(String),
+    AttachNic(Nic, OwnedFd),
+    DetachNic(String),
+}
+
+struct Owner {
+    process: Arc<Process>,
+    qmp: Qmp,
+    events: broadcast::Receiver<Event>,
+    state: watch::Sender<PowerState>,
+    changes: watch::Sender<u64>,
+}
+
+impl GuestHandle {
+    /// Takes a guest into care. `changes` is told when it changes its state by itself.
+    pub async fn own(connected: Connected, changes: watch::Sender<u64>) -> Result<GuestHandle> {
+        let Connected { process, qmp } = connected;
+        let events = qmp.events();
+        let (state, watched) = watch::channel(PowerState::Paused);
+        let process = Arc::new(process);
+        let owner = Owner { process: process.clone(), qmp, events, state, changes };
+        owner.look().await?;
+        let (requests, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(owner.run(queue));
+        Ok(GuestHandle { requests, state: watched, process })
+    }
+
+    pub async fn ask(&self, request: Request) -> Result<()> {
+        let gone = |_| Error::conflict("The guest has ended.");
+        let (reply, answer) = oneshot::channel();
+        let full = |_| Error::unavailable("The guest is busy with earlier requests.");
+        self.requests.send_timeout((request, reply), UNPLUG).await.map_err(full)?;
+        answer.await.map_err(gone)?
+    }
+
+    pub fn state(&self) -> PowerState {
+        *self.state.borrow()
+    }
+
+    /// Ends the guest, whatever it is doing, and waits until nothing of it runs.
+    pub async fn kill(&self) -> Result<()> {
+        self.process.kill();
+        tokio::time::timeout(UNPLUG, self.process.exited())
+            .await
+            .map_err(|_| Error::new(Kind::Internal, format!("Process {} of the guest does not end.", self.process.pid)))
+    }
+}
+
+impl Owner {
+    async fn run(mut self, mut queue: mpsc::Receiver<(Request, oneshot::Sender<Result<()>>)>) {
+        loop {
+            let process = self.process.clone();
+            tokio::select! {
+                _ = process.exited() => break,
+                event = self.events.recv() => match event {
+                    Ok(event) => self.note(&event).await,
+                    Err(broadcast::error::RecvError::Lagged(_)) => drop(self.look().await),
+                    Err(broadcast::error::RecvError::Closed) => process.exited().await,
+                },
+                next = queue.recv() => {
+                    let Some((request, reply)) = next else { break };
+                    let outcome = self.act(request).await;
+                    // who asked may have stopped waiting
+                    let _ = reply.send(outcome);
+                }
+            }
+        }
+        self.become_state(PowerState::Shutdown);
+    }
+
+    async fn act(&mut self, request: Request) -> Result<()> {
+        match request {
+            Request::Resume => {
+                self.qmp.execute("cont", json!({})).await?;
+                self.look().await
+            }
+            Request::Stop(grace) => self.stop(grace).await,
+            Request::AttachDisk(disk) => self.attach_disk(&disk).await,
+            Request::DetachDisk(id) => self.detach_disk(&id).await,
+            Request::AttachNic(nic, tap) => self.attach_nic(&nic, &tap).await,
+            Request::DetachNic(port) => self.detach_nic(&port).await,
+        }
+    }
+
+    /// ACPI's power button first; force when the guest does not hear it.
+    async fn stop(&mut self, grace: Duration) -> Result<()> {
+        if !grace.is_zero() && *self.state.borrow() == PowerState::Running {
+            self.qmp.execute("system_powerdown", json!({})).await?;
+            if tokio::time::timeout(grace, self.process.exited()).await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.process.kill();
+        self.process.exited().await;
+        Ok(())
+    }
+
+    async fn attach_disk(&mut self, disk: &Disk) -> Result<()> {
+        if self.has_device(&args::disk_id(&disk.id)).await? {
+            return Ok(());
+        }
+        let node = args::node_name(&disk.id);
+        self.qmp.execute("blockdev-add", args::block_node(disk)).await?;
+        let plugged = self.plug(args::disk_device(disk)).await;
+        if plugged.is_err() {
+            // the node has no user yet, so it can go
+            let _ = self.qmp.execute("blockdev-del", json!({"node-name": node})).await;
+        }
+        plugged
+    }
+
+    async fn detach_disk(&mut self, disk: &str) -> Result<()> {
+        self.unplug(&args::disk_id(disk)).await?;
+        let node = args::node_name(disk);
+        match self.qmp.execute("blockdev-del", json!({"node-name": node})).await {
+            Err(error) if !error.message.contains("Failed to find node") => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn attach_nic(&mut self, nic: &Nic, tap: &OwnedFd) -> Result<()> {
+        if self.has_device(&args::nic_id(&nic.port_id)).await? {
+            return Ok(());
+        }
+        let netdev = args::netdev_id(&nic.port_id);
+        self.qmp.give(&netdev, tap).await?;
+        self.qmp.execute("netdev_add", json!({"type": "tap", "id": netdev, "fd": netdev})).await?;
+        let plugged = self.plug(args::nic_device(nic)).await;
+        if plugged.is_err() {
+            let _ = self.qmp.execute("netdev_del", json!({"id": netdev})).await;
+        }
+        plugged
+    }
+
+    async fn detach_nic(&mut self, port: &str) -> Result<()> {
+        self.unplug(&args::nic_id(port)).await?;
+        match self.qmp.execute("netdev_del", json!({"id": args::netdev_id(port)})).await {
+            Err(error) if !error.message.contains("not found") => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a device into the first root port that is free: QEMU knows which are, so nobody else keeps a list.
+    async fn plug(&self, mut device: Value) -> Result<()> {
+        let mut port = 1;
+        loop {
+            device["bus"] = json!(args::root_port(port));
+            match self.qmp.execute("device_add", device.clone()).await {
+                Err(error) if error.message.contains("in use by") || error.message.contains("not available") => port += 1,
+                Err(error) if error.message.contains("not found") => {
+                    return Err(Error::conflict("No more devices can be attached to this instance.").source(error));
+                }
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// Takes a device out, and waits until the guest has let it go.
+    async fn unplug(&mut self, device: &str) -> Result<()> {
+        let mut events = self.qmp.events();
+        if !self.has_device(device).await? {
+            return Ok(());
+        }
+        match self.qmp.execute("device_del", json!({"id": device})).await {
+            // asked before, the guest is still thinking
+            Err(error) if !error.message.contains("in the process of unplug") => return Err(error),
+            _ => {}
+        }
+        let gone = async {
+            while let Ok(event) = events.recv().await {
+                if event.name == "DEVICE_DELETED" && event.data["device"] == device {
+                    return;
+                }
+            }
+        };
+        // an event may be lost among too many, so the last word has QEMU itself
+        let _ = tokio::time::timeout(UNPLUG, gone).await;
+        match self.has_device(device).await? {
+            false => Ok(()),
+            true => Err(Error::conflict("The guest does not let the device go.")),
+        }
+    }
+
+    async fn has_device(&self, id: &str) -> Result<bool> {
+        let devices = self.qmp.execute("qom-list", json!({"path": "/machine/peripheral"})).await?;
+        Ok(devices.as_array().is_some_and(|devices| devices.iter().any(|device| device["name"] == id)))
+    }
+
+    async fn note(&self, event: &Event) {
+        match event.name.as_str() {
+            "STOP" | "RESUME" | "SUSPEND" | "WAKEUP" => drop(self.look().await),
+            "GUEST_PANICKED" => self.become_state(PowerState::Crashed),
+            "BLOCK_IO_ERROR" => tracing::warn!(pid = self.process.pid, data = %event.data, "a disk of the guest fails"),
+            _ => {}
+        }
+    }
+
+    /// Asks QEMU for the state.
+    async fn look(&self) -> Result<()> {
+        let status = self.qmp.execute("query-status", json!({})).await?;
+        self.become_state(match status["status"].as_str().unwrap_or_default() {
+            "running" => PowerState::Running,
+            "suspended" => PowerState::Suspended,
+            "shutdown" => PowerState::Shutdown,
+            "guest-panicked" | "internal-error" => PowerState::Crashed,
+            _ => PowerState::Paused,
+        });
+        Ok(())
+    }
+
+    fn become_state(&self, state: PowerState) {
+        if self.state.send_replace(state) != state {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}

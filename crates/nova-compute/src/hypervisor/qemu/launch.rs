@@ -1,0 +1,145 @@
+//! From a plan to a guest that can be spoken to: each phase is a type, so none can be left out.
+//!
+//! ```text
+//! Planned --launch--> Launched --connect--> Connected
+//!                        ^
+//!   find (adoption) -----+
+//! ```
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+
+use kit::{Error, Kind, Result};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::unistd::{Gid, Uid, setgid, setgroups, setsid, setuid};
+use tokio::process::{Child, Command};
+
+use super::account::Account;
+use super::args;
+use super::files::{Files, SOCKET_PATH};
+use super::process::Process;
+use super::qmp::Qmp;
+use super::{Accel, BINARY, Machine, tap};
+use crate::hypervisor::Guest;
+
+/// Everything that is needed to start, nothing started.
+pub struct Planned {
+    files: Files,
+    arguments: Vec<String>,
+    /// The listening control socket, then the guest's taps: what QEMU is handed open.
+    handed: Vec<OwnedFd>,
+}
+
+/// There is a QEMU process of this instance.
+pub struct Launched {
+    files: Files,
+    pub process: Process,
+}
+
+/// It answers.
+pub struct Connected {
+    pub process: Process,
+    pub qmp: Qmp,
+}
+
+impl Planned {
+    /// Opens what the guest will be handed and writes its command line.
+    pub fn new(guest: &Guest, machine: &Machine, account: Account, files: Files) -> Result<Planned> {
+        if files.diagnostics().as_os_str().len() > SOCKET_PATH {
+            let dir = files.dir().display();
+            return Err(Error::unavailable(format!("The path {dir} is too long for sockets; choose a shorter state directory.")));
+        }
+        for left in [files.pid(), files.qmp(), files.diagnostics(), files.serial(), files.vnc()] {
+            // of an earlier run; usually there is none
+            let _ = std::fs::remove_file(left);
+        }
+        let open = |nic: &crate::hypervisor::Nic| {
+            tap::open(&nic.tap, account.uid, nic.mtu)
+                .map_err(|error| Error::new(Kind::Internal, format!("The tap {} cannot be opened: {error}", nic.tap)))
+        };
+        let taps = guest.nics.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let control: OwnedFd = UnixListener::bind(files.qmp())?.into();
+        let numbers: Vec<i32> = taps.iter().map(AsRawFd::as_raw_fd).collect();
+        let arguments = args::arguments(guest, machine, &files, control.as_raw_fd(), &numbers);
+        let handed = std::iter::once(control).chain(taps).collect();
+        Ok(Planned { files, arguments, handed })
+    }
+
+    /// Starts QEMU as the account, in a session of its own. (Its `-daemonize` would need the `fork` that its sandbox denies.)
+    pub fn launch(self, account: Account, accel: Accel) -> Result<Launched> {
+        let mut command = Command::new(BINARY);
+        command.args(&self.arguments).current_dir(self.files.dir());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(self.files.log())?);
+        let groups = match accel {
+            Accel::Kvm => group_of("/dev/kvm").into_iter().collect(),
+            Accel::Tcg => Vec::new(),
+        };
+        become_guest(&mut command, self.handed, account, groups);
+        let child = command.spawn().map_err(|error| Error::new(Kind::Unavailable, format!("{BINARY} cannot be run: {error}")))?;
+        let process = child.id().and_then(|pid| Process::of_child(pid as i32));
+        reap(child);
+        match process {
+            Some(process) => Ok(Launched { files: self.files, process }),
+            None => Err(could_not_start(&self.files)),
+        }
+    }
+}
+
+impl Launched {
+    /// The process of an earlier launch, if it lives.
+    pub fn find(files: Files, instance_id: &str) -> Option<Launched> {
+        let process = Process::find(&files.pid(), instance_id)?;
+        Some(Launched { files, process })
+    }
+
+    /// Waits until it greets: its control socket exists before QEMU does.
+    pub async fn connect(self) -> Result<Connected> {
+        let control = self.files.qmp();
+        tokio::select! {
+            _ = self.process.exited() => Err(could_not_start(&self.files)),
+            connected = Qmp::connect(&control) => Ok(Connected { process: self.process, qmp: connected? }),
+        }
+    }
+}
+
+/// QEMU's last words as an error.
+fn could_not_start(files: &Files) -> Error {
+    let said = std::fs::read_to_string(files.log()).unwrap_or_default();
+    let why = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why");
+    Error::new(Kind::Internal, format!("QEMU could not start: {}", why.trim()))
+}
+
+/// A child that has ended stays a zombie until its parent looks.
+fn reap(mut child: Child) {
+    tokio::spawn(async move { child.wait().await });
+}
+
+/// The group that may open a device, unless that is root's, which owns more than one.
+fn group_of(device: &str) -> Option<Gid> {
+    use std::os::unix::fs::MetadataExt;
+    let gid = std::fs::metadata(device).ok()?.gid();
+    (gid != 0).then(|| Gid::from_raw(gid))
+}
+
+/// Lets the child, and only the child, keep these descriptors under their numbers, leave our session, and be nobody but the account.
+fn become_guest(command: &mut Command, fds: Vec<OwnedFd>, account: Account, groups: Vec<Gid>) {
+    let root = Uid::effective().is_root();
+    let change = move || {
+        for fd in &fds {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        setsid()?;
+        if root {
+            setgroups(&groups)?;
+            setgid(Gid::from_raw(account.gid))?;
+            setuid(Uid::from_raw(account.uid))?;
+        }
+        Ok(())
+    };
+    #[allow(unsafe_code)] // between fork and exec the closure makes system calls only: it neither allocates nor locks
+    unsafe {
+        command.pre_exec(change);
+    }
+}

@@ -1,0 +1,343 @@
+//! Real guests, in QEMU, through its control protocol.
+//!
+//! A guest is a QEMU process of its own that outlives us; a task here owns it ([`guest`]). Its life begins in [`launch`], whose phases are
+//! types; its command line is pure data ([`args`]). A guest that is off is a directory without process.
+
+pub mod account;
+mod args;
+pub mod cgroup;
+mod console;
+pub mod files;
+mod guest;
+mod launch;
+pub mod probe;
+pub mod process;
+mod qmp;
+pub mod tap;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kit::{Error, Kind, Result};
+use tokio::sync::watch;
+
+use self::account::Account;
+use self::cgroup::{Cgroups, Limits};
+use self::files::Files;
+use self::guest::{GuestHandle, Request};
+use self::launch::{Launched, Planned};
+pub use self::probe::{Accel, AccelChoice};
+use super::{About, Disk, Guest, Hypervisor, Nic, PowerState};
+
+/// The program.
+pub const BINARY: &str = "qemu-system-x86_64";
+/// How often consoles are looked at for their length.
+const TEND: Duration = Duration::from_secs(10);
+
+/// The kind of machine guests get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    pub accel: Accel,
+    /// 7.2.22 as 7002022
+    pub version: u32,
+}
+
+/// The QEMU driver of a host.
+pub struct Qemu {
+    machine: Machine,
+    account: Account,
+    cgroups: Cgroups,
+    /// The directories of all instances, by id.
+    instances: PathBuf,
+    /// Those that run.
+    running: Mutex<HashMap<String, GuestHandle>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Qemu {
+    /// Finds out what this host can do. Instances live below `instances`.
+    pub async fn open(choice: AccelChoice, state_dir: &Path, instances: &Path) -> Result<Arc<Qemu>> {
+        let version = version().await?;
+        let accel = probe::choose(choice, state_dir).await?;
+        let account = Account::find()?;
+        std::fs::create_dir_all(instances)?;
+        account.pass_through(state_dir)?;
+        account.pass_through(instances)?;
+        let cgroups = Cgroups::detect();
+        tracing::info!(version, ?accel, uid = account.uid, cgroups = cgroups.name(), "QEMU is ready");
+        let qemu = Arc::new(Qemu {
+            machine: Machine { accel, version },
+            account,
+            cgroups,
+            instances: instances.to_owned(),
+            running: Mutex::default(),
+            changes: watch::channel(0).0,
+        });
+        tokio::spawn(tend(Arc::downgrade(&qemu)));
+        Ok(qemu)
+    }
+
+    /// The account that owns what guests may touch.
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    fn files(&self, id: &str) -> Files {
+        Files::new(self.instances.join(id))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, GuestHandle>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The guest if it has a process; a handle of one that ended is dropped on the way.
+    fn live(&self, id: &str) -> Option<GuestHandle> {
+        let mut running = self.running();
+        let handle = running.get(id)?.clone();
+        if handle.state() == PowerState::Shutdown {
+            running.remove(id);
+            return None;
+        }
+        Some(handle)
+    }
+
+    fn must_live(&self, id: &str) -> Result<GuestHandle> {
+        self.live(id).ok_or_else(|| Error::conflict(format!("The guest of instance {id} does not run.")))
+    }
+
+    async fn start(&self, guest: Guest) -> Result<()> {
+        if self.live(&guest.id).is_some() {
+            return Ok(());
+        }
+        let files = self.files(&guest.id);
+        self.account.private_dir(files.dir())?;
+        let limits = Limits { memory_mb: guest.memory_mb, vcpus: guest.vcpus };
+        let launched = match Launched::find(files.clone(), &guest.id) {
+            Some(launched) => launched,
+            None => Planned::new(&guest, &self.machine, self.account, files)?.launch(self.account, self.machine.accel)?,
+        };
+        let pid = launched.process.pid;
+        if let Err(error) = self.cgroups.confine(&guest.id, pid, limits) {
+            tracing::warn!(instance = guest.id, %error, "the guest runs without limits of its own");
+        }
+        self.take(&guest.id, launched).await?;
+        tracing::info!(instance = guest.id, pid, "guest made");
+        Ok(())
+    }
+
+    /// Takes a process into care; one that cannot be spoken to is ended, for nobody could ever end it otherwise.
+    async fn take(&self, id: &str, launched: Launched) -> Result<()> {
+        let own = async { GuestHandle::own(launched.connect().await?, self.changes.clone()).await };
+        match own.await {
+            Ok(handle) => {
+                self.running().insert(id.to_owned(), handle);
+                Ok(())
+            }
+            Err(error) => {
+                self.end_by_pid_file(id).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn end_by_pid_file(&self, id: &str) {
+        if let Some(process) = process::Process::find(&self.files(id).pid(), id) {
+            process.kill();
+            process.exited().await;
+        }
+    }
+
+    /// Ids of the instances that have a directory.
+    fn known(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.instances) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| kit::ids::parse_uuid(name).as_deref() == Some(name)).collect()
+    }
+}
+
+impl Hypervisor for Qemu {
+    fn about(&self) -> About {
+        let (hypervisor_type, accel) = match self.machine.accel {
+            Accel::Kvm => ("KVM", "CUSTOM_CUMULO_KVM"),
+            Accel::Tcg => ("QEMU", "CUSTOM_CUMULO_TCG"),
+        };
+        let traits = [accel, "COMPUTE_NODE", "COMPUTE_DEVICE_TAGGING", "COMPUTE_IMAGE_TYPE_RAW", "COMPUTE_IMAGE_TYPE_QCOW2"];
+        let more = ["COMPUTE_IMAGE_TYPE_VMDK", "COMPUTE_IMAGE_TYPE_ISO", "COMPUTE_NET_ATTACH_INTERFACE", "COMPUTE_VOLUME_ATTACH_WITH_TAG"];
+        About {
+            hypervisor_type: hypervisor_type.into(),
+            version: self.machine.version,
+            traits: traits.into_iter().chain(more).map(str::to_owned).collect(),
+        }
+    }
+
+    fn is_real(&self) -> bool {
+        true
+    }
+
+    fn adopt<'a>(&'a self, _expected: &'a [(String, PowerState)]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for id in self.known() {
+                let Some(launched) = Launched::find(self.files(&id), &id) else { continue };
+                let pid = launched.process.pid;
+                match self.take(&id, launched).await {
+                    Ok(()) => tracing::info!(instance = id, pid, "guest adopted"),
+                    Err(error) => tracing::error!(instance = id, pid, %error, "guest could not be adopted, so it was ended"),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn create(&self, guest: Guest) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.start(guest))
+    }
+
+    fn resume<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::Resume).await })
+    }
+
+    fn stop<'a>(&'a self, id: &'a str, grace: Duration) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self.live(id) {
+                Some(guest) => guest.ask(Request::Stop(grace)).await.or_else(|error| match self.live(id) {
+                    // it ended by itself meanwhile
+                    None => Ok(()),
+                    Some(_) => Err(error),
+                }),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let handle = self.running().remove(id);
+            match handle {
+                Some(guest) => guest.kill().await?,
+                None => self.end_by_pid_file(id).await,
+            }
+            self.cgroups.release(id);
+            Ok(())
+        })
+    }
+
+    fn forget<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.cgroups.release(id);
+            match tokio::fs::remove_dir_all(self.files(id).dir()).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn state(&self, id: &str) -> PowerState {
+        match self.live(id) {
+            Some(guest) => guest.state(),
+            None if self.files(id).dir().exists() => PowerState::Shutdown,
+            None => PowerState::NoState,
+        }
+    }
+
+    fn guests(&self) -> Vec<(String, PowerState)> {
+        let known = self.known();
+        known.into_iter().map(|id| (id.clone(), self.state(&id))).collect()
+    }
+
+    fn console<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<String>> {
+        let files = self.files(id);
+        Box::pin(async move { tokio::task::spawn_blocking(move || Ok(console::read(&files)?)).await.map_err(Error::internal)? })
+    }
+
+    fn attach_disk<'a>(&'a self, id: &'a str, disk: Disk) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::AttachDisk(disk)).await })
+    }
+
+    fn detach_disk<'a>(&'a self, id: &'a str, disk_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self.live(id) {
+                Some(guest) => guest.ask(Request::DetachDisk(disk_id.to_owned())).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn plug<'a>(&'a self, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
+        let made = tap::make(&nic.tap, self.account.uid, nic.mtu)
+            .map_err(|error| Error::new(Kind::Internal, format!("The tap {} cannot be made: {error}", nic.tap)));
+        Box::pin(async { made })
+    }
+
+    fn unplug<'a>(&'a self, tap: &'a str) -> BoxFuture<'a, Result<()>> {
+        let removed = tap::remove(tap).map_err(|error| Error::new(Kind::Internal, format!("The tap {tap} cannot be removed: {error}")));
+        Box::pin(async { removed })
+    }
+
+    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let guest = self.must_live(id)?;
+            let fd = tap::open(&nic.tap, self.account.uid, nic.mtu)?;
+            guest.ask(Request::AttachNic(nic, fd)).await
+        })
+    }
+
+    fn detach_nic<'a>(&'a self, id: &'a str, port_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self.live(id) {
+                Some(guest) => guest.ask(Request::DetachNic(port_id.to_owned())).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// Keeps consoles short for as long as there is a driver.
+async fn tend(qemu: Weak<Qemu>) {
+    loop {
+        tokio::time::sleep(TEND).await;
+        let Some(qemu) = qemu.upgrade() else { return };
+        let all: Vec<Files> = qemu.known().iter().map(|id| qemu.files(id)).collect();
+        let rotated = tokio::task::spawn_blocking(move || {
+            for files in all {
+                if let Err(error) = console::rotate(&files) {
+                    tracing::warn!(dir = %files.dir().display(), %error, "a console log cannot be cut");
+                }
+            }
+        });
+        // a panic there would be logged by the runtime; the next round tries again
+        let _ = rotated.await;
+    }
+}
+
+/// `QEMU emulator version 7.2.22 (Debian ...)` as 7002022.
+async fn version() -> Result<u32> {
+    let asked = tokio::process::Command::new(BINARY).arg("--version").output();
+    let output = asked.await.map_err(|error| Error::unavailable(format!("{BINARY} cannot be run: {error}")))?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| Error::unavailable(format!("{BINARY} does not tell its version.")))
+}
+
+fn parse_version(text: &str) -> Option<u32> {
+    let number = text.split_once("version ")?.1.split([' ', '\n']).next()?;
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    Some(parts.next()? * 1_000_000 + parts.next()? * 1000 + parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        assert_eq!(parse_version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright"), Some(7_002_022));
+        assert_eq!(parse_version("QEMU emulator version 10.0.0\n"), Some(10_000_000));
+        assert_eq!(parse_version("nothing"), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! A real guest through the driver, under TCG, without network: made, run, spoken to, found again, ended.
+//!
+//! Needs QEMU, and the image that `guest-image/` builds, named by `CUMULO_GUEST_IMAGE`. Without them it says so and passes, but not in CI.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
+use nova_compute::hypervisor::{Disk, DiskFormat, DiskSource, Guest, Hypervisor, PowerState};
+
+const ID: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
+
+/// The image, or a sentence on why there is no test today.
+fn image() -> Result<PathBuf, String> {
+    let missing = |what: &str| format!("{what}, so no real guest was booted.");
+    let image = std::env::var_os("CUMULO_GUEST_IMAGE").map(PathBuf::from).ok_or_else(|| missing("CUMULO_GUEST_IMAGE is not set"))?;
+    if !image.exists() {
+        return Err(missing(&format!("{} is not there", image.display())));
+    }
+    Command::new("qemu-system-x86_64").arg("--version").output().map_err(|_| missing("QEMU is not installed"))?;
+    Ok(image)
+}
+
+fn run(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(120), "{what} did not happen in time");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_lives_is_found_again_and_ends() {
+    let image = match image() {
+        Ok(image) => image,
+        Err(sentence) if std::env::var("CI").as_deref() == Ok("true") => panic!("{sentence}"),
+        Err(sentence) => return println!("{sentence}"),
+    };
+    let state = tempfile::Builder::new().prefix("cumulo-guest-test").tempdir().unwrap();
+    let instances = state.path().join("instances");
+    let qemu = Qemu::open(AccelChoice::Tcg, state.path(), &instances).await.unwrap();
+    let dir = instances.join(ID);
+    qemu.account().private_dir(&dir).unwrap();
+    let (disk, extra) = (dir.join("disk"), dir.join("extra"));
+    run("qemu-img", &["convert", "-O", "qcow2", image.to_str().unwrap(), disk.to_str().unwrap()]);
+    run("qemu-img", &["create", "-f", "raw", extra.to_str().unwrap(), "16M"]);
+    for file in [&disk, &extra] {
+        qemu.account().own(file).unwrap();
+    }
+    let file = |id: &str, path: &PathBuf, format| Disk {
+        id: id.into(),
+        source: DiskSource::File { path: path.clone(), format },
+        read_only: false,
+        removable: id != "root",
+        serial: None,
+    };
+    let guest = Guest {
+        id: ID.into(),
+        name: "instance-0000002a".into(),
+        vcpus: 1,
+        memory_mb: 128,
+        disks: vec![file("root", &disk, DiskFormat::Qcow2)],
+        nics: vec![],
+    };
+
+    qemu.create(guest.clone()).await.unwrap();
+    assert_eq!(qemu.state(ID), PowerState::Paused);
+    qemu.create(guest.clone()).await.unwrap(); // a second time changes nothing
+    qemu.resume(ID).await.unwrap();
+    assert_eq!(qemu.state(ID), PowerState::Running);
+    until("a login prompt", async || qemu.console(ID).await.unwrap().contains("login:")).await;
+
+    qemu.attach_disk(ID, file("extra", &extra, DiskFormat::Raw)).await.unwrap();
+    qemu.detach_disk(ID, "extra").await.unwrap();
+
+    // a second driver finds it as a process started later would, once the first has let go of the control socket
+    drop(qemu);
+    let again = Qemu::open(AccelChoice::Tcg, state.path(), &instances).await.unwrap();
+    until("adoption", async || {
+        again.adopt(&[]).await.unwrap();
+        again.state(ID) == PowerState::Running
+    })
+    .await;
+    again.stop(ID, Duration::from_secs(60)).await.unwrap();
+    until("the end", async || again.state(ID) == PowerState::Shutdown).await;
+
+    again.create(guest).await.unwrap();
+    again.destroy(ID).await.unwrap();
+    assert_eq!(again.state(ID), PowerState::Shutdown);
+    again.forget(ID).await.unwrap();
+    assert_eq!(again.state(ID), PowerState::NoState);
+    assert!(!dir.exists());
+}
