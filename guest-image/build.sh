@@ -34,7 +34,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 packages=$work/packages root=$work/root initramfs=$work/initramfs
 
-say "downloading packages"
+say "fetching packages"
 download_packages
 unpack_packages "$packages"
 say "choosing kernel modules"
