@@ -54,6 +54,16 @@ impl Account {
         self.own(path)
     }
 
+    /// Lets this account read a file or directory that stays root's: guests that share the account cannot change it for each other.
+    pub fn may_read(self, path: &Path) -> Result<()> {
+        let mode = if path.is_dir() { 0o750 } else { 0o640 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        if Uid::effective().is_root() {
+            std::os::unix::fs::chown(path, Some(0), Some(self.gid))?;
+        }
+        Ok(())
+    }
+
     /// Lets this account pass through a directory of ours to what it owns below, without seeing what else is there. Fails, and says so, when
     /// a directory above is closed, for that one is not ours to open.
     pub fn pass_through(self, dir: &Path) -> Result<()> {
