@@ -1,8 +1,10 @@
 //! The first domain, projects, users and roles, and the catalog, so that there is somebody who can log in and make the rest.
 //!
 //! Ids are derived from names, so that every run, and every keystone on one database, means the same things. What is there already stays
-//! as its owner left it, except what the configuration decides: endpoint addresses, and the passwords it names.
+//! as its owner left it, the passwords of admin and demo too, except what the configuration decides: endpoint addresses and the passwords
+//! of service users.
 
+use futures::future::try_join_all;
 use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Result, ids};
@@ -76,19 +78,29 @@ async fn accounts(keystone: &Keystone, wanted: &Bootstrap) -> Result<Vec<Account
     ];
     let demo = vec![("project", "demo", "member"), ("project", "demo", "_member_")];
     let service = vec![("project", "service", "admin"), ("project", "service", "service")];
-    let mut all = vec![("admin", &wanted.admin_password, admin), ("demo", &wanted.demo_password, demo)];
-    all.extend(wanted.service_users.iter().map(|(name, password)| (name.as_str(), password, service.clone())));
-    let mut accounts = Vec::new();
-    for (name, password, grants) in all {
-        let there = users::store::by_name(keystone.db.read(), DEFAULT_DOMAIN, name).await?;
-        let same = match there.as_ref().and_then(|user| user.password_hash.as_deref()) {
-            Some(hash) => keystone.passwords.verify(password, Some(hash)).await?,
-            None => false,
-        };
-        let hash = if same { None } else { Some(keystone.passwords.hash(password).await?) };
-        accounts.push(Account { name: name.to_owned(), hash, grants });
-    }
-    Ok(accounts)
+    let people = [("admin", &wanted.admin_password, admin), ("demo", &wanted.demo_password, demo)];
+    let people = people.map(|(name, password, grants)| account(keystone, name, password, grants, false));
+    let services = wanted.service_users.iter().map(|(name, password)| account(keystone, name, password, service.clone(), true));
+    // hashing takes its time, so all at once
+    try_join_all(people.into_iter().chain(services)).await
+}
+
+/// `ours`: the password is the configuration's to decide, not the user's.
+async fn account(
+    keystone: &Keystone,
+    name: &str,
+    password: &str,
+    grants: Vec<(&'static str, &'static str, &'static str)>,
+    ours: bool,
+) -> Result<Account> {
+    let there = users::store::by_name(keystone.db.read(), DEFAULT_DOMAIN, name).await?;
+    let keep = match &there {
+        Some(user) if ours => keystone.passwords.verify(password, user.password_hash.as_deref()).await?,
+        Some(_) => true,
+        None => false,
+    };
+    let hash = if keep { None } else { Some(keystone.passwords.hash(password).await?) };
+    Ok(Account { name: name.to_owned(), hash, grants })
 }
 
 impl Account {

@@ -151,8 +151,8 @@ async fn grant_default(keystone: &Keystone, proof: Proof) -> Result<(String, Sta
 
 fn claims(keystone: &Keystone, proof: &Proof, scope: Scope) -> Claims {
     let now = Timestamp::now();
-    let mut methods = proof.methods.clone();
-    methods.dedup();
+    // in one order, and each once, as the sealed form has them
+    let methods = Method::ALL.into_iter().filter(|method| proof.methods.contains(method)).collect();
     Claims {
         user_id: proof.user.id.clone(),
         methods,

@@ -39,7 +39,7 @@ pub enum Method {
 }
 
 impl Method {
-    const ALL: [Method; 3] = [Method::Password, Method::Token, Method::ApplicationCredential];
+    pub const ALL: [Method; 3] = [Method::Password, Method::Token, Method::ApplicationCredential];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -195,13 +195,9 @@ pub mod tests {
             scope: Scope::Project("263fd9d0b1a74a1d8a4b4d3e7d1c2b3a".into()),
             issued_at: Timestamp(1_700_000_000_123_456),
             expires_at: Timestamp(1_700_003_600_123_456),
-            audit_ids: vec![new_audit_id_for_tests("RugmwI0_R3ysmpJ3zF8k4Q"), "3T2dc1CGQxyJsHdDu1xkcw".into()],
+            audit_ids: vec!["RugmwI0_R3ysmpJ3zF8k4Q".into(), "3T2dc1CGQxyJsHdDu1xkcw".into()],
             application_credential_id: None,
         }
-    }
-
-    fn new_audit_id_for_tests(id: &str) -> String {
-        id.to_owned()
     }
 
     #[test]

@@ -1,0 +1,9 @@
+//! Keystone's API, driven in process on a temporary SQLite file.
+
+mod catalog;
+mod common;
+mod grants;
+mod lifecycle;
+mod policy;
+mod tokens;
+mod v2;
