@@ -25,6 +25,7 @@ pub struct Passwords {
 
 impl Passwords {
     pub fn new() -> Result<Passwords> {
+        give_memory_back();
         let params = Params::new(19 * 1024, 2, 1, None).map_err(broken)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -63,6 +64,18 @@ impl Passwords {
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 }
+
+/// glibc learns from the first freed 19 MiB to keep such blocks, in each thread's arena, for good. With a fixed threshold each hash's
+/// memory goes back to the system when it is done.
+#[cfg(target_env = "gnu")]
+#[allow(unsafe_code)]
+fn give_memory_back() {
+    // SAFETY: mallopt takes two integers and may be called at any time
+    unsafe { nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, 1 << 20) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn give_memory_back() {}
 
 fn hash_now(argon2: &Argon2<'_>, password: &str) -> Result<String> {
     let mut salt = [0u8; 16];
