@@ -1,1 +1,42 @@
+//! cinder-volume: the disks of one host. It has no database; cinder tells it what to do over the bus, and what should exist when it starts.
+//!
+//! - [`manager`]: the messages, one volume at a time; [`image`]: an image's file on its way into a volume.
+//! - [`backend`]: what a storage must be able to do; [`file`](mod@file): qcow2 files served over NBD by one qemu-storage-daemon per attached
+//!   volume, which outlives this process; [`sim`]: nothing but the words, for clouds without root.
 
+pub mod backend;
+pub mod file;
+pub mod image;
+pub mod manager;
+pub mod sim;
+
+use std::sync::Arc;
+
+use kit::Result;
+use kit::auth::ServiceSession;
+use kit::bus::Bus;
+use tokio_util::sync::CancellationToken;
+
+pub use backend::VolumeBackend;
+pub use file::{FileBackend, FileConfig, cleanup, preflight};
+pub use sim::SimBackend;
+
+/// Who this cinder-volume is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `HOST@BACKEND`, as cinder knows it.
+    pub host: String,
+}
+
+/// Serves the volumes of this host until `stop`. Exports stay as they are when it ends: guests go on.
+pub async fn run(
+    config: Config,
+    bus: Bus,
+    backend: Arc<dyn VolumeBackend>,
+    images: sdk::image::Image,
+    session: ServiceSession,
+    stop: CancellationToken,
+) -> Result<()> {
+    let manager = manager::Manager::new(config.host, bus, backend, images, session);
+    manager.run(stop).await
+}

@@ -72,6 +72,22 @@ pub struct TerminateConnection {
 }
 message!(TerminateConnection => (), "terminate_connection");
 
+/// Keep the volume as it is now under the snapshot's id. Repeating it keeps the first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreateSnapshot {
+    pub volume_id: String,
+    pub snapshot_id: String,
+}
+message!(CreateSnapshot => (), "create_snapshot");
+
+/// Forget the snapshot; succeeds when there is none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeleteSnapshot {
+    pub volume_id: String,
+    pub snapshot_id: String,
+}
+message!(DeleteSnapshot => (), "delete_snapshot");
+
 /// cinder-volume -> cinder: alive, and how much room there is (GiB).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {

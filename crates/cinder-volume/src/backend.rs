@@ -1,0 +1,48 @@
+//! What a storage must be able to do. Every call may be repeated, and finds then what is already there; what it answered `Ok` to is on
+//! disk. Calls for one volume never overlap: the manager sees to that.
+
+use futures::future::BoxFuture;
+use kit::Result;
+use serde_json::Value;
+
+use crate::image::Image;
+
+/// What a new volume holds.
+#[derive(Clone)]
+pub enum Origin {
+    Blank,
+    Image(Image),
+    Volume(String),
+    Snapshot { volume_id: String, snapshot_id: String },
+}
+
+/// GiB
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Capacity {
+    pub total: f64,
+    pub free: f64,
+}
+
+/// One use of a volume by a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    pub attachment_id: String,
+    pub readonly: bool,
+}
+
+/// A storage. Sizes are GiB.
+pub trait VolumeBackend: Send + Sync + 'static {
+    /// The word for how volumes are reached: `nbd`.
+    fn protocol(&self) -> &'static str;
+    fn create<'a>(&'a self, volume_id: &'a str, size: u64, origin: Origin) -> BoxFuture<'a, Result<()>>;
+    fn delete<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn extend<'a>(&'a self, volume_id: &'a str, size: u64) -> BoxFuture<'a, Result<()>>;
+    /// Makes the volume reachable for one attachment; answers `connection_info`.
+    fn export<'a>(&'a self, volume_id: &'a str, export: Export) -> BoxFuture<'a, Result<Value>>;
+    fn unexport<'a>(&'a self, volume_id: &'a str, attachment_id: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn delete_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>>;
+    /// At start: `exports` are all that shall be reachable, of `volumes`, which are all there are. Other exports of ours end.
+    fn restore<'a>(&'a self, volumes: &'a [String], exports: &'a [(String, Export)]) -> BoxFuture<'a, Result<()>>;
+    fn capacity(&self) -> BoxFuture<'_, Result<Capacity>>;
+}

@@ -1,0 +1,150 @@
+//! One qemu-storage-daemon: its command line, its start, and how to find and end it by pid file and command line. It detaches itself, so it
+//! lives on when this process dies.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use kit::{Error, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Command;
+
+use super::Layout;
+use crate::backend::Export;
+
+const PROGRAM: &str = "qemu-storage-daemon";
+/// How long a start may take, and an end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts the daemon of a volume; when this returns, its socket answers and QEMU's group may open it.
+pub async fn start(layout: &Layout, exports: &[Export], qemu_gid: Option<u32>) -> Result<()> {
+    for path in [&layout.socket, &layout.qmp] {
+        // the socket of a daemon that died is in the way of the next
+        let _ = tokio::fs::remove_file(path).await;
+    }
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments(layout, exports)).stdin(Stdio::null()).stdout(Stdio::null()).env("LC_ALL", "C");
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.map_err(|_| Error::unavailable("The storage daemon did not start in time."))??;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
+        return Err(Error::internal(format!("{PROGRAM} does not start: {words}")));
+    }
+    let socket = layout.socket.clone();
+    let open = move || {
+        std::os::unix::fs::chown(&socket, None, qemu_gid)?;
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660))
+    };
+    Ok(tokio::task::spawn_blocking(open).await.map_err(Error::internal)??)
+}
+
+/// The daemon's command line.
+pub fn arguments(layout: &Layout, exports: &[Export]) -> Vec<String> {
+    // a comma ends a value in QEMU's option language unless doubled
+    let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
+    let mut arguments = vec![
+        "--daemonize".to_owned(),
+        "--pidfile".to_owned(),
+        layout.pid.to_string_lossy().into_owned(),
+        "--chardev".to_owned(),
+        format!("socket,id=monitor,path={},server=on,wait=off", path(&layout.qmp)),
+        "--monitor".to_owned(),
+        "chardev=monitor".to_owned(),
+        "--blockdev".to_owned(),
+        format!("driver=file,node-name=file,filename={},discard=unmap", path(&layout.disk)),
+        "--blockdev".to_owned(),
+        "driver=qcow2,node-name=volume,file=file,discard=unmap".to_owned(),
+        "--nbd-server".to_owned(),
+        format!("addr.type=unix,addr.path={},max-connections=0", path(&layout.socket)),
+    ];
+    for export in exports {
+        let writable = if export.readonly { "off" } else { "on" };
+        let (id, name) = (export_id(&export.attachment_id), &export.attachment_id);
+        arguments.extend(["--export".to_owned(), format!("type=nbd,id={id},node-name=volume,name={name},writable={writable}")]);
+    }
+    arguments
+}
+
+/// QEMU wants identifiers that begin with a letter.
+pub fn export_id(attachment_id: &str) -> String {
+    format!("a-{attachment_id}")
+}
+
+/// The pid of the volume's daemon, if it runs.
+pub fn running(layout: &Layout) -> Option<i32> {
+    let pid = std::fs::read_to_string(&layout.pid).ok()?.trim().parse().ok()?;
+    (pid_file_of(pid)? == layout.pid.to_string_lossy()).then_some(pid)
+}
+
+/// Ends the volume's daemon if it runs, and removes its traces. Blocks until it is gone.
+pub fn end(layout: &Layout) {
+    if let Some(pid) = running(layout) {
+        end_pid(pid, &layout.pid.to_string_lossy());
+    }
+    for path in [&layout.socket, &layout.qmp, &layout.pid] {
+        // absent is as good as removed
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Ends the daemons of volumes below `state_dir` that `which` chooses, also of volumes whose files are gone.
+pub fn end_all(state_dir: &Path, which: impl Fn(&str) -> bool) {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    let volumes = state_dir.join("volumes");
+    for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        let Some(pid_file) = pid_file_of(pid) else { continue };
+        let Ok(inside) = Path::new(&pid_file).strip_prefix(&volumes) else { continue };
+        let Some(volume_id) = inside.iter().next().and_then(|name| name.to_str()) else { continue };
+        if which(volume_id) {
+            tracing::info!(volume = volume_id, pid, "ending a storage daemon");
+            end_pid(pid, &pid_file);
+            end(&Layout::new(state_dir, volume_id));
+        }
+    }
+}
+
+/// Whether a program is where programs are.
+pub fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// The pid file in the command line of a storage daemon; nothing for any other process.
+fn pid_file_of(pid: i32) -> Option<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let program = words.next()?;
+    if Path::new(&*program).file_name()? != PROGRAM {
+        return None;
+    }
+    words.find(|word| word == "--pidfile")?;
+    words.next().map(|word| word.into_owned())
+}
+
+/// SIGTERM lets the daemon flush and close its file; what does not end is killed.
+fn end_pid(pid: i32, pid_file: &str) {
+    let ours = || pid_file_of(pid).as_deref() == Some(pid_file);
+    let began = Instant::now();
+    while ours() && began.elapsed() < PATIENCE {
+        let signal = if began.elapsed() < PATIENCE / 2 { Signal::SIGTERM } else { Signal::SIGKILL };
+        // it may end between the look and the signal
+        let _ = kill(Pid::from_raw(pid), signal);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_names_each_export() {
+        let layout = Layout::new(Path::new("/s,t"), "v");
+        let line = arguments(&layout, &[Export { attachment_id: "1".into(), readonly: true }]).join(" ");
+        assert!(line.contains("filename=/s,,t/volumes/v/disk.qcow2,discard=unmap"), "{line}");
+        assert!(line.contains("--pidfile /s,t/volumes/v/nbd.pid"), "{line}");
+        assert!(line.ends_with("--export type=nbd,id=a-1,node-name=volume,name=1,writable=off"), "{line}");
+    }
+}

@@ -1,0 +1,240 @@
+//! One task owns the storage daemon of an attached volume, and everybody else queues changes to it. It notices the daemon's death at once,
+//! by the end of the monitor connection, and starts it again on the same socket: guests wait and reconnect.
+
+use std::time::{Duration, Instant};
+
+use kit::{Error, Kind, Result};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::qmp::Qmp;
+use super::{Layout, daemon, inspect};
+use crate::backend::Export;
+
+/// Pauses before a daemon that keeps dying is started again.
+const PAUSES: [Duration; 4] = [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1)];
+/// A daemon that lived this long is taken for healthy.
+const HEALTHY: Duration = Duration::from_secs(10);
+const QUEUE: usize = 64;
+
+/// Something to be done to a served volume.
+#[derive(Clone, Debug)]
+pub enum Change {
+    Export(Export),
+    /// bytes
+    Resize(u64),
+    Snapshot(String),
+    DropSnapshot(String),
+    /// The attachment; the daemon ends with its last export.
+    Withdraw(String),
+}
+
+struct Request {
+    change: Change,
+    reply: oneshot::Sender<Result<bool>>,
+}
+
+/// The way to the task of one volume.
+#[derive(Clone)]
+pub struct Exporter(mpsc::Sender<Request>);
+
+impl Exporter {
+    /// Begins to serve a volume: takes on a daemon that runs, starts one otherwise, with the first change.
+    pub fn start(layout: Layout, qemu_gid: Option<u32>) -> Exporter {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let served = Served { layout, qemu_gid, exports: Vec::new(), requests, falls: 0, born: Instant::now() };
+        tokio::spawn(served.run());
+        Exporter(sender)
+    }
+
+    pub async fn apply(&self, change: Change) -> Result<()> {
+        self.ask(change).await.map(drop)
+    }
+
+    /// Ends one export; true when it was the last, and with it the daemon and the task have ended.
+    pub async fn withdraw(&self, attachment_id: &str) -> Result<bool> {
+        self.ask(Change::Withdraw(attachment_id.to_owned())).await
+    }
+
+    async fn ask(&self, change: Change) -> Result<bool> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || Error::unavailable("The volume is no longer served.");
+        self.0.send(Request { change, reply }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+struct Served {
+    layout: Layout,
+    qemu_gid: Option<u32>,
+    exports: Vec<Export>,
+    requests: mpsc::Receiver<Request>,
+    /// Deaths of the daemon in a row, and when it was last found alive.
+    falls: usize,
+    born: Instant,
+}
+
+impl Served {
+    async fn run(mut self) {
+        let mut monitor: Option<Qmp> = None;
+        loop {
+            if monitor.is_none() && !self.exports.is_empty() {
+                monitor = self.revive().await;
+            }
+            let request = match &mut monitor {
+                Some(qmp) => tokio::select! {
+                    request = self.requests.recv() => request,
+                    _ = qmp.closed() => {
+                        tracing::warn!(disk = %self.layout.disk.display(), "the storage daemon died; starting it again");
+                        self.falls = if self.born.elapsed() > HEALTHY { 0 } else { self.falls + 1 };
+                        monitor = None;
+                        continue;
+                    }
+                },
+                // a daemon that cannot be started is tried again after the pause, or when somebody asks for something
+                None if self.exports.is_empty() => self.requests.recv().await,
+                None => match tokio::time::timeout(Duration::from_secs(1), self.requests.recv()).await {
+                    Ok(request) => request,
+                    Err(_) => continue,
+                },
+            };
+            let Some(Request { change, reply }) = request else { return };
+            let outcome = self.change(&mut monitor, change).await;
+            let over = matches!(outcome, Ok(true));
+            // whoever asked may have gone away
+            let _ = reply.send(outcome);
+            if over {
+                return;
+            }
+        }
+    }
+
+    /// Starts the dead daemon again with all its exports.
+    async fn revive(&mut self) -> Option<Qmp> {
+        let pause = PAUSES.get(self.falls).or(PAUSES.last()).copied().unwrap_or_default();
+        tokio::time::sleep(pause).await;
+        match self.connect().await {
+            Ok(qmp) => {
+                self.born = Instant::now();
+                Some(qmp)
+            }
+            Err(error) => {
+                self.falls += 1;
+                tracing::error!(disk = %self.layout.disk.display(), %error, "the volume is not served");
+                None
+            }
+        }
+    }
+
+    /// Makes one change; once more if the daemon dies over it. True when nothing is left to serve.
+    async fn change(&mut self, monitor: &mut Option<Qmp>, change: Change) -> Result<bool> {
+        match &change {
+            Change::Export(export) => {
+                self.exports.retain(|have| have.attachment_id != export.attachment_id);
+                self.exports.push(export.clone());
+            }
+            Change::Withdraw(id) => self.exports.retain(|have| have.attachment_id != *id),
+            Change::Resize(_) | Change::Snapshot(_) | Change::DropSnapshot(_) => {}
+        }
+        if self.exports.is_empty() {
+            *monitor = None;
+            let layout = self.layout.clone();
+            tokio::task::spawn_blocking(move || daemon::end(&layout)).await.map_err(Error::internal)?;
+            return Ok(true);
+        }
+        for last in [false, true] {
+            let qmp = match monitor {
+                Some(qmp) => qmp,
+                None => monitor.insert(self.connect().await?),
+            };
+            match self.carry_out(qmp, &change).await {
+                Err(error) if error.kind == Kind::Unavailable && !last => *monitor = None,
+                outcome => return outcome.map(|()| false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// A monitor of the daemon, which then exports what it should.
+    async fn connect(&self) -> Result<Qmp> {
+        let layout = self.layout.clone();
+        let running = tokio::task::spawn_blocking(move || daemon::running(&layout)).await.map_err(Error::internal)?;
+        if running.is_some() {
+            if let Ok(mut qmp) = Qmp::connect(&self.layout.qmp).await {
+                self.agree(&mut qmp).await?;
+                return Ok(qmp);
+            }
+            // it runs and does not speak: it serves nobody well
+            let layout = self.layout.clone();
+            tokio::task::spawn_blocking(move || daemon::end(&layout)).await.map_err(Error::internal)?;
+        }
+        daemon::start(&self.layout, &self.exports, self.qemu_gid).await?;
+        Qmp::connect(&self.layout.qmp).await
+    }
+
+    async fn carry_out(&self, qmp: &mut Qmp, change: &Change) -> Result<()> {
+        match change {
+            Change::Export(_) | Change::Withdraw(_) => self.agree(qmp).await,
+            Change::Resize(bytes) => self.resize(qmp, *bytes).await,
+            Change::Snapshot(name) if !has_snapshot(qmp, name).await? => {
+                qmp.execute("blockdev-snapshot-internal-sync", json!({"device": "volume", "name": name})).await.map(drop)
+            }
+            Change::DropSnapshot(name) if has_snapshot(qmp, name).await? => {
+                qmp.execute("blockdev-snapshot-delete-internal-sync", json!({"device": "volume", "name": name})).await.map(drop)
+            }
+            Change::Snapshot(_) | Change::DropSnapshot(_) => Ok(()),
+        }
+    }
+
+    /// Removes exports that should not be and adds those that should.
+    async fn agree(&self, qmp: &mut Qmp) -> Result<()> {
+        let have = exported(qmp).await?;
+        for id in &have {
+            if !self.exports.iter().any(|export| daemon::export_id(&export.attachment_id) == *id) {
+                qmp.execute("block-export-del", json!({"id": id, "mode": "hard"})).await?;
+            }
+        }
+        for export in &self.exports {
+            let id = daemon::export_id(&export.attachment_id);
+            if !have.contains(&id) {
+                let new =
+                    json!({"type": "nbd", "id": id, "node-name": "volume", "name": export.attachment_id, "writable": !export.readonly});
+                qmp.execute("block-export-add", new).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// QEMU refuses to grow what is exported, so the exports go for a moment; guests reconnect by themselves.
+    async fn resize(&self, qmp: &mut Qmp, bytes: u64) -> Result<()> {
+        if virtual_size(qmp).await? >= bytes {
+            return self.agree(qmp).await;
+        }
+        for id in exported(qmp).await? {
+            qmp.execute("block-export-del", json!({"id": id, "mode": "hard"})).await?;
+        }
+        let resized = qmp.execute("block_resize", json!({"node-name": "volume", "size": bytes})).await;
+        self.agree(qmp).await?;
+        resized.map(drop)
+    }
+}
+
+async fn exported(qmp: &mut Qmp) -> Result<Vec<String>> {
+    let exports = qmp.execute("query-block-exports", json!({})).await?;
+    let live = exports.as_array().into_iter().flatten().filter(|export| export["shutting-down"] != json!(true));
+    Ok(live.filter_map(|export| export["id"].as_str().map(str::to_owned)).collect())
+}
+
+async fn image(qmp: &mut Qmp) -> Result<Value> {
+    let mut nodes = qmp.execute("query-named-block-nodes", json!({"flat": true})).await?;
+    let volume = nodes.as_array_mut().into_iter().flatten().find(|node| node["node-name"] == json!("volume"));
+    Ok(volume.map(|node| node["image"].take()).unwrap_or_default())
+}
+
+async fn has_snapshot(qmp: &mut Qmp, name: &str) -> Result<bool> {
+    Ok(inspect::snapshots(&image(qmp).await?).any(|have| have == name))
+}
+
+async fn virtual_size(qmp: &mut Qmp) -> Result<u64> {
+    Ok(image(qmp).await?["virtual-size"].as_u64().unwrap_or_default())
+}

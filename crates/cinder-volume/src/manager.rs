@@ -1,0 +1,186 @@
+//! The messages of one host's topic. Messages about one volume wait for each other, so that a repeated message finds what the first one
+//! made; messages about different volumes run side by side.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kit::auth::ServiceSession;
+use kit::bus::{Bus, Handlers};
+use kit::{Result, reconcile};
+use rpc::volume::{
+    CreateSnapshot, CreateVolume, Created, DeleteSnapshot, DeleteVolume, ExtendVolume, FetchState, Heartbeat, InitializeConnection,
+    SERVER_TOPIC, TerminateConnection, VolumeSource, volume_topic,
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Export, Origin, VolumeBackend};
+use crate::image::Image;
+
+/// Messages handled at once.
+const CONCURRENCY: usize = 32;
+/// How often cinder hears from us.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long cinder may take to say what should exist here.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a host's cinder-volume is made of.
+#[derive(Clone)]
+pub struct Manager {
+    host: String,
+    bus: Bus,
+    backend: Arc<dyn VolumeBackend>,
+    images: sdk::image::Image,
+    session: ServiceSession,
+    locks: Arc<Locks>,
+}
+
+impl Manager {
+    pub fn new(host: String, bus: Bus, backend: Arc<dyn VolumeBackend>, images: sdk::image::Image, session: ServiceSession) -> Manager {
+        Manager { host, bus, backend, images, session, locks: Arc::default() }
+    }
+
+    /// Restores what should be exported, then serves until `stop`.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        if !self.restore_until(&stop).await {
+            return Ok(());
+        }
+        let serving = self.bus.serve(&volume_topic(&self.host), self.handlers(), CONCURRENCY);
+        let manager = self.clone();
+        let beating = reconcile::every("heartbeat", HEARTBEAT, stop.clone(), move || {
+            let manager = manager.clone();
+            async move { manager.heartbeat().await }
+        });
+        stop.cancelled().await;
+        serving.abort();
+        // the heart stops by itself at `stop`
+        let _ = beating.await;
+        Ok(())
+    }
+
+    fn handlers(&self) -> Handlers {
+        Handlers::new()
+            .on(self.serial(|m: &CreateVolume| m.volume_id.clone(), |this, m| async move { this.create(m).await }))
+            .on(self.serial(|m: &DeleteVolume| m.volume_id.clone(), |this, m| async move { this.backend.delete(&m.volume_id).await }))
+            .on(self.serial(
+                |m: &ExtendVolume| m.volume_id.clone(),
+                |this, m| async move { this.backend.extend(&m.volume_id, m.new_size).await },
+            ))
+            .on(self.serial(|m: &InitializeConnection| m.volume_id.clone(), |this, m| async move { this.export(m).await }))
+            .on(self.serial(
+                |m: &TerminateConnection| m.volume_id.clone(),
+                |this, m| async move { this.backend.unexport(&m.volume_id, &m.attachment_id).await },
+            ))
+            .on(self.serial(
+                |m: &CreateSnapshot| m.volume_id.clone(),
+                |this, m| async move { this.backend.snapshot(&m.volume_id, &m.snapshot_id).await },
+            ))
+            .on(self.serial(
+                |m: &DeleteSnapshot| m.volume_id.clone(),
+                |this, m| async move { this.backend.delete_snapshot(&m.volume_id, &m.snapshot_id).await },
+            ))
+    }
+
+    /// A handler of messages about the volume that `subject` names, one at a time.
+    fn serial<M, Fut>(&self, subject: fn(&M) -> String, handle: fn(Manager, M) -> Fut) -> impl Fn(M) -> HandlerFuture<M> + use<M, Fut>
+    where
+        M: rpc::Message,
+        Fut: Future<Output = Result<M::Reply>> + Send + 'static,
+    {
+        let this = self.clone();
+        move |message| {
+            let this = this.clone();
+            Box::pin(async move {
+                let subject = subject(&message);
+                let lock = this.locks.of(&subject);
+                let outcome = {
+                    let _alone = lock.lock().await;
+                    handle(this.clone(), message).await
+                };
+                this.locks.tidy(&subject, lock);
+                if let Err(error) = &outcome {
+                    tracing::warn!(volume = subject, method = M::METHOD, %error, "failed");
+                } else {
+                    tracing::info!(volume = subject, method = M::METHOD, "done");
+                }
+                outcome
+            })
+        }
+    }
+
+    async fn create(&self, message: CreateVolume) -> Result<Created> {
+        let mut image_metadata = json!({});
+        let origin = match message.source {
+            VolumeSource::Blank => Origin::Blank,
+            VolumeSource::Image { image_id } => {
+                let image = Image::find(&self.images, &self.session, &message.caller, &image_id).await?;
+                image_metadata = image.metadata();
+                Origin::Image(image)
+            }
+            VolumeSource::Volume { volume_id } => Origin::Volume(volume_id),
+            VolumeSource::Snapshot { volume_id, snapshot_id } => Origin::Snapshot { volume_id, snapshot_id },
+        };
+        self.backend.create(&message.volume_id, message.size, origin).await?;
+        Ok(Created { image_metadata })
+    }
+
+    async fn export(&self, message: InitializeConnection) -> Result<Value> {
+        let export = Export { attachment_id: message.attachment_id, readonly: message.readonly };
+        self.backend.export(&message.volume_id, export).await
+    }
+
+    /// Asks cinder until it answers; false when stopped before.
+    async fn restore_until(&self, stop: &CancellationToken) -> bool {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let Err(error) = self.restore().await else { return true };
+            tracing::warn!(%error, "the volumes of this host are not restored yet; trying again");
+            tokio::select! {
+                _ = stop.cancelled() => return false,
+                _ = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+            }
+        }
+    }
+
+    async fn restore(&self) -> Result<()> {
+        let state = self.bus.call(SERVER_TOPIC, FetchState { host: self.host.clone() }, PATIENCE).await?;
+        let export = |m: InitializeConnection| (m.volume_id, Export { attachment_id: m.attachment_id, readonly: m.readonly });
+        let exports: Vec<_> = state.exports.into_iter().map(export).collect();
+        self.backend.restore(&state.volume_ids, &exports).await?;
+        tracing::info!(volumes = state.volume_ids.len(), exports = exports.len(), "restored");
+        self.heartbeat().await
+    }
+
+    async fn heartbeat(&self) -> Result<()> {
+        let capacity = self.backend.capacity().await?;
+        let message = Heartbeat {
+            host: self.host.clone(),
+            total_capacity_gb: capacity.total,
+            free_capacity_gb: capacity.free,
+            storage_protocol: self.backend.protocol().to_owned(),
+        };
+        self.bus.cast(SERVER_TOPIC, message).await
+    }
+}
+
+type HandlerFuture<M> = futures::future::BoxFuture<'static, Result<<M as rpc::Message>::Reply>>;
+
+/// A lock for each volume somebody works on.
+#[derive(Default)]
+struct Locks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Locks {
+    fn of(&self, subject: &str) -> Arc<tokio::sync::Mutex<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(subject.to_owned()).or_default().clone()
+    }
+
+    /// Forgets a lock that nobody else holds or waits for.
+    fn tidy(&self, subject: &str, lock: Arc<tokio::sync::Mutex<()>>) {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::strong_count(&lock) <= 2 {
+            locks.remove(subject);
+        }
+    }
+}
