@@ -1,1 +1,27 @@
+//! Cinder: volumes, and what servers do with them.
+//!
+//! - [`routes`]: the index of the API; [`actions`](volumes::actions): what `POST /volumes/{id}/action` can do; [`policies`]: who may.
+//! - [`volumes`], [`attachments`], [`snapshots`], [`types`], [`quotas`], [`services`]: a room per resource.
+//! - [`scheduler`]: which host gets a volume; [`hosts`]: what the cinder-volume processes ask and say.
+//! - [`microversions`], [`fault`], [`discovery`]: the shape of the API.
+//!
+//! What takes time is a flow: it is written with the promise it fulfils, and goes on after a crash.
 
+pub mod app;
+pub mod attachments;
+pub mod body;
+pub mod discovery;
+pub mod fault;
+pub mod hosts;
+pub mod microversions;
+pub mod page;
+pub mod policies;
+pub mod quotas;
+pub mod routes;
+pub mod scheduler;
+pub mod services;
+pub mod snapshots;
+pub mod types;
+pub mod volumes;
+
+pub use app::{Cinder, Config, open};

@@ -1,0 +1,144 @@
+//! The service as a whole: what handlers and flows work with, how it opens, serves and runs.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use kit::auth::{Authenticator, ServiceSession};
+use kit::bus::Bus;
+use kit::db::{Db, Location, Migration};
+use kit::flow::{self, Flows, ProbeFn};
+use kit::policy::Policy;
+use kit::service::{Mount, Service, ServiceParts};
+use kit::{Error, Result, reconcile};
+use rpc::volume::SERVER_TOPIC;
+use tokio_util::sync::CancellationToken;
+
+use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
+use crate::volumes::create::CreateVolume;
+use crate::volumes::delete::DeleteVolume;
+use crate::volumes::extend::ExtendVolume;
+use crate::{discovery, fault, hosts, microversions, policies, routes, types};
+
+const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") }, flow::migration(2)];
+const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
+/// How often this process says that its flows are still its own.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// What distinguishes this cinder.
+#[derive(Clone)]
+pub struct Config {
+    pub location: Location,
+    /// Of hosts and volumes.
+    pub availability_zone: String,
+    /// The database is this process's alone: at start it takes up every flow there is.
+    pub alone: bool,
+    /// For tests that fail or crash flows.
+    pub probe: Option<ProbeFn>,
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Cinder(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    bus: Bus,
+    config: Config,
+    images: sdk::image::Image,
+    compute: sdk::compute::Compute,
+    session: ServiceSession,
+    flows: OnceLock<Flows<Cinder>>,
+}
+
+/// Opens the database and makes ready to serve.
+pub async fn open(
+    config: Config,
+    bus: Bus,
+    images: sdk::image::Image,
+    compute: sdk::compute::Compute,
+    session: ServiceSession,
+) -> Result<Cinder> {
+    let db = Db::open(&config.location, MIGRATIONS).await?;
+    let probe = config.probe.clone();
+    let app = Cinder(Arc::new(Inner { db: db.clone(), bus, config, images, compute, session, flows: OnceLock::new() }));
+    let flows = flow::Builder::new(db, app.clone())
+        .with::<CreateVolume>()
+        .with::<DeleteVolume>()
+        .with::<ExtendVolume>()
+        .with::<CreateSnapshot>()
+        .with::<DeleteSnapshot>()
+        .probe(probe)
+        .build();
+    // set once, here
+    let _ = app.0.flows.set(flows);
+    types::store::ensure_default(&app).await?;
+    Ok(app)
+}
+
+impl Cinder {
+    /// The API.
+    pub fn service(&self, authenticator: Authenticator<Cinder>) -> Result<Service> {
+        Service::new(ServiceParts {
+            name: "cinder-api",
+            app: self.clone(),
+            root: discovery::routes(),
+            routes: routes::routes(),
+            mounts: MOUNTS,
+            project_segment: true,
+            json_suffix: false,
+            versions: Some(microversions::VERSIONS),
+            policy: Policy::new(policies::DEFAULTS)?,
+            authenticator: Some(authenticator),
+            fault: fault::render,
+        })
+    }
+
+    /// Answers cinder-volume processes and carries flows on, until `stop`.
+    pub async fn run(&self, stop: CancellationToken) -> Result<()> {
+        let serving = self.bus().serve(SERVER_TOPIC, hosts::handlers(self), 32);
+        let flows = self.flows()?.clone();
+        flows.take_over(self.0.config.alone).await?;
+        let app = self.clone();
+        let leases = reconcile::every("flow leases", LEASE, stop.clone(), move || {
+            let (flows, app) = (flows.clone(), app.clone());
+            async move {
+                hosts::scheduler_is_up(&app).await?;
+                flows.keep_alive().await?;
+                flows.take_over(false).await
+            }
+        });
+        stop.cancelled().await;
+        serving.abort();
+        // it stops by itself at `stop`
+        let _ = leases.await;
+        Ok(())
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    pub fn images(&self) -> &sdk::image::Image {
+        &self.0.images
+    }
+
+    pub fn compute(&self) -> &sdk::compute::Compute {
+        &self.0.compute
+    }
+
+    pub fn session(&self) -> &ServiceSession {
+        &self.0.session
+    }
+
+    pub fn zone(&self) -> &str {
+        &self.0.config.availability_zone
+    }
+
+    pub fn flows(&self) -> Result<&Flows<Cinder>> {
+        self.0.flows.get().ok_or_else(|| Error::internal("cinder is not open yet"))
+    }
+}

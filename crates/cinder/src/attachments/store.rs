@@ -1,0 +1,79 @@
+//! Queries about attachments, and the two ways one begins and ends: each together with its volume's status.
+
+use kit::clock::Timestamp;
+use kit::{Error, Result};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+
+use super::{ActiveModel, Attachment, Column, Entity};
+use crate::Cinder;
+use crate::volumes::{AttachStatus, Status, store as volumes};
+
+pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Attachment> {
+    Entity::find_by_id(id).one(db).await?.ok_or_else(|| not_found(id))
+}
+
+pub fn not_found(id: &str) -> Error {
+    Error::not_found(format!("Volume attachment could not be found with filter: attachment_id = {id}."))
+}
+
+pub async fn of_volume(db: &impl ConnectionTrait, volume_id: &str) -> Result<Vec<Attachment>> {
+    Ok(Entity::find().filter(Column::VolumeId.eq(volume_id)).order_by_asc(Column::CreatedAt).all(db).await?)
+}
+
+pub async fn of_volumes(db: &impl ConnectionTrait, volume_ids: &[String]) -> Result<Vec<Attachment>> {
+    Ok(Entity::find().filter(Column::VolumeId.is_in(volume_ids)).order_by_asc(Column::CreatedAt).all(db).await?)
+}
+
+/// Adds an attachment if the volume is free for it, or may have several.
+pub async fn add(tx: &impl ConnectionTrait, volume_id: &str, row: ActiveModel) -> Result<()> {
+    let volume = volumes::lock(tx, volume_id).await?;
+    let free = match volume.status {
+        Status::Available | Status::Downloading => true,
+        // os-reserve has marked it for the attachment that now comes
+        Status::Attaching => of_volume(tx, volume_id).await?.is_empty() || volume.multiattach,
+        Status::InUse | Status::Reserved => volume.multiattach,
+        Status::Creating
+        | Status::Detaching
+        | Status::Maintenance
+        | Status::Extending
+        | Status::Deleting
+        | Status::Error
+        | Status::ErrorDeleting
+        | Status::ErrorExtending => false,
+    };
+    if !free {
+        return Err(volumes::invalid(format!(
+            "Volume {volume_id} status must be available or downloading to reserve, but the current status is {}.",
+            volume.status.text()
+        )));
+    }
+    Entity::insert(row).exec_without_returning(tx).await?;
+    volumes::follow_attachments(tx, &volume).await
+}
+
+/// Removes an attachment; the last one frees the volume. Nothing happens when there is none.
+pub async fn remove(tx: &impl ConnectionTrait, attachment: &Attachment) -> Result<()> {
+    let volume = volumes::lock(tx, &attachment.volume_id).await?;
+    Entity::delete_by_id(&attachment.id).exec(tx).await?;
+    volumes::follow_attachments(tx, &volume).await
+}
+
+/// Changes an attachment, and its volume's status with it.
+pub async fn update(app: &Cinder, attachment: &Attachment, row: ActiveModel) -> Result<()> {
+    let (id, volume_id) = (attachment.id.clone(), attachment.volume_id.clone());
+    app.db()
+        .write(move |tx| {
+            Box::pin(async move {
+                let volume = volumes::lock(tx, &volume_id).await?;
+                Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;
+                fetch(tx, &id).await?;
+                volumes::follow_attachments(tx, &volume).await
+            })
+        })
+        .await
+}
+
+/// The columns of a finished attachment.
+pub fn attached() -> ActiveModel {
+    ActiveModel { status: Set(AttachStatus::Attached), attached_at: Set(Some(Timestamp::now())), ..Default::default() }
+}

@@ -1,0 +1,114 @@
+//! The index of the API: every operation, who may, and what does it.
+
+use kit::Routes;
+use kit::policy::ANY;
+
+use crate::volumes::{actions, create, delete, metadata};
+use crate::{Cinder, attachments, discovery, quotas, services, snapshots, types, volumes};
+
+pub fn routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/", ANY, discovery::v3)
+        .merge(volume_routes())
+        .merge(attachment_routes())
+        .merge(snapshot_routes())
+        .merge(type_routes())
+        .merge(project_routes())
+        .merge(service_routes())
+}
+
+fn volume_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/volumes", "volume:get_all", volumes::api::list)
+        .post("/volumes", "volume:create", create::create)
+        .get("/volumes/detail", "volume:get_all", volumes::api::detail)
+        .get("/volumes/summary", "volume:get_all", volumes::api::summary)
+        .since(3, 12)
+        .get("/volumes/{volume_id}", "volume:get", volumes::api::show)
+        .put("/volumes/{volume_id}", "volume:update", volumes::api::update)
+        .delete("/volumes/{volume_id}", "volume:delete", delete::delete)
+        // each action has a rule of its own
+        .post("/volumes/{volume_id}/action", ANY, actions::act)
+        .get("/volumes/{volume_id}/metadata", "volume:get_volume_metadata", metadata::list)
+        .post("/volumes/{volume_id}/metadata", "volume:create_volume_metadata", metadata::merge)
+        .put("/volumes/{volume_id}/metadata", "volume:update_volume_metadata", metadata::replace)
+        .get("/volumes/{volume_id}/metadata/{key}", "volume:get_volume_metadata", metadata::show)
+        .put("/volumes/{volume_id}/metadata/{key}", "volume:update_volume_metadata", metadata::set)
+        .delete("/volumes/{volume_id}/metadata/{key}", "volume:delete_volume_metadata", metadata::delete)
+        .get("/volumes/{volume_id}/encryption", "volume_extension:volume_encryption_metadata", volumes::api::encryption)
+        .get("/volumes/{volume_id}/encryption/{key}", "volume_extension:volume_encryption_metadata", volumes::api::encryption_item)
+}
+
+fn attachment_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/attachments", "volume:get_all", attachments::api::list)
+        .since(3, 27)
+        .post("/attachments", "volume:attachment_create", attachments::api::create)
+        .since(3, 27)
+        .get("/attachments/detail", "volume:get_all", attachments::api::detail)
+        .since(3, 27)
+        .get("/attachments/{attachment_id}", "volume:get", attachments::api::show)
+        .since(3, 27)
+        .put("/attachments/{attachment_id}", "volume:attachment_update", attachments::api::update)
+        .since(3, 27)
+        .delete("/attachments/{attachment_id}", "volume:attachment_delete", attachments::api::delete)
+        .since(3, 27)
+        .post("/attachments/{attachment_id}/action", "volume:attachment_complete", attachments::api::action)
+        .since(3, 44)
+}
+
+fn snapshot_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/snapshots", "volume:get_all_snapshots", snapshots::api::list)
+        .post("/snapshots", "volume:create_snapshot", snapshots::api::create)
+        .get("/snapshots/detail", "volume:get_all_snapshots", snapshots::api::detail)
+        .get("/snapshots/{snapshot_id}", "volume:get_snapshot", snapshots::api::show)
+        .put("/snapshots/{snapshot_id}", "volume:update_snapshot", snapshots::api::update)
+        .delete("/snapshots/{snapshot_id}", "volume:delete_snapshot", snapshots::api::delete)
+        .post("/snapshots/{snapshot_id}/action", "volume_extension:snapshot_admin_actions:reset_status", snapshots::api::action)
+        .get("/snapshots/{snapshot_id}/metadata", "volume:get_snapshot_metadata", snapshots::api::show_metadata)
+        .post("/snapshots/{snapshot_id}/metadata", "volume:update_snapshot_metadata", snapshots::api::merge_metadata)
+        .put("/snapshots/{snapshot_id}/metadata", "volume:update_snapshot_metadata", snapshots::api::replace_metadata)
+        .delete("/snapshots/{snapshot_id}/metadata/{key}", "volume:delete_snapshot_metadata", snapshots::api::delete_metadata)
+}
+
+fn type_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/types", "volume_extension:type_get_all", types::api::list)
+        .post("/types", "volume_extension:type_create", types::api::create)
+        .get("/types/{volume_type_id}", "volume_extension:type_get", types::api::show)
+        .put("/types/{volume_type_id}", "volume_extension:type_update", types::api::update)
+        .delete("/types/{volume_type_id}", "volume_extension:type_delete", types::api::delete)
+        .get("/types/{volume_type_id}/extra_specs", "volume_extension:types_extra_specs:index", types::api::list_specs)
+        .post("/types/{volume_type_id}/extra_specs", "volume_extension:types_extra_specs:create", types::api::add_specs)
+        .get("/types/{volume_type_id}/extra_specs/{key}", "volume_extension:types_extra_specs:index", types::api::show_spec)
+        .delete("/types/{volume_type_id}/extra_specs/{key}", "volume_extension:types_extra_specs:delete", types::api::delete_spec)
+}
+
+fn project_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/limits", "limits_extension:used_limits", quotas::api::limits)
+        .get("/os-quota-sets/{project_id}", "volume_extension:quotas:show", quotas::api::show)
+        .deferred()
+        .put("/os-quota-sets/{project_id}", "volume_extension:quotas:update", quotas::api::update)
+        .deferred()
+        .delete("/os-quota-sets/{project_id}", "volume_extension:quotas:delete", quotas::api::delete)
+        .deferred()
+        .get("/os-quota-sets/{project_id}/defaults", "volume_extension:quotas:show", quotas::api::defaults)
+        .deferred()
+        .get("/os-quota-class-sets/{class_name}", "volume_extension:quota_classes", quotas::api::show_class)
+        .put("/os-quota-class-sets/{class_name}", "volume_extension:quota_classes", quotas::api::update_class)
+}
+
+fn service_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/os-services", "volume_extension:services:index", services::api::list)
+        .put("/os-services/enable", "volume_extension:services:update", services::api::enable)
+        .put("/os-services/disable", "volume_extension:services:update", services::api::disable)
+        .put("/os-services/disable-log-reason", "volume_extension:services:update", services::api::disable_with_reason)
+        .get("/scheduler-stats/get_pools", "scheduler_extension:scheduler_stats:get_pools", services::api::pools)
+        .get("/os-availability-zone", "volume:availability_zone_list", services::api::zones)
+        .get("/extensions", ANY, services::api::extensions)
+        .get("/resource_filters", ANY, services::api::resource_filters)
+        .since(3, 33)
+}

@@ -1,0 +1,78 @@
+//! Which host gets a volume: among those that are alive, enabled, in the zone and have room, the one with the most.
+
+use kit::{Error, Result};
+
+use crate::services::Model as Service;
+
+/// Volumes are thin: a host may promise this many times what it has.
+const OVERSUBSCRIPTION: f64 = 20.0;
+
+/// What a volume needs.
+pub struct Wish<'a> {
+    /// GiB
+    pub size: i64,
+    pub zone: &'a str,
+}
+
+/// Chooses among hosts; `promised` tells the GiB already promised on each.
+pub fn choose<'a>(hosts: &'a [Service], promised: impl Fn(&str) -> i64, wish: &Wish<'_>) -> Result<&'a Service> {
+    let fits = |host: &&Service| {
+        let promised = promised(&host.host) as f64;
+        host.is_up()
+            && !host.disabled
+            && host.availability_zone == wish.zone
+            && host.free_gb > 0.0
+            && promised + wish.size as f64 <= host.total_gb * OVERSUBSCRIPTION
+    };
+    let best = hosts.iter().filter(fits).max_by(|a, b| {
+        let room = |host: &Service| host.total_gb * OVERSUBSCRIPTION - promised(&host.host) as f64;
+        room(a).total_cmp(&room(b))
+    });
+    match best {
+        Some(host) => {
+            tracing::info!(host = host.host, size = wish.size, "chosen");
+            Ok(host)
+        }
+        None => Err(Error::unavailable(format!(
+            "No valid backend was found: {} hosts, none up in {} with {} GiB",
+            hosts.len(),
+            wish.zone,
+            wish.size
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kit::clock::Timestamp;
+
+    use super::*;
+
+    fn host(name: &str, total_gb: f64, disabled: bool, seen_at: Timestamp) -> Service {
+        Service {
+            host: name.into(),
+            availability_zone: "nova".into(),
+            total_gb,
+            free_gb: total_gb,
+            disabled,
+            seen_at,
+            ..Service::default()
+        }
+    }
+
+    #[test]
+    fn the_roomiest_live_host_wins() {
+        let now = Timestamp::now();
+        let hosts = [
+            host("small", 10.0, false, now),
+            host("big", 100.0, false, now),
+            host("off", 999.0, true, now),
+            host("dead", 999.0, false, Timestamp(0)),
+        ];
+        let wish = |size| Wish { size, zone: "nova" };
+        assert_eq!(choose(&hosts, |_| 0, &wish(1)).unwrap().host, "big");
+        assert_eq!(choose(&hosts, |name| if name == "big" { 1950 } else { 0 }, &wish(60)).unwrap().host, "small");
+        assert!(choose(&hosts, |_| 0, &wish(5000)).is_err());
+        assert!(choose(&hosts, |_| 0, &Wish { size: 1, zone: "elsewhere" }).is_err());
+    }
+}

@@ -1,0 +1,42 @@
+//! The processes of block storage, as their heartbeats tell, and the room on their hosts.
+
+pub mod api;
+pub mod store;
+
+use std::time::Duration;
+
+use kit::clock::Timestamp;
+use sea_orm::entity::prelude::*;
+
+/// Who has not been heard of for so long is down.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// A row of `services`.
+#[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "services")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub host: String,
+    /// `cinder-volume` or `cinder-scheduler`
+    pub kind: String,
+    pub availability_zone: String,
+    pub disabled: bool,
+    pub disabled_reason: Option<String>,
+    pub total_gb: f64,
+    pub free_gb: f64,
+    pub protocol: String,
+    pub seen_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    pub fn is_up(&self) -> bool {
+        Timestamp::now().since(self.seen_at) < SILENCE
+    }
+}

@@ -1,0 +1,183 @@
+//! `POST /volumes/{id}/action`: the index of what can be done to a volume, each with its rule.
+
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
+use http::StatusCode;
+use kit::microversion::Microversion;
+use kit::{Context, Error, Json, Path, Reply, Result};
+use sea_orm::Set;
+use serde_json::{Value, json};
+
+use super::store::{self, Kind};
+use super::{ActiveModel, AttachStatus, Change, Status, Volume, api, delete, extend, metadata};
+use crate::attachments::legacy;
+use crate::{Cinder, body};
+
+type Run = fn(Cinder, Context, Volume, Value) -> BoxFuture<'static, Result<Reply>>;
+
+/// One action.
+pub struct Action {
+    pub key: &'static str,
+    pub rule: &'static str,
+    pub since: Microversion,
+    run: Run,
+}
+
+macro_rules! actions {
+    ($($key:literal, $rule:literal, $run:path;)+) => {
+        &[$(Action { key: $key, rule: $rule, since: Microversion(3, 0), run: |app, ctx, volume, body| Box::pin($run(app, ctx, volume, body)) }),+]
+    };
+}
+
+pub const ACTIONS: &[Action] = actions! {
+    "os-extend", "volume:extend", extend::extend;
+    "os-reserve", "volume_extension:volume_actions:reserve", reserve;
+    "os-unreserve", "volume_extension:volume_actions:unreserve", unreserve;
+    "os-begin_detaching", "volume_extension:volume_actions:begin_detaching", begin_detaching;
+    "os-roll_detaching", "volume_extension:volume_actions:roll_detaching", roll_detaching;
+    "os-attach", "volume_extension:volume_actions:attach", legacy::attach;
+    "os-detach", "volume_extension:volume_actions:detach", legacy::detach;
+    "os-force_detach", "volume_extension:volume_admin_actions:force_detach", legacy::detach;
+    "os-initialize_connection", "volume_extension:volume_actions:initialize_connection", legacy::initialize;
+    "os-terminate_connection", "volume_extension:volume_actions:terminate_connection", legacy::terminate;
+    "os-set_bootable", "volume:update", set_bootable;
+    "os-update_readonly_flag", "volume:update_readonly_flag", set_readonly;
+    "os-set_image_metadata", "volume_extension:volume_image_metadata:set", set_image_metadata;
+    "os-unset_image_metadata", "volume_extension:volume_image_metadata:remove", unset_image_metadata;
+    "os-show_image_metadata", "volume_extension:volume_image_metadata:show", show_image_metadata;
+    "os-reset_status", "volume_extension:volume_admin_actions:reset_status", reset_status;
+    "os-force_delete", "volume_extension:volume_admin_actions:force_delete", force_delete;
+};
+
+pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request): Json<Value>) -> Result<Reply> {
+    let mut keys = request.as_object().into_iter().flatten();
+    let (Some((key, body)), None) = (keys.next(), keys.next()) else {
+        return Err(Error::bad_request(
+            "The server could not comply with the request since it is either malformed or otherwise incorrect.",
+        ));
+    };
+    let action = ACTIONS.iter().find(|action| action.key == key && ctx.speaks(action.since));
+    let action = action.ok_or_else(|| Error::bad_request(format!("There is no such action: {key}")))?;
+    let volume = api::find_for(&app, &ctx, &id, action.rule).await?;
+    (action.run)(app, ctx, volume, body.clone()).await
+}
+
+async fn reserve(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    if volume.multiattach && volume.status == Status::InUse {
+        return accepted();
+    }
+    mark(&app, volume, Change::Reserve).await
+}
+
+/// Back to what the attachments say, which with none is available.
+async fn unreserve(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    let id = volume.id;
+    app.db()
+        .write(move |tx| {
+            Box::pin(async move {
+                store::change(tx, &id, Change::Unreserve).await?;
+                let volume = store::lock(tx, &id).await?;
+                store::follow_attachments(tx, &volume).await
+            })
+        })
+        .await?;
+    accepted()
+}
+
+async fn begin_detaching(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    mark(&app, volume, Change::BeginDetaching).await
+}
+
+async fn roll_detaching(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    mark(&app, volume, Change::RollDetaching).await
+}
+
+async fn set_bootable(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let bootable = flag(&body, "bootable")?;
+    store::update(&app, &volume.id, ActiveModel { bootable: Set(bootable), ..Default::default() }).await?;
+    Ok(Reply::empty(StatusCode::OK))
+}
+
+async fn set_readonly(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let readonly = flag(&body, "readonly")?;
+    if volume.status != Status::Available {
+        return Err(store::invalid("Volume status must be available to update readonly flag."));
+    }
+    store::update(&app, &volume.id, ActiveModel { readonly: Set(readonly), ..Default::default() }).await?;
+    metadata::write(&app, &volume.id, Kind::User, [("readonly".to_owned(), python(readonly).to_owned())].into(), false).await?;
+    accepted()
+}
+
+async fn set_image_metadata(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let pairs: BTreeMap<String, String> = serde_json::from_value(body["metadata"].clone())
+        .map_err(|_| Error::bad_request("Invalid input for field/attribute metadata. It is not an object of strings."))?;
+    metadata::check(&pairs)?;
+    metadata::write(&app, &volume.id, Kind::Image, pairs, false).await?;
+    image_metadata(&app, &volume).await
+}
+
+async fn unset_image_metadata(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let key = body["key"].as_str().ok_or_else(|| Error::bad_request("The key cannot be None."))?;
+    if !metadata::remove(&app, &volume.id, Kind::Image, key.to_owned()).await? {
+        return Err(Error::not_found(format!("Volume {} has no glance metadata with key {key}.", volume.id)));
+    }
+    Ok(Reply::empty(StatusCode::OK))
+}
+
+async fn show_image_metadata(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    image_metadata(&app, &volume).await
+}
+
+async fn image_metadata(app: &Cinder, volume: &Volume) -> Result<Reply> {
+    Reply::ok(&json!({"metadata": store::metadata(app.db().read(), &volume.id, Kind::Image).await?}))
+}
+
+/// Whatever an administrator says it is.
+async fn reset_status(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let invalid = |what: &str| Error::bad_request(format!("Invalid {what}: '{}'", body[what].as_str().unwrap_or_default()));
+    let mut row = ActiveModel { ..Default::default() };
+    let mut said = false;
+    if let Some(status) = body.get("status").and_then(Value::as_str) {
+        row.status = Set(Status::parse(status).ok_or_else(|| invalid("status"))?);
+        said = true;
+    }
+    if let Some(status) = body.get("attach_status").and_then(Value::as_str) {
+        row.attach_status = Set(AttachStatus::parse(status).ok_or_else(|| invalid("attach_status"))?);
+        said = true;
+    }
+    if let Some(status) = body.get("migration_status").and_then(Value::as_str) {
+        row.migration_status = Set(Some(status.to_owned()).filter(|status| !status.eq_ignore_ascii_case("none")));
+        said = true;
+    }
+    if !said {
+        return Err(Error::bad_request("Must specify 'status', 'attach_status' or 'migration_status' for update."));
+    }
+    store::update(&app, &volume.id, row).await?;
+    accepted()
+}
+
+async fn force_delete(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    delete::promise(&app, volume, true, false).await?;
+    accepted()
+}
+
+async fn mark(app: &Cinder, volume: Volume, change: Change) -> Result<Reply> {
+    app.db().write(move |tx| Box::pin(async move { store::change_or_refuse(tx, &volume.id, change).await })).await?;
+    accepted()
+}
+
+fn accepted() -> Result<Reply> {
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+fn flag(request: &Value, key: &str) -> Result<bool> {
+    let value = &request[key];
+    body::truth(value)
+        .ok_or_else(|| Error::bad_request(format!("Invalid input for field/attribute {key}. Value: {value}. It is not a boolean.")))
+}
+
+/// As cinder writes the flag into the metadata.
+fn python(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}

@@ -1,0 +1,124 @@
+//! Listing, showing and changing volumes.
+
+use std::collections::BTreeMap;
+
+use kit::call::Wrapper;
+use kit::policy::Target;
+use kit::{Context, Path, Query, Reply, Result, Versioned, collection};
+use sea_orm::{PaginatorTrait, Set};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ActiveModel, Volume, filters, store, view};
+use crate::Cinder;
+use crate::body::{Body, text};
+use crate::microversions::{SUMMARY_METADATA, WITH_COUNT};
+use crate::page;
+
+pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
+    let (volumes, next, count) = fetch_page(&app, &ctx, &query).await?;
+    let rows = volumes.iter().map(|volume| view::brief(&ctx, volume)).collect();
+    Reply::ok(&page::finish(&ctx, &query, "/volumes", "volumes", rows, next.as_deref(), count))
+}
+
+pub async fn detail(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
+    let (volumes, next, count) = fetch_page(&app, &ctx, &query).await?;
+    let rows = view::many(&app, &ctx, volumes).await?.into();
+    Reply::ok(&page::finish(&ctx, &query, "/volumes/detail", "volumes", rows, next.as_deref(), count))
+}
+
+pub async fn show(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
+    let volume = find(&app, &ctx, &id).await?;
+    Reply::ok(&json!({"volume": view::one(&app, &ctx, volume).await?}))
+}
+
+pub async fn summary(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
+    let volumes = filters::select(&ctx, &query)?.all(app.db().read()).await?;
+    let mut summary = json!({"total_count": volumes.len(), "total_size": volumes.iter().map(|v| v.size).sum::<i64>()});
+    if ctx.speaks(SUMMARY_METADATA) {
+        let ids: Vec<String> = volumes.into_iter().map(|volume| volume.id).collect();
+        let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for pair in store::metadata_of(app.db().read(), &ids).await?.into_iter().filter(|pair| pair.kind == store::Kind::User.text()) {
+            let values = values.entry(pair.key).or_default();
+            if !values.contains(&pair.value) {
+                values.push(pair.value);
+            }
+        }
+        summary["metadata"] = json!(values);
+    }
+    Reply::ok(&json!({"volume-summary": summary}))
+}
+
+/// `PUT /volumes/{id}`
+#[derive(Deserialize, Versioned)]
+pub struct UpdateVolume {
+    name: Option<String>,
+    display_name: Option<String>,
+    description: Option<String>,
+    display_description: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+impl Wrapper for UpdateVolume {
+    const KEY: &'static str = "volume";
+}
+
+pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body): Body<UpdateVolume>) -> Result<Reply> {
+    let volume = find(&app, &ctx, &id).await?;
+    let mut row = ActiveModel { ..Default::default() };
+    if let Some(name) = text("name", body.name.or(body.display_name))? {
+        row.name = Set(Some(name));
+    }
+    if let Some(description) = body.description.or(body.display_description) {
+        row.description = Set(text("description", Some(description))?);
+    }
+    if let Some(metadata) = body.metadata {
+        super::metadata::check(&metadata)?;
+        super::metadata::write(&app, &volume.id, store::Kind::User, metadata, true).await?;
+    }
+    store::update(&app, &volume.id, row).await?;
+    show(app, ctx, Path(id)).await
+}
+
+pub async fn encryption(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
+    find(&app, &ctx, &id).await?;
+    // no volume is encrypted
+    Reply::ok(&json!({}))
+}
+
+pub async fn encryption_item(app: Cinder, ctx: Context, Path((id, key)): Path<(String, String)>) -> Result<Reply> {
+    find(&app, &ctx, &id).await?;
+    Reply::ok(&json!({key: null}))
+}
+
+/// A volume that the caller may see and on which the route's rule lets the caller act.
+pub async fn find(app: &Cinder, ctx: &Context, id: &str) -> Result<Volume> {
+    find_for(app, ctx, id, ctx.rule).await
+}
+
+/// The same with a rule of its own; who may not even see the volume learns nothing of it.
+pub async fn find_for(app: &Cinder, ctx: &Context, id: &str, rule: &str) -> Result<Volume> {
+    let volume = store::fetch(app.db().read(), id).await?;
+    let target = Target::project(&volume.project_id).with("user_id", &volume.user_id);
+    if !ctx.allows("volume:get", &target) {
+        return Err(store::not_found(id));
+    }
+    ctx.enforce(rule, &target)?;
+    Ok(volume)
+}
+
+type Found = (Vec<Volume>, Option<String>, Option<u64>);
+
+async fn fetch_page(app: &Cinder, ctx: &Context, query: &Query) -> Result<Found> {
+    let page = page::parse(query)?;
+    let select = filters::select(ctx, query)?;
+    let db = app.db().read();
+    let count = match ctx.speaks(WITH_COUNT) && query.flag("with_count") {
+        true => Some(select.clone().count(db).await?),
+        false => None,
+    };
+    let mut volumes = filters::paged(db, select, &page).await?;
+    let more = collection::cut(&mut volumes, page.limit);
+    let next = volumes.last().filter(|_| more).map(|volume| volume.id.clone());
+    Ok((volumes, next, count))
+}

@@ -1,0 +1,297 @@
+//! Making a volume: what is checked and promised before 202, and the flow that keeps the promise.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+use kit::call::Wrapper;
+use kit::clock::Timestamp;
+use kit::flow::{Flow, Step};
+use kit::{Context, Error, Reply, Result, Versioned, ids};
+use rpc::volume::VolumeSource;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::store::{self, Kind};
+use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, metadata, view};
+use crate::body::{Body, boolean, integer, text};
+use crate::scheduler::{self, Wish};
+use crate::{Cinder, hosts, quotas, services, snapshots, types};
+
+/// An image may be large and glance slow; a repeated message would find the first one's work.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// `POST /volumes`
+#[derive(Deserialize, Versioned)]
+pub struct NewVolume {
+    #[serde(default, deserialize_with = "integer")]
+    size: Option<i64>,
+    name: Option<String>,
+    display_name: Option<String>,
+    description: Option<String>,
+    display_description: Option<String>,
+    #[serde(rename = "imageRef")]
+    image_ref: Option<String>,
+    image_id: Option<String>,
+    snapshot_id: Option<String>,
+    source_volid: Option<String>,
+    volume_type: Option<String>,
+    availability_zone: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+    #[until(3.49)]
+    #[serde(default, deserialize_with = "boolean")]
+    multiattach: Option<bool>,
+    #[since(3.13)]
+    group_id: Option<String>,
+    consistencygroup_id: Option<String>,
+    #[since(3.47)]
+    backup_id: Option<String>,
+}
+
+impl Wrapper for NewVolume {
+    const KEY: &'static str = "volume";
+    const BESIDE: &'static [&'static str] = &["OS-SCH-HNT:scheduler_hints"];
+}
+
+/// What it will be made from, and how large that is.
+struct Source {
+    from: VolumeSource,
+    /// Where it must be made.
+    host: Option<String>,
+    least: i64,
+    bootable: bool,
+    image: BTreeMap<String, String>,
+}
+
+pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewVolume>) -> Result<Reply> {
+    let source = source(&app, &ctx, &body).await?;
+    let size = size(&body, &source)?;
+    let pairs = body.metadata.clone().unwrap_or_default();
+    metadata::check(&pairs)?;
+    let zone = body.availability_zone.clone().unwrap_or_else(|| app.zone().to_owned());
+    if !services::store::zones(app.db().read()).await?.contains(&zone) && zone != app.zone() {
+        return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
+    }
+    let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
+    let id = ids::uuid();
+    let row = ActiveModel {
+        id: Set(id.clone()),
+        project_id: Set(ctx.project_id()?.to_owned()),
+        user_id: Set(ctx.user_id()?.to_owned()),
+        name: Set(text("name", body.name.or(body.display_name))?),
+        description: Set(text("description", body.description.or(body.display_description))?),
+        size: Set(size),
+        status: Set(Status::Creating),
+        attach_status: Set(AttachStatus::Detached),
+        migration_status: Set(None),
+        bootable: Set(source.bootable),
+        multiattach: Set(kind.multiattach() || body.multiattach == Some(true)),
+        readonly: Set(false),
+        availability_zone: Set(zone.clone()),
+        host: Set(None),
+        type_id: Set(kind.id.clone()),
+        snapshot_id: Set(body.snapshot_id),
+        source_volid: Set(body.source_volid),
+        created_at: Set(Timestamp::now()),
+        updated_at: Set(None),
+    };
+    let flow = CreateVolume { caller: ctx.caller(), volume_id: id.clone(), size, zone, source: source.from, host: source.host };
+    promise(&app, &ctx, row, flow, &kind.name, pairs, source.image).await?;
+    let volume = store::fetch(app.db().read(), &id).await?;
+    Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::one(&app, &ctx, volume).await?}))
+}
+
+/// The row, its quota and the flow, in one transaction; then the flow begins.
+async fn promise(
+    app: &Cinder,
+    ctx: &Context,
+    row: ActiveModel,
+    flow: CreateVolume,
+    type_name: &str,
+    pairs: BTreeMap<String, String>,
+    image: BTreeMap<String, String>,
+) -> Result<()> {
+    let (flows, project) = (app.flows()?.clone(), ctx.project_id()?.to_owned());
+    let charges = quotas::volume(flow.size, type_name);
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                quotas::store::check_volume_size(tx, &project, flow.size).await?;
+                quotas::store::charge(tx, &project, &charges).await?;
+                Entity::insert(row).exec_without_returning(tx).await?;
+                store::set_metadata(tx, &flow.volume_id, Kind::User, &pairs, true).await?;
+                store::set_metadata(tx, &flow.volume_id, Kind::Image, &image, true).await?;
+                flows.insert(tx, &flow.volume_id, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Ok(())
+}
+
+/// Looks the source up in the caller's name, so that nobody copies what they may not read.
+async fn source(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source> {
+    let image_id = body.image_ref.as_ref().or(body.image_id.as_ref()).filter(|id| !id.is_empty());
+    let given = [image_id.is_some(), body.snapshot_id.is_some(), body.source_volid.is_some()].iter().filter(|given| **given).count();
+    if given > 1 {
+        return Err(Error::bad_request("Invalid input received: Only one of snapshot, source volume or image can be given."));
+    }
+    for (given, what) in [(&body.group_id, "Group"), (&body.consistencygroup_id, "ConsistencyGroup"), (&body.backup_id, "Backup")] {
+        if let Some(id) = given {
+            return Err(Error::not_found(format!("{what} {id} could not be found.")));
+        }
+    }
+    if let Some(id) = image_id {
+        return from_image(app, ctx, id).await;
+    }
+    if let Some(id) = &body.snapshot_id {
+        let snapshot = snapshots::api::find_for(app, ctx, id, "volume:get_snapshot").await?;
+        if snapshot.status != snapshots::Status::Available {
+            return Err(Error::bad_request("Invalid snapshot: Originating snapshot status must be available."));
+        }
+        let volume = store::fetch(app.db().read(), &snapshot.volume_id).await?;
+        let from = VolumeSource::Snapshot { volume_id: snapshot.volume_id, snapshot_id: snapshot.id };
+        return copy(app, volume, from, snapshot.size).await;
+    }
+    if let Some(id) = &body.source_volid {
+        let volume = super::api::find_for(app, ctx, id, "volume:get").await?;
+        if volume.status != Status::Available {
+            return Err(store::invalid(format!(
+                "Volume status must be available to be copied, but current status is: {}.",
+                volume.status.text()
+            )));
+        }
+        let (from, size) = (VolumeSource::Volume { volume_id: volume.id.clone() }, volume.size);
+        return copy(app, volume, from, size).await;
+    }
+    Ok(Source { from: VolumeSource::Blank, host: None, least: 1, bootable: false, image: BTreeMap::new() })
+}
+
+async fn copy(app: &Cinder, volume: Volume, from: VolumeSource, least: i64) -> Result<Source> {
+    let image = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
+    Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image })
+}
+
+async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
+    let image = match app.images().show(&ctx.auth(), id).await {
+        Ok(image) => image,
+        Err(error) if error.status == 404 => {
+            return Err(Error::bad_request(format!("Invalid image identifier or unable to access requested image: {id}")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if image.status != "active" {
+        return Err(Error::bad_request(format!("Invalid input received: Image {id} is not active.")));
+    }
+    let bytes = image.virtual_size.max(image.size).unwrap_or_default();
+    let least = (bytes.div_ceil(1 << 30)).max(image.min_disk).max(1);
+    let from = VolumeSource::Image { image_id: image.id };
+    Ok(Source { from, host: None, least: i64::try_from(least).unwrap_or(i64::MAX), bootable: true, image: BTreeMap::new() })
+}
+
+fn size(body: &NewVolume, source: &Source) -> Result<i64> {
+    let size = match (body.size, &source.from) {
+        (Some(size), _) => size,
+        (None, VolumeSource::Volume { .. } | VolumeSource::Snapshot { .. }) => source.least,
+        (None, VolumeSource::Blank | VolumeSource::Image { .. }) => {
+            return Err(Error::bad_request("Invalid input received: Volume size must be an integer greater than 0."));
+        }
+    };
+    if size < 1 {
+        return Err(Error::bad_request(format!("Invalid input received: Volume size '{size}' must be an integer and greater than 0")));
+    }
+    if size < source.least {
+        return Err(Error::bad_request(format!(
+            "Invalid input received: Volume size '{size}'GB cannot be smaller than what it is made from, {}GB.",
+            source.least
+        )));
+    }
+    Ok(size)
+}
+
+/// schedule -> build -> announce
+#[derive(Serialize, Deserialize)]
+pub struct CreateVolume {
+    caller: rpc::Caller,
+    volume_id: String,
+    size: i64,
+    zone: String,
+    source: VolumeSource,
+    /// Where it is made, once that is known.
+    host: Option<String>,
+}
+
+impl Flow for CreateVolume {
+    type App = Cinder;
+    const KIND: &'static str = "create_volume";
+
+    fn steps() -> Vec<Step<Self>> {
+        kit::steps![Self: schedule / fail, build / destroy, announce]
+    }
+}
+
+impl CreateVolume {
+    async fn schedule(&mut self, app: &Cinder) -> Result<()> {
+        if self.host.is_none() {
+            let db = app.db().read();
+            let (hosts, promised) = (services::store::volume_hosts(db).await?, store::promised(db).await?);
+            let wish = Wish { size: self.size, zone: &self.zone };
+            let host = scheduler::choose(&hosts, |host| promised.get(host).copied().unwrap_or_default(), &wish)?;
+            self.host = Some(host.host.clone());
+        }
+        let (id, host) = (self.volume_id.clone(), self.host.clone());
+        let image = matches!(self.source, VolumeSource::Image { .. });
+        app.db()
+            .write(move |tx| {
+                Box::pin(async move {
+                    let row = ActiveModel { host: Set(host), ..Default::default() };
+                    Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;
+                    if image {
+                        store::change(tx, &id, Change::Download).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// The volume stays, in error, until its owner deletes it.
+    async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+        let id = self.volume_id.clone();
+        app.db().write(move |tx| Box::pin(async move { store::change(tx, &id, Change::CreateFailed).await.map(drop) })).await
+    }
+
+    async fn build(&mut self, app: &Cinder) -> Result<()> {
+        let message = rpc::volume::CreateVolume {
+            caller: self.caller.clone(),
+            volume_id: self.volume_id.clone(),
+            size: self.size.unsigned_abs(),
+            source: self.source.clone(),
+        };
+        let created = hosts::call(app, self.host.as_deref(), message, PATIENCE).await?;
+        let image = image_pairs(&created.image_metadata);
+        if !image.is_empty() {
+            metadata::write(app, &self.volume_id, Kind::Image, image, true).await?;
+        }
+        Ok(())
+    }
+
+    /// Says so first: a host that is gone must not keep the owner waiting.
+    async fn destroy(&mut self, app: &Cinder, error: &Error) -> Result<()> {
+        self.fail(app, error).await?;
+        let message = rpc::volume::DeleteVolume { volume_id: self.volume_id.clone() };
+        hosts::call(app, self.host.as_deref(), message, PATIENCE).await
+    }
+
+    async fn announce(&mut self, app: &Cinder) -> Result<()> {
+        let id = self.volume_id.clone();
+        app.db().write(move |tx| Box::pin(async move { store::change(tx, &id, Change::Created).await.map(drop) })).await
+    }
+}
+
+fn image_pairs(metadata: &Value) -> BTreeMap<String, String> {
+    let pairs = metadata.as_object().into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}

@@ -1,0 +1,114 @@
+//! Deleting a volume: refused while anything holds it, then a flow.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kit::flow::{Flow, Step};
+use kit::{Context, Error, Path, Query, Reply, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Volume, api, store};
+use crate::microversions::FORCE_DELETE;
+use crate::{Cinder, attachments, hosts, quotas, snapshots, types};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
+    let volume = api::find(&app, &ctx, &id).await?;
+    let force = ctx.speaks(FORCE_DELETE) && query.flag("force");
+    if force {
+        api::find_for(&app, &ctx, &id, "volume:force_delete").await?;
+    }
+    promise(&app, volume, force, query.flag("cascade")).await?;
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// Marks the volume and begins the flow.
+pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -> Result<()> {
+    let flows = app.flows()?.clone();
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                let volume = store::lock(tx, &volume.id).await?;
+                let uses = attachments::store::of_volume(tx, &volume.id).await?;
+                if !force && !uses.is_empty() {
+                    return Err(refusal(&volume, "must not be attached"));
+                }
+                let snapshots = snapshots::store::of_volume(tx, &volume.id).await?;
+                if snapshots.iter().any(|snapshot| !cascade || !snapshot.status.is_settled()) {
+                    return Err(refusal(&volume, "must not have snapshots"));
+                }
+                store::change_or_refuse(tx, &volume.id, if force { Change::ForceDelete } else { Change::Delete }).await?;
+                let attachments = uses.into_iter().map(|attachment| attachment.id).collect();
+                flows.insert(tx, &volume.id, &DeleteVolume { volume_id: volume.id.clone(), host: volume.host, attachments }).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Ok(())
+}
+
+fn refusal(volume: &Volume, why: &str) -> Error {
+    store::invalid(format!(
+        "Volume status must be available or error or error_restoring or error_extending or error_managing and {why}, but volume {} is {}.",
+        volume.id,
+        volume.status.text()
+    ))
+}
+
+/// destroy -> forget
+#[derive(Serialize, Deserialize)]
+pub struct DeleteVolume {
+    volume_id: String,
+    host: Option<String>,
+    /// Only when forced.
+    attachments: Vec<String>,
+}
+
+impl Flow for DeleteVolume {
+    type App = Cinder;
+    const KIND: &'static str = "delete_volume";
+
+    fn steps() -> Vec<Step<Self>> {
+        kit::steps![Self: destroy / fail, forget]
+    }
+}
+
+impl DeleteVolume {
+    async fn destroy(&mut self, app: &Cinder) -> Result<()> {
+        // one that was never scheduled is nowhere
+        let Some(host) = self.host.as_deref() else { return Ok(()) };
+        for attachment_id in self.attachments.clone() {
+            let message = rpc::volume::TerminateConnection { volume_id: self.volume_id.clone(), attachment_id };
+            hosts::call(app, Some(host), message, PATIENCE).await?;
+        }
+        hosts::call(app, Some(host), rpc::volume::DeleteVolume { volume_id: self.volume_id.clone() }, PATIENCE).await
+    }
+
+    async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+        let id = self.volume_id.clone();
+        app.db().write(move |tx| Box::pin(async move { store::change(tx, &id, Change::DeleteFailed).await.map(drop) })).await
+    }
+
+    /// The row goes, and with it the quota it took: once, however often this runs.
+    async fn forget(&mut self, app: &Cinder) -> Result<()> {
+        let id = self.volume_id.clone();
+        app.db()
+            .write(move |tx| {
+                Box::pin(async move {
+                    let Some(volume) = store::find(tx, &id).await? else { return Ok(()) };
+                    let types = types::store::names(tx).await?;
+                    let type_name = types.get(&volume.type_id).map(String::as_str).unwrap_or_default();
+                    for snapshot in snapshots::store::of_volume(tx, &id).await? {
+                        snapshots::store::remove(tx, &snapshot, type_name).await?;
+                    }
+                    if store::remove(tx, &id).await? {
+                        quotas::store::release(tx, &volume.project_id, &quotas::volume(volume.size, type_name)).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,148 @@
+//! Growing a volume, also one in use: then nova learns of it, and the guest sees the new size.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kit::flow::{Flow, Step};
+use kit::{Context, Error, Reply, Result};
+use sdk::compute::ExternalEvent;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ActiveModel, Change, Column, Entity, Status, Volume, store};
+use crate::microversions::EXTEND_IN_USE;
+use crate::{Cinder, attachments, hosts, quotas, types};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// `os-extend`
+pub async fn extend(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let wanted = &body["new_size"];
+    let size = wanted.as_i64().or_else(|| wanted.as_str().and_then(|text| text.parse().ok()));
+    let size = size.filter(|size| *size > 0).ok_or_else(|| {
+        Error::bad_request(format!("Invalid input for field/attribute new_size. Value: {wanted}. {wanted} is not of type 'integer'"))
+    })?;
+    let change = if ctx.speaks(EXTEND_IN_USE) { Change::ExtendInUse } else { Change::Extend };
+    let (flows, request_id) = (app.flows()?.clone(), ctx.request_id.to_string());
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                let volume = store::lock(tx, &volume.id).await?;
+                if size <= volume.size {
+                    let sentence = "New size for extend must be greater than current size.";
+                    return Err(Error::bad_request(format!(
+                        "Invalid input received: {sentence} (current: {}, extended: {size}).",
+                        volume.size
+                    )));
+                }
+                store::change_or_refuse(tx, &volume.id, change).await?;
+                let types = types::store::names(tx).await?;
+                let type_name = types.get(&volume.type_id).cloned().unwrap_or_default();
+                quotas::store::check_volume_size(tx, &volume.project_id, size).await?;
+                quotas::store::charge(tx, &volume.project_id, &quotas::gigabytes(size - volume.size, &type_name)).await?;
+                let flow = ExtendVolume {
+                    request_id,
+                    volume_id: volume.id.clone(),
+                    project_id: volume.project_id,
+                    type_name,
+                    host: volume.host,
+                    old_size: volume.size,
+                    new_size: size,
+                    was_in_use: volume.status == Status::InUse,
+                };
+                flows.insert(tx, &volume.id, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// grow -> announce -> tell
+#[derive(Serialize, Deserialize)]
+pub struct ExtendVolume {
+    request_id: String,
+    volume_id: String,
+    project_id: String,
+    type_name: String,
+    host: Option<String>,
+    old_size: i64,
+    new_size: i64,
+    was_in_use: bool,
+}
+
+impl Flow for ExtendVolume {
+    type App = Cinder;
+    const KIND: &'static str = "extend_volume";
+
+    fn steps() -> Vec<Step<Self>> {
+        kit::steps![Self: grow / fail, announce, tell]
+    }
+}
+
+impl ExtendVolume {
+    async fn grow(&mut self, app: &Cinder) -> Result<()> {
+        let message = rpc::volume::ExtendVolume { volume_id: self.volume_id.clone(), new_size: self.new_size.unsigned_abs() };
+        hosts::call(app, self.host.as_deref(), message, PATIENCE).await
+    }
+
+    /// The quota comes back with the change of the status, so once.
+    async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+        let (id, project) = (self.volume_id.clone(), self.project_id.clone());
+        let charges = quotas::gigabytes(self.new_size - self.old_size, &self.type_name);
+        app.db()
+            .write(move |tx| {
+                Box::pin(async move {
+                    if store::change(tx, &id, Change::ExtendFailed).await? {
+                        quotas::store::release(tx, &project, &charges).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn announce(&mut self, app: &Cinder) -> Result<()> {
+        let (id, size) = (self.volume_id.clone(), self.new_size);
+        let status = if self.was_in_use { Status::InUse } else { Status::Available };
+        app.db()
+            .write(move |tx| {
+                Box::pin(async move {
+                    let row = ActiveModel { size: Set(size), status: Set(status), ..Default::default() };
+                    let extending = Entity::update_many().set(row).filter(Column::Id.eq(&id)).filter(Column::Status.eq(Status::Extending));
+                    extending.exec(tx).await?;
+                    // an attachment may have gone meanwhile
+                    match store::find(tx, &id).await? {
+                        Some(volume) if status == Status::InUse => store::follow_attachments(tx, &volume).await,
+                        _ => Ok(()),
+                    }
+                })
+            })
+            .await
+    }
+
+    /// Tells nova, which lets the guest see it. The volume has grown whether or not nova listens.
+    async fn tell(&mut self, app: &Cinder) -> Result<()> {
+        if !self.was_in_use {
+            return Ok(());
+        }
+        let servers = attachments::store::of_volume(app.db().read(), &self.volume_id).await?;
+        let event = |server: String| ExternalEvent {
+            name: "volume-extended".into(),
+            server_uuid: server,
+            status: "completed".into(),
+            tag: Some(self.volume_id.clone()),
+        };
+        let events: Vec<_> = servers.into_iter().filter_map(|attachment| attachment.instance_id).map(event).collect();
+        let told =
+            async { app.compute().external_events(&app.session().auth(&self.request_id).await?, &events).await.map_err(Error::from) };
+        if !events.is_empty()
+            && let Err(error) = told.await
+        {
+            tracing::warn!(volume = self.volume_id, %error, "nova was not told of the new size");
+        }
+        Ok(())
+    }
+}

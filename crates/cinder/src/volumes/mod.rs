@@ -1,0 +1,52 @@
+//! A volume: its row, and its states.
+
+pub mod actions;
+pub mod api;
+pub mod create;
+pub mod delete;
+pub mod extend;
+pub mod filters;
+pub mod metadata;
+pub mod status;
+pub mod store;
+pub mod view;
+
+use kit::clock::Timestamp;
+use sea_orm::entity::prelude::*;
+
+pub use status::{AttachStatus, Change, Status};
+
+/// A row of `volumes`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "volumes")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub user_id: String,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    /// GiB
+    pub size: i64,
+    pub status: Status,
+    pub attach_status: AttachStatus,
+    pub migration_status: Option<String>,
+    pub bootable: bool,
+    pub multiattach: bool,
+    pub readonly: bool,
+    pub availability_zone: String,
+    /// `HOST@BACKEND`, once scheduled.
+    pub host: Option<String>,
+    pub type_id: String,
+    pub snapshot_id: Option<String>,
+    pub source_volid: Option<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Option<Timestamp>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+pub type Volume = Model;

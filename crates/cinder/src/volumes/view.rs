@@ -1,0 +1,151 @@
+//! A volume as JSON.
+
+use std::collections::{BTreeMap, HashMap};
+
+use kit::microversion::At;
+use kit::{Context, Result, Versioned};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::store::{self, Kind};
+use super::{AttachStatus, Volume};
+use crate::{Cinder, attachments, services, types};
+
+/// `GET /volumes/{id}`; what only administrators see is absent for others.
+#[derive(Serialize, Versioned)]
+pub struct VolumeView {
+    id: String,
+    status: String,
+    size: i64,
+    availability_zone: String,
+    created_at: String,
+    updated_at: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    volume_type: Option<String>,
+    #[since(3.63)]
+    volume_type_id: String,
+    snapshot_id: Option<String>,
+    source_volid: Option<String>,
+    metadata: BTreeMap<String, String>,
+    links: Value,
+    user_id: String,
+    bootable: String,
+    encrypted: bool,
+    replication_status: Option<String>,
+    consistencygroup_id: Option<String>,
+    #[since(3.13)]
+    group_id: Option<String>,
+    multiattach: bool,
+    attachments: Vec<Value>,
+    migration_status: Option<String>,
+    #[serde(rename = "os-vol-tenant-attr:tenant_id")]
+    tenant_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume_image_metadata: Option<BTreeMap<String, String>>,
+    #[since(3.48)]
+    service_uuid: Option<String>,
+    #[since(3.48)]
+    shared_targets: bool,
+    #[since(3.65)]
+    consumes_quota: bool,
+    #[serde(rename = "os-vol-host-attr:host", skip_serializing_if = "Option::is_none")]
+    host: Option<Option<String>>,
+    #[serde(rename = "os-vol-mig-status-attr:migstat", skip_serializing_if = "Option::is_none")]
+    migstat: Option<Option<String>>,
+    #[serde(rename = "os-vol-mig-status-attr:name_id", skip_serializing_if = "Option::is_none")]
+    name_id: Option<Option<String>>,
+    #[since(3.21)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_id: Option<Option<String>>,
+    #[since(3.61)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_name: Option<Option<String>>,
+}
+
+/// The links of a volume.
+pub fn links(ctx: &Context, id: &str) -> Value {
+    let path = format!("/volumes/{id}");
+    json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": format!("{}{path}", ctx.base_url)}])
+}
+
+/// `{id, name, links}`
+pub fn brief(ctx: &Context, volume: &Volume) -> Value {
+    json!({"id": volume.id, "name": volume.name, "links": links(ctx, &volume.id)})
+}
+
+/// One volume at the caller's version.
+pub async fn one(app: &Cinder, ctx: &Context, volume: Volume) -> Result<Value> {
+    Ok(many(app, ctx, vec![volume]).await?.pop().unwrap_or_default())
+}
+
+/// Volumes with what belongs to them, in a fixed number of queries.
+pub async fn many(app: &Cinder, ctx: &Context, volumes: Vec<Volume>) -> Result<Vec<Value>> {
+    let ids: Vec<String> = volumes.iter().map(|volume| volume.id.clone()).collect();
+    let db = app.db().read();
+    let mut pairs: HashMap<(String, bool), BTreeMap<String, String>> = HashMap::new();
+    for pair in store::metadata_of(db, &ids).await? {
+        pairs.entry((pair.volume_id, pair.kind == Kind::Image.text())).or_default().insert(pair.key, pair.value);
+    }
+    let mut uses: HashMap<String, Vec<Value>> = HashMap::new();
+    for attachment in attachments::store::of_volumes(db, &ids).await? {
+        if attachment.status == AttachStatus::Attached {
+            uses.entry(attachment.volume_id.clone()).or_default().push(attachments::view::of_volume(ctx, &attachment));
+        }
+    }
+    let types = types::store::names(db).await?;
+    let services = services::store::ids(db).await?;
+    let view = |volume: Volume| {
+        let view = VolumeView {
+            metadata: pairs.remove(&(volume.id.clone(), false)).unwrap_or_default(),
+            volume_image_metadata: pairs.remove(&(volume.id.clone(), true)),
+            attachments: uses.remove(&volume.id).unwrap_or_default(),
+            volume_type: types.get(&volume.type_id).cloned(),
+            service_uuid: volume.host.as_ref().and_then(|host| services.get(host)).cloned(),
+            ..bare(ctx, volume)
+        };
+        Ok(serde_json::to_value(At(&view, ctx.version))?)
+    };
+    volumes.into_iter().map(view).collect()
+}
+
+/// What the row alone tells.
+fn bare(ctx: &Context, volume: Volume) -> VolumeView {
+    let admin = ctx.is_admin();
+    VolumeView {
+        links: links(ctx, &volume.id),
+        status: volume.status.text(),
+        size: volume.size,
+        availability_zone: volume.availability_zone,
+        created_at: volume.created_at.to_micros(),
+        updated_at: volume.updated_at.map(|at| at.to_micros()),
+        name: volume.name,
+        description: volume.description,
+        volume_type: None,
+        volume_type_id: volume.type_id,
+        snapshot_id: volume.snapshot_id,
+        source_volid: volume.source_volid,
+        metadata: BTreeMap::new(),
+        user_id: volume.user_id,
+        bootable: volume.bootable.to_string(),
+        encrypted: false,
+        replication_status: None,
+        consistencygroup_id: None,
+        group_id: None,
+        multiattach: volume.multiattach,
+        attachments: Vec::new(),
+        migration_status: volume.migration_status.clone(),
+        tenant_id: volume.project_id,
+        volume_image_metadata: None,
+        service_uuid: None,
+        shared_targets: false,
+        consumes_quota: true,
+        // a backend is one pool of its own name
+        host: admin.then(|| volume.host.map(|host| format!("{host}#{}", host.rsplit('@').next().unwrap_or_default()))),
+        migstat: admin.then_some(volume.migration_status),
+        name_id: admin.then_some(None),
+        provider_id: admin.then_some(None),
+        cluster_name: admin.then_some(None),
+        id: volume.id,
+    }
+}
