@@ -45,7 +45,7 @@ check "no password over ssh without admin_pass" refuses_password cumulo
 check "ACPI power-off" power_off
 check "second boot keeps the host key" boots_again
 check "user-data does not run twice" equals 1 guest id_first 'wc -l < /user-data-count'
-power_off
+check "ACPI power-off" power_off
 
 heading "EC2 metadata alone"
 serve ec2
@@ -55,7 +55,7 @@ check "ssh with the first key" await_ssh 10.9.0.5 id_first true
 check "ssh with the second key" guest id_second true
 check "hostname" equals ec2-host guest id_first hostname
 check "user-data script ran" await equals 'ran as root' guest id_first 'cat /user-data-ran'
-power_off
+check "ACPI power-off" power_off
 
 for format in iso9660 vfat; do
   heading "config drive ($format), static address, no DHCP"
@@ -69,7 +69,7 @@ for format in iso9660 vfat; do
   check "name server" matches '10.9.0.53' guest id_first 'cat /etc/resolv.conf'
   check "admin_pass over ssh" accepts_password 'Adm1n"pa$s#&/'
   check "user-data script ran" await equals 'ran as root' guest id_first 'cat /user-data-ran'
-  power_off
+  check "ACPI power-off" power_off
 done
 
 echo
