@@ -1,1 +1,217 @@
+//! Neutron: networks, subnets, ports, routers, floating IPs and security groups, and what the hosts are told of them.
+//!
+//! A tour:
+//! - [`routes`] is the index of the API, [`policy`] who may do what, [`extensions`] what clients may count on.
+//! - [`attributes`], [`values`], [`resource`], [`listing`] are what every resource shares: bodies, rows, lists. [`fault`]: errors.
+//! - One room per resource: [`networks`], [`subnets`], [`ports`], [`routers`], [`floatingips`], [`security_groups`], [`quotas`].
+//! - [`ipam`] gives out addresses. [`agents`] knows the hosts and tells them what changed; [`nova`] tells nova what became of its ports.
+//!
+//! A change is one transaction ([`App::write`]); it notes what it touched, and after the commit the hosts concerned hear of it.
 
+mod agents;
+mod attributes;
+mod availability;
+mod bootstrap;
+mod discovery;
+mod extensions;
+mod fault;
+mod floatingips;
+mod ipam;
+mod listing;
+mod networks;
+mod nova;
+mod policy;
+mod ports;
+mod quotas;
+mod resource;
+mod routers;
+mod routes;
+mod security_groups;
+mod sql;
+mod subnets;
+mod tags;
+mod values;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kit::auth::{Authenticator, ServiceSession};
+use kit::bus::Bus;
+use kit::db::{Db, Location, Migration};
+use kit::service::{Mount, Service, ServiceParts};
+use kit::{Error, Result};
+use sea_orm::DatabaseTransaction;
+use tokio_util::sync::CancellationToken;
+
+pub use bootstrap::Bootstrap;
+
+const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") }];
+
+/// What an operator may choose.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// MTU of the network that carries tenants' networks; VXLAN takes 50 bytes of it.
+    pub physical_mtu: u32,
+    /// Provider networks that flat networks may use.
+    pub physical_networks: Vec<String>,
+    /// An agent that is silent for longer is taken for dead.
+    pub agent_down_time: Duration,
+    /// Name servers of the subnet that bootstrap makes.
+    pub dns_nameservers: Vec<IpAddr>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            physical_mtu: 1500,
+            physical_networks: vec!["public".into()],
+            agent_down_time: Duration::from_secs(75),
+            dns_nameservers: Vec::new(),
+        }
+    }
+}
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    config: Config,
+    hosts: agents::Publisher,
+    nova: nova::Notifier,
+}
+
+impl App {
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Runs a change as one transaction, then tells hosts and nova what it touched; also when the caller goes away meanwhile.
+    pub(crate) async fn write<T, F>(&self, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(Tx<'t>) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        let app = self.clone();
+        let task = tokio::spawn(async move {
+            let notices = Notices::default();
+            let inside = notices.clone();
+            let value = app.db().write(move |db| change(Tx { db, notices: inside })).await?;
+            for notice in notices.take() {
+                match notice {
+                    Notice::Host(touched) => app.0.hosts.touched(touched).await,
+                    Notice::Nova(event) => app.0.nova.tell(event),
+                }
+            }
+            Ok(value)
+        });
+        task.await.map_err(Error::internal)?
+    }
+}
+
+/// A change under way.
+pub(crate) struct Tx<'t> {
+    pub db: &'t DatabaseTransaction,
+    notices: Notices,
+}
+
+impl Tx<'_> {
+    /// The hosts concerned shall hear of it.
+    pub fn touch(&self, touched: agents::Touched) {
+        self.notices.push(Notice::Host(touched));
+    }
+
+    pub fn tell_nova(&self, event: sdk::compute::ExternalEvent) {
+        self.notices.push(Notice::Nova(event));
+    }
+}
+
+enum Notice {
+    Host(agents::Touched),
+    Nova(sdk::compute::ExternalEvent),
+}
+
+#[derive(Clone, Default)]
+struct Notices(Arc<Mutex<Vec<Notice>>>);
+
+impl Notices {
+    fn push(&self, notice: Notice) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+    }
+
+    fn take(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// neutron-server.
+pub struct Neutron {
+    app: App,
+    bus: Bus,
+    hosts: Mutex<Option<agents::Inbox>>,
+    nova: Mutex<Option<nova::Inbox>>,
+    compute: sdk::compute::Compute,
+    session: ServiceSession,
+}
+
+/// Opens the database and stands ready. `session` is the login of neutron's own user.
+pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, session: ServiceSession) -> Result<Neutron> {
+    let db = Db::open(db, MIGRATIONS).await?;
+    let (hosts, hosts_inbox) = agents::channel();
+    let (nova, nova_inbox) = nova::channel();
+    Ok(Neutron {
+        app: App(Arc::new(Inner { db, config, hosts, nova })),
+        bus,
+        hosts: Mutex::new(Some(hosts_inbox)),
+        nova: Mutex::new(Some(nova_inbox)),
+        compute: cloud.compute.clone(),
+        session,
+    })
+}
+
+impl Neutron {
+    /// The API.
+    pub fn service(&self, authenticator: Authenticator<App>) -> Result<Service> {
+        Service::new(ServiceParts {
+            name: "neutron",
+            app: self.app.clone(),
+            root: routes::root(),
+            routes: routes::api(),
+            mounts: &[Mount { prefix: "/v2.0", strict: true }],
+            project_segment: false,
+            json_suffix: true,
+            versions: None,
+            policy: policy::defaults()?,
+            authenticator: Some(authenticator),
+            fault: fault::envelope,
+        })
+    }
+
+    /// Serves the agents until `stop`: hears them, tells them what changed, gives routers a host, tells nova of plugged ports.
+    pub async fn run(&self, stop: CancellationToken) {
+        let take = |_| Error::internal("neutron runs already");
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(()).map_err(take);
+        let nova = self.nova.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(()).map_err(take);
+        let (Ok(hosts), Ok(nova)) = (hosts, nova) else { return };
+        let publishing = tokio::spawn(agents::publish(self.app.clone(), self.bus.clone(), hosts));
+        let telling = tokio::spawn(nova::deliver(self.compute.clone(), self.session.clone(), nova));
+        let hearing = agents::serve(&self.app, &self.bus);
+        let scheduling = agents::schedule(self.app.clone(), stop.clone());
+        stop.cancelled().await;
+        for task in [publishing, telling, hearing, scheduling] {
+            task.abort();
+        }
+    }
+
+    /// Makes what a new cloud begins with; what is there stays as it is.
+    pub async fn bootstrap(&self, bootstrap: &Bootstrap) -> Result<()> {
+        bootstrap::run(&self.app, bootstrap).await
+    }
+}

@@ -1,0 +1,94 @@
+//! `/agents`: the list administrators read.
+
+use kit::clock::Timestamp;
+use kit::{Context, Path, Query, Reply, Result};
+use sea_orm::QueryResult;
+use serde_json::{Map, Value, json};
+
+use crate::attributes::Input;
+use crate::fault::{conflict, not_found};
+use crate::listing::select_fields;
+use crate::{App, sql};
+
+const SELECT: &str = "SELECT id, host, agent_type, admin_state_up, description, started_at, heartbeat_at, created_at FROM agents";
+
+/// `GET /agents`
+pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
+    let rows = sql::query(app.db().read(), &format!("{SELECT} ORDER BY host, agent_type"), []).await?;
+    let mut agents = rows.iter().map(|row| view(&app, row)).collect::<Result<Vec<_>>>()?;
+    for key in ["id", "host", "agent_type", "binary", "alive", "admin_state_up"] {
+        let wanted: Vec<String> = query.all(key).map(str::to_lowercase).collect();
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase();
+        agents.retain(|agent| wanted.is_empty() || agent.get(key).is_some_and(|value| wanted.contains(&text(value))));
+    }
+    select_fields(&mut agents, &query);
+    Reply::ok(&json!({"agents": agents}))
+}
+
+/// `GET /agents/{agent_id}`
+pub async fn show(app: App, _: Context, id: Path<String>) -> Result<Reply> {
+    Reply::ok(&json!({"agent": fetch(&app, &id.0).await?}))
+}
+
+/// `PUT /agents/{agent_id}`
+pub async fn update(app: App, _: Context, id: Path<String>, input: Input) -> Result<Reply> {
+    let body = input.one("agent")?;
+    fetch(&app, &id.0).await?;
+    let up = body.get("admin_state_up").and_then(crate::values::boolean);
+    let description = body.get("description").and_then(Value::as_str).map(str::to_owned);
+    let agent = id.0.clone();
+    app.write(move |tx| {
+        Box::pin(async move {
+            if let Some(up) = up {
+                sql::execute(tx.db, "UPDATE agents SET admin_state_up = $1 WHERE id = $2", [up.into(), agent.as_str().into()]).await?;
+            }
+            if let Some(description) = description {
+                sql::execute(tx.db, "UPDATE agents SET description = $1 WHERE id = $2", [description.into(), agent.into()]).await?;
+            }
+            Ok(())
+        })
+    })
+    .await?;
+    show_of(&app, &id.0).await
+}
+
+async fn show_of(app: &App, id: &str) -> Result<Reply> {
+    Reply::ok(&json!({"agent": fetch(app, id).await?}))
+}
+
+/// `DELETE /agents/{agent_id}`: of one that is gone.
+pub async fn delete(app: App, _: Context, id: Path<String>) -> Result<Reply> {
+    let agent = fetch(&app, &id.0).await?;
+    if agent.get("alive") == Some(&json!(true)) {
+        return Err(conflict("AgentInUse", format!("Agent {} is alive.", id.0)));
+    }
+    app.write(move |tx| Box::pin(async move { sql::execute(tx.db, "DELETE FROM agents WHERE id = $1", [id.0.into()]).await })).await?;
+    Reply::no_content()
+}
+
+async fn fetch(app: &App, id: &str) -> Result<Map<String, Value>> {
+    let rows = sql::query(app.db().read(), &format!("{SELECT} WHERE id = $1"), [id.into()]).await?;
+    view(app, rows.first().ok_or_else(|| not_found("AgentNotFound", "Agent", id))?)
+}
+
+fn view(app: &App, row: &QueryResult) -> Result<Map<String, Value>> {
+    let kind: String = row.try_get("", "agent_type")?;
+    let time = |column: &str| -> Result<Timestamp> { Ok(Timestamp(row.try_get::<i64>("", column)?)) };
+    let old = |time: Timestamp| time.to_micros().replace('T', " ").split('.').next().unwrap_or_default().to_owned();
+    let heartbeat = time("heartbeat_at")?;
+    let (binary, topic) = match kind.as_str() {
+        "DHCP agent" => ("neutron-dhcp-agent", "dhcp_agent"),
+        "L3 agent" => ("neutron-l3-agent", "l3_agent"),
+        "Metadata agent" => ("neutron-metadata-agent", "N/A"),
+        _ => ("neutron-linuxbridge-agent", "N/A"),
+    };
+    let zone = matches!(kind.as_str(), "DHCP agent" | "L3 agent").then_some("nova");
+    let view = json!({
+        "id": row.try_get::<String>("", "id")?, "agent_type": kind, "binary": binary, "topic": topic,
+        "host": row.try_get::<String>("", "host")?, "admin_state_up": row.try_get::<bool>("", "admin_state_up")?,
+        "alive": Timestamp::now().since(heartbeat) < app.config().agent_down_time, "availability_zone": zone,
+        "description": row.try_get::<String>("", "description")?, "created_at": old(time("created_at")?),
+        "started_at": old(time("started_at")?), "heartbeat_timestamp": old(heartbeat), "configurations": {}, "resources_synced": null,
+    });
+    Ok(if let Value::Object(view) = view { view } else { Map::new() })
+}

@@ -1,0 +1,67 @@
+//! `/availability_zones` and `/network-ip-availabilities`: what is there to be had.
+
+use std::collections::HashMap;
+
+use kit::{Context, Path, Query, Reply, Result};
+use serde_json::{Value, json};
+
+use crate::ipam::number;
+use crate::resource::{missing, with};
+use crate::{App, networks, sql, subnets};
+
+/// `GET /availability_zones`
+pub async fn zones(_: App, _: Context) -> Result<Reply> {
+    let zone = |resource: &str| json!({"name": "nova", "resource": resource, "state": "available"});
+    Reply::ok(&json!({"availability_zones": [zone("network"), zone("router")]}))
+}
+
+/// `GET /network-ip-availabilities`
+pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
+    let ids = sql::texts(app.db().read(), "SELECT id FROM networks ORDER BY id", []).await?;
+    let mut all = of(&app, &ids).await?;
+    for (key, field) in
+        [("network_id", "network_id"), ("network_name", "network_name"), ("tenant_id", "tenant_id"), ("project_id", "project_id")]
+    {
+        let wanted: Vec<&str> = query.all(key).collect();
+        all.retain(|one| wanted.is_empty() || one.get(field).and_then(Value::as_str).is_some_and(|v| wanted.contains(&v)));
+    }
+    Reply::ok(&json!({"network_ip_availabilities": all}))
+}
+
+/// `GET /network-ip-availabilities/{network_id}`
+pub async fn show(app: App, _: Context, id: Path<String>) -> Result<Reply> {
+    let one = of(&app, std::slice::from_ref(&id.0)).await?.pop();
+    Reply::ok(&json!({"network_ip_availability": one.ok_or_else(|| missing::<networks::Model>(&id.0))?}))
+}
+
+async fn of(app: &App, ids: &[String]) -> Result<Vec<Value>> {
+    let db = app.db().read();
+    let mut used: HashMap<String, i64> = HashMap::new();
+    for row in sql::query(db, "SELECT subnet_id, COUNT(*) FROM ip_allocations GROUP BY subnet_id", []).await? {
+        used.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    }
+    let subnets: Vec<subnets::Model> = with(db, "network_id", ids).await?;
+    let networks: Vec<networks::Model> = with(db, "id", ids).await?;
+    let used = |subnet: &subnets::Model| used.get(&subnet.id).copied().unwrap_or_default();
+    let one = |network: &networks::Model| {
+        let own: Vec<&subnets::Model> = subnets.iter().filter(|subnet| subnet.network_id == network.id).collect();
+        let details: Vec<Value> = own
+            .iter()
+            .map(|s| {
+                json!({"subnet_id": s.id, "subnet_name": s.name, "ip_version": s.ip_version, "cidr": s.cidr, "total_ips": total(s), "used_ips": used(s)})
+            })
+            .collect();
+        json!({
+            "network_id": network.id, "network_name": network.name, "tenant_id": network.project_id, "project_id": network.project_id,
+            "total_ips": own.iter().map(|s| total(s)).fold(0_u64, u64::saturating_add),
+            "used_ips": own.iter().map(|s| used(s)).sum::<i64>(), "subnet_ip_availability": details,
+        })
+    };
+    Ok(networks.iter().map(one).collect())
+}
+
+/// Addresses in the pools.
+fn total(subnet: &subnets::Model) -> u64 {
+    let size = |pool: &subnets::Pool| u64::try_from(number(pool.end) - number(pool.start)).unwrap_or(u64::MAX).saturating_add(1);
+    subnet.allocation_pools.0.iter().map(size).fold(0, u64::saturating_add)
+}

@@ -1,0 +1,34 @@
+//! `/` and `/v2.0/`: what is here.
+
+use kit::{Context, Reply, Result};
+use serde_json::{Value, json};
+
+use crate::App;
+
+/// Resource and collection.
+const RESOURCES: &[(&str, &str)] = &[
+    ("network", "networks"),
+    ("subnet", "subnets"),
+    ("port", "ports"),
+    ("router", "routers"),
+    ("floatingip", "floatingips"),
+    ("security_group", "security-groups"),
+    ("security_group_rule", "security-group-rules"),
+    ("quota", "quotas"),
+    ("agent", "agents"),
+    ("availability_zone", "availability_zones"),
+    ("network_ip_availability", "network-ip-availabilities"),
+    ("extension", "extensions"),
+];
+
+/// `GET /`
+pub async fn versions(_: App, ctx: Context) -> Result<Reply> {
+    let links = [json!({"rel": "self", "href": format!("{}/v2.0/", ctx.base_url)})];
+    Reply::ok(&json!({"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]}))
+}
+
+/// `GET /v2.0/`
+pub async fn resources(_: App, ctx: Context) -> Result<Reply> {
+    let resource = |(name, collection): &(&str, &str)| json!({"name": name, "collection": collection, "links": [{"rel": "self", "href": ctx.link(&format!("/{collection}"))}]});
+    Reply::ok(&json!({"resources": RESOURCES.iter().map(resource).collect::<Vec<Value>>()}))
+}

@@ -1,0 +1,143 @@
+//! Floating IPs: addresses of an external network that lead, through a router, to a port's fixed address.
+
+mod api;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use kit::Result;
+use kit::clock::Timestamp;
+use kit::db::Json;
+use sea_orm::entity::prelude::*;
+use serde_json::{Map, Value, json};
+
+pub use api::{create, delete, update};
+
+use crate::agents::Touched;
+use crate::attributes::Attribute;
+use crate::resource::{Resource, Seen, extend, save, standard_view, with};
+use crate::values::Kind;
+use crate::{Tx, nova, ports};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "floatingips")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub description: String,
+    pub floating_network_id: String,
+    pub floating_ip_address: String,
+    /// Its own port on the external network, which holds the address.
+    pub floating_port_id: String,
+    pub router_id: Option<String>,
+    pub port_id: Option<String>,
+    pub fixed_ip_address: Option<String>,
+    pub status: String,
+    pub tags: Json<Vec<String>>,
+    pub revision_number: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Resource for Model {
+    const KEY: &'static str = "floatingip";
+    const PLURAL: &'static str = "floatingips";
+    const TABLE: &'static str = "floatingips";
+    const NOUN: &'static str = "Floating IP";
+    const NOT_FOUND: &'static str = "FloatingIPNotFound";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        Attribute::fixed("floating_network_id", Kind::Uuid).required(),
+        Attribute::fixed("floating_ip_address", Kind::IpOrNull).ruled(),
+        Attribute { column: None, ..Attribute::fixed("subnet_id", Kind::UuidOrNull) },
+        Attribute::writable("port_id", Kind::UuidOrNull),
+        Attribute::writable("fixed_ip_address", Kind::IpOrNull),
+        Attribute::shown("router_id", Kind::UuidOrNull),
+        Attribute::shown("status", Kind::Text(16)),
+    ];
+
+    crate::standard!();
+
+    fn view(&self, _: Seen) -> Map<String, Value> {
+        let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
+        extend(
+            &mut view,
+            json!({
+                "floating_network_id": self.floating_network_id, "floating_ip_address": self.floating_ip_address,
+                "router_id": self.router_id, "port_id": self.port_id, "fixed_ip_address": self.fixed_ip_address,
+                "status": self.status, "port_details": null, "tags": self.tags.0,
+            }),
+        );
+        view
+    }
+
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: Seen) -> Result<Vec<Map<String, Value>>> {
+        let ids: Vec<String> = rows.iter().filter_map(|row| row.port_id.clone()).collect();
+        let ports: HashMap<String, ports::Model> =
+            with(db, "id", &ids).await?.into_iter().map(|p: ports::Model| (p.id.clone(), p)).collect();
+        let with_port = |row: &Model| {
+            let mut view = row.view(seen);
+            if let Some(port) = row.port_id.as_ref().and_then(|id| ports.get(id)) {
+                view.insert("port_details".into(), details(port));
+            }
+            view
+        };
+        Ok(rows.iter().map(with_port).collect())
+    }
+}
+
+fn details(port: &ports::Model) -> Value {
+    json!({
+        "name": port.name, "network_id": port.network_id, "mac_address": port.mac_address, "admin_state_up": port.admin_state_up,
+        "status": port.status, "device_id": port.device_id, "device_owner": port.device_owner,
+    })
+}
+
+impl Model {
+    pub fn address(&self) -> Option<IpAddr> {
+        self.floating_ip_address.parse().ok()
+    }
+
+    pub fn fixed_address(&self) -> Option<IpAddr> {
+        self.fixed_ip_address.as_ref()?.parse().ok()
+    }
+
+    /// Leads nowhere any more. The caller saves it.
+    fn disassociate(&mut self, tx: &Tx<'_>) {
+        if let Some(router) = self.router_id.take() {
+            tx.touch(Touched::Router(router));
+        }
+        self.port_id = None;
+        self.fixed_ip_address = None;
+        self.status = ports::DOWN.into();
+    }
+}
+
+/// A port is about to go: what leads to it leads nowhere.
+pub async fn port_gone(tx: &Tx<'_>, port: &ports::Model) -> Result<()> {
+    for mut floating in with::<Model, _>(tx.db, "port_id", std::slice::from_ref(&port.id)).await? {
+        floating.disassociate(tx);
+        save(tx.db, &mut floating).await?;
+    }
+    Ok(())
+}
+
+/// A port has other addresses: what led to those it lost leads nowhere.
+pub async fn addresses_changed(tx: &Tx<'_>, port: &ports::Model) -> Result<()> {
+    for mut floating in with::<Model, _>(tx.db, "port_id", std::slice::from_ref(&port.id)).await? {
+        let kept = floating.fixed_address().is_some_and(|ip| port.fixed_ips.0.iter().any(|fixed| fixed.ip_address == ip));
+        if !kept {
+            floating.disassociate(tx);
+            save(tx.db, &mut floating).await?;
+            if port.is_servers() {
+                tx.tell_nova(nova::event("network-changed", port));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Lists and shows: filters on any attribute, fields, order, pages and their links, the same for every resource, done in SQL.
+
+use kit::call::truthy;
+use kit::clock::Timestamp;
+use kit::{Context, Error, Query, Reply, Result};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, Query as Select, SimpleExpr};
+use sea_orm::{EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::{Map, Value, json};
+
+use crate::App;
+use crate::attributes::{Attribute, find};
+use crate::resource::{Resource, Seen, missing, seen, visible};
+use crate::values::Kind;
+
+/// Query keys that are no filters.
+const KEYWORDS: &[&str] = &["fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir", "verbose"];
+
+/// `GET /networks`
+pub async fn list<R: Resource>(app: App, ctx: Context, query: Query) -> Result<Reply> {
+    let mut select = R::Table::find().filter(visible::<R>(&ctx)?).filter(filters::<R>(&query)?);
+    let page = Page::of::<R>(&query)?;
+    if let Some(marker) = &page.marker {
+        seen::<R, _>(app.db().read(), &ctx, marker).await.map_err(|_| missing::<R>(marker))?;
+        select = select.filter(page.beyond::<R>(marker));
+    }
+    for (key, ascending) in &page.order {
+        select = select.order_by(sort_expr::<R>(key), if *ascending { Order::Asc } else { Order::Desc });
+    }
+    let mut rows = select.limit(page.limit).all(app.db().read()).await?;
+    if page.reverse {
+        rows.reverse();
+    }
+    let links = page.links(&ctx.link(&format!("/{}", R::PLURAL.replace('_', "-"))), &query, rows.iter().map(Resource::id));
+    let mut views = R::views(app.db().read(), rows, Seen::from(&ctx)).await?;
+    select_fields(&mut views, &query);
+    let mut body = Map::new();
+    body.insert(R::PLURAL.into(), json!(views));
+    if !links.is_empty() {
+        body.insert(format!("{}_links", R::PLURAL), json!(links));
+    }
+    Reply::ok(&body)
+}
+
+/// `GET /networks/{network_id}`
+pub async fn show<R: Resource>(app: App, ctx: Context, id: kit::Path<String>, query: Query) -> Result<Reply> {
+    let row = seen::<R, _>(app.db().read(), &ctx, &id.0).await?;
+    let mut views = R::views(app.db().read(), vec![row], Seen::from(&ctx)).await?;
+    select_fields(&mut views, &query);
+    Reply::ok(&json!({R::KEY: views.pop()}))
+}
+
+/// What a creation answers: one object, or many when many were asked for.
+pub async fn created<R: Resource>(app: &App, ctx: &Context, rows: Vec<R>, bulk: bool) -> Result<Reply> {
+    let mut views = R::views(app.db().read(), rows, Seen::from(ctx)).await?;
+    if bulk { Reply::created(&json!({R::PLURAL: views})) } else { Reply::created(&json!({R::KEY: views.pop()})) }
+}
+
+/// What an update answers.
+pub async fn updated<R: Resource>(app: &App, ctx: &Context, row: R) -> Result<Reply> {
+    let mut views = R::views(app.db().read(), vec![row], Seen::from(ctx)).await?;
+    Reply::ok(&json!({R::KEY: views.pop()}))
+}
+
+/// Leaves only the attributes asked for with `fields`.
+pub fn select_fields(views: &mut [Map<String, Value>], query: &Query) {
+    let wanted: Vec<&str> = query.all("fields").filter(|f| !f.is_empty()).collect();
+    if !wanted.is_empty() {
+        for view in views {
+            view.retain(|key, _| wanted.contains(&key.as_str()));
+        }
+    }
+}
+
+/// Repeated keys mean or, different keys mean and.
+fn filters<R: Resource>(query: &Query) -> Result<Condition> {
+    let mut all = Condition::all();
+    let mut done: Vec<&str> = Vec::new();
+    for (key, _) in &query.0 {
+        if KEYWORDS.contains(&key.as_str()) || done.contains(&key.as_str()) {
+            continue;
+        }
+        done.push(key);
+        let values: Vec<&str> = query.all(key).collect();
+        all = all.add(filter::<R>(key, &values)?);
+    }
+    Ok(all)
+}
+
+fn filter<R: Resource>(key: &str, values: &[&str]) -> Result<Condition> {
+    if let Some(special) = R::filter(key, values) {
+        return Ok(special);
+    }
+    if let Some(tags) = tag_filter::<R>(key, values) {
+        return Ok(tags);
+    }
+    if key == "changed_since" {
+        let since = values.first().and_then(|text| Timestamp::parse(text));
+        let since = since.ok_or_else(|| Error::bad_request("Invalid input for changed_since. Reason: it is not an ISO 8601 time."))?;
+        return Ok(Condition::all().add(Expr::col((R::TABLE, "updated_at")).gte(since.0)));
+    }
+    let unknown = || Error::bad_request(format!("['{key}'] is invalid attribute for filtering"));
+    let attribute = find(R::ATTRIBUTES, key).ok_or_else(unknown)?;
+    let column = attribute.column.ok_or_else(unknown)?;
+    let mut any = Condition::any();
+    for value in values {
+        any = any.add(equals(Expr::col((R::TABLE, column)), attribute, value));
+    }
+    Ok(any)
+}
+
+fn equals(column: SimpleExpr, attribute: &Attribute, value: &str) -> SimpleExpr {
+    match attribute.kind {
+        Kind::Bool => column.eq(truthy(value)),
+        Kind::Int(..) | Kind::IntOrNull(..) => match value.parse::<i64>() {
+            Ok(number) => column.eq(number),
+            Err(_) => Expr::val(1).eq(0),
+        },
+        Kind::Uuid | Kind::UuidOrNull => column.eq(kit::ids::parse_uuid(value).unwrap_or_else(|| value.to_owned())),
+        _ if attribute.name.ends_with("_at") => column.eq(Timestamp::parse(value).unwrap_or_default().0),
+        _ => column.eq(value),
+    }
+}
+
+/// `tags=a,b` has all, `tags-any` one of them; `not-` turns it round. Tags are kept as a JSON list, and a quoted tag is in it when taking it
+/// out changes the text; unlike LIKE this minds case in both databases.
+fn tag_filter<R: Resource>(key: &str, values: &[&str]) -> Option<Condition> {
+    let tags = values.iter().flat_map(|value| value.split(','));
+    let column = || Expr::col((R::TABLE, "tags"));
+    let has = |tag: &str| {
+        let quoted = Value::from(tag).to_string();
+        column().ne(Func::cust("REPLACE").args([column(), Expr::val(quoted), Expr::val("")]))
+    };
+    let all = tags.clone().fold(Condition::all(), |all, tag| all.add(has(tag)));
+    let any = tags.fold(Condition::any(), |any, tag| any.add(has(tag)));
+    match key {
+        "tags" => Some(all),
+        "tags-any" => Some(any),
+        "not-tags" => Some(all.not()),
+        "not-tags-any" => Some(any.not()),
+        _ => None,
+    }
+}
+
+/// Sorted by text, an absent value is an empty one: so that every row has a place.
+fn sort_expr<R: Resource>(key: &str) -> SimpleExpr {
+    let attribute = find(R::ATTRIBUTES, key);
+    let column = Expr::col((R::TABLE, attribute.and_then(|a| a.column).unwrap_or("id").to_owned()));
+    match attribute.map(|a| a.kind) {
+        Some(Kind::TextOrNull(_) | Kind::UuidOrNull | Kind::IpOrNull | Kind::OneOfOrNull(_)) => {
+            Func::coalesce([column, Expr::val("")]).into()
+        }
+        _ => column,
+    }
+}
+
+struct Page {
+    limit: Option<u64>,
+    marker: Option<String>,
+    reverse: bool,
+    /// Keys, true for ascending; as walked, so turned round when the page is.
+    order: Vec<(String, bool)>,
+}
+
+impl Page {
+    fn of<R: Resource>(query: &Query) -> Result<Page> {
+        let limit = match query.get("limit") {
+            None | Some("") => None,
+            Some(text) => Some(text.parse::<u64>().map_err(|_| {
+                Error::bad_request(format!("Invalid input for operation: Limit must be an integer 0 or greater and not '{text}'."))
+            })?),
+        };
+        let reverse = query.get("page_reverse").is_some_and(truthy);
+        let directions: Vec<&str> = query.all("sort_dir").collect();
+        let mut order = Vec::new();
+        for (index, key) in query.all("sort_key").enumerate() {
+            if find(R::ATTRIBUTES, key).and_then(|a| a.column).is_none() {
+                return Err(Error::bad_request(format!("'{key}' is an invalid attribute for sort key.")));
+            }
+            let ascending = match directions.get(index).copied().unwrap_or("asc").to_ascii_lowercase().as_str() {
+                "asc" => true,
+                "desc" => false,
+                other => return Err(Error::bad_request(format!("{other} is invalid attribute for sort_dirs"))),
+            };
+            order.push((key.to_owned(), ascending != reverse));
+        }
+        if !order.iter().any(|(key, _)| key == "id") {
+            order.push(("id".into(), !reverse));
+        }
+        let marker = query.get("marker").filter(|m| !m.is_empty()).map(str::to_owned);
+        // 0 is without a limit
+        Ok(Page { limit: limit.filter(|n| *n > 0), marker, reverse, order })
+    }
+
+    /// Rows that come after the marker's in this order.
+    fn beyond<R: Resource>(&self, marker: &str) -> Condition {
+        let of_marker = |key: &str| {
+            let select =
+                Select::select().expr(sort_expr::<R>(key)).from(R::TABLE).and_where(Expr::col((R::TABLE, "id")).eq(marker)).to_owned();
+            SimpleExpr::SubQuery(None, Box::new(select.into()))
+        };
+        let mut any = Condition::any();
+        for (index, (key, ascending)) in self.order.iter().enumerate() {
+            let mut all = Condition::all();
+            for (earlier, _) in self.order.iter().take(index) {
+                all = all.add(sort_expr::<R>(earlier).eq(of_marker(earlier)));
+            }
+            let column = sort_expr::<R>(key);
+            any = any.add(all.add(if *ascending { column.gt(of_marker(key)) } else { column.lt(of_marker(key)) }));
+        }
+        any
+    }
+
+    /// Next and previous, as neutron gives them: only with a limit, and a full page always has a next one.
+    fn links<'r>(&self, base: &str, query: &Query, ids: impl Iterator<Item = &'r str>) -> Vec<Value> {
+        let ids: Vec<&str> = ids.collect();
+        let (Some(limit), Some(first), Some(last)) = (self.limit, ids.first(), ids.last()) else { return Vec::new() };
+        let full = ids.len() as u64 >= limit;
+        let rest = query.without(&["marker", "page_reverse"]);
+        let mut links = Vec::new();
+        if full || self.reverse {
+            links.push(json!({"rel": "next", "href": format!("{base}?{rest}&marker={last}")}));
+        }
+        if full || !self.reverse {
+            links.push(json!({"rel": "previous", "href": format!("{base}?{rest}&marker={first}&page_reverse=True")}));
+        }
+        links
+    }
+}

@@ -1,0 +1,168 @@
+//! Create, update and delete networks.
+
+use kit::clock::Timestamp;
+use kit::db::Json;
+use kit::policy::Target;
+use kit::{Context, Path, Reply, Result, ids};
+
+use super::Model;
+use super::segments::{self, Wanted};
+use crate::agents::Touched;
+use crate::attributes::{Checked, IfMatch, Input};
+use crate::fault::{conflict, invalid_input};
+use crate::resource::{Resource, changeable, insert, remove, save, with};
+use crate::{App, Tx, listing, ports, quotas, security_groups, sql, subnets};
+
+/// `POST /networks`
+pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
+    let (bodies, bulk) = input.many(Model::KEY, Model::PLURAL)?;
+    let mut networks = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        let checked = Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?;
+        let target = Target::project(&checked.text("project_id")?);
+        checked.enforce(&ctx, "create", Model::KEY, Model::ATTRIBUTES, &target)?;
+        networks.push(wanted(&app, &checked)?);
+    }
+    let networks = app.write(move |tx| {
+        Box::pin(async move {
+            let mut made = Vec::with_capacity(networks.len());
+            for network in networks {
+                made.push(make(&tx, network).await?);
+            }
+            Ok(made)
+        })
+    });
+    listing::created(&app, &ctx, networks.await?, bulk).await
+}
+
+fn wanted(app: &App, checked: &Checked) -> Result<Model> {
+    let now = Timestamp::now();
+    let mut network = Model {
+        id: ids::uuid(),
+        project_id: checked.text("project_id")?,
+        name: checked.text("name")?,
+        description: checked.text("description")?,
+        admin_state_up: checked.or("admin_state_up", true)?,
+        shared: checked.or("shared", false)?,
+        external: checked.or("router:external", false)?,
+        is_default: checked.or("is_default", false)?,
+        mtu: 0,
+        network_type: String::new(),
+        physical_network: None,
+        segmentation_id: None,
+        dns_domain: checked.text("dns_domain")?,
+        port_security_enabled: checked.or("port_security_enabled", true)?,
+        availability_zone_hints: Json(checked.or("availability_zone_hints", Vec::new())?),
+        tags: Json(Vec::new()),
+        revision_number: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    if let Some(unknown) = network.availability_zone_hints.0.iter().find(|zone| *zone != "nova") {
+        return Err(kit::Error::not_found(format!("AvailabilityZone {unknown} could not be found.")).code("AvailabilityZoneNotFound"));
+    }
+    Wanted::of(checked)?.apply(app, &mut network, checked.get("mtu")?)?;
+    Ok(network)
+}
+
+/// Inserts a network, within its project's quota.
+pub async fn make(tx: &Tx<'_>, mut network: Model) -> Result<Model> {
+    quotas::spend(tx, &network.project_id, "network", 1).await?;
+    security_groups::default_of(tx, &network.project_id).await?;
+    insert(tx.db, &network).await?;
+    segments::take(tx, &mut network).await?;
+    Ok(network)
+}
+
+/// `PUT /networks/{network_id}`
+pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
+    let if_match = input.if_match;
+    let checked = Checked::update(Model::ATTRIBUTES, input.one(Model::KEY)?)?;
+    let (on, by) = (app.clone(), ctx.clone());
+    let network = app.write(move |tx| {
+        Box::pin(async move {
+            let mut network: Model = changeable(tx.db, &by, "update_network", &id.0).await?;
+            if_match.check(network.revision_number)?;
+            checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &Target::project(&network.project_id))?;
+            let before = network.clone();
+            apply(&on, &checked, &mut network)?;
+            check_in_use(&tx, &before, &network).await?;
+            if network != before {
+                save(tx.db, &mut network).await?;
+                tx.touch(Touched::Network(network.id.clone()));
+            }
+            Ok(network)
+        })
+    });
+    listing::updated(&app, &ctx, network.await?).await
+}
+
+fn apply(app: &App, checked: &Checked, network: &mut Model) -> Result<()> {
+    checked.set("name", &mut network.name)?;
+    checked.set("description", &mut network.description)?;
+    checked.set("admin_state_up", &mut network.admin_state_up)?;
+    checked.set("shared", &mut network.shared)?;
+    checked.set("router:external", &mut network.external)?;
+    checked.set("is_default", &mut network.is_default)?;
+    checked.set("dns_domain", &mut network.dns_domain)?;
+    checked.set("port_security_enabled", &mut network.port_security_enabled)?;
+    if let Some(mtu) = checked.get::<i64>("mtu")? {
+        let carrier = i64::from(app.config().physical_mtu) - if network.network_type == "vxlan" { 50 } else { 0 };
+        if mtu > carrier {
+            return Err(invalid_input(format!("Requested MTU is too big, maximum is {carrier}")));
+        }
+        network.mtu = if mtu == 0 { carrier } else { mtu };
+    }
+    Ok(())
+}
+
+/// A network that others use stays shared, one that gateways use stays external.
+async fn check_in_use(tx: &Tx<'_>, before: &Model, after: &Model) -> Result<()> {
+    if before.shared && !after.shared {
+        let foreign = "SELECT 1 FROM ports WHERE network_id = $1 AND project_id <> $2 AND project_id <> '' LIMIT 1";
+        if sql::exists(tx.db, foreign, [before.id.as_str().into(), before.project_id.as_str().into()]).await? {
+            let message = format!("Unable to reconfigure sharing settings for network {}. Multiple tenants are using it.", before.id);
+            return Err(conflict("InvalidSharedSetting", message));
+        }
+    }
+    if before.external && !after.external {
+        let gateways =
+            "SELECT 1 FROM ports WHERE network_id = $1 AND device_owner IN ('network:router_gateway', 'network:floatingip') LIMIT 1";
+        if sql::exists(tx.db, gateways, [before.id.as_str().into()]).await? {
+            let message =
+                format!("External network {} cannot be updated to be made non-external, since it has existing gateway ports.", before.id);
+            return Err(conflict("ExternalNetworkInUse", message));
+        }
+    }
+    Ok(())
+}
+
+/// `DELETE /networks/{network_id}`: its subnets and DHCP ports go with it, other ports keep it.
+pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
+    app.write(move |tx| {
+        Box::pin(async move {
+            let network: Model = changeable(tx.db, &ctx, "delete_network", &id.0).await?;
+            if_match.check(network.revision_number)?;
+            let ids = [network.id.clone()];
+            let ports: Vec<ports::Model> = with(tx.db, "network_id", &ids).await?;
+            if ports.iter().any(|port| port.device_owner != ports::DHCP) {
+                let message = format!(
+                    "Unable to complete operation on network {}. There are one or more ports still in use on the network.",
+                    network.id
+                );
+                return Err(conflict("NetworkInUse", message));
+            }
+            for port in ports {
+                ports::remove(&tx, &port).await?;
+            }
+            for subnet in with::<subnets::Model, _>(tx.db, "network_id", &ids).await? {
+                remove::<subnets::Model, _>(tx.db, &subnet.id).await?;
+            }
+            remove::<Model, _>(tx.db, &network.id).await?;
+            tx.touch(Touched::Network(network.id));
+            Ok(())
+        })
+    })
+    .await?;
+    Reply::no_content()
+}

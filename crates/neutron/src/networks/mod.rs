@@ -1,0 +1,145 @@
+//! Networks: who owns them, who sees them, and what carries them.
+
+mod api;
+mod segments;
+
+use std::collections::HashMap;
+
+use kit::Result;
+use kit::clock::Timestamp;
+use kit::db::Json;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Condition, ExprTrait, Query};
+use serde_json::{Map, Value, json};
+
+pub use api::{create, delete, make, update};
+
+use crate::attributes::Attribute;
+use crate::resource::{Resource, Seen, extend, standard_view};
+use crate::sql;
+use crate::values::Kind;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "networks")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub name: String,
+    pub description: String,
+    pub admin_state_up: bool,
+    pub shared: bool,
+    pub external: bool,
+    pub is_default: bool,
+    pub mtu: i64,
+    /// `flat`, `vlan`, `vxlan` or `local`
+    pub network_type: String,
+    pub physical_network: Option<String>,
+    pub segmentation_id: Option<i64>,
+    pub dns_domain: String,
+    pub port_security_enabled: bool,
+    pub availability_zone_hints: Json<Vec<String>>,
+    pub tags: Json<Vec<String>>,
+    pub revision_number: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+pub const TYPES: &[&str] = &["flat", "vlan", "vxlan", "local"];
+
+impl Resource for Model {
+    const KEY: &'static str = "network";
+    const PLURAL: &'static str = "networks";
+    const TABLE: &'static str = "networks";
+    const NOUN: &'static str = "Network";
+    const NOT_FOUND: &'static str = "NetworkNotFound";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        Attribute::writable("name", Kind::Text(255)),
+        Attribute::writable("admin_state_up", Kind::Bool),
+        Attribute::writable("shared", Kind::Bool).ruled(),
+        Attribute::writable("router:external", Kind::Bool).column("external").ruled(),
+        Attribute::writable("is_default", Kind::Bool).ruled(),
+        Attribute::writable("mtu", Kind::Int(0, 65_535)),
+        Attribute::fixed("provider:network_type", Kind::OneOf(TYPES)).column("network_type").ruled(),
+        Attribute::fixed("provider:physical_network", Kind::TextOrNull(64)).column("physical_network").ruled(),
+        Attribute::fixed("provider:segmentation_id", Kind::Int(1, 16_777_215)).column("segmentation_id").ruled(),
+        Attribute::writable("port_security_enabled", Kind::Bool),
+        Attribute::writable("dns_domain", Kind::Text(255)),
+        Attribute::fixed("availability_zone_hints", Kind::Words).composite(),
+        Attribute::shown("status", Kind::Text(16)).composite(),
+        Attribute::shown("subnets", Kind::Uuids).composite(),
+    ];
+
+    crate::standard!();
+
+    fn visible(project: &str) -> Condition {
+        Condition::any().add(Column::ProjectId.eq(project)).add(Column::Shared.eq(true)).add(Column::External.eq(true))
+    }
+
+    fn filter(name: &str, values: &[&str]) -> Option<Condition> {
+        match name {
+            // a network without carrier trouble is ACTIVE; there is no other state
+            "status" if values.contains(&"ACTIVE") => Some(Condition::all()),
+            "status" => Some(Condition::any().add(Expr::val(1).eq(0))),
+            "subnets" => {
+                let networks = Query::select()
+                    .column("network_id")
+                    .from("subnets")
+                    .and_where(Expr::col("id").is_in(values.iter().copied()))
+                    .to_owned();
+                Some(Condition::all().add(Column::Id.in_subquery(networks)))
+            }
+            _ => None,
+        }
+    }
+
+    fn view(&self, seen: Seen) -> Map<String, Value> {
+        let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
+        extend(
+            &mut view,
+            json!({
+                "name": self.name, "admin_state_up": self.admin_state_up, "status": "ACTIVE", "shared": self.shared,
+                "router:external": self.external, "mtu": self.mtu, "port_security_enabled": self.port_security_enabled,
+                "dns_domain": self.dns_domain, "availability_zone_hints": self.availability_zone_hints.0, "availability_zones": ["nova"],
+                "ipv4_address_scope": null, "ipv6_address_scope": null, "tags": self.tags.0, "subnets": [],
+            }),
+        );
+        if self.external {
+            view.insert("is_default".into(), json!(self.is_default));
+        }
+        if seen.admin {
+            view.insert("provider:network_type".into(), json!(self.network_type));
+            view.insert("provider:physical_network".into(), json!(self.physical_network));
+            view.insert("provider:segmentation_id".into(), json!(self.segmentation_id));
+        }
+        view
+    }
+
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: Seen) -> Result<Vec<Map<String, Value>>> {
+        let mut subnets = subnets_of(db, &rows).await?;
+        let with_subnets = |row: &Model| {
+            let mut view = row.view(seen);
+            view.insert("subnets".into(), json!(subnets.remove(&row.id).unwrap_or_default()));
+            view
+        };
+        Ok(rows.iter().map(with_subnets).collect())
+    }
+}
+
+/// Ids of the networks' subnets, by network.
+async fn subnets_of(db: &DatabaseConnection, rows: &[Model]) -> Result<HashMap<String, Vec<String>>> {
+    let mut subnets: HashMap<String, Vec<String>> = HashMap::new();
+    for some in rows.chunks(1000) {
+        let places: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
+        let statement = format!("SELECT network_id, id FROM subnets WHERE network_id IN ({}) ORDER BY created_at, id", places.join(","));
+        for row in sql::query(db, &statement, some.iter().map(|network| network.id.as_str().into())).await? {
+            subnets.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
+        }
+    }
+    Ok(subnets)
+}

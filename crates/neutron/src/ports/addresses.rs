@@ -1,0 +1,133 @@
+//! Which addresses a port gets: those asked for, or one of each version.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use kit::{Error, Result};
+use serde::Deserialize;
+
+use super::{FixedIp, Model};
+use crate::agents::Touched;
+use crate::fault::{bad_request, conflict, invalid_input};
+use crate::resource::{save, with};
+use crate::{Tx, ipam, networks, subnets};
+
+/// Addresses a port may have.
+const MOST: usize = 5;
+
+/// One wish: a certain address, or any of a subnet.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    pub subnet_id: Option<String>,
+    #[serde(default)]
+    pub ip_address: Option<IpAddr>,
+}
+
+/// Takes addresses for a port that is not yet inserted (or gets more). `None` wishes for one of each version.
+pub async fn choose(tx: &Tx<'_>, network: &networks::Model, port: &Model, wanted: Option<Vec<Wanted>>) -> Result<Vec<FixedIp>> {
+    let mut subnets: Vec<subnets::Model> = with(tx.db, "network_id", std::slice::from_ref(&network.id)).await?;
+    subnets.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    let subnets: Vec<subnets::Model> = subnets.into_iter().filter(|subnet| serves(subnet, port)).collect();
+    match wanted {
+        None => one_of_each(tx, network, port, &subnets).await,
+        Some(wanted) if wanted.len() > MOST => {
+            Err(bad_request("InvalidInput", format!("Invalid input for operation: Exceeded maximum amount of fixed ips per port: {MOST}.")))
+        }
+        Some(wanted) => {
+            let mut chosen = Vec::with_capacity(wanted.len());
+            for wish in wanted {
+                chosen.push(grant(tx, network, port, &subnets, wish).await?);
+            }
+            Ok(chosen)
+        }
+    }
+}
+
+/// A subnet may be kept for ports of certain owners.
+fn serves(subnet: &subnets::Model, port: &Model) -> bool {
+    subnet.service_types.0.is_empty() || subnet.service_types.0.contains(&port.device_owner)
+}
+
+async fn one_of_each(tx: &Tx<'_>, network: &networks::Model, port: &Model, subnets: &[subnets::Model]) -> Result<Vec<FixedIp>> {
+    let mut chosen = Vec::new();
+    for v4 in [true, false] {
+        let pools: Vec<&subnets::Model> = subnets.iter().filter(|s| s.is_v4() == v4 && !s.is_auto_addressed()).collect();
+        let mut found = None;
+        for subnet in &pools {
+            found = ipam::take_any(tx, subnet).await?.map(|ip_address| FixedIp { subnet_id: subnet.id.clone(), ip_address });
+            if found.is_some() {
+                break;
+            }
+        }
+        if found.is_none() && !pools.is_empty() {
+            return Err(exhausted(&network.id));
+        }
+        chosen.extend(found);
+    }
+    // where hosts address themselves, every one of them does
+    for subnet in subnets.iter().filter(|subnet| subnet.is_auto_addressed()) {
+        if let Some(IpNet::V6(net)) = subnet.net() {
+            chosen.push(FixedIp { subnet_id: subnet.id.clone(), ip_address: ipam::slaac(net, &port.mac_address) });
+        }
+    }
+    Ok(chosen)
+}
+
+async fn grant(tx: &Tx<'_>, network: &networks::Model, port: &Model, subnets: &[subnets::Model], wish: Wanted) -> Result<FixedIp> {
+    let subnet = match (&wish.subnet_id, wish.ip_address) {
+        (Some(id), _) => subnets.iter().find(|subnet| subnet.id == *id).ok_or_else(|| {
+            bad_request(
+                "InvalidInput",
+                format!(
+                    "Invalid input for operation: Failed to create port on network {}, because fixed_ips included invalid subnet {id}.",
+                    network.id
+                ),
+            )
+        })?,
+        (None, Some(ip)) => subnets.iter().find(|subnet| subnet.contains(ip)).ok_or_else(|| {
+            bad_request(
+                "InvalidIpForNetwork",
+                format!("IP address {ip} is not a valid IP for any of the subnets on the specified network."),
+            )
+        })?,
+        (None, None) => return Err(invalid_input("IP allocation requires subnet_id or ip_address")),
+    };
+    let taken = |ip_address| FixedIp { subnet_id: subnet.id.clone(), ip_address };
+    match (wish.ip_address, subnet.net()) {
+        (Some(ip), Some(net)) => {
+            let edge = subnet.is_v4() && net.prefix_len() < 31 && (ip == net.network() || ip == net.broadcast());
+            if !net.contains(&ip) || edge {
+                return Err(bad_request("InvalidIpForSubnet", format!("IP address {ip} is not a valid IP for the specified subnet.")));
+            }
+            ipam::take(tx, subnet, ip).await?;
+            Ok(taken(ip))
+        }
+        (None, Some(IpNet::V6(net))) if subnet.is_auto_addressed() && !port.is_routers() => Ok(taken(ipam::slaac(net, &port.mac_address))),
+        _ => ipam::take_any(tx, subnet).await?.map(taken).ok_or_else(|| exhausted(&network.id)),
+    }
+}
+
+fn exhausted(network: &str) -> Error {
+    conflict("IpAddressGenerationFailure", format!("No more IP addresses available on network {network}."))
+}
+
+/// Takes a port's addresses of one subnet away, because the subnet goes.
+pub async fn drop_subnet(tx: &Tx<'_>, mut port: Model, subnet: &str) -> Result<()> {
+    let (gone, kept): (Vec<FixedIp>, Vec<FixedIp>) = port.fixed_ips.0.iter().cloned().partition(|fixed| fixed.subnet_id == subnet);
+    ipam::release(tx, &port, &gone).await?;
+    port.fixed_ips.0 = kept;
+    save(tx.db, &mut port).await?;
+    tx.touch(Touched::Port(port.id.clone()));
+    touch_members(tx, &port.security_groups.0, &gone);
+    Ok(())
+}
+
+/// These addresses came to, or left, these groups.
+pub fn touch_members(tx: &Tx<'_>, groups: &[String], addresses: &[FixedIp]) {
+    for group in groups {
+        for fixed in addresses {
+            tx.touch(Touched::Member { group_id: group.clone(), address: fixed.ip_address });
+        }
+    }
+}

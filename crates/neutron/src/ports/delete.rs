@@ -1,0 +1,46 @@
+//! `DELETE /ports/{port_id}`
+
+use kit::{Context, Path, Reply, Result};
+
+use super::addresses::touch_members;
+use super::{FLOATING_IP, Model, dhcp};
+use crate::agents::Touched;
+use crate::attributes::IfMatch;
+use crate::fault::conflict;
+use crate::resource::changeable;
+use crate::{App, Tx, floatingips, ipam, nova, resource};
+
+pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
+    app.write(move |tx| {
+        Box::pin(async move {
+            let port: Model = changeable(tx.db, &ctx, "delete_port", &id.0).await?;
+            if_match.check(port.revision_number)?;
+            if port.is_routers() || port.device_owner == FLOATING_IP {
+                let message =
+                    format!("Port {} cannot be deleted directly via the port API: has device owner {}.", port.id, port.device_owner);
+                return Err(conflict("ServicePortInUse", message));
+            }
+            floatingips::port_gone(&tx, &port).await?;
+            remove(&tx, &port).await?;
+            if port.is_servers() {
+                tx.tell_nova(nova::event("network-vif-deleted", &port));
+            }
+            Ok(())
+        })
+    })
+    .await?;
+    Reply::no_content()
+}
+
+/// Removes a port and all it holds.
+pub async fn remove(tx: &Tx<'_>, port: &Model) -> Result<()> {
+    ipam::release(tx, port, &port.fixed_ips.0).await?;
+    // the index of groups goes with the row
+    resource::remove::<Model, _>(tx.db, &port.id).await?;
+    touch_members(tx, &port.security_groups.0, &port.fixed_ips.0);
+    if port.is_bound_guest() {
+        dhcp::prune(tx, &port.network_id, &port.host_id).await?;
+    }
+    tx.touch(Touched::Port(port.id.clone()));
+    Ok(())
+}

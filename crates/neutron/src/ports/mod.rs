@@ -1,0 +1,224 @@
+//! Ports: where a guest, a router or a DHCP server meets a network.
+//!
+//! A port's addresses and security groups stand on its row, so that lists are one query; `ip_allocations` and `port_security_groups` are
+//! their indexes, written in the same transaction. A port bound to a host is DOWN until the host's agent says it is wired.
+
+mod addresses;
+mod create;
+mod delete;
+mod dhcp;
+mod update;
+mod wired;
+
+use std::net::IpAddr;
+
+use kit::clock::Timestamp;
+use kit::db::Json;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Condition, ExprTrait, Query};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub use addresses::{choose, drop_subnet};
+pub use create::{create, insert_with, new};
+pub use delete::{delete, remove};
+pub use dhcp::refresh as refresh_dhcp;
+pub use update::update;
+pub use wired::wired;
+
+use crate::attributes::Attribute;
+use crate::resource::{Resource, Seen, extend, standard_view};
+use crate::values::Kind;
+
+/// Owners that are parts of the cloud.
+pub const DHCP: &str = "network:dhcp";
+pub const ROUTER_INTERFACE: &str = "network:router_interface";
+pub const ROUTER_GATEWAY: &str = "network:router_gateway";
+pub const FLOATING_IP: &str = "network:floatingip";
+
+pub const ACTIVE: &str = "ACTIVE";
+pub const DOWN: &str = "DOWN";
+/// A floating IP's own port has no state.
+pub const NOT_APPLICABLE: &str = "N/A";
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "ports")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub network_id: String,
+    pub name: String,
+    pub description: String,
+    pub admin_state_up: bool,
+    pub status: String,
+    pub mac_address: String,
+    pub fixed_ips: Json<Vec<FixedIp>>,
+    /// Ids.
+    pub security_groups: Json<Vec<String>>,
+    pub port_security_enabled: bool,
+    pub allowed_address_pairs: Json<Vec<AddressPair>>,
+    pub extra_dhcp_opts: Json<Vec<Value>>,
+    pub device_id: String,
+    pub device_owner: String,
+    /// The host it is bound to; empty when to none.
+    pub host_id: String,
+    pub vnic_type: String,
+    pub profile: Json<Value>,
+    pub dns_name: String,
+    pub tags: Json<Vec<String>>,
+    pub revision_number: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FixedIp {
+    pub subnet_id: String,
+    pub ip_address: IpAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressPair {
+    /// An address or a prefix.
+    pub ip_address: String,
+    /// The port's own when absent.
+    #[serde(default)]
+    pub mac_address: Option<String>,
+}
+
+impl Model {
+    /// A router's leg or its gateway.
+    pub fn is_routers(&self) -> bool {
+        self.device_owner == ROUTER_INTERFACE || self.device_owner == ROUTER_GATEWAY
+    }
+
+    /// The tap of a guest on some host, not a part of the cloud.
+    pub fn is_bound_guest(&self) -> bool {
+        !self.host_id.is_empty() && !self.device_owner.starts_with("network:")
+    }
+
+    pub fn is_servers(&self) -> bool {
+        self.device_owner.starts_with("compute:") && !self.device_id.is_empty()
+    }
+
+    /// Its DHCP host name.
+    pub fn hostname(&self) -> String {
+        match self.fixed_ips.0.first() {
+            _ if !self.dns_name.is_empty() => self.dns_name.clone(),
+            Some(fixed) => format!("host-{}", fixed.ip_address.to_string().replace(['.', ':'], "-")),
+            None => String::new(),
+        }
+    }
+}
+
+const VNIC_TYPES: &[&str] =
+    &["normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "remote-managed"];
+
+impl Resource for Model {
+    const KEY: &'static str = "port";
+    const PLURAL: &'static str = "ports";
+    const TABLE: &'static str = "ports";
+    const NOUN: &'static str = "Port";
+    const NOT_FOUND: &'static str = "PortNotFound";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        Attribute::writable("name", Kind::Text(255)),
+        Attribute::fixed("network_id", Kind::Uuid).required(),
+        Attribute::writable("admin_state_up", Kind::Bool),
+        Attribute::shown("status", Kind::Text(16)),
+        Attribute::writable("mac_address", Kind::Mac).ruled(),
+        Attribute::writable("fixed_ips", Kind::FixedIps).composite(),
+        Attribute::writable("security_groups", Kind::Uuids).composite(),
+        Attribute::writable("port_security_enabled", Kind::Bool).ruled(),
+        Attribute::writable("allowed_address_pairs", Kind::AddressPairs).composite().ruled(),
+        Attribute::writable("extra_dhcp_opts", Kind::DhcpOptions).composite(),
+        Attribute::writable("device_id", Kind::Text(255)),
+        Attribute::writable("device_owner", Kind::Text(255)),
+        Attribute::writable("binding:host_id", Kind::Text(255)).column("host_id").ruled(),
+        Attribute::writable("binding:vnic_type", Kind::OneOf(VNIC_TYPES)).column("vnic_type"),
+        Attribute::writable("binding:profile", Kind::ObjectOrNull).composite().ruled(),
+        Attribute::shown("binding:vif_type", Kind::Text(64)).composite(),
+        Attribute::writable("dns_name", Kind::Text(63)),
+    ];
+
+    crate::standard!();
+
+    fn visible(project: &str) -> Condition {
+        let mine = Query::select().column("id").from("networks").and_where(Expr::col("project_id").eq(project)).to_owned();
+        Condition::any().add(Column::ProjectId.eq(project)).add(Column::NetworkId.in_subquery(mine))
+    }
+
+    fn filter(name: &str, values: &[&str]) -> Option<Condition> {
+        match name {
+            "fixed_ips" => Some(values.iter().fold(Condition::all(), |all, value| all.add(by_address(value)))),
+            "security_groups" => {
+                let ids = values.iter().copied();
+                let members = Query::select()
+                    .column("port_id")
+                    .from("port_security_groups")
+                    .and_where(Expr::col("security_group_id").is_in(ids))
+                    .to_owned();
+                Some(Condition::all().add(Column::Id.in_subquery(members)))
+            }
+            "binding:vif_type" => Some(values.iter().fold(Condition::any(), |any, value| match *value {
+                "unbound" => any.add(Column::HostId.eq("")),
+                "bridge" => any.add(Column::HostId.ne("")),
+                _ => any,
+            })),
+            _ => None,
+        }
+    }
+
+    fn view(&self, seen: Seen) -> Map<String, Value> {
+        let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
+        extend(
+            &mut view,
+            json!({
+                "name": self.name, "network_id": self.network_id, "admin_state_up": self.admin_state_up, "status": self.status,
+                "mac_address": self.mac_address, "fixed_ips": self.fixed_ips.0, "security_groups": self.security_groups.0,
+                "port_security_enabled": self.port_security_enabled, "allowed_address_pairs": self.pairs_view(),
+                "extra_dhcp_opts": self.extra_dhcp_opts.0, "device_id": self.device_id, "device_owner": self.device_owner,
+                "binding:vnic_type": self.vnic_type, "dns_name": self.dns_name, "tags": self.tags.0,
+            }),
+        );
+        if seen.admin {
+            let bound = !self.host_id.is_empty();
+            let details = if bound { json!({"port_filter": true, "connectivity": "l2"}) } else { json!({}) };
+            view.insert("binding:host_id".into(), json!(self.host_id));
+            view.insert("binding:vif_type".into(), json!(if bound { "bridge" } else { "unbound" }));
+            view.insert("binding:vif_details".into(), details);
+            view.insert("binding:profile".into(), self.profile.0.clone());
+        }
+        view
+    }
+}
+
+impl Model {
+    fn pairs_view(&self) -> Vec<Value> {
+        let pair = |pair: &AddressPair| json!({"ip_address": pair.ip_address, "mac_address": pair.mac_address.as_ref().unwrap_or(&self.mac_address)});
+        self.allowed_address_pairs.0.iter().map(pair).collect()
+    }
+}
+
+/// `fixed_ips=ip_address=10.0.0.5`, `fixed_ips=subnet_id=...`, `fixed_ips=ip_address_substr=10.0`
+fn by_address(value: &str) -> Condition {
+    let mut ports = Query::select();
+    ports.column("port_id").from("ip_allocations");
+    match value.split_once('=') {
+        Some(("ip_address", ip)) => {
+            ports.and_where(Expr::col("ip_address").eq(ip.parse::<IpAddr>().map_or_else(|_| ip.to_owned(), |ip| ip.to_string())))
+        }
+        Some(("subnet_id", subnet)) => ports.and_where(Expr::col("subnet_id").eq(subnet)),
+        // digits, dots and colons only: nothing that LIKE would take for a pattern
+        Some(("ip_address_substr", part)) if part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'.' || b == b':') => {
+            ports.and_where(Expr::col("ip_address").like(format!("%{part}%")))
+        }
+        _ => ports.and_where(Expr::val(1).eq(0)),
+    };
+    Condition::all().add(Column::Id.in_subquery(ports.to_owned()))
+}

@@ -1,0 +1,148 @@
+//! `PUT /ports/{port_id}`: among it binding, which is how nova puts a port on a host.
+
+use kit::{Context, Path, Reply, Result};
+
+use super::addresses::{Wanted, choose, touch_members};
+use super::create::{check_rules, check_security, join_groups, mac_in_use, profile};
+use super::{DOWN, FixedIp, Model, dhcp};
+use crate::agents::Touched;
+use crate::attributes::{Checked, Input};
+use crate::fault::conflict;
+use crate::resource::{Resource, changeable, save};
+use crate::{App, Tx, floatingips, ipam, listing, networks, nova, security_groups, sql};
+
+pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
+    let if_match = input.if_match;
+    let wish = Checked::update(Model::ATTRIBUTES, input.one(Model::KEY)?)?;
+    let by = ctx.clone();
+    let port = app.write(move |tx| {
+        Box::pin(async move {
+            let port: Model = changeable(tx.db, &by, "update_port", &id.0).await?;
+            if_match.check(port.revision_number)?;
+            change(&tx, &by, &wish, port).await
+        })
+    });
+    listing::updated(&app, &ctx, port.await?).await
+}
+
+async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model) -> Result<Model> {
+    let network: networks::Model = crate::resource::fetch(tx.db, &before.network_id)
+        .await?
+        .ok_or_else(|| crate::resource::missing::<networks::Model>(&before.network_id))?;
+    check_rules(ctx, "update", wish, &before.project_id, &network)?;
+    let mut port = before.clone();
+    apply(wish, &mut port)?;
+    if let Some(groups) = wish.get::<Vec<String>>("security_groups")? {
+        security_groups::check_usable(tx, ctx, &port.project_id, &groups).await?;
+        port.security_groups.0 = groups;
+    }
+    check_security(&port)?;
+    change_mac(tx, wish, &before, &mut port).await?;
+    if let Some(wanted) = wish.get::<Vec<Wanted>>("fixed_ips")? {
+        change_addresses(tx, &network, &mut port, wanted).await?;
+    }
+    if port == before {
+        return Ok(port);
+    }
+    if port.host_id != before.host_id {
+        port.status = DOWN.into();
+    }
+    save(tx.db, &mut port).await?;
+    settle(tx, &network, &before, &port).await?;
+    Ok(port)
+}
+
+fn apply(wish: &Checked, port: &mut Model) -> Result<()> {
+    wish.set("name", &mut port.name)?;
+    wish.set("description", &mut port.description)?;
+    wish.set("admin_state_up", &mut port.admin_state_up)?;
+    wish.set("port_security_enabled", &mut port.port_security_enabled)?;
+    wish.set("allowed_address_pairs", &mut port.allowed_address_pairs.0)?;
+    wish.set("extra_dhcp_opts", &mut port.extra_dhcp_opts.0)?;
+    wish.set("device_id", &mut port.device_id)?;
+    wish.set("device_owner", &mut port.device_owner)?;
+    wish.set("binding:host_id", &mut port.host_id)?;
+    wish.set("binding:vnic_type", &mut port.vnic_type)?;
+    wish.set("dns_name", &mut port.dns_name)?;
+    if let Some(profile) = profile(wish)? {
+        port.profile.0 = profile;
+    }
+    Ok(())
+}
+
+async fn change_mac(tx: &Tx<'_>, wish: &Checked, before: &Model, port: &mut Model) -> Result<()> {
+    wish.set("mac_address", &mut port.mac_address)?;
+    if port.mac_address == before.mac_address {
+        return Ok(());
+    }
+    if !before.host_id.is_empty() {
+        let message = format!(
+            "Unable to complete operation on port {}, port is already bound, port type: bridge, old_mac {}, new_mac {}.",
+            port.id, before.mac_address, port.mac_address
+        );
+        return Err(conflict("PortBound", message));
+    }
+    let used = "SELECT 1 FROM ports WHERE network_id = $1 AND mac_address = $2";
+    if sql::exists(tx.db, used, [port.network_id.as_str().into(), port.mac_address.as_str().into()]).await? {
+        return Err(mac_in_use(&port.network_id, &port.mac_address));
+    }
+    Ok(())
+}
+
+/// Keeps addresses that are wished for again, gives the others back and takes what is new.
+async fn change_addresses(tx: &Tx<'_>, network: &networks::Model, port: &mut Model, mut wanted: Vec<Wanted>) -> Result<()> {
+    let mut kept: Vec<FixedIp> = Vec::new();
+    let mut free = port.fixed_ips.0.clone();
+    // certain addresses first, then "any of this subnet", which an address the port has already fulfils
+    for certain in [true, false] {
+        wanted.retain(|wish| {
+            let fits = |fixed: &FixedIp| {
+                wish.ip_address.is_some() == certain
+                    && wish.ip_address.is_none_or(|ip| ip == fixed.ip_address)
+                    && wish.subnet_id.as_ref().is_none_or(|subnet| *subnet == fixed.subnet_id)
+            };
+            match free.iter().position(fits) {
+                Some(index) => {
+                    kept.push(free.remove(index));
+                    false
+                }
+                None => true,
+            }
+        });
+    }
+    ipam::release(tx, port, &free).await?;
+    let new = if wanted.is_empty() { Vec::new() } else { choose(tx, network, port, Some(wanted)).await? };
+    ipam::record(tx, port, &new).await?;
+    kept.extend(new);
+    port.fixed_ips.0 = kept;
+    Ok(())
+}
+
+/// What follows from the change: groups, floating IPs, DHCP ports, and who hears of it.
+async fn settle(tx: &Tx<'_>, network: &networks::Model, before: &Model, port: &Model) -> Result<()> {
+    if port.security_groups != before.security_groups {
+        sql::execute(tx.db, "DELETE FROM port_security_groups WHERE port_id = $1", [port.id.as_str().into()]).await?;
+        join_groups(tx, port).await?;
+    }
+    if port.security_groups != before.security_groups || port.fixed_ips != before.fixed_ips {
+        touch_members(tx, &before.security_groups.0, &before.fixed_ips.0);
+        touch_members(tx, &port.security_groups.0, &port.fixed_ips.0);
+    }
+    if port.fixed_ips != before.fixed_ips {
+        floatingips::addresses_changed(tx, port).await?;
+        if port.is_servers() {
+            tx.tell_nova(nova::event("network-changed", port));
+        }
+        if port.is_routers() {
+            tx.touch(Touched::Router(port.device_id.clone()));
+        }
+    }
+    if port.is_bound_guest() && (port.host_id != before.host_id || !before.is_bound_guest()) {
+        dhcp::ensure(tx, network, &port.host_id).await?;
+    }
+    if before.is_bound_guest() && (port.host_id != before.host_id || !port.is_bound_guest()) {
+        dhcp::prune(tx, &network.id, &before.host_id).await?;
+    }
+    tx.touch(Touched::Port(port.id.clone()));
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! What the hosts say of their ports: only a wired port is ACTIVE.
+
+use kit::Result;
+
+use super::{ACTIVE, DOWN, Model};
+use crate::resource::{save, with};
+use crate::{App, nova};
+
+/// A host wired some ports and unwired others. Nova hears of those that its servers use.
+pub async fn wired(app: &App, host: String, up: Vec<String>, down: Vec<String>) -> Result<()> {
+    app.write(move |tx| {
+        Box::pin(async move {
+            for (ids, status, event) in [(up, ACTIVE, "network-vif-plugged"), (down, DOWN, "network-vif-unplugged")] {
+                for mut port in with::<Model, _>(tx.db, "id", &ids).await? {
+                    // a host that lost the port meanwhile has no say in it
+                    if port.host_id != host || port.status == status {
+                        continue;
+                    }
+                    port.status = status.into();
+                    save(tx.db, &mut port).await?;
+                    if port.is_servers() {
+                        tx.tell_nova(nova::event(event, &port));
+                    }
+                }
+            }
+            Ok(())
+        })
+    })
+    .await
+}

@@ -1,0 +1,160 @@
+//! Quotas: how many of each resource a project may have. Counted when something is made; the count is bounded by the limit itself.
+
+use kit::policy::Target;
+use kit::{Context, Error, Path, Reply, Result};
+use sea_orm::{ConnectionTrait, DbBackend};
+use serde_json::{Map, Value, json};
+
+use crate::attributes::Input;
+use crate::fault::{conflict, enforce, invalid_attribute};
+use crate::{App, Tx, sql};
+
+/// Resource, its table, its default limit.
+const RESOURCES: &[(&str, &str, i64)] = &[
+    ("network", "networks", 100),
+    ("subnet", "subnets", 100),
+    ("port", "ports", 500),
+    ("router", "routers", 10),
+    ("floatingip", "floatingips", 50),
+    ("security_group", "security_groups", 10),
+    ("security_group_rule", "security_group_rules", 100),
+];
+
+/// Makes room for `amount` more of a resource; 409 OverQuota when there is none. The count and the insert that follows are one: writers of
+/// the same project and resource wait for each other.
+pub async fn spend(tx: &Tx<'_>, project: &str, resource: &'static str, amount: i64) -> Result<()> {
+    let Some((_, table, default)) = RESOURCES.iter().find(|(name, _, _)| *name == resource) else { return Ok(()) };
+    let limit = "SELECT quota_limit FROM quotas WHERE project_id = $1 AND resource = $2";
+    let limit = match sql::query(tx.db, limit, [project.into(), resource.into()]).await?.first() {
+        Some(row) => row.try_get_by_index(0)?,
+        None => *default,
+    };
+    // parts of the cloud belong to nobody
+    if limit < 0 || project.is_empty() {
+        return Ok(());
+    }
+    if tx.db.get_database_backend() == DbBackend::Postgres {
+        let lock = "SELECT pg_advisory_xact_lock(hashtext($1))";
+        sql::query(tx.db, lock, [format!("quota:{project}:{resource}").into()]).await?;
+    }
+    let used = count(tx.db, table, project).await?;
+    if used + amount > limit {
+        return Err(conflict("OverQuota", format!("Quota exceeded for resources: ['{resource}'].")));
+    }
+    Ok(())
+}
+
+async fn count<C: ConnectionTrait>(db: &C, table: &str, project: &str) -> Result<i64> {
+    sql::number(db, &format!("SELECT COUNT(*) FROM {table} WHERE project_id = $1"), [project.into()]).await
+}
+
+/// `GET /quotas`: projects with limits of their own.
+pub async fn list(app: App, _: Context) -> Result<Reply> {
+    let rows = sql::query(app.db().read(), "SELECT project_id, resource, quota_limit FROM quotas ORDER BY project_id", []).await?;
+    let mut quotas: Vec<Map<String, Value>> = Vec::new();
+    for row in rows {
+        let project: String = row.try_get_by_index(0)?;
+        if quotas.last().is_none_or(|last| last.get("project_id") != Some(&json!(project))) {
+            let mut quota = defaults();
+            quota.insert("project_id".into(), json!(project));
+            quota.insert("tenant_id".into(), json!(project));
+            quotas.push(quota);
+        }
+        if let Some(last) = quotas.last_mut() {
+            last.insert(row.try_get_by_index(1)?, json!(row.try_get_by_index::<i64>(2)?));
+        }
+    }
+    Reply::ok(&json!({"quotas": quotas}))
+}
+
+/// `GET /quotas/{project_id}`
+pub async fn show(app: App, ctx: Context, project: Path<String>) -> Result<Reply> {
+    enforce(&ctx, "get_quota", &Target::project(&project.0))?;
+    Reply::ok(&json!({"quota": limits(&app, &project.0).await?}))
+}
+
+/// `GET /quotas/{project_id}/default`
+pub async fn show_default(_: App, ctx: Context, project: Path<String>) -> Result<Reply> {
+    enforce(&ctx, "get_quota", &Target::project(&project.0))?;
+    Reply::ok(&json!({"quota": defaults()}))
+}
+
+/// `GET /quotas/{project_id}/details`
+pub async fn details(app: App, ctx: Context, project: Path<String>) -> Result<Reply> {
+    enforce(&ctx, "get_quota", &Target::project(&project.0))?;
+    let limits = limits(&app, &project.0).await?;
+    let mut details = Map::new();
+    for (name, table, _) in RESOURCES {
+        let used = count(app.db().read(), table, &project.0).await?;
+        details.insert((*name).into(), json!({"limit": limits.get(*name), "used": used, "reserved": 0}));
+    }
+    Reply::ok(&json!({"quota": details}))
+}
+
+/// `GET /quotas/tenant`, `/quotas/project`: whose quota the caller would see.
+pub async fn own(_: App, ctx: Context) -> Result<Reply> {
+    Reply::ok(&json!({"tenant": {"tenant_id": ctx.project_id()?}, "project": {"project_id": ctx.project_id()?}}))
+}
+
+/// `PUT /quotas/{project_id}`
+pub async fn update(app: App, ctx: Context, project: Path<String>, input: Input) -> Result<Reply> {
+    enforce(&ctx, "update_quota", &Target::project(&project.0))?;
+    let mut wanted: Vec<(&'static str, i64)> = Vec::new();
+    let mut check = false;
+    for (name, value) in input.one("quota")? {
+        match (name.as_str(), RESOURCES.iter().find(|(known, _, _)| *known == name)) {
+            (_, Some((known, _, _))) => wanted.push((known, limit(&name, &value)?)),
+            ("check_limit", None) => check = crate::values::boolean(&value).unwrap_or(false),
+            ("force" | "tenant_id" | "project_id", None) => {}
+            (_, None) => return Err(Error::bad_request(format!("Unrecognized attribute(s) '{name}'"))),
+        }
+    }
+    let to = project.0.clone();
+    app.write(move |tx| {
+        Box::pin(async move {
+            for (resource, limit) in wanted {
+                let table = RESOURCES.iter().find(|(name, _, _)| *name == resource).map_or("", |(_, table, _)| *table);
+                if check && limit >= 0 && count(tx.db, table, &to).await? > limit {
+                    return Err(Error::bad_request(format!("Quota limit for {resource} is below what is used.")).code("InvalidQuotaValue"));
+                }
+                let upsert = "INSERT INTO quotas (project_id, resource, quota_limit) VALUES ($1, $2, $3) ON CONFLICT (project_id, resource) DO UPDATE SET quota_limit = excluded.quota_limit";
+                sql::execute(tx.db, upsert, [to.as_str().into(), resource.into(), limit.into()]).await?;
+            }
+            Ok(())
+        })
+    })
+    .await?;
+    Reply::ok(&json!({"quota": limits(&app, &project.0).await?}))
+}
+
+/// `DELETE /quotas/{project_id}`: back to the defaults.
+pub async fn delete(app: App, ctx: Context, project: Path<String>) -> Result<Reply> {
+    enforce(&ctx, "delete_quota", &Target::project(&project.0))?;
+    let deleted = app.write({
+        let project = project.0.clone();
+        move |tx| Box::pin(async move { sql::execute(tx.db, "DELETE FROM quotas WHERE project_id = $1", [project.into()]).await })
+    });
+    if deleted.await? == 0 {
+        return Err(Error::not_found(format!("Quota for tenant {} could not be found.", project.0)).code("TenantQuotaNotFound"));
+    }
+    Reply::no_content()
+}
+
+fn limit(name: &str, value: &Value) -> Result<i64> {
+    let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    number
+        .filter(|n| (-1..=2_147_483_647).contains(n))
+        .ok_or_else(|| invalid_attribute(name, format!("'{value}' is not an integer from -1")))
+}
+
+fn defaults() -> Map<String, Value> {
+    RESOURCES.iter().map(|(name, _, default)| ((*name).to_owned(), json!(default))).collect()
+}
+
+async fn limits(app: &App, project: &str) -> Result<Map<String, Value>> {
+    let mut limits = defaults();
+    for row in sql::query(app.db().read(), "SELECT resource, quota_limit FROM quotas WHERE project_id = $1", [project.into()]).await? {
+        limits.insert(row.try_get_by_index(0)?, json!(row.try_get_by_index::<i64>(1)?));
+    }
+    Ok(limits)
+}

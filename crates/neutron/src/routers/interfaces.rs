@@ -1,0 +1,192 @@
+//! `add_router_interface` and `remove_router_interface`: a router's legs into projects' networks.
+
+use kit::{Context, Path, Reply, Result};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Model;
+use crate::agents::Touched;
+use crate::attributes::Input;
+use crate::fault::{bad_request, conflict, not_found};
+use crate::ports::{self, ROUTER_INTERFACE};
+use crate::resource::{changeable, fetch, missing, save, seen, with};
+use crate::{App, Tx, networks, sql, subnets};
+
+/// `{"subnet_id"}` or `{"port_id"}`
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Which {
+    #[serde(default)]
+    subnet_id: Option<String>,
+    #[serde(default)]
+    port_id: Option<String>,
+}
+
+impl Which {
+    fn read(input: Input) -> Result<Which> {
+        serde_json::from_value(input.into_body()).map_err(|_| bad_request("BadRequest", "Bad router request: Invalid format."))
+    }
+}
+
+/// `PUT /routers/{router_id}/add_router_interface`
+pub async fn add(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
+    let which = Which::read(input)?;
+    let (router, port) = app
+        .write(move |tx| {
+            Box::pin(async move {
+                let mut router: Model = changeable(tx.db, &ctx, "add_router_interface", &id.0).await?;
+                let port = match (which.subnet_id, which.port_id) {
+                    (Some(_), Some(_)) => {
+                        return Err(bad_request("BadRequest", "Bad router request: Cannot specify both subnet-id and port-id."));
+                    }
+                    (Some(subnet), None) => {
+                        let subnet: subnets::Model = seen(tx.db, &ctx, &subnet).await?;
+                        attach(&tx, &router, &subnet).await?
+                    }
+                    (None, Some(port)) => {
+                        let port: ports::Model = changeable(tx.db, &ctx, "update_port", &port).await?;
+                        attach_port(&tx, &router, port).await?
+                    }
+                    (None, None) => {
+                        return Err(bad_request("BadRequest", "Bad router request: Either subnet_id or port_id must be specified."));
+                    }
+                };
+                save(tx.db, &mut router).await?;
+                Ok((router, port))
+            })
+        })
+        .await?;
+    Reply::ok(&answer(&router, &port))
+}
+
+/// Makes a leg with the subnet's gateway address.
+pub async fn attach(tx: &Tx<'_>, router: &Model, subnet: &subnets::Model) -> Result<ports::Model> {
+    let Some(gateway) = subnet.gateway() else {
+        return Err(bad_request("BadRequest", "Bad router request: Subnet for router interface must have a gateway IP."));
+    };
+    check_overlap(tx, router, subnet).await?;
+    let network: networks::Model = fetch(tx.db, &subnet.network_id).await?.ok_or_else(|| missing::<networks::Model>(&subnet.network_id))?;
+    let mut port = ports::new(&network, &router.project_id);
+    port.device_id.clone_from(&router.id);
+    port.device_owner = ROUTER_INTERFACE.into();
+    port.port_security_enabled = false;
+    port.host_id.clone_from(&router.host);
+    port.status = router.port_status().into();
+    let wanted = json!([{"subnet_id": subnet.id, "ip_address": gateway}]);
+    let port = ports::insert_with(tx, &network, port, None, Some(serde_json::from_value(wanted)?)).await;
+    let port = port.map_err(|error| match error.code.as_deref() {
+        Some("IpAddressAlreadyAllocated") => conflict(
+            "IpAddressInUse",
+            format!("Unable to complete operation for network {}. The IP address {gateway} is in use.", network.id),
+        ),
+        _ => error,
+    })?;
+    tx.touch(Touched::Router(router.id.clone()));
+    Ok(port)
+}
+
+async fn attach_port(tx: &Tx<'_>, router: &Model, mut port: ports::Model) -> Result<ports::Model> {
+    if !port.device_id.is_empty() {
+        let message = format!(
+            "Unable to complete operation on port {} for network {}. Port already has an attached device {}.",
+            port.id, port.network_id, port.device_id
+        );
+        return Err(conflict("PortInUse", message));
+    }
+    let ids: Vec<String> = port.fixed_ips.0.iter().map(|fixed| fixed.subnet_id.clone()).collect();
+    if ids.is_empty() {
+        return Err(bad_request("BadRequest", "Bad router request: Router port must have at least one fixed IP."));
+    }
+    for subnet in with::<subnets::Model, _>(tx.db, "id", &ids).await? {
+        check_overlap(tx, router, &subnet).await?;
+    }
+    port.device_id.clone_from(&router.id);
+    port.device_owner = ROUTER_INTERFACE.into();
+    port.host_id.clone_from(&router.host);
+    port.status = router.port_status().into();
+    save(tx.db, &mut port).await?;
+    tx.touch(Touched::Port(port.id.clone()));
+    tx.touch(Touched::Router(router.id.clone()));
+    Ok(port)
+}
+
+/// A router tells subnets apart by their prefixes.
+async fn check_overlap(tx: &Tx<'_>, router: &Model, subnet: &subnets::Model) -> Result<()> {
+    let joined = "SELECT DISTINCT a.subnet_id FROM ip_allocations a JOIN ports p ON p.id = a.port_id WHERE p.device_id = $1";
+    let joined = sql::texts(tx.db, joined, [router.id.as_str().into()]).await?;
+    if joined.contains(&subnet.id) {
+        return Err(bad_request("BadRequest", format!("Bad router request: Router already has a port on subnet {}.", subnet.id)));
+    }
+    for other in with::<subnets::Model, _>(tx.db, "id", &joined).await? {
+        if let (Some(a), Some(b)) = (subnet.net(), other.net())
+            && (a.contains(&b) || b.contains(&a))
+        {
+            let message = format!("Bad router request: Cidr {a} of subnet {} overlaps with cidr {b} of subnet {}.", subnet.id, other.id);
+            return Err(bad_request("BadRequest", message));
+        }
+    }
+    Ok(())
+}
+
+/// `PUT /routers/{router_id}/remove_router_interface`
+pub async fn remove(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
+    let which = Which::read(input)?;
+    let (router, port) = app
+        .write(move |tx| {
+            Box::pin(async move {
+                let mut router: Model = changeable(tx.db, &ctx, "remove_router_interface", &id.0).await?;
+                let port = leg(&tx, &router, &which).await?;
+                check_unused(&tx, &router, &port).await?;
+                ports::remove(&tx, &port).await?;
+                save(tx.db, &mut router).await?;
+                tx.touch(Touched::Router(router.id.clone()));
+                Ok((router, port))
+            })
+        })
+        .await?;
+    Reply::ok(&answer(&router, &port))
+}
+
+async fn leg(tx: &Tx<'_>, router: &Model, which: &Which) -> Result<ports::Model> {
+    let on = |port: &ports::Model, subnet: &String| port.fixed_ips.0.iter().any(|fixed| fixed.subnet_id == *subnet);
+    let mut legs = router.interfaces(tx).await?.into_iter();
+    let (found, what) = match (&which.port_id, &which.subnet_id) {
+        (Some(id), subnet) => (legs.find(|port| port.id == *id && subnet.as_ref().is_none_or(|s| on(port, s))), id),
+        (None, Some(subnet)) => (legs.find(|port| on(port, subnet)), subnet),
+        (None, None) => return Err(bad_request("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")),
+    };
+    found.ok_or_else(|| {
+        let code = if which.port_id.is_some() { "RouterInterfaceNotFound" } else { "RouterInterfaceNotFoundForSubnet" };
+        not_found(code, &format!("Router {} has no interface on", router.id), what)
+    })
+}
+
+/// A leg that floating IPs or routes lead through stays.
+async fn check_unused(tx: &Tx<'_>, router: &Model, port: &ports::Model) -> Result<()> {
+    for fixed in &port.fixed_ips.0 {
+        let floating = "SELECT 1 FROM floatingips f JOIN ip_allocations a ON a.port_id = f.port_id AND a.ip_address = f.fixed_ip_address WHERE f.router_id = $1 AND a.subnet_id = $2 LIMIT 1";
+        if sql::exists(tx.db, floating, [router.id.as_str().into(), fixed.subnet_id.as_str().into()]).await? {
+            let message = format!(
+                "Router interface for subnet {} on router {} cannot be deleted, as it is required by one or more floating IPs.",
+                fixed.subnet_id, router.id
+            );
+            return Err(conflict("RouterInterfaceInUseByFloatingIP", message));
+        }
+        let subnet = fetch::<subnets::Model, _>(tx.db, &fixed.subnet_id).await?;
+        if subnet.is_some_and(|subnet| router.routes.0.iter().any(|route| subnet.contains(route.nexthop))) {
+            let message = format!(
+                "Router interface for subnet {} on router {} cannot be deleted, as it is required by one or more routes.",
+                fixed.subnet_id, router.id
+            );
+            return Err(conflict("RouterInterfaceInUseByRoute", message));
+        }
+    }
+    Ok(())
+}
+
+fn answer(router: &Model, port: &ports::Model) -> Value {
+    let subnets: Vec<&String> = port.fixed_ips.0.iter().map(|fixed| &fixed.subnet_id).collect();
+    json!({
+        "id": router.id, "tenant_id": router.project_id, "project_id": router.project_id, "port_id": port.id,
+        "network_id": port.network_id, "subnet_id": subnets.first(), "subnet_ids": subnets,
+    })
+}

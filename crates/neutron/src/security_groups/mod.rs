@@ -1,0 +1,129 @@
+//! Security groups: what may reach a port and what it may reach. A project's group `default` is made when first needed.
+
+mod api;
+pub mod rules;
+
+use std::collections::HashMap;
+
+use kit::clock::Timestamp;
+use kit::db::Json;
+use kit::{Context, Result, ids};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
+use serde_json::{Map, Value, json};
+
+pub use api::{create, delete, list, update};
+
+use crate::attributes::Attribute;
+use crate::resource::{Resource, Seen, extend, insert, missing, standard_view, with};
+use crate::values::Kind;
+use crate::{Tx, sql};
+
+pub const DEFAULT: &str = "default";
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "security_groups")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub name: String,
+    pub description: String,
+    pub stateful: bool,
+    pub tags: Json<Vec<String>>,
+    pub revision_number: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Resource for Model {
+    const KEY: &'static str = "security_group";
+    const PLURAL: &'static str = "security_groups";
+    const TABLE: &'static str = "security_groups";
+    const NOUN: &'static str = "Security group";
+    const NOT_FOUND: &'static str = "SecurityGroupNotFound";
+    const ATTRIBUTES: &'static [Attribute] = &[Attribute::writable("name", Kind::Text(255)), Attribute::writable("stateful", Kind::Bool)];
+
+    crate::standard!();
+
+    fn filter(name: &str, values: &[&str]) -> Option<sea_orm::Condition> {
+        // no group is shared with other projects
+        (name == "shared").then(|| {
+            let shared = values.first().is_some_and(|value| kit::call::truthy(value));
+            sea_orm::Condition::all().add(Expr::val(1).eq(i32::from(!shared)))
+        })
+    }
+
+    fn view(&self, _: Seen) -> Map<String, Value> {
+        let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
+        let own = json!({
+            "name": self.name, "stateful": self.stateful, "shared": false, "tags": self.tags.0, "security_group_rules": [],
+        });
+        extend(&mut view, own);
+        view
+    }
+
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: Seen) -> Result<Vec<Map<String, Value>>> {
+        let ids: Vec<String> = rows.iter().map(|group| group.id.clone()).collect();
+        let mut rules: HashMap<String, Vec<Map<String, Value>>> = HashMap::new();
+        for rule in with::<rules::Model, _>(db, "security_group_id", &ids).await? {
+            rules.entry(rule.security_group_id.clone()).or_default().push(rule.view(seen));
+        }
+        let with_rules = |group: &Model| {
+            let mut view = group.view(seen);
+            view.insert("security_group_rules".into(), json!(rules.remove(&group.id).unwrap_or_default()));
+            view
+        };
+        Ok(rows.iter().map(with_rules).collect())
+    }
+}
+
+impl Model {
+    pub fn new(project: &str, name: &str, description: &str) -> Model {
+        let now = Timestamp::now();
+        Model {
+            id: ids::uuid(),
+            project_id: project.to_owned(),
+            name: name.to_owned(),
+            description: description.to_owned(),
+            stateful: true,
+            tags: Json(Vec::new()),
+            revision_number: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// The id of a project's default group, which is made if there is none.
+pub async fn default_of(tx: &Tx<'_>, project: &str) -> Result<String> {
+    let find = "SELECT id FROM security_groups WHERE project_id = $1 AND name = 'default'";
+    if let Some(id) = sql::texts(tx.db, find, [project.into()]).await?.pop() {
+        return Ok(id);
+    }
+    let group = Model::new(project, DEFAULT, "Default security group");
+    if insert(tx.db, &group).await? {
+        for rule in rules::of_default_group(&group) {
+            insert(tx.db, &rule).await?;
+        }
+        return Ok(group.id);
+    }
+    // another request made it in the meantime
+    let id = sql::texts(tx.db, find, [project.into()]).await?.pop();
+    id.ok_or_else(|| missing::<Model>(DEFAULT))
+}
+
+/// 404 unless the caller may put ports of a project into these groups.
+pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, project: &str, groups: &[String]) -> Result<()> {
+    let found: Vec<Model> = with(tx.db, "id", groups).await?;
+    let usable = |id: &&String| found.iter().any(|group| group.id == **id && (group.project_id == project || ctx.is_admin()));
+    match groups.iter().find(|id| !usable(id)) {
+        Some(id) => Err(missing::<Model>(id)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,243 @@
+//! The values of attributes: what is accepted, in which spellings, and the one form in which it is kept.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde_json::{Map, Value, json};
+
+/// What an attribute may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Bool,
+    Int(i64, i64),
+    /// A number, as such or as text, or null.
+    IntOrNull(i64, i64),
+    /// Text up to so many characters.
+    Text(usize),
+    /// The same, or null.
+    TextOrNull(usize),
+    Uuid,
+    UuidOrNull,
+    /// Ids; null is an empty list.
+    Uuids,
+    IpOrNull,
+    Ips,
+    /// Host bits are cut off.
+    Cidr,
+    Mac,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    OneOfOrNull(&'static [&'static str]),
+    /// Words, without a duplicate.
+    Words,
+    Routes,
+    Pools,
+    FixedIps,
+    AddressPairs,
+    DhcpOptions,
+    ObjectOrNull,
+}
+
+/// The value as it is kept, or why it is refused.
+pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
+    match kind {
+        Kind::Bool => boolean(&value).map(Value::Bool).ok_or_else(|| format!("'{}' cannot be converted to boolean", plain(&value))),
+        Kind::Text(max) => text(&value, max).map(Value::from),
+        Kind::Uuid => uuid(&value).map(Value::from),
+        Kind::IntOrNull(..) | Kind::TextOrNull(_) | Kind::UuidOrNull | Kind::IpOrNull | Kind::OneOfOrNull(_) | Kind::ObjectOrNull
+            if value.is_null() =>
+        {
+            Ok(value)
+        }
+        Kind::Int(min, max) | Kind::IntOrNull(min, max) => int(&value, min, max),
+        Kind::TextOrNull(max) => text(&value, max).map(Value::from),
+        Kind::UuidOrNull => uuid(&value).map(Value::from),
+        Kind::IpOrNull => ip(&value).map(|ip| json!(ip)),
+        Kind::Uuids => list(value, |item| uuid(&item).map(Value::from)),
+        Kind::Ips => list(value, |item| ip(&item).map(|ip| json!(ip))),
+        Kind::Cidr => cidr(&value).map(|cidr| json!(cidr.trunc())),
+        Kind::Mac => mac(&value).map(Value::from),
+        Kind::OneOf(words) | Kind::OneOfOrNull(words) => {
+            let word = plain(&value);
+            if words.contains(&word.as_str()) { Ok(json!(word)) } else { Err(format!("'{word}' is not in {words:?}")) }
+        }
+        Kind::Words => list(value, |item| text(&item, 255).map(Value::from)),
+        Kind::Routes => list(value, |item| object(item, &["destination", "nexthop"], route)),
+        Kind::Pools => list(value, |item| object(item, &["start", "end"], pool)),
+        Kind::FixedIps => list(value, |item| object(item, &["subnet_id", "ip_address"], fixed_ip)),
+        Kind::AddressPairs => list(value, |item| object(item, &["ip_address", "mac_address"], address_pair)),
+        Kind::DhcpOptions => list(value, |item| object(item, &["opt_name", "opt_value", "ip_version"], Ok)),
+        Kind::ObjectOrNull => {
+            if value.is_object() {
+                Ok(value)
+            } else {
+                Err(format!("'{}' is not a dictionary", plain(&value)))
+            }
+        }
+    }
+}
+
+/// Neutron's booleans: JSON's, and the words and numbers old clients send.
+pub fn boolean(value: &Value) -> Option<bool> {
+    match plain(value).to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// `fa:16:3e:` and three random bytes.
+pub fn random_mac() -> String {
+    let [a, b, c]: [u8; 3] = rand::random();
+    format!("fa:16:3e:{a:02x}:{b:02x}:{c:02x}")
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn int(value: &Value, min: i64, max: i64) -> Result<Value, String> {
+    let number = plain(value).parse::<i64>().map_err(|_| format!("'{}' is not an integer", plain(value)))?;
+    if number < min {
+        return Err(format!("'{number}' is too small - must be at least '{min}'"));
+    }
+    if number > max {
+        return Err(format!("'{number}' is too large - must be no larger than '{max}'"));
+    }
+    Ok(json!(number))
+}
+
+fn text(value: &Value, max: usize) -> Result<String, String> {
+    let text = value.as_str().ok_or_else(|| format!("'{value}' is not a valid string"))?;
+    if text.chars().count() > max {
+        return Err(format!("'{text}' exceeds maximum length of {max}"));
+    }
+    Ok(text.to_owned())
+}
+
+fn uuid(value: &Value) -> Result<String, String> {
+    value.as_str().and_then(kit::ids::parse_uuid).ok_or_else(|| format!("'{}' is not a valid UUID", plain(value)))
+}
+
+fn ip(value: &Value) -> Result<IpAddr, String> {
+    let address = value.as_str().and_then(|text| text.parse().ok());
+    address.ok_or_else(|| format!("'{}' is not a valid IP address", plain(value)))
+}
+
+/// A prefix; a bare address is the prefix of one.
+pub fn cidr(value: &Value) -> Result<IpNet, String> {
+    let text = value.as_str().unwrap_or_default();
+    let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    net.ok_or_else(|| format!("'{}' is not a valid IP subnet", plain(value)))
+}
+
+fn mac(value: &Value) -> Result<String, String> {
+    let refuse = || format!("'{}' is not a valid MAC address", plain(value));
+    let text = value.as_str().unwrap_or_default().to_ascii_lowercase().replace('-', ":");
+    let bytes: Vec<u8> = text.split(':').filter(|p| p.len() == 2).filter_map(|p| u8::from_str_radix(p, 16).ok()).collect();
+    match bytes.as_slice() {
+        // group addresses and the empty one are nobody's
+        [first, ..] if bytes.len() == 6 && text.len() == 17 && first & 1 == 0 && bytes.iter().any(|b| *b != 0) => Ok(text),
+        _ => Err(refuse()),
+    }
+}
+
+fn list(value: Value, each: impl Fn(Value) -> Result<Value, String>) -> Result<Value, String> {
+    let items = match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items,
+        other => return Err(format!("'{}' is not a list", plain(&other))),
+    };
+    let mut out: Vec<Value> = Vec::with_capacity(items.len());
+    for item in items {
+        let item = each(item)?;
+        // two wishes for any address of one subnet are two wishes
+        if out.contains(&item) && item.get("subnet_id").is_none() {
+            return Err(format!("Duplicate items in the list: '{}'", plain(&item)));
+        }
+        out.push(item);
+    }
+    Ok(Value::Array(out))
+}
+
+type Fields = Map<String, Value>;
+
+fn object(value: Value, keys: &[&str], check: impl Fn(Fields) -> Result<Fields, String>) -> Result<Value, String> {
+    let Value::Object(fields) = value else { return Err(format!("'{}' is not a dictionary", plain(&value))) };
+    if let Some(unknown) = fields.keys().find(|key| !keys.contains(&key.as_str())) {
+        return Err(format!("Unexpected key '{unknown}'; expected are {}", keys.join(", ")));
+    }
+    check(fields).map(Value::Object)
+}
+
+fn route(mut fields: Fields) -> Result<Fields, String> {
+    let destination = cidr(fields.get("destination").unwrap_or(&Value::Null))?;
+    let nexthop = ip(fields.get("nexthop").unwrap_or(&Value::Null))?;
+    fields.insert("destination".into(), json!(destination));
+    fields.insert("nexthop".into(), json!(nexthop));
+    Ok(fields)
+}
+
+fn pool(mut fields: Fields) -> Result<Fields, String> {
+    for key in ["start", "end"] {
+        let address = ip(fields.get(key).unwrap_or(&Value::Null))?;
+        fields.insert(key.into(), json!(address));
+    }
+    Ok(fields)
+}
+
+fn fixed_ip(mut fields: Fields) -> Result<Fields, String> {
+    fields.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
+    if let Some(subnet) = fields.get("subnet_id") {
+        let subnet = uuid(subnet)?;
+        fields.insert("subnet_id".into(), json!(subnet));
+    }
+    if let Some(address) = fields.get("ip_address") {
+        let address = ip(address)?;
+        fields.insert("ip_address".into(), json!(address));
+    }
+    if fields.is_empty() { Err("IP allocation requires subnet_id or ip_address".into()) } else { Ok(fields) }
+}
+
+fn address_pair(mut fields: Fields) -> Result<Fields, String> {
+    let address = fields.get("ip_address").ok_or("AllowedAddressPair must contain ip_address")?;
+    cidr(address)?;
+    if let Some(address) = fields.get("mac_address").filter(|m| !m.is_null()) {
+        let address = mac(address)?;
+        fields.insert("mac_address".into(), json!(address));
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_come_to_one_form() {
+        assert_eq!(normalize(Kind::Bool, json!("True")), Ok(json!(true)));
+        assert_eq!(normalize(Kind::Int(0, 10), json!("7")), Ok(json!(7)));
+        assert_eq!(normalize(Kind::Cidr, json!("10.1.2.3/24")), Ok(json!("10.1.2.0/24")));
+        assert_eq!(normalize(Kind::Mac, json!("FA-16-3E-00-00-01")), Ok(json!("fa:16:3e:00:00:01")));
+        assert_eq!(normalize(Kind::Uuids, Value::Null), Ok(json!([])));
+        assert_eq!(normalize(Kind::IpOrNull, json!("FD00::0001")), Ok(json!("fd00::1")));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (kind, value) in [
+            (Kind::Bool, json!("maybe")),
+            (Kind::Int(1, 5), json!(9)),
+            (Kind::Uuid, json!("x")),
+            (Kind::Mac, json!("01:00:5e:00:00:01")),
+            (Kind::Mac, json!("00:00:00:00:00:00")),
+            (Kind::Text(2), json!("abc")),
+            (Kind::FixedIps, json!([{}])),
+            (Kind::FixedIps, json!([{"bad": 1}])),
+            (Kind::Ips, json!("10.0.0.1")),
+            (Kind::Ips, json!(["10.0.0.1", "10.0.0.1"])),
+        ] {
+            assert!(normalize(kind, value.clone()).is_err(), "{value}");
+        }
+    }
+}
