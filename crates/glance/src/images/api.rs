@@ -1,0 +1,95 @@
+//! Create, show, change, delete.
+
+use kit::clock::Timestamp;
+use kit::{Context, Error, Json, Path, Raw, Reply, Result, ids};
+use serde_json::{Map, Value};
+
+use super::{Image, fields, patch, permitted, seen, store, target, view};
+use crate::Glance;
+use crate::entity::Visibility;
+use crate::fault::{media_type, no_image, not_yours};
+
+/// Bytes a patch may have.
+const PATCH: usize = 1 << 20;
+
+/// `POST /images`
+pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Reply> {
+    let Value::Object(body) = body.0 else { return Err(Error::bad_request("Request body must be a JSON object.")) };
+    let image = read(&ctx, &body)?;
+    let made = image.clone();
+    app.db.write(move |tx| Box::pin(async move { store::insert(tx, &made).await })).await?;
+    let location = format!("{}/v2/images/{}", ctx.base_url, image.row.id);
+    Ok(Reply::created(&view::view(&image))?.header("location", &location).header("openstack-image-import-methods", "glance-direct"))
+}
+
+fn read(ctx: &Context, body: &Map<String, Value>) -> Result<Image> {
+    let id = match body.get("id") {
+        None => ids::uuid(),
+        Some(Value::String(text)) => ids::parse_uuid(text).ok_or_else(|| fields::invalid("id", &format!("'{text}' is not a UUID")))?,
+        Some(other) => return Err(fields::invalid("id", &format!("{other} is not of type 'string'"))),
+    };
+    let mut image = Image::new(id, ctx.project_id()?.to_owned());
+    for (key, value) in body.iter().filter(|(key, _)| *key != "id") {
+        fields::set(&mut image, key, value)?;
+    }
+    fields::check_quota(&image)?;
+    if !ctx.allows("add_image", &target(ctx, &image.row)) {
+        return Err(Error::forbidden(format!("You are not permitted to create images owned by '{}'.", image.row.owner)));
+    }
+    check_visibility(ctx, &image, Visibility::Shared)?;
+    Ok(image)
+}
+
+/// Making an image public, or known to everybody, has rules of its own.
+fn check_visibility(ctx: &Context, image: &Image, was: Visibility) -> Result<()> {
+    let rule = match image.row.visibility {
+        now if now == was => return Ok(()),
+        Visibility::Public => "publicize_image",
+        Visibility::Community => "communitize_image",
+        Visibility::Shared | Visibility::Private => return Ok(()),
+    };
+    if ctx.allows(rule, &target(ctx, &image.row)) {
+        return Ok(());
+    }
+    Err(not_yours(rule))
+}
+
+pub async fn show(app: Glance, ctx: Context, id: Path<String>) -> Result<Reply> {
+    let (image, _) = seen(&app, &ctx, &id.0).await?;
+    Reply::ok(&view::view(&image))
+}
+
+/// `PATCH /images/{id}`
+pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Result<Reply> {
+    let media_type = media_type(&raw.parts).to_owned();
+    let body = axum::body::to_bytes(raw.body, PATCH).await.map_err(|_| Error::too_large("Request is too large."))?;
+    let changes = patch::read(&media_type, &body)?;
+    permitted(&app, &ctx, &id.0, "modify_image").await?;
+    let changed = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                let before = store::fetch(tx, &id.0).await?.ok_or_else(|| no_image(&id.0))?;
+                let (was, visibility, owner) = (before.row.status, before.row.visibility, before.row.owner.clone());
+                let mut image = patch::apply(before, &changes)?;
+                check_visibility(&ctx, &image, visibility)?;
+                if image.row.owner != owner && !ctx.is_admin() {
+                    return Err(Error::forbidden("Owner can't be updated by non admin."));
+                }
+                image.row.updated_at = Timestamp::now();
+                store::update(tx, &image, was).await?;
+                Ok(image)
+            })
+        })
+        .await?;
+    Reply::ok(&view::view(&changed))
+}
+
+/// Deletes the row, then the file: what a crash leaves between them is removed at the next start.
+pub async fn delete(app: Glance, ctx: Context, id: Path<String>) -> Result<Reply> {
+    let id = permitted(&app, &ctx, &id.0, "delete_image").await?.row.id;
+    let row = id.clone();
+    app.db.write(move |tx| Box::pin(async move { store::delete(tx, &row).await })).await?;
+    app.files.remove(&id).await?;
+    Reply::no_content()
+}

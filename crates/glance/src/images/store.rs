@@ -1,0 +1,105 @@
+//! The queries of images.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use kit::clock::Timestamp;
+use kit::{Error, Result};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveEnum, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
+
+use super::Image;
+use crate::entity::{Status, image, member, property, tag};
+use crate::fault::no_image;
+
+pub async fn fetch(conn: &impl ConnectionTrait, id: &str) -> Result<Option<Image>> {
+    let row = image::Entity::find_by_id(id.to_owned()).one(conn).await?;
+    Ok(complete(conn, row.into_iter().collect()).await?.pop())
+}
+
+/// Adds properties and tags to rows: two queries for any number of them.
+pub async fn complete(conn: &impl ConnectionTrait, rows: Vec<image::Model>) -> Result<Vec<Image>> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let mut properties: HashMap<String, BTreeMap<String, String>> = HashMap::new();
+    let mut tags: HashMap<String, BTreeSet<String>> = HashMap::new();
+    if !ids.is_empty() {
+        for row in property::Entity::find().filter(property::Column::ImageId.is_in(ids.iter().copied())).all(conn).await? {
+            properties.entry(row.image_id).or_default().insert(row.name, row.value);
+        }
+        for row in tag::Entity::find().filter(tag::Column::ImageId.is_in(ids.iter().copied())).all(conn).await? {
+            tags.entry(row.image_id).or_default().insert(row.tag);
+        }
+    }
+    let image = |row: image::Model| Image {
+        properties: properties.remove(&row.id).unwrap_or_default(),
+        tags: tags.remove(&row.id).unwrap_or_default(),
+        row,
+    };
+    Ok(rows.into_iter().map(image).collect())
+}
+
+pub async fn is_member(conn: &impl ConnectionTrait, id: &str, project: &str) -> Result<bool> {
+    Ok(member::Entity::find_by_id((id.to_owned(), project.to_owned())).count(conn).await? > 0)
+}
+
+pub async fn insert(tx: &DatabaseTransaction, image: &Image) -> Result<()> {
+    match image::Entity::insert(image.row.clone().into_active_model()).exec_without_returning(tx).await {
+        Ok(_) => insert_parts(tx, image).await,
+        Err(error) if kit::db::is_duplicate(&error) => Err(Error::conflict(format!("Image ID {} already exists!", image.row.id))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes a changed image; its row must still be in the state it was read in.
+pub async fn update(tx: &DatabaseTransaction, image: &Image, was: Status) -> Result<()> {
+    use sea_orm::ActiveModelTrait;
+    let mut row = image.row.clone().into_active_model().reset_all();
+    row.id = sea_orm::ActiveValue::NotSet;
+    let own = image::Column::Id.eq(&image.row.id);
+    let done = image::Entity::update_many().set(row).filter(own).filter(image::Column::Status.eq(was)).exec(tx).await?;
+    if done.rows_affected == 0 {
+        return Err(Error::conflict(format!("Image {} was changed by another request", image.row.id)));
+    }
+    property::Entity::delete_many().filter(property::Column::ImageId.eq(&image.row.id)).exec(tx).await?;
+    tag::Entity::delete_many().filter(tag::Column::ImageId.eq(&image.row.id)).exec(tx).await?;
+    insert_parts(tx, image).await
+}
+
+async fn insert_parts(tx: &DatabaseTransaction, image: &Image) -> Result<()> {
+    let id = &image.row.id;
+    if !image.properties.is_empty() {
+        let row = |(name, value): (&String, &String)| {
+            property::Model { image_id: id.clone(), name: name.clone(), value: value.clone() }.into_active_model()
+        };
+        property::Entity::insert_many(image.properties.iter().map(row)).exec_without_returning(tx).await?;
+    }
+    if !image.tags.is_empty() {
+        let row = |tag: &String| tag::Model { image_id: id.clone(), tag: tag.clone() }.into_active_model();
+        tag::Entity::insert_many(image.tags.iter().map(row)).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+/// Takes an image from one state to another; false when it is not in the first any more.
+pub async fn advance(tx: &DatabaseTransaction, id: &str, from: Status, to: Status) -> Result<bool> {
+    let done = image::Entity::update_many()
+        .col_expr(image::Column::Status, Expr::val(to.to_value()))
+        .col_expr(image::Column::UpdatedAt, Expr::val(Timestamp::now().0))
+        .filter(image::Column::Id.eq(id))
+        .filter(image::Column::Status.eq(from))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
+/// Deletes the image unless it is protected; its members, tags and properties go with it.
+pub async fn delete(tx: &DatabaseTransaction, id: &str) -> Result<()> {
+    let unprotected = image::Column::Protected.eq(false);
+    let done = image::Entity::delete_many().filter(image::Column::Id.eq(id)).filter(unprotected).exec(tx).await?;
+    if done.rows_affected == 1 {
+        return Ok(());
+    }
+    match image::Entity::find_by_id(id.to_owned()).one(tx).await? {
+        Some(_) => Err(Error::forbidden(format!("Image {id} is protected and cannot be deleted."))),
+        None => Err(no_image(id)),
+    }
+}
