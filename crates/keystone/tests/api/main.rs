@@ -1,4 +1,5 @@
 //! Keystone's API, driven in process on a temporary SQLite file.
+#![allow(clippy::unwrap_used)]
 
 mod catalog;
 mod common;
