@@ -1,10 +1,86 @@
 //! nova-compute: the guests of one host.
 //!
+//! It has no database: what it needs to know of an instance it asks of conductor, and tells conductor what it did. It may end at any moment;
+//! guests go on, and the next process finds them.
+//!
+//! - [`run`]: takes commands from the bus. `instances` carries them out: `build.rs` is the host's half of the boot flow, top to bottom.
 //! - [`hypervisor`]: the driver seam, with QEMU behind it, and a simulation for everything that needs no real guests.
 //! - [`image`]: images, brought here and looked into.
 //! - [`metadata`]: what guests are told of themselves, by the metadata service and on a [`config_drive`].
+//! - [`preflight`], [`cleanup_guests`], [`cleanup`]: before and after.
 
+mod config;
 pub mod config_drive;
+mod host;
 pub mod hypervisor;
 pub mod image;
+mod instances;
 pub mod metadata;
+mod report;
+mod upkeep;
+
+use std::sync::Arc;
+
+use kit::Result;
+use kit::auth::ServiceSession;
+use kit::bus::Bus;
+use rpc::compute::compute_topic;
+use sdk::Cloud;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use self::config::Config;
+use self::host::{Host, Store};
+use self::hypervisor::Hypervisor;
+use self::hypervisor::qemu::Qemu;
+use self::hypervisor::sim::Sim;
+use self::image::cache::ImageCache;
+pub use self::upkeep::{cleanup, cleanup_guests, preflight};
+
+/// Messages a host works on at once; builds and power actions are not among them.
+const CONCURRENCY: usize = 64;
+
+/// What a host runs guests with.
+#[derive(Clone)]
+pub enum Driver {
+    Qemu(Arc<Qemu>),
+    Sim(Arc<Sim>),
+}
+
+impl Driver {
+    /// QEMU, as this host can run it.
+    pub async fn qemu(config: &Config) -> Result<Driver> {
+        Ok(Driver::Qemu(Qemu::open(config.accel, &config.state_dir, &config.instances_dir()).await?))
+    }
+
+    /// Guests that only pretend.
+    pub fn sim() -> Driver {
+        Driver::Sim(Arc::new(Sim::new()))
+    }
+}
+
+/// Serves a host until `stop`. Guests keep running; a build under way is gone on with at the next start.
+pub async fn run(config: Config, bus: Bus, driver: Driver, cloud: Cloud, session: ServiceSession, stop: CancellationToken) -> Result<()> {
+    let instances_dir = config.instances_dir();
+    let (hypervisor, store): (Arc<dyn Hypervisor>, _) = match driver {
+        Driver::Sim(sim) => (sim, None),
+        Driver::Qemu(qemu) => {
+            let account = qemu.account();
+            let images = ImageCache::open(instances_dir.join("_base"), account)?;
+            (qemu, Some(Store { images, account, instances: instances_dir }))
+        }
+    };
+    let host = Host::new(config, bus.clone(), cloud, session, hypervisor, store);
+    let work = async {
+        // first, so that no command meets a guest that is not known yet
+        instances::adopt(&host).await?;
+        let handlers = instances::handlers(&host);
+        let _commands = AbortOnDropHandle::new(bus.serve(&compute_topic(host.name()), handlers, CONCURRENCY));
+        report::run(host.clone()).await;
+        Ok(())
+    };
+    tokio::select! {
+        done = work => done,
+        _ = stop.cancelled() => Ok(()),
+    }
+}

@@ -29,8 +29,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct App {
     bus: Bus,
     secret: Arc<str>,
-    known: Arc<Mutex<HashMap<String, (Instant, Arc<Documents>)>>>,
+    known: Arc<Mutex<Known>>,
 }
+
+/// By instance: when conductor was asked, and what it said.
+type Known = HashMap<String, (Instant, Arc<Documents>)>;
 
 /// The API, to be served on an address that only the host can reach. `secret` is that of the neutron-agents' proxies.
 pub fn service(bus: Bus, secret: &str) -> Result<Service> {

@@ -1,0 +1,212 @@
+//! A boot, this host's half of it: steps 13 to 29 of the boot flow, in their order.
+//!
+//! It can be asked for twice and can be cut off anywhere. Each step looks for what an earlier attempt left before it makes anything, and each
+//! says how to undo it before it begins. What is undone is undone completely, and then conductor is told why.
+
+use std::sync::Arc;
+
+use kit::undo::Undo;
+use kit::{Error, Kind, Result};
+use rpc::compute::{BuildInstance, Instance, InstanceMetadata};
+use rpc::conductor::{self, BuildFinished, BuildOutcome, SaveInstance};
+
+use super::events::Timeline;
+use super::record::Record;
+use super::{disks, network, terminate, volumes};
+use crate::host::{Host, Slot, fault, is_users};
+use crate::hypervisor::PowerState;
+use crate::image::cache::Base;
+use crate::metadata::Documents;
+
+/// Builds an instance and tells conductor how it went.
+pub async fn build(host: Host, request: BuildInstance) {
+    let slot = host.slot(&request.instance_id);
+    let _turn = slot.turn.lock().await;
+    let mut timeline = Timeline::new(&host, &request.instance_id, &request.caller.request_id);
+    let outcome = match attempt(&host, &slot, &request, &mut timeline).await {
+        Ok(()) => BuildOutcome::Running,
+        Err(error) => outcome(&request.instance_id, &error),
+    };
+    timeline.send().await;
+    let BuildInstance { caller, instance_id, .. } = request;
+    let finished = BuildFinished { caller, instance_id, host: host.name().to_owned(), outcome };
+    if let Err(error) = host.bus.cast(conductor::TOPIC, finished).await {
+        tracing::error!(%error, "conductor could not be told how a build ended; it will look");
+    }
+    host.report_now.notify_one();
+}
+
+/// All steps, or none of them.
+async fn attempt(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, timeline: &mut Timeline) -> Result<()> {
+    let mut undo = Undo::new();
+    let done = tokio::select! {
+        done = steps(host, slot, request, timeline, &mut undo) => done,
+        _ = slot.gone.cancelled() => Err(gone(&request.instance_id)),
+    };
+    if let Err(error) = &done {
+        tracing::warn!(instance = request.instance_id, %error, "the build is undone");
+        let left = undo.unwind().await;
+        if !left.is_empty() {
+            tracing::error!(instance = request.instance_id, ?left, "parts of the build could not be undone; the next start tries again");
+        }
+        return done;
+    }
+    undo.commit();
+    done
+}
+
+async fn steps(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, timeline: &mut Timeline, undo: &mut Undo) -> Result<()> {
+    let id = &request.instance_id;
+    // 13 to 19: the request, and from conductor the instance it is about
+    let mut instance = timeline.step("compute_get_instance", "nova-conductor", get_instance(host, id)).await?;
+    if instance.vm_state != "building" {
+        return already_built(&instance);
+    }
+    remember(host, request).await?;
+    forget_on_failure(host, id, undo);
+
+    // 20 to 22: the image
+    let base = timeline.step("compute_get_image", "glance", get_image(host, request, &instance)).await?;
+
+    // 23 to 25: ports and addresses
+    host.save(SaveInstance { task_state: Some(Some("networking".into())), ..host.change(id) }).await?;
+    release_network_on_failure(host, request, &instance, undo);
+    instance.network_info =
+        timeline.step("compute_allocate_network", "neutron", network::allocate(host, &request.caller, &instance)).await?;
+    host.save(SaveInstance {
+        task_state: Some(Some("block_device_mapping".into())),
+        network_info: Some(instance.network_info.clone()),
+        ..host.change(id)
+    })
+    .await?;
+
+    // 26 to 28: volumes
+    disconnect_volumes_on_failure(host, request, undo);
+    let devices = timeline.step("compute_block_devices", "cinder", volumes::connect_all(host, &request.caller, &mut instance)).await?;
+    host.save(SaveInstance {
+        task_state: Some(Some("spawning".into())),
+        block_devices: devices,
+        root_device_name: instance.root_device_name.is_none().then(|| "/dev/vda".into()),
+        ..host.change(id)
+    })
+    .await?;
+    timeline.send().await;
+
+    // 29: the hypervisor
+    let about = host.hypervisor.about().hypervisor_type;
+    timeline.step("compute_spawn", &about, spawn(host, slot, request, &instance, base.as_ref())).await?;
+    volumes::complete_all(host, &request.caller, &instance).await?;
+    host.save(SaveInstance {
+        vm_state: Some("active".into()),
+        task_state: Some(None),
+        power_state: Some(PowerState::Running.number()),
+        launched: true,
+        ..host.change(id)
+    })
+    .await?;
+    Record::built(host, id).await
+}
+
+async fn get_instance(host: &Host, id: &str) -> Result<Instance> {
+    let instance = host.instance(id).await?.ok_or_else(|| gone(id))?;
+    if instance.task_state.as_deref() == Some("deleting") { Err(gone(id)) } else { Ok(instance) }
+}
+
+/// The request came again after all was done.
+fn already_built(instance: &Instance) -> Result<()> {
+    match instance.vm_state.as_str() {
+        "error" | "deleted" | "soft-delete" => {
+            Err(Error::conflict(format!("Instance {} is not to be built: it is {}.", instance.id, instance.vm_state)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps the request for the case that this process ends before the build does. The password is in the config drive or nowhere.
+async fn remember(host: &Host, request: &BuildInstance) -> Result<()> {
+    let mut record = Record::load(host, &request.instance_id).await;
+    record.building = Some(BuildInstance { admin_password: None, ..request.clone() });
+    record.save(host, &request.instance_id).await
+}
+
+/// The image's data on this host; nothing when the root disk is a volume, or no real disk at all.
+async fn get_image(host: &Host, request: &BuildInstance, instance: &Instance) -> Result<Option<Base>> {
+    let Some(image_id) = instance.image_id.as_deref().filter(|_| !disks::boots_from_volume(instance)) else { return Ok(None) };
+    let user = host.session.on_behalf(&request.caller).await?;
+    let image = host.cloud.image.show(&user, image_id).await?;
+    if image.status != "active" {
+        return Err(Error::bad_request(format!("Image {image_id} is not active.")));
+    }
+    match &host.store {
+        Some(store) => store.images.fetch(&host.cloud.image, &user, &image).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn spawn(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, instance: &Instance, base: Option<&Base>) -> Result<()> {
+    if let Some(store) = &host.store {
+        let drive = instance.config_drive.then(|| documents(request, instance));
+        disks::make(store, instance, base, drive.as_ref()).await?;
+    }
+    let guest = disks::guest(host, instance)?;
+    let mut record = Record::load(host, &instance.id).await;
+    record.taps = guest.nics.iter().map(|nic| nic.tap.clone()).collect();
+    record.save(host, &instance.id).await?;
+    for nic in &guest.nics {
+        host.hypervisor.plug(nic).await?;
+    }
+    host.hypervisor.create(guest).await?;
+    // it stands still until its ports are wired, so that its first packet finds its way
+    network::wait_plugged(host, slot, &request.caller.request_id, &instance.network_info).await?;
+    host.hypervisor.resume(&instance.id).await
+}
+
+fn documents(request: &BuildInstance, instance: &Instance) -> Documents {
+    let about = InstanceMetadata {
+        instance: instance.clone(),
+        availability_zone: instance.availability_zone.clone().unwrap_or_else(|| "nova".into()),
+        floating_ips: Default::default(),
+    };
+    Documents::new(about, request.admin_password.clone())
+}
+
+fn forget_on_failure(host: &Host, id: &str, undo: &mut Undo) {
+    let (host, id) = (host.clone(), id.to_owned());
+    undo.push("guest, taps and disks", move || async move { terminate::end_guest(&host, &id).await });
+}
+
+fn release_network_on_failure(host: &Host, request: &BuildInstance, instance: &Instance, undo: &mut Undo) {
+    let (host, request_id, instance) = (host.clone(), request.caller.request_id.clone(), instance.clone());
+    undo.push("ports", move || async move {
+        network::release(&host, &request_id, &instance).await?;
+        // refused when the server is gone, and then nobody looks at it
+        let _ = host.save(SaveInstance { network_info: Some(Vec::new()), ..host.change(&instance.id) }).await;
+        Ok(())
+    });
+}
+
+fn disconnect_volumes_on_failure(host: &Host, request: &BuildInstance, undo: &mut Undo) {
+    let (host, request_id, id) = (host.clone(), request.caller.request_id.clone(), request.instance_id.clone());
+    undo.push("volume exports", move || async move {
+        // as recorded by now, with what the attempt made; a server that is gone is cleaned up by the one who deletes it
+        match host.instance(&id).await? {
+            Some(instance) if instance.task_state.as_deref() != Some("deleting") => {
+                volumes::disconnect_all(&host, &request_id, &instance).await
+            }
+            _ => Ok(()),
+        }
+    });
+}
+
+fn gone(id: &str) -> Error {
+    Error::new(Kind::Gone, format!("Instance {id} is being deleted."))
+}
+
+fn outcome(id: &str, error: &Error) -> BuildOutcome {
+    tracing::info!(instance = id, %error, "build failed");
+    match error.kind {
+        Kind::Gone => BuildOutcome::Gone,
+        _ if is_users(error) => BuildOutcome::Failed(fault(error)),
+        _ => BuildOutcome::Refused(fault(error)),
+    }
+}

@@ -1,0 +1,39 @@
+//! The end of a guest's console, as `openstack console log show` asks for it.
+
+use kit::Result;
+use rpc::compute::GetConsoleOutput;
+
+use crate::host::Host;
+
+/// The last lines, or all that is kept.
+pub async fn output(host: Host, request: GetConsoleOutput) -> Result<String> {
+    let text = host.hypervisor.console(&request.instance_id).await?;
+    Ok(match request.length {
+        Some(length) => last_lines(&text, usize::try_from(length).unwrap_or(usize::MAX)).to_owned(),
+        None => text,
+    })
+}
+
+fn last_lines(text: &str, length: usize) -> &str {
+    if length == 0 {
+        return "";
+    }
+    let body = text.strip_suffix('\n').unwrap_or(text);
+    match body.rmatch_indices('\n').nth(length - 1) {
+        Some((at, _)) => text.get(at + 1..).unwrap_or(text),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_lines;
+
+    #[test]
+    fn the_end_is_counted_in_lines() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc\n");
+        assert_eq!(last_lines("a\nb\nc", 1), "c");
+        assert_eq!(last_lines("a\nb\n", 9), "a\nb\n");
+        assert_eq!(last_lines("a\n", 0), "");
+    }
+}

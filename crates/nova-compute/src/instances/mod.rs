@@ -1,0 +1,78 @@
+//! What is done with instances on this host, one file each, and which message asks for it.
+//!
+//! Operations on one instance take turns. What takes its time runs beside the queue, so that the events it waits for get through.
+
+mod adopt;
+mod attach;
+mod build;
+mod console;
+mod disks;
+mod events;
+mod network;
+mod power;
+mod record;
+mod terminate;
+mod volumes;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use kit::bus::Handlers;
+use kit::{Error, Result};
+use rpc::compute::ExternalEvent;
+use tokio::sync::Semaphore;
+
+pub use self::adopt::adopt;
+pub use self::record::recorded_taps;
+use crate::host::Host;
+
+/// Builds and power actions under way at once; further ones are refused.
+const UNDER_WAY: usize = 1024;
+
+/// Every message a host answers.
+pub fn handlers(host: &Host) -> Handlers {
+    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    Handlers::new()
+        .on(beside(host, &room, build::build))
+        .on(beside(host, &room, power::power))
+        .on(with(host, external_event))
+        .on(with(host, terminate::terminate))
+        .on(with(host, console::output))
+        .on(with(host, attach::volume))
+        .on(with(host, attach::detach_volume))
+        .on(with(host, attach::interface))
+        .on(with(host, attach::detach_interface))
+}
+
+async fn external_event(host: Host, event: ExternalEvent) -> Result<()> {
+    host.external_event(&event);
+    Ok(())
+}
+
+/// An operation of this host.
+fn with<M, Fut>(host: &Host, operation: fn(Host, M) -> Fut) -> impl Fn(M) -> Fut + use<M, Fut> {
+    let host = host.clone();
+    move |message| operation(host.clone(), message)
+}
+
+/// An operation that takes its time, beside the queue, in a bounded number.
+fn beside<M, Fut>(
+    host: &Host,
+    room: &Arc<Semaphore>,
+    operation: fn(Host, M) -> Fut,
+) -> impl Fn(M) -> std::future::Ready<Result<()>> + use<M, Fut>
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (host, room) = (host.clone(), room.clone());
+    move |message| {
+        let begun = room.clone().try_acquire_owned().map(|permit| {
+            let work = operation(host.clone(), message);
+            tokio::spawn(async move {
+                work.await;
+                drop(permit);
+            });
+        });
+        std::future::ready(begun.map_err(|_| Error::unavailable("This host has too much to do.")))
+    }
+}

@@ -1,0 +1,69 @@
+//! What this host must remember of an instance beyond conductor's record: a build under way, and the taps it made.
+//!
+//! One small file in the instance's directory, written before the thing it tells of is done, so that after a crash nothing is forgotten.
+
+use std::path::PathBuf;
+
+use kit::Result;
+use rpc::compute::BuildInstance;
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Host, Store};
+
+const FILE: &str = "host.json";
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// The request that is being fulfilled, without its password.
+    pub building: Option<BuildInstance>,
+    pub taps: Vec<String>,
+}
+
+impl Record {
+    /// What was remembered; nothing where guests are only simulated.
+    pub async fn load(host: &Host, instance_id: &str) -> Record {
+        let Some(store) = &host.store else { return Record::default() };
+        let bytes = tokio::fs::read(path(store, instance_id)).await.unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Makes the instance's directory if need be, and remembers.
+    pub async fn save(&self, host: &Host, instance_id: &str) -> Result<()> {
+        let Some(store) = &host.store else { return Ok(()) };
+        let path = path(store, instance_id);
+        let (dir, temporary) = (store.instances.join(instance_id), path.with_extension("part"));
+        let (account, bytes) = (store.account, serde_json::to_vec(self)?);
+        let write = move || {
+            account.private_dir(&dir)?;
+            write_private(&temporary, &bytes)?;
+            std::fs::rename(&temporary, &path)?;
+            Ok(())
+        };
+        tokio::task::spawn_blocking(write).await.map_err(kit::Error::internal)?
+    }
+
+    /// The build is over.
+    pub async fn built(host: &Host, instance_id: &str) -> Result<()> {
+        let mut record = Record::load(host, instance_id).await;
+        if record.building.take().is_some() { record.save(host, instance_id).await } else { Ok(()) }
+    }
+}
+
+fn path(store: &Store, instance_id: &str) -> PathBuf {
+    store.instances.join(instance_id).join(FILE)
+}
+
+/// Writes a file that only we can read: it holds a token.
+fn write_private(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
+}
+
+/// The taps of an instance's directory, for clean-up.
+pub fn recorded_taps(dir: &std::path::Path) -> Vec<String> {
+    let bytes = std::fs::read(dir.join(FILE)).unwrap_or_default();
+    serde_json::from_slice::<Record>(&bytes).unwrap_or_default().taps
+}

@@ -1,0 +1,32 @@
+//! The end of an instance on this host: nothing of it is left when this succeeds, and it succeeds when there is nothing.
+
+use kit::Result;
+use rpc::compute::TerminateInstance;
+
+use super::record::Record;
+use super::{network, volumes};
+use crate::host::Host;
+
+/// Ends the guest, and frees all it had: taps, disks, attachments, ports.
+pub async fn terminate(host: Host, request: TerminateInstance) -> Result<()> {
+    let slot = host.slot(&request.instance_id);
+    slot.gone.cancel(); // a build under way undoes itself and gives the turn back
+    let _turn = slot.turn.lock().await;
+    let request_id = &request.caller.request_id;
+    end_guest(&host, &request.instance_id).await?;
+    if let Some(instance) = host.instance(&request.instance_id).await? {
+        volumes::release_all(&host, request_id, &instance).await?;
+        network::release(&host, request_id, &instance).await?;
+    }
+    host.report_now.notify_one();
+    Ok(())
+}
+
+/// What of an instance is on this host alone: its process, its taps, its files.
+pub async fn end_guest(host: &Host, instance_id: &str) -> Result<()> {
+    host.hypervisor.destroy(instance_id).await?;
+    for tap in Record::load(host, instance_id).await.taps {
+        host.hypervisor.unplug(&tap).await?;
+    }
+    host.hypervisor.forget(instance_id).await
+}

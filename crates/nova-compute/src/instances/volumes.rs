@@ -1,0 +1,166 @@
+//! The volumes of an instance: made where the user asked for new ones, reserved, exported to this host, and given back.
+
+use kit::{Error, Kind, Result};
+use rpc::Caller;
+use rpc::compute::{BlockDevice, Instance};
+use rpc::conductor::SavedBlockDevice;
+use sdk::Auth;
+use sdk::volume::{ConnectionInfo, NewVolume, Source};
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
+
+use super::disks;
+use crate::host::Host;
+use crate::hypervisor::{Disk, DiskSource};
+
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Whether a block device is a volume.
+pub fn is_volume(device: &BlockDevice) -> bool {
+    device.destination_type == "volume"
+}
+
+/// Makes, reserves and exports all volumes of an instance, which then knows where they are.
+pub async fn connect_all(host: &Host, caller: &Caller, instance: &mut Instance) -> Result<Vec<SavedBlockDevice>> {
+    let user = host.session.on_behalf(caller).await?;
+    let mut saved = Vec::new();
+    let names = disks::device_names(instance);
+    let id = instance.id.clone();
+    for (device, name) in instance.block_devices.iter_mut().zip(names) {
+        device.device_name = Some(name);
+        if is_volume(device) {
+            ensure_volume(host, &user, device, &instance.project_id).await?;
+            // told before it is used, so that whoever cleans up knows of it
+            host.save(rpc::conductor::SaveInstance { block_devices: vec![to_save(device)], ..host.change(&id) }).await?;
+            connect(host, &user, &id, device).await?;
+        }
+        saved.push(to_save(device));
+    }
+    Ok(saved)
+}
+
+/// Reserves a volume for the instance if nobody has, and exports it to this host.
+pub async fn connect(host: &Host, user: &Auth, instance_id: &str, device: &mut BlockDevice) -> Result<()> {
+    let volume_id = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
+    let attachment_id = match &device.attachment_id {
+        Some(id) => id.clone(),
+        None => host.cloud.volume.create_attachment(user, &volume_id, instance_id).await?.id,
+    };
+    device.attachment_id = Some(attachment_id.clone());
+    let connector = connector(host, instance_id, device.device_name.as_deref());
+    let attachment = host.cloud.volume.update_attachment(user, &attachment_id, &connector).await?;
+    device.connection_info = Some(serde_json::to_value(attachment.connection_info)?);
+    Ok(())
+}
+
+/// The guests have their volumes: they are in use now.
+pub async fn complete_all(host: &Host, caller: &Caller, instance: &Instance) -> Result<()> {
+    let user = host.session.on_behalf(caller).await?;
+    for attachment_id in instance.block_devices.iter().filter(|device| is_volume(device)).filter_map(|d| d.attachment_id.as_deref()) {
+        host.cloud.volume.complete_attachment(&user, attachment_id).await?;
+    }
+    Ok(())
+}
+
+/// Ends the exports to this host but keeps the volumes reserved: another host may try.
+pub async fn disconnect_all(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
+    let service = host.session.auth(request_id).await?;
+    for device in instance.block_devices.iter().filter(|device| is_volume(device)) {
+        let (Some(volume_id), Some(attachment_id)) = (&device.volume_id, &device.attachment_id) else { continue };
+        sdk::found(host.cloud.volume.delete_attachment(&service, attachment_id).await)?;
+        let again = host.cloud.volume.create_attachment(&service, volume_id, &instance.id).await?;
+        let saved = SavedBlockDevice { attachment_id: Some(again.id), ..only(device) };
+        host.save(rpc::conductor::SaveInstance { block_devices: vec![saved], ..host.change(&instance.id) }).await?;
+    }
+    Ok(())
+}
+
+/// Gives all volumes back, and deletes those that were to go with the server.
+pub async fn release_all(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
+    let service = host.session.auth(request_id).await?;
+    for device in instance.block_devices.iter().filter(|device| is_volume(device)) {
+        if let Some(attachment_id) = &device.attachment_id {
+            sdk::found(host.cloud.volume.delete_attachment(&service, attachment_id).await)?;
+        }
+        if let Some(volume_id) = device.volume_id.as_ref().filter(|_| device.delete_on_termination)
+            && let Err(error) = sdk::found(host.cloud.volume.delete(&service, volume_id).await)
+        {
+            // as in nova: the server goes, and the volume stays for its owner to see
+            tracing::warn!(volume = volume_id, %error, "a volume could not be deleted with its server");
+        }
+    }
+    Ok(())
+}
+
+/// A volume as a disk of a guest.
+pub fn disk(host: &Host, device: &BlockDevice) -> Result<Disk> {
+    let id = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
+    let info: ConnectionInfo = device.connection_info.clone().map(serde_json::from_value).transpose()?.unwrap_or_default();
+    let source = match info.nbd() {
+        Some(nbd) => DiskSource::Nbd { socket: nbd.socket_path.into(), export: nbd.export },
+        // a simulated guest does not look at it
+        None if host.store.is_none() => DiskSource::Nbd { socket: "/nonexistent".into(), export: id.clone() },
+        None => {
+            let kind = info.driver_volume_type.unwrap_or_else(|| "unknown".into());
+            return Err(Error::new(Kind::NotImplemented, format!("Volume {id} is served by {kind}, which this host cannot attach.")));
+        }
+    };
+    Ok(Disk { serial: Some(id.clone()), id, source, read_only: false, removable: true })
+}
+
+/// What this host tells cinder of itself.
+fn connector(host: &Host, instance_id: &str, mountpoint: Option<&str>) -> Value {
+    json!({"host": host.name(), "ip": host.config.host_ip, "platform": std::env::consts::ARCH, "os_type": std::env::consts::OS,
+           "multipath": false, "instance": instance_id, "mountpoint": mountpoint})
+}
+
+/// The volume of a device that asks for a new one.
+async fn ensure_volume(host: &Host, user: &Auth, device: &mut BlockDevice, _project_id: &str) -> Result<()> {
+    if device.volume_id.is_some() {
+        return Ok(());
+    }
+    let missing = |what: &str| Error::bad_request(format!("Block Device Mapping is Invalid: it names no {what}."));
+    let source = match device.source_type.as_str() {
+        "blank" => Source::Blank,
+        "image" => Source::Image(device.image_id.clone().ok_or_else(|| missing("image"))?),
+        "snapshot" => Source::Snapshot(device.snapshot_id.clone().ok_or_else(|| missing("snapshot"))?),
+        _ => return Err(missing("volume")),
+    };
+    let new = NewVolume { size: device.volume_size, source, volume_type: device.volume_type.clone(), ..NewVolume::default() };
+    let volume = host.cloud.volume.create(user, &new).await?;
+    device.volume_id = Some(volume.id.clone());
+    wait_available(host, user, &volume.id).await
+}
+
+async fn wait_available(host: &Host, user: &Auth, volume_id: &str) -> Result<()> {
+    let deadline = Instant::now() + host.config.volume_timeout;
+    loop {
+        let volume = host.cloud.volume.show(user, volume_id).await?;
+        match volume.status.as_str() {
+            "available" => return Ok(()),
+            status if status.starts_with("error") => {
+                return Err(Error::unavailable(format!("Volume {volume_id} did not finish being created: its status is {status}.")));
+            }
+            status if Instant::now() >= deadline => {
+                let seconds = host.config.volume_timeout.as_secs();
+                return Err(Error::unavailable(format!("Volume {volume_id} is still {status} after {seconds} s.")));
+            }
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+fn only(device: &BlockDevice) -> SavedBlockDevice {
+    SavedBlockDevice { bdm_id: device.bdm_id.clone(), device_name: None, volume_id: None, attachment_id: None, connection_info: None }
+}
+
+/// All that a host found out about a block device.
+pub fn to_save(device: &BlockDevice) -> SavedBlockDevice {
+    SavedBlockDevice {
+        bdm_id: device.bdm_id.clone(),
+        device_name: device.device_name.clone(),
+        volume_id: device.volume_id.clone(),
+        attachment_id: device.attachment_id.clone(),
+        connection_info: device.connection_info.clone(),
+    }
+}

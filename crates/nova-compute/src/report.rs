@@ -1,0 +1,83 @@
+//! What conductor is told of this host: that it lives, what it has, and what its guests do.
+
+use std::time::Duration;
+
+use kit::Result;
+use rpc::conductor::{HostInventory, ReportHost};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::host::Host;
+use crate::hypervisor::Hypervisor;
+
+/// Changes that come together are reported together.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// Reports at once, then regularly, and soon after a guest changed by itself.
+pub async fn run(host: Host) {
+    let mut changes = host.hypervisor.changes();
+    loop {
+        if let Err(error) = report(&host).await {
+            tracing::warn!(%error, "conductor could not be told that this host lives");
+        }
+        tokio::select! {
+            _ = tokio::time::sleep(host.config.report_interval) => {}
+            _ = host.report_now.notified() => tokio::time::sleep(GATHER).await,
+            Ok(()) = changes.changed() => tokio::time::sleep(GATHER).await,
+        }
+    }
+}
+
+async fn report(host: &Host) -> Result<()> {
+    let inventory = inventory(&host.config, &*host.hypervisor);
+    let mut guests = host.hypervisor.guests();
+    guests.retain(|(id, _)| !host.is_busy(id));
+    let instances = guests.into_iter().map(|(id, state)| (id, state.number())).collect();
+    host.ask(ReportHost { host: host.name().to_owned(), inventory, instances: Some(instances) }).await
+}
+
+/// What the host has.
+pub fn inventory(config: &Config, hypervisor: &dyn Hypervisor) -> HostInventory {
+    let about = hypervisor.about();
+    let (vcpus, memory_mb, local_gb) = match hypervisor.is_real() {
+        true => (cpus(), memory_mb(), local_gb(config)),
+        false => (config.sim_vcpus, u64::from(config.sim_vcpus) * 4096, u64::from(config.sim_vcpus) * 100),
+    };
+    HostInventory {
+        hypervisor_hostname: config.host.clone(),
+        hypervisor_type: about.hypervisor_type,
+        hypervisor_version: about.version,
+        host_ip: config.host_ip.clone(),
+        vcpus,
+        memory_mb,
+        local_gb,
+        cpu_info: cpu_info(vcpus),
+        traits: about.traits,
+    }
+}
+
+fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
+}
+
+fn memory_mb() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    total.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+fn local_gb(config: &Config) -> u64 {
+    nix::sys::statvfs::statvfs(&config.state_dir).map_or(0, |disk| (disk.blocks() * disk.fragment_size()) >> 30)
+}
+
+fn cpu_info(vcpus: u32) -> Value {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let value = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
+        value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let flags = field("flags");
+    let features: Vec<&str> = flags.split_whitespace().collect();
+    json!({"arch": std::env::consts::ARCH, "model": field("model name"), "vendor": field("vendor_id"),
+           "topology": {"sockets": 1, "cores": vcpus, "threads": 1, "cells": 1}, "features": features})
+}
