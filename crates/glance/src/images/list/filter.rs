@@ -27,7 +27,8 @@ pub fn visible(ctx: &Context, query: &Query) -> Result<Condition> {
         }
     }
     match asked {
-        None | Some("all") => Ok(seen),
+        // within a condition of its own, so that filters narrow it
+        None | Some("all") => Ok(all().add(seen)),
         Some(text) => match Visibility::parse(text) {
             Some(visibility) => Ok(all().add(seen).add(Column::Visibility.eq(visibility))),
             None => Err(Error::bad_request(format!("Invalid visibility value: {text}"))),

@@ -1,0 +1,120 @@
+//! A glance in process, with made-up identities: a token is `project:role,role`.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+use axum::body::Body;
+use bytes::Bytes;
+use glance::{Config, Glance};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kit::auth::Authenticator;
+use kit::context::{Identity, Named};
+use kit::db::Location;
+use kit::service::Service;
+use serde_json::{Value, json};
+
+pub const ALICE: &str = "alice:member,reader";
+pub const BOB: &str = "bob:member,reader";
+pub const ADMIN: &str = "admin:admin,member,reader";
+
+pub struct Cloud {
+    pub dir: tempfile::TempDir,
+    pub glance: Glance,
+    service: Service,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: http::HeaderMap,
+    pub bytes: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.bytes)))
+    }
+}
+
+pub async fn cloud() -> Cloud {
+    open(tempfile::tempdir().unwrap()).await
+}
+
+pub async fn open(dir: tempfile::TempDir) -> Cloud {
+    let database = Location::Sqlite(dir.path().join("glance.sqlite"));
+    let mut config = Config::new(database, dir.path().join("images"));
+    config.image_size_cap = 600 << 20;
+    let glance = glance::open(config).await.unwrap();
+    let who = |_: Glance, token: String| -> futures::future::BoxFuture<'static, kit::Result<Identity>> {
+        Box::pin(async move {
+            let (project, roles) = token.split_once(':').ok_or_else(kit::Error::unauthorized)?;
+            Ok(Identity {
+                project: Some(Named { id: project.into(), name: project.into(), domain_id: "default".into() }),
+                roles: roles.split(',').map(str::to_owned).collect(),
+                expires_at: i64::MAX,
+                ..Identity::default()
+            })
+        })
+    };
+    let service = glance.service(Authenticator::own(who, "http://keystone:5000")).unwrap();
+    Cloud { dir, glance, service }
+}
+
+impl Cloud {
+    pub async fn raw(&self, who: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {
+        let mut request = Request::builder().method(method).uri(path).header("x-auth-token", who);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.service.call(request.body(body).unwrap()).await
+    }
+
+    pub async fn ask(&self, who: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {
+        let (parts, body) = self.raw(who, method, path, headers, body).await.into_parts();
+        Answer { status: parts.status, headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
+    }
+
+    pub async fn get(&self, who: &str, path: &str) -> Answer {
+        self.ask(who, "GET", path, &[("accept", "application/json")], Body::empty()).await
+    }
+
+    pub async fn send(&self, who: &str, method: &str, path: &str, body: &Value) -> Answer {
+        self.ask(who, method, path, &[("content-type", "application/json")], Body::from(body.to_string())).await
+    }
+
+    pub async fn patch(&self, who: &str, id: &str, body: Value) -> Answer {
+        let media = [("content-type", "application/openstack-images-v2.1-json-patch")];
+        self.ask(who, "PATCH", &format!("/v2/images/{id}"), &media, Body::from(body.to_string())).await
+    }
+
+    pub async fn create(&self, who: &str, body: Value) -> String {
+        let answer = self.send(who, "POST", "/v2/images", &body).await;
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.bytes));
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn raw_image(&self, who: &str, name: &str) -> String {
+        self.create(who, json!({"name": name, "disk_format": "raw", "container_format": "bare"})).await
+    }
+
+    pub async fn upload(&self, who: &str, id: &str, body: Body) -> Answer {
+        let media = [("content-type", "application/octet-stream")];
+        self.ask(who, "PUT", &format!("/v2/images/{id}/file"), &media, body).await
+    }
+
+    pub async fn status(&self, id: &str) -> String {
+        self.get(ADMIN, &format!("/v2/images/{id}")).await.json()["status"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn names(&self, who: &str, query: &str) -> Vec<String> {
+        let answer = self.get(who, &format!("/v2/images?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}");
+        answer.json()["images"].as_array().unwrap().iter().map(|i| i["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn files(&self) -> usize {
+        let dirs = ["images", "images/incoming", "images/staging"];
+        let files =
+            |dir: &str| std::fs::read_dir(self.dir.path().join(dir)).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count();
+        dirs.iter().map(|dir| files(dir)).sum()
+    }
+}
