@@ -21,9 +21,11 @@ pub struct SaveInstance {
     pub instance_id: String,
     /// The host that speaks; refused when the instance belongs to another.
     pub host: String,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::nullable")]
     pub expected_task_state: Option<Option<String>>,
     pub vm_state: Option<String>,
     /// `Some(None)` ends a task.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::nullable")]
     pub task_state: Option<Option<String>>,
     pub power_state: Option<u8>,
     pub launched: bool,

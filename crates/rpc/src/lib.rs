@@ -41,3 +41,30 @@ pub struct Caller {
     /// The user's token, for calls to the other services; every one of them checks it again.
     pub token: String,
 }
+
+/// For fields where null means something and absence something else: `Some(None)` is null, `None` is left out.
+pub(crate) mod nullable {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<T: Serialize, S: Serializer>(value: &Option<Option<T>>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().and_then(Option::as_ref).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+        Option::deserialize(deserializer).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::conductor::SaveInstance;
+
+    #[test]
+    fn the_end_of_a_task_is_not_silence_about_it() {
+        for task_state in [None, Some(None), Some(Some("spawning".to_owned()))] {
+            let message = SaveInstance { task_state: task_state.clone(), ..SaveInstance::default() };
+            let wire = serde_json::to_string(&message).unwrap();
+            assert_eq!(serde_json::from_str::<SaveInstance>(&wire).unwrap().task_state, task_state);
+        }
+    }
+}
