@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::hypervisor::qemu::AccelChoice;
-
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The name of this host, as the scheduler chooses it and neutron binds ports to it.
@@ -13,7 +11,6 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The address other hosts reach this one at.
     pub host_ip: String,
-    pub accel: AccelChoice,
     /// How long a guest waits for neutron to wire its ports before it may run.
     pub vif_plugging_timeout: Duration,
     /// Whether a guest whose ports are not wired in time fails, or runs anyway.
@@ -35,7 +32,6 @@ impl Config {
             host: host.into(),
             state_dir: state_dir.into(),
             host_ip: "127.0.0.1".into(),
-            accel: AccelChoice::Auto,
             vif_plugging_timeout: Duration::from_secs(300),
             vif_plugging_is_fatal: true,
             shutdown_timeout: Duration::from_secs(60),

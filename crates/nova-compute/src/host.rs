@@ -48,6 +48,12 @@ pub struct Store {
     pub instances: PathBuf,
 }
 
+impl Store {
+    pub fn open(instances: PathBuf, account: Account) -> Result<Store> {
+        Ok(Store { images: ImageCache::open(instances.join("_base"), account)?, account, instances })
+    }
+}
+
 /// What operations on one instance share.
 #[derive(Default)]
 pub struct Slot {

@@ -32,44 +32,21 @@ use tokio_util::task::AbortOnDropHandle;
 pub use self::config::Config;
 use self::host::{Host, Store};
 use self::hypervisor::Hypervisor;
-use self::hypervisor::qemu::Qemu;
-use self::hypervisor::sim::Sim;
-use self::image::cache::ImageCache;
 pub use self::upkeep::{cleanup, cleanup_guests, preflight};
 
 /// Messages a host works on at once; builds and power actions are not among them.
 const CONCURRENCY: usize = 64;
 
-/// What a host runs guests with.
-#[derive(Clone)]
-pub enum Driver {
-    Qemu(Arc<Qemu>),
-    Sim(Arc<Sim>),
-}
-
-impl Driver {
-    /// QEMU, as this host can run it.
-    pub async fn qemu(config: &Config) -> Result<Driver> {
-        Ok(Driver::Qemu(Qemu::open(config.accel, &config.state_dir, &config.instances_dir()).await?))
-    }
-
-    /// Guests that only pretend.
-    pub fn sim() -> Driver {
-        Driver::Sim(Arc::new(Sim::new()))
-    }
-}
-
 /// Serves a host until `stop`. Guests keep running; a build under way is gone on with at the next start.
-pub async fn run(config: Config, bus: Bus, driver: Driver, cloud: Cloud, session: ServiceSession, stop: CancellationToken) -> Result<()> {
-    let instances_dir = config.instances_dir();
-    let (hypervisor, store): (Arc<dyn Hypervisor>, _) = match driver {
-        Driver::Sim(sim) => (sim, None),
-        Driver::Qemu(qemu) => {
-            let account = qemu.account();
-            let images = ImageCache::open(instances_dir.join("_base"), account)?;
-            (qemu, Some(Store { images, account, instances: instances_dir }))
-        }
-    };
+pub async fn run(
+    config: Config,
+    bus: Bus,
+    hypervisor: Arc<dyn Hypervisor>,
+    cloud: Cloud,
+    session: ServiceSession,
+    stop: CancellationToken,
+) -> Result<()> {
+    let store = hypervisor.disk_owner().map(|account| Store::open(config.instances_dir(), account)).transpose()?;
     let host = Host::new(config, bus.clone(), cloud, session, hypervisor, store);
     let work = async {
         // first, so that no command meets a guest that is not known yet

@@ -39,9 +39,9 @@ async fn report(host: &Host) -> Result<()> {
 /// What the host has.
 pub fn inventory(config: &Config, hypervisor: &dyn Hypervisor) -> HostInventory {
     let about = hypervisor.about();
-    let (vcpus, memory_mb, local_gb) = match hypervisor.is_real() {
-        true => (cpus(), memory_mb(), local_gb(config)),
-        false => (config.sim_vcpus, u64::from(config.sim_vcpus) * 4096, u64::from(config.sim_vcpus) * 100),
+    let (vcpus, memory_mb, local_gb) = match hypervisor.disk_owner() {
+        Some(_) => (cpus(), memory_mb(), local_gb(config)),
+        None => (config.sim_vcpus, u64::from(config.sim_vcpus) * 4096, u64::from(config.sim_vcpus) * 100),
     };
     HostInventory {
         hypervisor_hostname: config.host.clone(),

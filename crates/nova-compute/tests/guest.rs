@@ -48,12 +48,12 @@ async fn a_guest_lives_is_found_again_and_ends() {
     let instances = state.path().join("instances");
     let qemu = Qemu::open(AccelChoice::Tcg, state.path(), &instances).await.unwrap();
     let dir = instances.join(ID);
-    qemu.account().private_dir(&dir).unwrap();
+    qemu.disk_owner().unwrap().private_dir(&dir).unwrap();
     let (disk, extra) = (dir.join("disk"), dir.join("extra"));
     run("qemu-img", &["convert", "-O", "qcow2", image.to_str().unwrap(), disk.to_str().unwrap()]);
     run("qemu-img", &["create", "-f", "raw", extra.to_str().unwrap(), "16M"]);
     for file in [&disk, &extra] {
-        qemu.account().own(file).unwrap();
+        qemu.disk_owner().unwrap().own(file).unwrap();
     }
     let file = |id: &str, path: &PathBuf, format| Disk {
         id: id.into(),

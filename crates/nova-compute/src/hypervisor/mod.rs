@@ -13,13 +13,15 @@ use futures::future::BoxFuture;
 use kit::Result;
 use serde::{Deserialize, Serialize};
 
+use self::qemu::account::Account;
+
 /// What a host asks of its hypervisor. Every call may be repeated: what is already so is no error.
 pub trait Hypervisor: Send + Sync + 'static {
     /// What it is, as inventory and traits tell it.
     fn about(&self) -> About;
 
-    /// Whether guests have disks and taps here: then images are downloaded and disks made.
-    fn is_real(&self) -> bool;
+    /// Who owns the files of guests; none where guests have none, and then no image is downloaded and no disk made.
+    fn disk_owner(&self) -> Option<Account>;
 
     /// Takes over the guests of an earlier process. `expected` are the states the cloud last knew.
     fn adopt<'a>(&'a self, expected: &'a [(String, PowerState)]) -> BoxFuture<'a, Result<()>>;

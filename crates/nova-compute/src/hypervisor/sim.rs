@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use kit::{Error, Result};
 use tokio::sync::watch;
 
+use super::qemu::account::Account;
 use super::{About, Disk, Guest, Hypervisor, Nic, PowerState};
 
 /// A hypervisor that pretends.
@@ -75,8 +76,8 @@ impl Hypervisor for Sim {
         About { hypervisor_type: "fake".into(), version: 1_000_000, traits: vec!["CUSTOM_CUMULO_SIM".into()] }
     }
 
-    fn is_real(&self) -> bool {
-        false
+    fn disk_owner(&self) -> Option<Account> {
+        None
     }
 
     fn adopt<'a>(&'a self, expected: &'a [(String, PowerState)]) -> BoxFuture<'a, Result<()>> {

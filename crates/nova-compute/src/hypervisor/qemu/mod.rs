@@ -80,11 +80,6 @@ impl Qemu {
         Ok(qemu)
     }
 
-    /// The account that owns what guests may touch.
-    pub fn account(&self) -> Account {
-        self.account
-    }
-
     fn files(&self, id: &str) -> Files {
         Files::new(self.instances.join(id))
     }
@@ -173,8 +168,8 @@ impl Hypervisor for Qemu {
         }
     }
 
-    fn is_real(&self) -> bool {
-        true
+    fn disk_owner(&self) -> Option<Account> {
+        Some(self.account)
     }
 
     fn adopt<'a>(&'a self, _expected: &'a [(String, PowerState)]) -> BoxFuture<'a, Result<()>> {
