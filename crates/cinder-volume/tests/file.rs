@@ -1,0 +1,153 @@
+//! The file backend with real storage daemons: what is written over NBD survives the daemon's death, and deletion leaves nothing.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cinder_volume::backend::{Export, Origin};
+use cinder_volume::file::{Layout, daemon};
+use cinder_volume::{FileBackend, FileConfig, VolumeBackend, cleanup, preflight};
+use serde_json::Value;
+
+/// Whether the programs are here; absent ones fail the test where CI promises them.
+fn ready() -> bool {
+    let missing = preflight();
+    assert!(missing.is_empty() || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing:?}");
+    missing.iter().for_each(|sentence| eprintln!("skipped: {sentence}"));
+    missing.is_empty()
+}
+
+/// A state directory that leaves nothing, also when a test fails.
+struct State(tempfile::TempDir);
+
+impl State {
+    fn new() -> State {
+        State(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        cleanup(self.0.path()).unwrap();
+    }
+}
+
+fn open(dir: &Path) -> FileBackend {
+    FileBackend::open(FileConfig { state_dir: dir.to_owned(), qemu_user: None }).unwrap()
+}
+
+fn export(id: &str) -> Export {
+    Export { attachment_id: id.into(), readonly: false }
+}
+
+/// The export as `qemu-io` and `qemu-img` name it.
+fn url(info: &Value) -> String {
+    let data = &info["data"];
+    format!("nbd+unix:///{}?socket={}", data["export"].as_str().unwrap(), data["socket_path"].as_str().unwrap())
+}
+
+fn qemu_io(url: &str, command: &str) -> bool {
+    let output = Command::new("qemu-io").args(["-f", "raw", "-c", command, url]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    output.status.success() && !words.contains("failed") && !words.contains("error")
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn kill(pid: i32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_survives_the_daemon_and_deletion_leaves_nothing() {
+    if !ready() {
+        return;
+    }
+    let dir = State::new();
+    let backend = open(dir.path());
+    let id = kit::ids::uuid();
+    let layout = Layout::new(dir.path(), &id);
+    backend.create(&id, 1, Origin::Blank).await.unwrap();
+    // a repeated message finds what is there
+    backend.create(&id, 1, Origin::Blank).await.unwrap();
+    let info = backend.export(&id, export("one")).await.unwrap();
+    assert_eq!(info, backend.export(&id, export("one")).await.unwrap());
+    assert_eq!(info["driver_volume_type"], "nbd");
+    assert!(qemu_io(&url(&info), "write -P 0x5a 0 1M"));
+
+    let pid = daemon::running(&layout).unwrap();
+    let began = Instant::now();
+    kill(pid);
+    wait("the daemon comes back", || daemon::running(&layout).is_some_and(|new| new != pid));
+    wait("it serves", || qemu_io(&url(&info), "read -P 0x5a 0 1M"));
+    eprintln!("served again {:?} after kill -9", began.elapsed());
+
+    // growing and keeping while in use
+    backend.snapshot(&id, "kept").await.unwrap();
+    backend.snapshot(&id, "kept").await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0xa5 0 1M"));
+    backend.extend(&id, 2).await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0x11 1536M 1M"));
+    assert!(backend.delete(&id).await.is_err(), "an exported volume stays");
+
+    // another cinder-volume takes over: the same daemon, the same data
+    let pid = daemon::running(&layout).unwrap();
+    drop(backend);
+    let successor = open(dir.path());
+    let wanted = [(id.clone(), export("one"))];
+    successor.restore(std::slice::from_ref(&id), &wanted).await.unwrap();
+    assert_eq!(daemon::running(&layout), Some(pid));
+    assert!(qemu_io(&url(&info), "read -P 0xa5 0 1M"));
+
+    // what the snapshot holds, in a volume of its own, while the first is in use
+    let copy = kit::ids::uuid();
+    let origin = Origin::Snapshot { volume_id: id.clone(), snapshot_id: "kept".into() };
+    successor.create(&copy, 2, origin).await.unwrap();
+    let copied = successor.export(&copy, export("two")).await.unwrap();
+    assert!(qemu_io(&url(&copied), "read -P 0x5a 0 1M"));
+
+    successor.unexport(&id, "one").await.unwrap();
+    successor.unexport(&id, "one").await.unwrap();
+    assert_eq!(daemon::running(&layout), None);
+    successor.delete_snapshot(&id, "kept").await.unwrap();
+    successor.delete(&id).await.unwrap();
+    successor.delete(&id).await.unwrap();
+    assert!(!layout.dir.exists() && !layout.socket.exists());
+    cleanup(dir.path()).unwrap();
+    assert_eq!(daemon::running(&Layout::new(dir.path(), &copy)), None);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_ends_orphans_and_revives_what_should_be() {
+    if !ready() {
+        return;
+    }
+    let dir = State::new();
+    let (wanted, orphan) = (kit::ids::uuid(), kit::ids::uuid());
+    let layouts = [&wanted, &orphan].map(|id| Layout::new(dir.path(), id));
+    let before = open(dir.path());
+    for (id, layout) in [&wanted, &orphan].into_iter().zip(&layouts) {
+        before.create(id, 1, Origin::Blank).await.unwrap();
+        // as a cinder-volume that died left it
+        daemon::start(layout, &[export("a")], None).await.unwrap();
+    }
+    kill(daemon::running(&layouts[0]).unwrap());
+    wait("it is dead", || daemon::running(&layouts[0]).is_none());
+    let after = open(dir.path());
+    after.restore(&[wanted.clone(), orphan], &[(wanted.clone(), export("a"))]).await.unwrap();
+    assert!(daemon::running(&layouts[0]).is_some());
+    assert_eq!(daemon::running(&layouts[1]), None);
+    cleanup(dir.path()).unwrap();
+    assert_eq!(daemon::running(&layouts[0]), None);
+}

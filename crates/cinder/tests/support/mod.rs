@@ -1,0 +1,203 @@
+//! A cinder with simulated hosts on a local bus, and identities that need no keystone.
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use cinder::{Cinder, Config};
+use cinder_volume::SimBackend;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use kit::auth::{Authenticator, ServiceSession};
+use kit::bus::Bus;
+use kit::context::{Identity, Named};
+use kit::db::Location;
+use kit::flow::ProbeFn;
+use kit::service::Service;
+use sdk::{Endpoint, LocalService};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// The image that the stand-in for glance has.
+pub const IMAGE: &str = "11111111-1111-4111-8111-111111111111";
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub bus: Bus,
+    pub sim: Arc<SimBackend>,
+    pub stop: CancellationToken,
+    pub app: Cinder,
+    service: Service,
+}
+
+/// A cloud with one host.
+pub async fn world() -> World {
+    world_with(None).await
+}
+
+/// A cloud with one host, where flows can be made to fail.
+pub async fn world_with(probe: Option<ProbeFn>) -> World {
+    let (dir, bus, sim) = (tempfile::tempdir().unwrap(), Bus::local(), Arc::new(SimBackend::new()));
+    let (app, service) = start(dir.path().into(), &bus, probe).await;
+    let stop = CancellationToken::new();
+    let running = (app.clone(), stop.clone());
+    tokio::spawn(async move { running.0.run(running.1).await.unwrap() });
+    let config = cinder_volume::Config { host: "sim1@sim".into() };
+    tokio::spawn(cinder_volume::run(config, bus.clone(), sim.clone(), images(), session(), stop.clone()));
+    let world = World { dir, bus, sim, stop, app, service };
+    world
+        .until("a host is up", async |world| {
+            let (_, zones) = world.ask("admin", Method::GET, "/v3/os-availability-zone", None).await;
+            zones["availabilityZoneInfo"][0]["zoneState"]["available"] == json!(true)
+        })
+        .await;
+    world
+}
+
+impl World {
+    /// The process dies, and another opens the same database.
+    pub async fn restart(&mut self) {
+        let (app, service) = start(self.dir.path().into(), &self.bus, None).await;
+        app.flows().unwrap().take_over(true).await.unwrap();
+        (self.app, self.service) = (app, service);
+    }
+
+    pub async fn send(&self, who: &str, method: Method, path: &str, version: &str, body: Option<Value>) -> (u16, Value, http::HeaderMap) {
+        let mut request = Request::builder().method(method).uri(path).header("x-auth-token", who).header("host", "cloud:8776");
+        if who == "nova" {
+            request = request.header("x-service-token", "nova");
+        }
+        if !version.is_empty() {
+            request = request.header("openstack-api-version", format!("volume {version}"));
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let response = self.service.call(request.body(body).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap_or_default(), parts.headers)
+    }
+
+    /// At version 3.54.
+    pub async fn ask(&self, who: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let (status, body, _) = self.send(who, method, path, "3.54", body).await;
+        (status, body)
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.ask("member", Method::GET, path, None).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask("member", Method::POST, path, Some(body)).await
+    }
+
+    /// A new volume, made and available; its id.
+    pub async fn volume(&self, fields: Value) -> String {
+        let (status, body) = self.post("/v3/volumes", json!({"volume": fields})).await;
+        assert_eq!(status, 202, "{body}");
+        let id = body["volume"]["id"].as_str().unwrap().to_owned();
+        self.status(&id, "available").await;
+        id
+    }
+
+    /// Waits until a volume has a status; `gone` is 404.
+    pub async fn status(&self, id: &str, wanted: &str) {
+        self.until(&format!("{id} is {wanted}"), async |world| {
+            let (status, body) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+            if wanted == "gone" { status == 404 } else { body["volume"]["status"] == json!(wanted) }
+        })
+        .await;
+    }
+
+    /// What of a quota is in use.
+    pub async fn used(&self, resource: &str) -> i64 {
+        self.get("/v3/os-quota-sets/p1?usage=True").await["quota_set"][resource]["in_use"].as_i64().unwrap()
+    }
+
+    pub async fn until(&self, what: &str, mut done: impl AsyncFnMut(&World) -> bool) {
+        let wait = async {
+            while !done(self).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Where the tests keep data: `TEST_DATABASE_URL` of a PostgreSQL, or a file.
+fn location(dir: PathBuf) -> Location {
+    match std::env::var("TEST_DATABASE_URL") {
+        Ok(url) => {
+            let name = dir.file_name().unwrap().to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "").to_lowercase();
+            Location::Postgres { url, schema: format!("cinder_{name}") }
+        }
+        Err(_) => Location::Sqlite(dir.join("cinder.sqlite")),
+    }
+}
+
+async fn start(dir: PathBuf, bus: &Bus, probe: Option<ProbeFn>) -> (Cinder, Service) {
+    let config = Config { location: location(dir), availability_zone: "nova".into(), alone: true, probe };
+    let compute = sdk::compute::Compute::new(stand_in());
+    let app = cinder::open(config, bus.clone(), images(), compute, session()).await.unwrap();
+    let service = app.service(Authenticator::own(|_, token| async move { identity(&token) }.boxed(), "http://cloud:5000")).unwrap();
+    (app, service)
+}
+
+fn images() -> sdk::image::Image {
+    sdk::image::Image::new(stand_in())
+}
+
+fn session() -> ServiceSession {
+    ServiceSession::new(stand_in(), "cinder", "secret")
+}
+
+fn stand_in() -> Endpoint {
+    Endpoint::local(Arc::new(StandIn), "http://cloud")
+}
+
+/// Keystone, glance and nova, as little of them as cinder asks for.
+struct StandIn;
+
+impl LocalService for StandIn {
+    fn call(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        let image = json!({"id": IMAGE, "status": "active", "visibility": "public", "name": "tiny", "min_disk": 2, "size": 4,
+            "disk_format": "raw", "container_format": "bare", "os_distro": "cumulo", "created_at": "", "updated_at": ""});
+        let (status, body) = match request.uri().path() {
+            "/v3/auth/tokens" => (201, json!({"token": {}})),
+            path if path.ends_with(IMAGE) => (200, image),
+            _ => (404, json!({})),
+        };
+        let response = Response::builder().status(status).header("x-subject-token", "service");
+        let response = response.body(Body::from(body.to_string())).unwrap();
+        async move { response }.boxed()
+    }
+}
+
+fn identity(token: &str) -> kit::Result<Identity> {
+    let (project, roles): (&str, &[&str]) = match token {
+        "admin" => ("p0", &["admin", "manager", "member", "reader"]),
+        "member" => ("p1", &["member", "reader"]),
+        "reader" => ("p1", &["reader"]),
+        "other" => ("p2", &["member", "reader"]),
+        "nova" => ("service", &["admin", "member", "reader", "service"]),
+        _ => return Err(kit::Error::unauthorized()),
+    };
+    Ok(Identity {
+        user: Named { id: format!("u-{token}"), ..Named::default() },
+        project: Some(Named { id: project.into(), ..Named::default() }),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        expires_at: i64::MAX,
+        ..Identity::default()
+    })
+}
