@@ -11,7 +11,7 @@ use crate::image::Image;
 #[derive(Clone)]
 pub enum Origin {
     Blank,
-    Image(Image),
+    Image(Box<Image>),
     Volume(String),
     Snapshot { volume_id: String, snapshot_id: String },
 }

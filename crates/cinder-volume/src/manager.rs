@@ -117,7 +117,7 @@ impl Manager {
             VolumeSource::Image { image_id } => {
                 let image = Image::find(&self.images, &self.session, &message.caller, &image_id).await?;
                 image_metadata = image.metadata();
-                Origin::Image(image)
+                Origin::Image(Box::new(image))
             }
             VolumeSource::Volume { volume_id } => Origin::Volume(volume_id),
             VolumeSource::Snapshot { volume_id, snapshot_id } => Origin::Snapshot { volume_id, snapshot_id },

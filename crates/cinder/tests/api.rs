@@ -1,4 +1,5 @@
 //! Statuses and bodies of the API, over a simulated host.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

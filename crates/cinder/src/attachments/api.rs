@@ -81,7 +81,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewAttachment>) 
 
 pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body): Body<UpdateAttachment>) -> Result<Reply> {
     let (attachment, volume) = find(&app, &ctx, &id).await?;
-    if !body.connector.as_object().is_some_and(|connector| !connector.is_empty()) {
+    if body.connector.as_object().is_none_or(|connector| connector.is_empty()) {
         return Err(Error::bad_request("Invalid input received: the connector must be an object and not empty."));
     }
     let attachment = connect(&app, &volume, attachment, body.connector).await?;

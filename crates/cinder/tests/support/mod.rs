@@ -1,5 +1,5 @@
 //! A cinder with simulated hosts on a local bus, and identities that need no keystone.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
