@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::microversion::Microversion;
 use crate::policy::{Policy, Target};
 use crate::{Error, Result};
@@ -26,6 +27,9 @@ pub struct Context {
     pub base_url: Arc<str>,
     /// The path before the resource: `/v2.1`, with the project segment if the request had one.
     pub prefix: Arc<str>,
+    /// When the request came, and when keystone had said who it is from.
+    pub arrived: Timestamp,
+    pub identified: Timestamp,
     /// The policy rule of the route that was taken.
     pub rule: &'static str,
     pub(crate) policy: Arc<Policy>,

@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 
 use crate::auth::Authenticator;
 use crate::call::Call;
+use crate::clock::Timestamp;
 use crate::microversion::{Microversion, Versions};
 use crate::policy::{ANY, PUBLIC, Policy, Target};
 use crate::routes::{Routes, Table};
@@ -170,6 +171,8 @@ async fn answer<S: Clone + Send + Sync + 'static>(
         token: Arc::from(header_text(&parts, "x-auth-token").unwrap_or_default()),
         service: None,
         version: Microversion::NONE,
+        arrived: Timestamp::now(),
+        identified: Timestamp::default(),
         strict: true,
         base_url: base_url(&parts).into(),
         prefix: "".into(),
@@ -194,6 +197,7 @@ async fn answer<S: Clone + Send + Sync + 'static>(
             ctx.service = authenticator.identify(&inner.app, token).await.ok();
         }
         ctx.identity = Some(identity);
+        ctx.identified = Timestamp::now();
     }
     let (segment, rest) = split_project(inner, rest);
     if let (Some(segment), Some(identity)) = (segment, ctx.identity.as_deref()) {
