@@ -1,1 +1,82 @@
+//! Nova: servers and what belongs to them.
+//!
+//! Three processes' worth of code stand here, each talking to the others over the bus only, so that they can run apart:
+//! - the API: [`routes`] is its index; a folder or file for each resource, named as its URL segment. `servers/create.rs` is what happens
+//!   before `POST /servers` is answered, `servers/states.rs` the state machine.
+//! - [`conductor`]: the long actions as durable flows (`boot.rs`, `delete.rs`), the database for hosts that have none, the reconcilers.
+//! - [`scheduler`]: which host; filters and weighers are pure functions, the claim is placement's.
+//!
+//! Hosts (nova-compute) are elsewhere; so are images, networks, volumes and inventories, which are asked through their APIs.
 
+mod app;
+mod availability_zones;
+pub mod conductor;
+mod config;
+mod discovery;
+mod extensions;
+mod external_events;
+mod fault;
+mod flavors;
+mod hypervisors;
+mod instance_actions;
+mod keypairs;
+mod limits;
+mod microversions;
+mod os_services;
+mod policy;
+mod proxies;
+mod quotas;
+mod routes;
+pub mod scheduler;
+mod server_groups;
+mod servers;
+mod validate;
+
+use kit::Result;
+use kit::auth::Authenticator;
+use kit::service::{Mount, Service, ServiceParts};
+use tokio_util::sync::CancellationToken;
+
+pub use app::{Nova, open};
+pub use config::Config;
+
+/// Where the API is found: the current one, and the older generation that ignores what it does not know.
+const MOUNTS: &[Mount] = &[Mount { prefix: "/v2.1", strict: true }, Mount { prefix: "/v2", strict: false }];
+
+impl Nova {
+    /// The API.
+    pub fn service(&self, authenticator: Authenticator<Nova>) -> Result<Service> {
+        Service::new(ServiceParts {
+            name: "nova-api",
+            app: self.clone(),
+            root: routes::discovery(),
+            routes: routes::routes(),
+            mounts: MOUNTS,
+            project_segment: true,
+            json_suffix: false,
+            versions: Some(microversions::VERSIONS),
+            policy: policy::policy()?,
+            authenticator: Some(authenticator),
+            fault: fault::fault,
+        })
+    }
+
+    /// Conductor, scheduler and reconcilers, until `stop`. `alone` says that no other process works on this database, so that everything
+    /// left behind can be taken up at once.
+    pub async fn run(&self, stop: CancellationToken, alone: bool) -> Result<()> {
+        let serving = [conductor::serve(self), scheduler::serve(self)];
+        self.flows()?.take_over(alone).await?;
+        let tasks = conductor::reconcile::start(self, &stop);
+        stop.cancelled().await;
+        serving.iter().for_each(tokio::task::JoinHandle::abort);
+        for task in tasks {
+            let _ = task.await;
+        }
+        self.events.flush(&self.db).await
+    }
+
+    /// What a new cloud has: the flavors. Does nothing the second time.
+    pub async fn bootstrap(&self) -> Result<()> {
+        flavors::bootstrap(&self.db).await
+    }
+}

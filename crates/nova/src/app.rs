@@ -1,0 +1,91 @@
+//! Nova as its handlers, flows and reconcilers see it: the database, the bus, the neighbours and what is remembered between requests.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use kit::auth::ServiceSession;
+use kit::bus::Bus;
+use kit::db::{Db, Location, Migration};
+use kit::flow::Flows;
+use kit::{Error, Result};
+use sdk::Cloud;
+
+use crate::Config;
+use crate::conductor::builds::Builds;
+use crate::instance_actions::record::EventLog;
+use crate::scheduler::cache::Cache;
+
+/// Nova. Cheap to clone.
+#[derive(Clone)]
+pub struct Nova(Arc<Inner>);
+
+pub struct Inner {
+    pub db: Db,
+    pub config: Config,
+    pub bus: Bus,
+    pub cloud: Cloud,
+    pub session: ServiceSession,
+    /// Events on their way into the database.
+    pub events: EventLog,
+    /// Builds that somebody here waits for.
+    pub builds: Builds,
+    /// What the scheduler believes about the hosts.
+    pub hosts: Cache,
+    flows: OnceLock<Flows<Nova>>,
+}
+
+impl Deref for Nova {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Inner {
+    /// The long actions.
+    pub fn flows(&self) -> Result<&Flows<Nova>> {
+        self.flows.get().ok_or_else(|| Error::internal("nova's flows are not built yet"))
+    }
+}
+
+/// The schema.
+const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") }, kit::flow::migration(2)];
+
+/// Opens nova's database and makes nova ready to serve and to run.
+pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, session: ServiceSession) -> Result<Nova> {
+    let db = Db::open(location, MIGRATIONS).await?;
+    let inner = Inner {
+        events: EventLog::default(),
+        builds: Builds::default(),
+        hosts: Cache::default(),
+        flows: OnceLock::new(),
+        db: db.clone(),
+        config,
+        bus,
+        cloud,
+        session,
+    };
+    let nova = Nova(Arc::new(inner));
+    let flows = crate::conductor::flows(db, nova.clone());
+    nova.0.flows.set(flows).map_err(|_| Error::internal("nova was opened twice"))?;
+    Ok(nova)
+}
+
+/// Numbers that count up.
+pub mod sequences {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sequences")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub name: String,
+        pub value: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

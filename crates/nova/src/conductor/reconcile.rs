@@ -1,0 +1,172 @@
+//! What runs now and then and repairs: flows of dead processes, tasks that nobody works on, quota counts, events still in memory.
+
+use std::time::Duration;
+
+use kit::clock::Timestamp;
+use kit::flow::{self, Flow};
+use kit::{Result, reconcile};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{QuerySelect, Set};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::boot::Boot;
+use super::delete::Delete;
+use crate::Nova;
+use crate::os_services::{self, CONDUCTOR, SCHEDULER};
+use crate::servers::instance::{ActiveModel, Column, Entity};
+use crate::servers::states::{TaskState, VmState};
+use crate::servers::store::{self, Guard};
+
+/// A task that no flow works on is stuck after this long.
+const STUCK: Duration = Duration::from_secs(600);
+
+/// Starts them all.
+pub fn start(app: &Nova, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+    /// A reconciler by its name, period in milliseconds and function.
+    macro_rules! every {
+        ($($name:literal, $millis:literal, $function:path);+ $(;)?) => {
+            vec![$(reconcile::every($name, Duration::from_millis($millis), stop.clone(), {
+                let app = app.clone();
+                move || {
+                    let app = app.clone();
+                    async move { $function(&app).await }
+                }
+            })),+]
+        };
+    }
+    every![
+        "events", 200, events;
+        "flows", 10_000, flows;
+        "heartbeat", 10_000, heartbeat;
+        "stuck tasks", 60_000, stuck_tasks;
+        "quota usage", 300_000, recount;
+    ]
+}
+
+async fn events(app: &Nova) -> Result<()> {
+    app.events.flush(&app.db).await
+}
+
+async fn flows(app: &Nova) -> Result<()> {
+    app.flows()?.keep_alive().await?;
+    app.flows()?.take_over(false).await
+}
+
+/// This process's own services are alive.
+async fn heartbeat(app: &Nova) -> Result<()> {
+    let host = std::env::var("HOSTNAME").ok().filter(|h| !h.is_empty()).unwrap_or_else(hostname);
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                for service in [CONDUCTOR, SCHEDULER] {
+                    os_services::ensure(tx, &host, service, "internal").await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
+}
+
+/// Whether a boot of this server is in the journal.
+pub async fn is_booting(app: &Nova, instance_id: &str) -> Result<bool> {
+    let boots = flow::Entity::find().filter(flow::Column::Subject.eq(instance_id)).filter(flow::Column::Kind.eq(Boot::KIND));
+    Ok(boots.count(app.db.read()).await? > 0)
+}
+
+/// Ends tasks that nobody works on: a deletion begins anew, a build fails, anything else is simply over.
+async fn stuck_tasks(app: &Nova) -> Result<()> {
+    let before = Timestamp::now().minus(STUCK);
+    let busy = Column::TaskState.is_not_null().or(Column::VmState.eq(VmState::Building.word()));
+    let stuck: Vec<(String, String, Option<String>, String, String)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::VmState, Column::TaskState, Column::UserId, Column::ProjectId])
+        .filter(Column::Deleted.eq(false))
+        .filter(Column::UpdatedAt.lt(before))
+        .filter(busy)
+        .limit(1000)
+        .into_tuple()
+        .all(app.db.read())
+        .await?;
+    for (id, vm_state, task_state, user_id, project_id) in stuck {
+        if app.flows()?.busy(&id).await? {
+            continue;
+        }
+        tracing::warn!(instance = id, vm_state, task_state, "nobody works on this task; ending it");
+        if task_state.as_deref() == Some(TaskState::Deleting.word()) {
+            let request_id = kit::ids::request();
+            let caller = rpc::Caller { request_id, user_id, project_id, token: String::new() };
+            let flow = Delete::new(caller, &id);
+            let nova = app.clone();
+            let flow = app.db.write(move |tx| Box::pin(async move { nova.flows()?.insert(tx, &id, &flow).await })).await?;
+            app.flows()?.start(&flow);
+            continue;
+        }
+        let guard = Guard { vm_state: Some(vm_state.clone()), task_state: Some(task_state), ..Guard::default() };
+        let change = if vm_state == VmState::Building.word() {
+            let message = "The build was interrupted and nobody took it up.".to_owned();
+            store::failed(rpc::conductor::Fault { code: 500, details: message.clone(), message })
+        } else {
+            ActiveModel { task_state: Set(None), ..Default::default() }
+        };
+        store::save(app, &id, guard, change).await?;
+    }
+    Ok(())
+}
+
+/// Counts what each project uses, and corrects its row where that is not what it says.
+async fn recount(app: &Nova) -> Result<()> {
+    use crate::quotas;
+    app.db
+        .write(|tx| {
+            Box::pin(async move {
+                for row in quotas::Entity::find().all(tx).await? {
+                    let counted: Option<(i64, Option<i64>, Option<i64>)> = Entity::find()
+                        .select_only()
+                        .column_as(Column::Id.count(), "instances")
+                        .expr_as(Expr::col(Column::Vcpus).sum().cast_as("BIGINT"), "cores")
+                        .expr_as(Expr::col(Column::RamMb).sum().cast_as("BIGINT"), "ram")
+                        .filter(Column::Deleted.eq(false))
+                        .filter(Column::ProjectId.eq(&row.project_id))
+                        .into_tuple()
+                        .one(tx)
+                        .await?;
+                    let (instances, cores, ram) = counted.unwrap_or_default();
+                    let counted =
+                        quotas::Model { project_id: row.project_id.clone(), instances, cores: cores.unwrap_or(0), ram: ram.unwrap_or(0) };
+                    if counted != row {
+                        tracing::warn!(project = row.project_id, ?row, ?counted, "the quota count had drifted");
+                        let mut right: quotas::ActiveModel = counted.into();
+                        (right.instances, right.cores, right.ram) = (Set(instances), Set(cores.unwrap_or(0)), Set(ram.unwrap_or(0)));
+                        quotas::Entity::update(right).exec(tx).await?;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Asks neutron where floating IPs lead, and shows it on the server.
+pub async fn refresh_addresses(app: &Nova, instance_id: &str) -> Result<()> {
+    let Some(server) = store::load(app.db.read(), instance_id).await? else { return Ok(()) };
+    let mut network_info = server.network_info.0.clone();
+    let ports: Vec<String> = network_info.iter().map(|nic| nic.port_id.clone()).collect();
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let floating = app.cloud.network.floating_ips_of(&app.session.auth("").await?, &ports).await?;
+    for nic in &mut network_info {
+        for ip in &mut nic.fixed_ips {
+            let leads_here = floating.iter().filter(|f| f.port_id.as_ref() == Some(&nic.port_id) && f.fixed_ip_address == Some(ip.address));
+            ip.floating_ips = leads_here.map(|f| f.floating_ip_address).collect();
+        }
+    }
+    let change = ActiveModel { network_info: Set(kit::db::Json(network_info)), ..Default::default() };
+    store::save(app, instance_id, Guard::alive(), change).await.map(drop)
+}

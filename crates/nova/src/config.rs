@@ -1,0 +1,51 @@
+//! What can be set about nova.
+
+use std::time::Duration;
+
+use kit::flow::ProbeFn;
+
+/// Nova's settings.
+#[derive(Clone)]
+pub struct Config {
+    /// Items of a page, at most.
+    pub max_limit: u64,
+    /// The zone of hosts that are in no other.
+    pub default_zone: String,
+    /// A host that says nothing for so long is down.
+    pub service_down_time: Duration,
+    /// How long a host may take to build a server.
+    pub build_timeout: Duration,
+    /// How often conductor looks after a build it has heard nothing of.
+    pub build_look: Duration,
+    /// How long a host may take to end a guest.
+    pub terminate_timeout: Duration,
+    /// Hosts tried for one server, at most.
+    pub max_attempts: usize,
+    /// What one unit of a host's inventory may be given out as.
+    pub cpu_allocation_ratio: f64,
+    pub ram_allocation_ratio: f64,
+    pub disk_allocation_ratio: f64,
+    /// What a host keeps for itself.
+    pub reserved_host_memory_mb: i64,
+    /// Where tests make flows fail.
+    pub probe: Option<ProbeFn>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            max_limit: 1000,
+            default_zone: "nova".into(),
+            service_down_time: Duration::from_secs(60),
+            build_timeout: Duration::from_secs(900),
+            build_look: Duration::from_secs(5),
+            terminate_timeout: Duration::from_secs(120),
+            max_attempts: 3,
+            cpu_allocation_ratio: 4.0,
+            ram_allocation_ratio: 1.0,
+            disk_allocation_ratio: 1.0,
+            reserved_host_memory_mb: 0,
+            probe: None,
+        }
+    }
+}

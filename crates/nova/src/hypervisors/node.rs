@@ -1,0 +1,31 @@
+//! The `compute_nodes` table.
+
+use kit::Result;
+use kit::db::{Db, Json};
+use rpc::conductor::HostInventory;
+use sea_orm::QueryOrder;
+use sea_orm::entity::prelude::*;
+
+/// A row; its id is also its resource provider's in placement.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "compute_nodes")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub service_id: String,
+    /// What it was called before 2.53.
+    pub number: i64,
+    pub host: String,
+    pub hypervisor_hostname: String,
+    pub inventory: Json<HostInventory>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Every hypervisor.
+pub async fn all(db: &Db) -> Result<Vec<Model>> {
+    Ok(Entity::find().order_by_asc(Column::Number).all(db.read()).await?)
+}

@@ -1,0 +1,93 @@
+//! What was done to a server, by whom, and through which steps: actions and their events.
+
+pub mod api;
+pub mod record;
+
+use kit::clock::Timestamp;
+use kit::{Context, Result, ids};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ConnectionTrait, Set};
+
+/// A row of `actions`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "actions")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub instance_id: String,
+    pub request_id: String,
+    pub action: String,
+    pub project_id: String,
+    pub user_id: String,
+    /// `Error` when it failed.
+    pub message: Option<String>,
+    pub started_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A row for an action that begins now.
+pub fn row(ctx: &Context, instance_id: &str, action: &str) -> ActiveModel {
+    let now = Timestamp::now();
+    let caller = ctx.caller();
+    ActiveModel {
+        id: Set(ids::uuid()),
+        instance_id: Set(instance_id.to_owned()),
+        request_id: Set(caller.request_id),
+        action: Set(action.to_owned()),
+        project_id: Set(caller.project_id),
+        user_id: Set(caller.user_id),
+        message: Set(None),
+        started_at: Set(now),
+        updated_at: Set(now),
+    }
+}
+
+/// Records that an action began.
+pub async fn begin(tx: &impl ConnectionTrait, ctx: &Context, instance_id: &str, action: &str) -> Result<()> {
+    Entity::insert(row(ctx, instance_id, action)).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Records how an action ended.
+pub async fn end(tx: &impl ConnectionTrait, instance_id: &str, request_id: &str, failed: bool) -> Result<()> {
+    let change = ActiveModel { message: Set(failed.then(|| "Error".to_owned())), updated_at: Set(Timestamp::now()), ..Default::default() };
+    let row = Entity::update_many().set(change).filter(Column::InstanceId.eq(instance_id)).filter(Column::RequestId.eq(request_id));
+    row.exec(tx).await?;
+    Ok(())
+}
+
+/// The `action_events` table.
+pub mod event {
+    use kit::clock::Timestamp;
+    use sea_orm::entity::prelude::*;
+
+    /// A row.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "action_events")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub instance_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub request_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub event: String,
+        pub event_from: String,
+        pub event_to: String,
+        pub host: Option<String>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub started_at: Timestamp,
+        pub finished_at: Option<Timestamp>,
+        pub result: Option<String>,
+        pub details: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

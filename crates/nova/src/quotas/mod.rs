@@ -1,0 +1,114 @@
+//! Quotas: how much a project may have ([`limits`]) and how much it uses, counted in the transactions that change it.
+
+mod api;
+pub mod limits;
+
+use kit::{Error, Result, Routes};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{ConnectionTrait, Set};
+
+use crate::Nova;
+
+/// A row of `quota_usages`: what a project's servers take.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "quota_usages")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub project_id: String,
+    pub instances: i64,
+    pub cores: i64,
+    pub ram: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What one server takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    pub cores: i64,
+    /// MB
+    pub ram: i64,
+}
+
+pub fn routes() -> Routes<Nova> {
+    Routes::new()
+        .get("/os-quota-sets/{project_id}", "os_compute_api:os-quota-sets:show", api::show)
+        .deferred()
+        .put("/os-quota-sets/{project_id}", "os_compute_api:os-quota-sets:update", api::update)
+        .delete("/os-quota-sets/{project_id}", "os_compute_api:os-quota-sets:delete", api::delete)
+        .get("/os-quota-sets/{project_id}/detail", "os_compute_api:os-quota-sets:detail", api::detail)
+        .deferred()
+        .get("/os-quota-sets/{project_id}/defaults", "os_compute_api:os-quota-sets:defaults", api::defaults)
+        .get("/os-quota-class-sets/{class}", "os_compute_api:os-quota-class-sets:show", api::show_class)
+        .put("/os-quota-class-sets/{class}", "os_compute_api:os-quota-class-sets:update", api::update_class)
+}
+
+/// What a project uses.
+pub async fn usage(db: &impl ConnectionTrait, project_id: &str) -> Result<Model> {
+    let none = Model { project_id: project_id.to_owned(), instances: 0, cores: 0, ram: 0 };
+    Ok(Entity::find_by_id(project_id).one(db).await?.unwrap_or(none))
+}
+
+/// Takes as many servers as fit, between `least` and `most`, and answers how many; 403 in nova's words when not even `least` fit. As part of
+/// the transaction that makes them, so that requests at once cannot pass the quota together.
+pub async fn reserve(tx: &impl ConnectionTrait, project_id: &str, need: Need, least: i64, most: i64) -> Result<i64> {
+    // first take them all: the row is this transaction's from here on, so what is read next cannot change under it
+    add(tx, project_id, need, most).await?;
+    let limits = limits::all(tx, project_id).await?;
+    let used = usage(tx, project_id).await?;
+    let resources = [("cores", need.cores, used.cores), ("instances", 1, used.instances), ("ram", need.ram, used.ram)];
+    let limit = |name: &str| limits.get(name).copied().unwrap_or(-1);
+    let room = resources
+        .iter()
+        .filter(|(name, each, _)| limit(name) >= 0 && *each > 0)
+        .map(|(name, each, used)| (limit(name) - (used - each * most)) / each);
+    let count = room.min().unwrap_or(most).clamp(0, most);
+    if count < least {
+        let before = |(name, each, used): &(&str, i64, i64)| ((*name).to_owned(), each * least, used - each * most, limit(name));
+        return Err(exceeded(&resources.iter().map(before).collect::<Vec<_>>()));
+    }
+    add(tx, project_id, need, count - most).await?;
+    Ok(count)
+}
+
+/// Counts `servers` more, or fewer when below zero.
+pub async fn add(tx: &impl ConnectionTrait, project_id: &str, need: Need, servers: i64) -> Result<()> {
+    let (cores, ram) = (need.cores * servers, need.ram * servers);
+    let row = ActiveModel { project_id: Set(project_id.to_owned()), instances: Set(0), cores: Set(0), ram: Set(0) };
+    let keep = OnConflict::column(Column::ProjectId).do_nothing().to_owned();
+    Entity::insert(row).on_conflict(keep).exec_without_returning(tx).await?;
+    let update = Entity::update_many()
+        .col_expr(Column::Instances, Expr::col(Column::Instances).add(servers))
+        .col_expr(Column::Cores, Expr::col(Column::Cores).add(cores))
+        .col_expr(Column::Ram, Expr::col(Column::Ram).add(ram))
+        .filter(Column::ProjectId.eq(project_id));
+    update.exec(tx).await?;
+    Ok(())
+}
+
+/// `Quota exceeded for cores, instances: Requested 20, 20, but already used 2, 2 of 20, 10 cores, instances`
+fn exceeded(resources: &[(String, i64, i64, i64)]) -> Error {
+    let over: Vec<_> = resources.iter().filter(|(_, requested, used, limit)| *limit >= 0 && used + requested > *limit).collect();
+    let join = |text: fn(&(String, i64, i64, i64)) -> String| over.iter().map(|r| text(r)).collect::<Vec<_>>().join(", ");
+    let (names, requested) = (join(|r| r.0.clone()), join(|r| r.1.to_string()));
+    let (used, limits) = (join(|r| r.2.to_string()), join(|r| r.3.to_string()));
+    Error::forbidden(format!("Quota exceeded for {names}: Requested {requested}, but already used {used} of {limits} {names}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_name_only_what_is_exceeded() {
+        let resources = [("cores".into(), 20, 2, 20), ("instances".into(), 20, 2, 10), ("ram".into(), 20, 0, -1)];
+        assert_eq!(
+            exceeded(&resources).message,
+            "Quota exceeded for cores, instances: Requested 20, 20, but already used 2, 2 of 20, 10 cores, instances"
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! The index of the API: one row for each operation.
+
+use kit::Routes;
+use kit::policy::{ANY, PUBLIC};
+
+use crate::instance_actions::api as instance_actions;
+use crate::servers::{actions, api, create, ips, list, metadata, os_interface, os_volume_attachments, security_groups, tags};
+use crate::{
+    Nova, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits, os_services, proxies, quotas,
+    server_groups,
+};
+
+/// Which versions there are.
+pub fn discovery() -> Routes<Nova> {
+    Routes::new().get("/", PUBLIC, discovery::versions).get("/v2.1", PUBLIC, discovery::show_v2_1).get("/v2", PUBLIC, discovery::show_v2)
+}
+
+/// Everything else.
+pub fn routes() -> Routes<Nova> {
+    Routes::new()
+        .merge(servers())
+        .merge(below_servers())
+        .merge(flavors())
+        .merge(others())
+        .merge(keypairs::routes())
+        .merge(quotas::routes())
+        .merge(hypervisors::routes())
+        .merge(administration())
+        .merge(proxies())
+}
+
+/// A create body may carry user data and injected files.
+const CREATE_BODY: usize = 4 << 20;
+
+fn servers() -> Routes<Nova> {
+    Routes::new()
+        .get("/servers", "os_compute_api:servers:index", list::list)
+        .post("/servers", "os_compute_api:servers:create", create::create)
+        .limit(CREATE_BODY)
+        .post("/os-volumes_boot", "os_compute_api:servers:create", create::create)
+        .limit(CREATE_BODY)
+        .get("/servers/detail", "os_compute_api:servers:detail", list::detail)
+        .get("/servers/{server_id}", "os_compute_api:servers:show", api::show)
+        .put("/servers/{server_id}", "os_compute_api:servers:update", api::update)
+        .delete("/servers/{server_id}", "os_compute_api:servers:delete", api::delete)
+        .post("/servers/{server_id}/action", ANY, actions::act)
+}
+
+fn below_servers() -> Routes<Nova> {
+    Routes::new()
+        .get("/servers/{server_id}/ips", "os_compute_api:ips:index", ips::list)
+        .get("/servers/{server_id}/ips/{id}", "os_compute_api:ips:show", ips::show)
+        .get("/servers/{server_id}/metadata", "os_compute_api:server-metadata:index", metadata::list)
+        .post("/servers/{server_id}/metadata", "os_compute_api:server-metadata:create", metadata::merge)
+        .put("/servers/{server_id}/metadata", "os_compute_api:server-metadata:update_all", metadata::replace)
+        .get("/servers/{server_id}/metadata/{id}", "os_compute_api:server-metadata:show", metadata::show)
+        .put("/servers/{server_id}/metadata/{id}", "os_compute_api:server-metadata:update", metadata::update)
+        .delete("/servers/{server_id}/metadata/{id}", "os_compute_api:server-metadata:delete", metadata::delete)
+        .get("/servers/{server_id}/tags", "os_compute_api:os-server-tags:index", tags::list)
+        .since(2, 26)
+        .put("/servers/{server_id}/tags", "os_compute_api:os-server-tags:update_all", tags::replace)
+        .since(2, 26)
+        .delete("/servers/{server_id}/tags", "os_compute_api:os-server-tags:delete_all", tags::delete_all)
+        .since(2, 26)
+        .get("/servers/{server_id}/tags/{id}", "os_compute_api:os-server-tags:show", tags::show)
+        .since(2, 26)
+        .put("/servers/{server_id}/tags/{id}", "os_compute_api:os-server-tags:update", tags::update)
+        .since(2, 26)
+        .delete("/servers/{server_id}/tags/{id}", "os_compute_api:os-server-tags:delete", tags::delete)
+        .since(2, 26)
+        .get("/servers/{server_id}/os-security-groups", "os_compute_api:os-security-groups:list", security_groups::list)
+        .get("/servers/{server_id}/os-instance-actions", "os_compute_api:os-instance-actions:list", instance_actions::list)
+        .get("/servers/{server_id}/os-instance-actions/{id}", "os_compute_api:os-instance-actions:show", instance_actions::show)
+        .get(
+            "/servers/{server_id}/os-instance-actions/{id}/timeline",
+            "os_compute_api:os-instance-actions:show",
+            instance_actions::timeline,
+        )
+        .get("/servers/{server_id}/os-interface", "os_compute_api:os-attach-interfaces:list", os_interface::list)
+        .post("/servers/{server_id}/os-interface", "os_compute_api:os-attach-interfaces:create", os_interface::create)
+        .get("/servers/{server_id}/os-interface/{id}", "os_compute_api:os-attach-interfaces:show", os_interface::show)
+        .delete("/servers/{server_id}/os-interface/{id}", "os_compute_api:os-attach-interfaces:delete", os_interface::delete)
+        .get("/servers/{server_id}/os-volume_attachments", "os_compute_api:os-volumes-attachments:index", os_volume_attachments::list)
+        .post("/servers/{server_id}/os-volume_attachments", "os_compute_api:os-volumes-attachments:create", os_volume_attachments::create)
+        .get("/servers/{server_id}/os-volume_attachments/{id}", "os_compute_api:os-volumes-attachments:show", os_volume_attachments::show)
+        .delete(
+            "/servers/{server_id}/os-volume_attachments/{id}",
+            "os_compute_api:os-volumes-attachments:delete",
+            os_volume_attachments::delete,
+        )
+}
+
+fn flavors() -> Routes<Nova> {
+    use flavors::{access, api, extra_specs};
+    Routes::new()
+        .get("/flavors", ANY, api::list)
+        .post("/flavors", "os_compute_api:os-flavor-manage:create", api::create)
+        .get("/flavors/detail", ANY, api::detail)
+        .get("/flavors/{id}", ANY, api::show)
+        .put("/flavors/{id}", "os_compute_api:os-flavor-manage:update", api::update)
+        .since(2, 55)
+        .delete("/flavors/{id}", "os_compute_api:os-flavor-manage:delete", api::delete)
+        .post("/flavors/{id}/action", "os_compute_api:os-flavor-access:add_tenant_access", access::act)
+        .get("/flavors/{id}/os-flavor-access", "os_compute_api:os-flavor-access", access::list)
+        .get("/flavors/{id}/os-extra_specs", "os_compute_api:os-flavor-extra-specs:index", extra_specs::list)
+        .post("/flavors/{id}/os-extra_specs", "os_compute_api:os-flavor-extra-specs:create", extra_specs::create)
+        .get("/flavors/{id}/os-extra_specs/{key}", "os_compute_api:os-flavor-extra-specs:show", extra_specs::show)
+        .put("/flavors/{id}/os-extra_specs/{key}", "os_compute_api:os-flavor-extra-specs:update", extra_specs::update)
+        .delete("/flavors/{id}/os-extra_specs/{key}", "os_compute_api:os-flavor-extra-specs:delete", extra_specs::delete)
+}
+
+fn others() -> Routes<Nova> {
+    Routes::new()
+        .get("/extensions", "os_compute_api:extensions", extensions::list)
+        .get("/extensions/{alias}", "os_compute_api:extensions", extensions::show)
+        .get("/limits", "os_compute_api:limits", limits::show)
+        .get("/os-availability-zone", "os_compute_api:os-availability-zone:list", availability_zones::list)
+        .get("/os-availability-zone/detail", "os_compute_api:os-availability-zone:detail", availability_zones::detail)
+        .get("/os-server-groups", "os_compute_api:os-server-groups:index", server_groups::list)
+        .post("/os-server-groups", "os_compute_api:os-server-groups:create", server_groups::create)
+        .get("/os-server-groups/{id}", "os_compute_api:os-server-groups:show", server_groups::show)
+        .delete("/os-server-groups/{id}", "os_compute_api:os-server-groups:delete", server_groups::delete)
+}
+
+fn administration() -> Routes<Nova> {
+    Routes::new()
+        .get("/os-services", "os_compute_api:os-services:list", os_services::list)
+        .put("/os-services/{id}", "os_compute_api:os-services:update", os_services::update)
+        .delete("/os-services/{id}", "os_compute_api:os-services:delete", os_services::delete)
+        .post("/os-server-external-events", "os_compute_api:os-server-external-events:create", external_events::create)
+}
+
+fn proxies() -> Routes<Nova> {
+    Routes::new()
+        .get("/images", ANY, proxies::list_images)
+        .until(2, 35)
+        .get("/images/detail", ANY, proxies::detail_images)
+        .until(2, 35)
+        .get("/images/{id}", ANY, proxies::show_image)
+        .until(2, 35)
+        .delete("/images/{id}", ANY, proxies::delete_image)
+        .until(2, 35)
+        .get("/os-networks", "os_compute_api:os-networks:list", proxies::list_networks)
+        .until(2, 35)
+        .get("/os-networks/{id}", "os_compute_api:os-networks:show", proxies::show_network)
+        .until(2, 35)
+        .get("/os-tenant-networks", "os_compute_api:os-networks:list", proxies::list_networks)
+        .until(2, 35)
+        .get("/os-floating-ip-pools", "os_compute_api:os-floating-ip-pools", proxies::floating_ip_pools)
+        .until(2, 35)
+        .get("/os-floating-ips", "os_compute_api:os-floating-ips:list", proxies::list_floating_ips)
+        .until(2, 35)
+        .get("/os-security-groups", "os_compute_api:os-security-groups:get", proxies::list_security_groups)
+        .until(2, 35)
+}

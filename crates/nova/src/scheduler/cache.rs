@@ -1,0 +1,111 @@
+//! What the scheduler believes about the hosts for a moment: who they are, and what placement says they have left.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kit::Result;
+use sdk::placement::{Resources, Wanted};
+
+use super::filters::Host;
+use crate::{Nova, hypervisors, os_services};
+
+/// How long a belief lasts.
+const BELIEF: Duration = Duration::from_secs(1);
+/// Different questions remembered at once.
+const QUESTIONS: usize = 256;
+
+/// The beliefs.
+#[derive(Default)]
+pub struct Cache {
+    hosts: Mutex<Option<(Instant, Arc<Vec<Host>>)>>,
+    candidates: Mutex<HashMap<String, (Instant, Vec<Candidate>)>>,
+}
+
+/// A host that placement names: what it has left of each class, and how much it has in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub provider: String,
+    pub free: Resources,
+    pub traits: Vec<String>,
+}
+
+impl Cache {
+    /// Everything may have changed.
+    pub fn forget(&self) {
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.candidates.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// All hosts with a hypervisor.
+    pub async fn hosts(&self, app: &Nova) -> Result<Arc<Vec<Host>>> {
+        if let Some((at, hosts)) = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && at.elapsed() < BELIEF
+        {
+            return Ok(hosts.clone());
+        }
+        let services = os_services::compute_hosts(app).await?;
+        let nodes = hypervisors::node::all(&app.db).await?;
+        let hosts = nodes.into_iter().filter_map(|node| {
+            let service = services.iter().find(|s| s.host == node.host)?;
+            Some(Host {
+                up: service.is_up(app.config.service_down_time),
+                enabled: !service.disabled,
+                zone: service.zone.clone(),
+                provider: node.id,
+                node: node.hypervisor_hostname,
+                host: node.host,
+                inventory: node.inventory.0,
+            })
+        });
+        let hosts: Arc<Vec<Host>> = Arc::new(hosts.collect());
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), hosts.clone()));
+        Ok(hosts)
+    }
+
+    /// The zone of a host.
+    pub async fn zone_of(&self, app: &Nova, host: &str) -> Result<String> {
+        let hosts = self.hosts(app).await?;
+        Ok(hosts.iter().find(|h| h.host == host).map_or_else(|| app.config.default_zone.clone(), |h| h.zone.clone()))
+    }
+
+    /// Who could fulfil `wanted`, from memory unless `fresh`; true when placement was asked just now.
+    pub async fn candidates(&self, app: &Nova, wanted: &Wanted, fresh: bool) -> Result<(Vec<Candidate>, bool)> {
+        let key = format!("{wanted:?}");
+        if !fresh
+            && let Some((at, known)) = self.candidates.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+            && at.elapsed() < BELIEF
+        {
+            let fits = |c: &&Candidate| wanted.resources.iter().all(|(class, n)| c.free.get(class).is_some_and(|free| free >= n));
+            return Ok((known.iter().filter(fits).cloned().collect(), false));
+        }
+        let auth = app.session.auth("").await?;
+        let answer = app.cloud.placement.candidates(&auth, wanted).await?;
+        let named = answer.allocation_requests.iter().filter_map(|request| request.allocations.keys().next());
+        let found: Vec<Candidate> = named
+            .filter_map(|provider| {
+                let summary = answer.provider_summaries.get(provider)?;
+                let free = summary.resources.iter().map(|(class, usage)| (class.clone(), usage.capacity - usage.used)).collect();
+                Some(Candidate { provider: provider.clone(), free, traits: summary.traits.clone() })
+            })
+            .collect();
+        let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= QUESTIONS {
+            all.clear();
+        }
+        all.insert(key, (Instant::now(), found.clone()));
+        Ok((found, true))
+    }
+
+    /// A claim of ours: the provider has so much less in every answer that is remembered.
+    pub fn claimed(&self, provider: &str, resources: &Resources) {
+        let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
+        for candidate in all.values_mut().flat_map(|(_, known)| known).filter(|c| c.provider == provider) {
+            for (class, amount) in resources {
+                if let Some(free) = candidate.free.get_mut(class) {
+                    *free -= amount;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One decision: candidates, filters, weighers, claim, alternates (steps 9 to 11 of the boot flow).
+
+use std::collections::HashMap;
+
+use kit::Result;
+use rand::Rng;
+use rpc::compute::Instance;
+use rpc::scheduler::{Destination, FilterResult, SelectDestinations, Selection};
+use sdk::placement::{Resources, Wanted};
+use serde_json::Value;
+
+use super::filters::{self, Choice, Group, Request};
+use super::weighers;
+use crate::conductor::claims;
+use crate::instance_actions::record::Span;
+use crate::servers::store;
+use crate::{Nova, server_groups};
+
+/// Hosts named beside the chosen one.
+const ALTERNATES: usize = 4;
+/// Candidates asked for at once.
+const CANDIDATES: u64 = 1000;
+
+/// Chooses a host and claims it.
+pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection> {
+    let filtering = Span::begin("scheduler_filter_hosts", "nova-scheduler", "placement");
+    let instance = &message.instance;
+    let request = request(app, instance, message.ignore_hosts.clone()).await?;
+    let resources = claims::resources(&instance.flavor, &instance.block_devices);
+    let wanted = wanted(instance, &resources);
+    let mut selection = Selection { selected: None, alternates: Vec::new(), filters: Vec::new() };
+    // what is remembered may be wrong; before saying no, ask
+    for fresh in [false, true] {
+        let (mut choices, asked) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
+        let ties: HashMap<String, u64> = choices.iter().map(|c| (c.host.host.clone(), rand::rng().random())).collect();
+        weighers::order(&mut choices, request.group.as_ref(), |c| ties.get(&c.host.host).copied().unwrap_or(0));
+        let described = describe(&selection.filters);
+        if claim_first(app, instance, &choices, &resources, &mut selection).await? {
+            let claimed = Span::begin("scheduler_claim_host", "nova-scheduler", "placement");
+            let host = selection.selected.as_ref().map(|d| d.host.clone());
+            app.events.push(&instance.id, &message.caller.request_id, [filtering.done(Some(described)), claimed.done(host)]);
+            return Ok(selection);
+        }
+        if asked {
+            break;
+        }
+    }
+    let described = describe(&selection.filters);
+    app.events.push(&instance.id, &message.caller.request_id, [filtering.end(Some(described))]);
+    Ok(selection)
+}
+
+/// The hosts that have room and pass the filters.
+async fn remaining(
+    app: &Nova,
+    wanted: &Wanted,
+    request: &Request,
+    fresh: bool,
+    results: &mut Vec<FilterResult>,
+) -> Result<(Vec<Choice>, bool)> {
+    results.clear();
+    let hosts = app.hosts.hosts(app).await?;
+    let (candidates, asked) = app.hosts.candidates(app, wanted, fresh).await?;
+    let by_provider: HashMap<&str, &filters::Host> = hosts.iter().map(|host| (host.provider.as_str(), host)).collect();
+    let choices: Vec<Choice> = candidates
+        .into_iter()
+        .filter_map(|candidate| Some(Choice { host: (*by_provider.get(candidate.provider.as_str())?).clone(), candidate }))
+        .collect();
+    results.push(FilterResult { filter: "PlacementResources".into(), start: hosts.len(), end: choices.len() });
+    Ok((filters::apply(choices, request, results), asked))
+}
+
+/// Claims the best host that lets itself be claimed; the next ones are alternates.
+async fn claim_first(
+    app: &Nova,
+    instance: &Instance,
+    choices: &[Choice],
+    resources: &Resources,
+    selection: &mut Selection,
+) -> Result<bool> {
+    for (index, choice) in choices.iter().enumerate() {
+        let destination = destination(choice);
+        if !claims::claim(app, &instance.id, (&instance.project_id, &instance.user_id), &destination, resources).await? {
+            continue;
+        }
+        app.hosts.claimed(&choice.candidate.provider, resources);
+        selection.selected = Some(destination);
+        selection.alternates = choices.iter().skip(index + 1).take(ALTERNATES).map(self::destination).collect();
+        return Ok(true);
+    }
+    if !choices.is_empty() {
+        selection.filters.push(FilterResult { filter: "PlacementClaim".into(), start: choices.len(), end: 0 });
+    }
+    Ok(false)
+}
+
+fn destination(choice: &Choice) -> Destination {
+    Destination { host: choice.host.host.clone(), node: choice.host.node.clone(), resource_provider_id: choice.host.provider.clone() }
+}
+
+/// The question to placement: resources, and the traits that flavor and image require or forbid.
+fn wanted(instance: &Instance, resources: &Resources) -> Wanted {
+    let specs = instance.flavor.extra_specs.iter().chain(&instance.image_properties);
+    let required = specs.filter_map(|(key, value)| {
+        let name = key.strip_prefix("trait:")?;
+        match value.as_str() {
+            "required" => Some(name.to_owned()),
+            "forbidden" => Some(format!("!{name}")),
+            _ => None,
+        }
+    });
+    Wanted { resources: resources.clone(), required: required.collect(), limit: Some(CANDIDATES), ..Wanted::default() }
+}
+
+/// What the server asks of its host.
+async fn request(app: &Nova, instance: &Instance, ignore_hosts: Vec<String>) -> Result<Request> {
+    let hints = &instance.scheduler_hints;
+    let mut request = Request {
+        zone: instance.availability_zone.clone(),
+        forced_host: instance.forced_host.clone(),
+        ignore_hosts,
+        image_properties: instance.image_properties.clone(),
+        extra_specs: instance.flavor.extra_specs.clone(),
+        ..Request::default()
+    };
+    if let Some(group) = server_groups::of_hints(hints) {
+        request.group = server_groups::spread(app, &group, &instance.id).await?.map(|spread| Group {
+            policy: spread.policy,
+            max_per_host: spread.max_per_host,
+            members: spread.members,
+        });
+    }
+    let same = ids(hints, "same_host");
+    if !same.is_empty() {
+        request.same_hosts = Some(hosts_of(app, &same).await?);
+    }
+    request.different_hosts = hosts_of(app, &ids(hints, "different_host")).await?;
+    Ok(request)
+}
+
+/// A hint that is one id or several.
+fn ids(hints: &Value, key: &str) -> Vec<String> {
+    match hints.get(key) {
+        Some(Value::String(id)) => vec![id.clone()],
+        Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+async fn hosts_of(app: &Nova, servers: &[String]) -> Result<Vec<String>> {
+    let mut hosts = Vec::new();
+    for id in servers {
+        hosts.extend(store::load(app.db.read(), id).await?.and_then(|server| server.host));
+    }
+    Ok(hosts)
+}
+
+/// `PlacementResources 3 -> 2, ComputeFilter 2 -> 1`
+fn describe(filters: &[FilterResult]) -> String {
+    filters.iter().map(|f| format!("{} {} -> {}", f.filter, f.start, f.end)).collect::<Vec<_>>().join(", ")
+}

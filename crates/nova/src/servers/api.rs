@@ -1,0 +1,100 @@
+//! `GET`, `PUT` and `DELETE /servers/{id}`.
+
+use kit::call::{Wrapped, Wrapper};
+use kit::{Context, Path, Reply, Result, Versioned};
+use sea_orm::Set;
+use serde::{Deserialize, Serialize};
+
+use super::instance::{ActiveModel, Model};
+use super::store::{self, Guard};
+use super::view::{self, Beside, Detailed, Shown};
+use super::{create, delete, list};
+use crate::{Nova, validate};
+
+#[derive(Serialize)]
+struct One<'a> {
+    server: Detailed<'a>,
+}
+
+/// `GET /servers/{id}`
+pub async fn show(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
+    let row = store::fetch(&app, &ctx, &id.0).await?;
+    reply(&app, &ctx, row).await
+}
+
+async fn reply(app: &Nova, ctx: &Context, row: Model) -> Result<Reply> {
+    let row = [Shown::from(row)];
+    let beside: Beside<'_> = list::beside(app, ctx, &row).await?;
+    let [row] = &row;
+    Reply::ok(&One { server: Detailed(row, &beside) })
+}
+
+/// The object under `server` of an update.
+#[derive(Deserialize, Serialize, Versioned)]
+pub struct UpdateServer {
+    pub name: Option<String>,
+    #[serde(rename = "accessIPv4")]
+    pub access_ip_v4: Option<String>,
+    #[serde(rename = "accessIPv6")]
+    pub access_ip_v6: Option<String>,
+    #[serde(rename = "OS-DCF:diskConfig")]
+    pub disk_config: Option<String>,
+    #[since(2.19)]
+    #[serde(default, deserialize_with = "present")]
+    pub description: Option<Option<String>>,
+}
+
+/// Tells null from absent.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl Wrapper for UpdateServer {
+    const KEY: &'static str = "server";
+}
+
+/// `PUT /servers/{id}`
+pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<UpdateServer>) -> Result<Reply> {
+    let row = store::fetch(&app, &ctx, &id.0).await?;
+    let body = body.inner;
+    let mut change = <ActiveModel as Default>::default();
+    if let Some(name) = &body.name {
+        change.name = Set(validate::relaxed_name(ctx.strict, "name", name)?);
+    }
+    if let Some(description) = body.description {
+        validate::length("description", description.as_deref().unwrap_or_default(), 255)?;
+        change.description = Set(description);
+    }
+    if let Some(address) = body.access_ip_v4 {
+        change.access_ip_v4 = Set(create::address("accessIPv4", Some(address))?);
+    }
+    if let Some(address) = body.access_ip_v6 {
+        change.access_ip_v6 = Set(create::address("accessIPv6", Some(address))?);
+    }
+    if body.disk_config.is_some() {
+        change.disk_config = Set(create::disk_config(body.disk_config)?);
+    }
+    store::save(&app, &row.id, Guard::default(), change).await?;
+    let row = store::fetch(&app, &ctx, &id.0).await?;
+    if view::whole_answers(&ctx) {
+        return reply(&app, &ctx, row).await;
+    }
+    // until 2.75 an update answers less than a show
+    let row = [Shown::from(row)];
+    let beside = list::beside(&app, &ctx, &row).await?;
+    let [row] = &row;
+    let mut body = serde_json::to_value(One { server: Detailed(row, &beside) })?;
+    if let Some(server) = body.get_mut("server").and_then(serde_json::Value::as_object_mut) {
+        let not_shown = |key: &str| key.starts_with("OS-EXT-") || key.starts_with("OS-SRV-USG") || key.starts_with("os-extended");
+        let also = ["key_name", "config_drive", "security_groups", "host_status", "server_groups"];
+        server.retain(|key, _| !not_shown(key) && !also.contains(&key.as_str()));
+    }
+    Reply::ok(&body)
+}
+
+/// `DELETE /servers/{id}`
+pub async fn delete(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
+    let row = store::fetch(&app, &ctx, &id.0).await?;
+    delete::begin(&app, &ctx, row, "delete").await?;
+    Reply::no_content()
+}

@@ -1,0 +1,212 @@
+//! The block device mapping of a new server: both forms read into one, and checked.
+
+use kit::{Context, Error, Result, ids};
+use rpc::compute::{BlockDevice, Flavor};
+use serde_json::{Map, Value};
+
+use super::request::Devices;
+use crate::validate;
+
+/// The disks of a server: the root disk from the image if it has one, what was asked for, then the flavor's ephemeral and swap disks.
+pub fn read(ctx: &Context, devices: &Devices, image: Option<&str>, flavor: &Flavor) -> Result<Vec<BlockDevice>> {
+    let mut all = match devices {
+        Devices::V1(devices) => devices.iter().enumerate().filter_map(|(n, d)| first_form(n, d, image).transpose()).collect(),
+        Devices::V2(devices) => devices.iter().map(|d| second_form(ctx, d)).collect::<Result<Vec<_>>>(),
+    }?;
+    all.retain(|device: &BlockDevice| device.source_type != "no_device");
+    let roots = all.iter().filter(|d| d.boot_index == Some(0)).count();
+    if roots > 1 {
+        return Err(bad("Boot sequence for the instance and image/block device mapping combination is not valid."));
+    }
+    match image {
+        Some(image) if roots == 0 => all.insert(0, root_of_image(image)),
+        None if roots == 0 => {
+            return Err(bad("Boot sequence for the instance and image/block device mapping combination is not valid."));
+        }
+        _ => {}
+    }
+    let asked = |swap: bool| {
+        all.iter().any(|d| d.source_type == "blank" && d.destination_type == "local" && (d.guest_format.as_deref() == Some("swap")) == swap)
+    };
+    let (ephemeral, swap) = (asked(false), asked(true));
+    if flavor.ephemeral_gb > 0 && !ephemeral {
+        all.push(blank(Some(flavor.ephemeral_gb), None));
+    }
+    if flavor.swap_mb > 0 && !swap {
+        all.push(blank(None, Some("swap")));
+    }
+    Ok(all)
+}
+
+/// What every device has, to be changed.
+fn device(source: &str, destination: &str) -> BlockDevice {
+    BlockDevice {
+        bdm_id: String::new(),
+        source_type: source.into(),
+        destination_type: destination.into(),
+        image_id: None,
+        snapshot_id: None,
+        volume_id: None,
+        volume_size: None,
+        volume_type: None,
+        boot_index: None,
+        delete_on_termination: false,
+        device_name: None,
+        disk_bus: None,
+        device_type: None,
+        guest_format: None,
+        tag: None,
+        attachment_id: None,
+        connection_info: None,
+    }
+}
+
+fn root_of_image(image: &str) -> BlockDevice {
+    BlockDevice { image_id: Some(image.to_owned()), boot_index: Some(0), delete_on_termination: true, ..device("image", "local") }
+}
+
+fn blank(size: Option<u64>, format: Option<&str>) -> BlockDevice {
+    BlockDevice {
+        volume_size: size,
+        guest_format: format.map(str::to_owned),
+        boot_index: Some(-1),
+        delete_on_termination: true,
+        ..device("blank", "local")
+    }
+}
+
+/// An attached volume.
+pub fn volume(volume_id: &str) -> BlockDevice {
+    BlockDevice { volume_id: Some(volume_id.to_owned()), ..device("volume", "volume") }
+}
+
+fn first_form(index: usize, entry: &Map<String, Value>, image: Option<&str>) -> Result<Option<BlockDevice>> {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+    if truthy(entry.get("no_device"))? {
+        return Ok(None);
+    }
+    let (volume_id, snapshot_id) = (text("volume_id"), text("snapshot_id"));
+    let mut read = match (&volume_id, &snapshot_id) {
+        (Some(_), _) => device("volume", "volume"),
+        (None, Some(_)) => device("snapshot", "volume"),
+        (None, None) => {
+            let swap = text("virtual_name").is_some_and(|name| name == "swap");
+            if text("virtual_name").is_none() {
+                return Err(bad("Unrecognized legacy format."));
+            }
+            blank(None, swap.then_some("swap"))
+        }
+    };
+    read.volume_size = size(entry)?;
+    read.delete_on_termination = truthy(entry.get("delete_on_termination"))?;
+    // without an image, the first one is the root disk
+    if image.is_none() && index == 0 {
+        read.boot_index = Some(0);
+    }
+    (read.volume_id, read.snapshot_id, read.device_name) = (volume_id, snapshot_id, text("device_name"));
+    Ok(Some(read))
+}
+
+const KEYS: &[&str] = &[
+    "source_type",
+    "destination_type",
+    "uuid",
+    "boot_index",
+    "volume_size",
+    "delete_on_termination",
+    "device_name",
+    "device_type",
+    "disk_bus",
+    "guest_format",
+    "no_device",
+    "tag",
+    "volume_type",
+    "volume_id",
+    "snapshot_id",
+    "image_id",
+    "virtual_name",
+];
+
+fn second_form(ctx: &Context, entry: &Map<String, Value>) -> Result<BlockDevice> {
+    if ctx.strict {
+        kit::microversion::unexpected(&entry.keys().map(String::as_str).filter(|key| !KEYS.contains(key)).collect::<Vec<_>>())?;
+    }
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+    if truthy(entry.get("no_device"))? {
+        return Ok(device("no_device", "local"));
+    }
+    let source = text("source_type").ok_or_else(|| bad("Missing source_type."))?;
+    let uuid = text("uuid");
+    let destination = match (source.as_str(), text("destination_type")) {
+        ("volume" | "snapshot", None) => "volume".to_owned(),
+        (_, None) => "local".to_owned(),
+        (_, Some(given)) => given,
+    };
+    let fits = match source.as_str() {
+        "blank" | "image" => matches!(destination.as_str(), "local" | "volume"),
+        "volume" | "snapshot" => destination == "volume",
+        _ => return Err(bad(&format!("Invalid source_type field: {source}."))),
+    };
+    if !fits {
+        return Err(bad("Invalid source and destination type combination."));
+    }
+    if source != "blank" && uuid.as_deref().and_then(ids::parse_uuid).is_none() {
+        return Err(bad("Missing device UUID."));
+    }
+    let volume_size = size(entry)?;
+    if destination == "volume" && volume_size.is_none() && matches!(source.as_str(), "blank" | "image") {
+        return Err(bad(if source == "image" {
+            "Images with destination_type 'volume' need to have a non-zero size specified"
+        } else {
+            "Blank volumes (source: 'blank', dest: 'volume') need to have non-zero size"
+        }));
+    }
+    let boot_index = match entry.get("boot_index") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(none)) if none == "None" => None,
+        Some(value) => Some(validate::integer("boot_index", value, -100, 1000)? as i32),
+    };
+    let mut read = device(&source, &destination);
+    match source.as_str() {
+        "image" => read.image_id = uuid,
+        "volume" => read.volume_id = uuid,
+        "snapshot" => read.snapshot_id = uuid,
+        _ => {}
+    }
+    Ok(BlockDevice {
+        volume_size,
+        boot_index,
+        delete_on_termination: match entry.get("delete_on_termination") {
+            None | Some(Value::Null) => destination == "local",
+            value => truthy(value)?,
+        },
+        volume_type: text("volume_type"),
+        device_name: text("device_name"),
+        disk_bus: text("disk_bus"),
+        device_type: text("device_type"),
+        guest_format: text("guest_format"),
+        tag: text("tag"),
+        ..read
+    })
+}
+
+fn size(entry: &Map<String, Value>) -> Result<Option<u64>> {
+    match entry.get("volume_size") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(value) => validate::integer("volume_size", value, 0, i64::from(i32::MAX)).map(|n| u64::try_from(n).ok().filter(|n| *n > 0)),
+    }
+}
+
+fn truthy(value: Option<&Value>) -> Result<bool> {
+    match value {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Number(n)) => Ok(n.as_i64() != Some(0)),
+        Some(Value::String(text)) if text.is_empty() => Ok(false),
+        Some(value) => validate::boolean("block_device_mapping", value),
+    }
+}
+
+fn bad(reason: &str) -> Error {
+    Error::bad_request(format!("Block Device Mapping is Invalid: {reason}"))
+}

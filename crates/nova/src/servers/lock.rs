@@ -1,0 +1,55 @@
+//! Locks: a locked server refuses whatever changes it, to everybody but administrators.
+
+use kit::microversion::Microversion;
+use kit::policy::Target;
+use kit::{Reply, Result};
+use sea_orm::Set;
+use serde_json::Value;
+
+use super::actions::{Action, accepted};
+use super::instance::ActiveModel;
+use super::store::{self, Guard};
+use crate::{instance_actions, validate};
+
+/// `{"lock": null}`, or since 2.73 `{"lock": {"locked_reason": "..."}}`
+pub async fn lock(action: Action) -> Result<Reply> {
+    let mut reason = None;
+    if action.ctx.speaks(Microversion(2, 73)) && !action.body.is_null() {
+        action.only(&["locked_reason"])?;
+        let text = action.text("locked_reason")?;
+        validate::length("locked_reason", text, 255)?;
+        reason = Some(text.to_owned());
+    } else {
+        action.no_body()?;
+    }
+    let owner = action.ctx.project_id().is_ok_and(|project| project == action.server.project_id);
+    let by = if owner && !action.ctx.is_admin() { "owner" } else { "admin" };
+    let change = ActiveModel { locked: Set(true), locked_by: Set(Some(by.into())), locked_reason: Set(reason), ..Default::default() };
+    record(action, change, "lock").await
+}
+
+/// `{"unlock": null}`
+pub async fn unlock(action: Action) -> Result<Reply> {
+    if !matches!(action.body, Value::Null) {
+        action.no_body()?;
+    }
+    if action.server.locked_by.as_deref() == Some("admin") {
+        let target = Target::project(&action.server.project_id);
+        action.ctx.enforce("os_compute_api:os-lock-server:unlock:unlock_override", &target)?;
+    }
+    let change = ActiveModel { locked: Set(false), locked_by: Set(None), locked_reason: Set(None), ..Default::default() };
+    record(action, change, "unlock").await
+}
+
+async fn record(action: Action, change: ActiveModel, name: &'static str) -> Result<Reply> {
+    let Action { app, ctx, server, .. } = action;
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                store::change(tx, &server.id, Guard::default(), change).await?;
+                instance_actions::begin(tx, &ctx, &server.id, name).await
+            })
+        })
+        .await?;
+    Ok(accepted())
+}

@@ -1,0 +1,35 @@
+//! An administrator says what a server's state is.
+
+use kit::{Error, Reply, Result};
+use sea_orm::Set;
+
+use super::actions::{Action, accepted};
+use super::instance::ActiveModel;
+use super::states::VmState;
+use super::store::{self, Guard};
+use crate::instance_actions;
+
+/// `{"os-resetState": {"state": "active"}}`
+pub async fn reset_state(action: Action) -> Result<Reply> {
+    action.only(&["state"])?;
+    let state = match action.text("state")? {
+        "active" => VmState::Active,
+        "error" => VmState::Error,
+        other => {
+            return Err(Error::bad_request(format!(
+                "Invalid input for field/attribute state. Value: {other}. '{other}' is not one of ['active', 'error']"
+            )));
+        }
+    };
+    let Action { app, ctx, server, .. } = action;
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                let change = ActiveModel { vm_state: Set(state.word().into()), task_state: Set(None), ..Default::default() };
+                store::change(tx, &server.id, Guard::default(), change).await?;
+                instance_actions::begin(tx, &ctx, &server.id, "resetState").await
+            })
+        })
+        .await?;
+    Ok(accepted())
+}
