@@ -11,6 +11,11 @@ STATE_DIR ?= $(if $(and $(ROOT),$(if $(SIM),,1)),/var/lib/cumulo,$(HOME)/.local/
 CUMULO := $(CARGO_TARGET_DIR)/release/cumulo
 export CARGO_TARGET_DIR STATE_DIR SIM
 
+# A cumulo command on the cloud of STATE_DIR, when there is one. The program may have been cleaned away since.
+on_state = if [ -e "$(STATE_DIR)" ]; then \
+	  { [ -x "$(CUMULO)" ] || cargo build --release -p cumulo; } && "$(CUMULO)" $(1) --state-dir "$(STATE_DIR)"; \
+	else echo "There is no cloud in $(STATE_DIR)."; fi
+
 .PHONY: help up down clean-state test bench guest-image lint
 .DEFAULT_GOAL := help
 
@@ -22,10 +27,10 @@ up:              ## install what is missing, build, start the cloud, boot a firs
 	@scripts/up
 
 down:            ## stop the cloud; guests go on, unless GUESTS=1
-	@[ ! -x "$(CUMULO)" ] || "$(CUMULO)" down --state-dir "$(STATE_DIR)" $(if $(GUESTS),--guests)
+	@$(call on_state,down $(if $(GUESTS),--guests))
 
 clean-state:     ## remove everything the cloud made on this host, and nothing else
-	@[ ! -x "$(CUMULO)" ] || "$(CUMULO)" clean-state --state-dir "$(STATE_DIR)"
+	@$(call on_state,clean-state)
 
 test:            ## all tests; those with real guests need root
 	@scripts/test

@@ -10,6 +10,9 @@ const PARTS: &[&str] = &["keystone", "glance", "placement", "nova", "neutron", "
 /// Every crate that is ours, beside the parts.
 const OTHERS: &[&str] = &["cumulo", "kit", "kit-derive", "sdk", "rpc", "horizon", "cli", "testkit", "xtask"];
 
+/// The agent whose real half a service's tests may start: (service, agent).
+const TEST_PARTNERS: &[(&str, &str)] = &[("nova", "nova-compute"), ("neutron", "neutron-agent"), ("cinder", "cinder-volume")];
+
 /// What a crate of ours may depend on, of ours.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
     let all = || PARTS.iter().chain(OTHERS).copied().filter(|other| !["cumulo", "testkit", "xtask"].contains(other));
@@ -37,7 +40,7 @@ pub fn check(path: &str, text: &str) -> Vec<Finding> {
         let message = format!("the layering does not know the crate `{name}`; say in xtask/src/edges.rs what it may depend on");
         return vec![Finding::new(path, line_of(text, name), message)];
     };
-    dependencies(&manifest)
+    dependencies(name, &manifest)
         .into_iter()
         .filter(|other| is_ours(other) && !allowed.contains(&other.as_str()))
         .map(|other| Finding::new(path, line_of(text, &other), forbidden(name, &other, &allowed)))
@@ -58,9 +61,9 @@ fn is_ours(name: &str) -> bool {
     PARTS.contains(&name) || OTHERS.contains(&name)
 }
 
-/// The crates a manifest names in any of its dependency tables, by their real names. A crate's tests may
-/// use more of its neighbours than the crate itself: dev-dependencies are held to the same edges, apart from testkit.
-fn dependencies(manifest: &Table) -> Vec<String> {
+/// The crates a manifest names in any of its dependency tables, by their real names. What tests use is held to the same
+/// edges, but they may also use testkit and their service's own agent.
+fn dependencies(name: &str, manifest: &Table) -> Vec<String> {
     let targets = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values).filter_map(Value::as_table);
     let tables = std::iter::once(manifest).chain(targets);
     let named = |table: &Table, kind: &str| -> Vec<String> {
@@ -71,7 +74,9 @@ fn dependencies(manifest: &Table) -> Vec<String> {
     for table in tables {
         found.extend(named(table, "dependencies"));
         found.extend(named(table, "build-dependencies"));
-        found.extend(named(table, "dev-dependencies").into_iter().filter(|other| other != "testkit"));
+        found.extend(
+            named(table, "dev-dependencies").into_iter().filter(|other| other != "testkit" && !TEST_PARTNERS.contains(&(name, other))),
+        );
     }
     found
 }
@@ -116,6 +121,14 @@ mod tests {
         );
         let named: Vec<_> = check("crates/glance/Cargo.toml", &text).into_iter().map(|finding| finding.line).collect();
         assert_eq!(named, [5, 8]);
+    }
+
+    #[test]
+    fn only_the_tests_of_a_service_may_start_its_agent() {
+        let tests = "\n[dev-dependencies]\ncinder-volume.workspace = true\n";
+        assert_eq!(check("Cargo.toml", &manifest("cinder", tests)), []);
+        assert_eq!(check("Cargo.toml", &manifest("nova", tests)).len(), 1);
+        assert_eq!(check("Cargo.toml", &manifest("cinder", "cinder-volume.workspace = true\n")).len(), 1);
     }
 
     #[test]
