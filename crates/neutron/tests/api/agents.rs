@@ -1,0 +1,89 @@
+//! What hosts are told, and what they say.
+
+use rpc::network::Change;
+use serde_json::json;
+
+use crate::harness::{ADMIN, Agent, DEMO, cloud, eventually, id};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_is_active_when_it_is_wired() {
+    let cloud = cloud().await;
+    let agent = Agent::start(&cloud, "host1").await;
+    let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let port = id(&cloud.port(DEMO, &network).await);
+    assert_eq!(cloud.bind(&port, "host1", "server1").await["status"], "DOWN");
+    eventually(async || agent.state().ports.len() == 1).await;
+    let state = agent.state();
+    assert_eq!(state.ports[0].device_id, "server1");
+    assert_eq!((state.networks.len(), state.security_groups.len()), (1, 1));
+    assert_eq!(state.networks[0].dhcp.as_ref().unwrap().fixed_ips.len(), 1);
+    agent.wired(&[&port], &[]).await;
+    assert_eq!(cloud.get(DEMO, &format!("/ports/{port}")).await["port"]["status"], "ACTIVE");
+    let plugged = json!({"name": "network-vif-plugged", "server_uuid": "server1", "status": "completed", "tag": port});
+    eventually(async || cloud.events.lock().unwrap().contains(&plugged)).await;
+    agent.wired(&[], &[&port]).await;
+    assert_eq!(cloud.get(DEMO, &format!("/ports/{port}")).await["port"]["status"], "DOWN");
+    let agents = cloud.get(ADMIN, "/agents?agent_type=L3%20agent").await;
+    assert_eq!((&agents["agents"][0]["host"], &agents["agents"][0]["alive"]), (&json!("host1"), &json!(true)));
+    cloud.delete(DEMO, &format!("/ports/{port}")).await;
+    eventually(async || agent.state().ports.is_empty() && agent.state().networks.is_empty() && agent.state().security_groups.is_empty())
+        .await;
+    assert_eq!(cloud.get(ADMIN, &format!("/ports?network_id={network}")).await["ports"], json!([]));
+    cloud.delete(DEMO, &format!("/networks/{network}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_add_up_to_the_state() {
+    let cloud = cloud().await;
+    cloud.bootstrapped().await;
+    let (one, two) = (Agent::start(&cloud, "host1").await, Agent::start(&cloud, "host2").await);
+    let private = cloud.named("networks", "private").await;
+    let public = cloud.named("networks", "public").await;
+    let mut ports = Vec::new();
+    for n in 0..12 {
+        let port = id(&cloud.port(DEMO, &private).await);
+        cloud.bind(&port, if n % 2 == 0 { "host1" } else { "host2" }, &format!("s{n}")).await;
+        ports.push(port);
+    }
+    let web = id(&cloud.make(DEMO, "security-groups", "security_group", json!({"name": "web"})).await);
+    let db = id(&cloud.make(DEMO, "security-groups", "security_group", json!({"name": "db"})).await);
+    let rule = json!({"security_group_id": db, "direction": "ingress", "protocol": "tcp", "port_range_min": 5432, "port_range_max": 5432, "remote_group_id": web});
+    cloud.make(DEMO, "security-group-rules", "security_group_rule", rule).await;
+    cloud.change(DEMO, &format!("/ports/{}", ports[0]), "port", json!({"security_groups": [db]})).await;
+    cloud.change(DEMO, &format!("/ports/{}", ports[1]), "port", json!({"security_groups": [web]})).await;
+    cloud.make(DEMO, "floatingips", "floatingip", json!({"floating_network_id": public, "port_id": ports[2]})).await;
+    cloud.bind(&ports[3], "host1", "s3").await;
+    cloud.delete(DEMO, &format!("/ports/{}", ports[4])).await;
+    cloud.change(DEMO, &format!("/ports/{}", ports[5]), "port", json!({"fixed_ips": [{"ip_address": "10.0.0.200"}]})).await;
+    let subnet = json!({"network_id": private, "ip_version": 4, "cidr": "10.0.1.0/24", "enable_dhcp": true});
+    cloud.make(DEMO, "subnets", "subnet", subnet).await;
+    for agent in [&one, &two] {
+        eventually(async || agent.is_up_to_date().await).await;
+    }
+    let state = one.state();
+    assert_eq!((state.routers.len(), state.routers[0].floating_ips.len()), (1, 1));
+    assert_eq!(state.networks.iter().find(|n| n.id == private).unwrap().dhcp.as_ref().unwrap().fixed_ips.len(), 2);
+    // the group that is only named comes with its members
+    assert!(state.security_groups.iter().any(|group| group.id == web && group.members.len() == 1));
+    assert!(two.state().routers.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hundredth_port_of_a_group_costs_what_the_second_did() {
+    let cloud = cloud().await;
+    let agent = Agent::start(&cloud, "host1").await;
+    let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let first = id(&cloud.port(DEMO, &network).await);
+    cloud.bind(&first, "host1", "s").await;
+    eventually(async || agent.state().ports.len() == 1).await;
+    for _ in 0..98 {
+        cloud.port(DEMO, &network).await;
+    }
+    eventually(async || agent.is_up_to_date().await).await;
+    agent.updates.lock().unwrap().clear();
+    cloud.port(DEMO, &network).await;
+    eventually(async || !agent.updates.lock().unwrap().is_empty()).await;
+    let updates = agent.updates.lock().unwrap().clone();
+    assert_eq!(updates.len(), 1);
+    assert!(matches!(updates[0].changes.as_slice(), [Change::Members { added, removed, .. }] if added.len() == 1 && removed.is_empty()));
+}

@@ -1,0 +1,8 @@
+//! Neutron's API, in process: as clients, nova and agents see it. On PostgreSQL with `CUMULO_TEST_POSTGRES=postgres://...`.
+
+mod agents;
+mod harness;
+mod lists;
+mod ports;
+mod rooms;
+mod routers;

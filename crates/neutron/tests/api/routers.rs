@@ -1,0 +1,82 @@
+//! Routers and floating IPs.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{ADMIN, Agent, Cloud, DEMO, OTHER, cloud, id};
+
+async fn legs(cloud: &Cloud, router: &str, verb: &str, body: Value) -> (u16, String) {
+    cloud.refused(DEMO, Method::PUT, &format!("/routers/{router}/{verb}_router_interface"), Some(body)).await
+}
+
+#[tokio::test]
+async fn interfaces_come_and_go() {
+    let cloud = cloud().await;
+    let (network, subnet) = cloud.network(DEMO, "10.1.0.0/24").await;
+    let router = id(&cloud.make(DEMO, "routers", "router", json!({"name": "r"})).await);
+    let body = json!({"subnet_id": subnet});
+    let added = cloud.put(DEMO, &format!("/routers/{router}/add_router_interface"), body.clone()).await;
+    assert_eq!((&added["id"], &added["subnet_ids"]), (&json!(router), &json!([subnet])));
+    let port = cloud.get(DEMO, &format!("/ports/{}", added["port_id"].as_str().unwrap())).await["port"].clone();
+    assert_eq!((&port["fixed_ips"][0]["ip_address"], &port["device_owner"]), (&json!("10.1.0.1"), &json!("network:router_interface")));
+    assert_eq!(legs(&cloud, &router, "add", body.clone()).await, (400, "BadRequest".into()));
+    assert_eq!(cloud.refused(DEMO, Method::DELETE, &format!("/ports/{}", id(&port)), None).await, (409, "ServicePortInUse".into()));
+    assert_eq!(cloud.refused(DEMO, Method::DELETE, &format!("/routers/{router}"), None).await, (409, "RouterInUse".into()));
+    assert_eq!(cloud.refused(DEMO, Method::DELETE, &format!("/networks/{network}"), None).await, (409, "NetworkInUse".into()));
+    let (_, overlapping) = cloud.network(DEMO, "10.1.0.0/16").await;
+    assert_eq!(legs(&cloud, &router, "add", json!({"subnet_id": overlapping})).await, (400, "BadRequest".into()));
+    let routes = |nexthop: &str| json!({"router": {"routes": [{"destination": "192.168.0.0/24", "nexthop": nexthop}]}});
+    let path = format!("/routers/{router}");
+    assert_eq!(cloud.refused(DEMO, Method::PUT, &path, Some(routes("10.9.0.1"))).await, (400, "InvalidRoutes".into()));
+    cloud.put(DEMO, &path, routes("10.1.0.9")).await;
+    assert_eq!(legs(&cloud, &router, "remove", body.clone()).await, (409, "RouterInterfaceInUseByRoute".into()));
+    cloud.put(DEMO, &path, json!({"router": {"routes": []}})).await;
+    cloud.put(DEMO, &format!("/routers/{router}/remove_router_interface"), body.clone()).await;
+    assert_eq!(legs(&cloud, &router, "remove", body).await.0, 404);
+    cloud.delete(DEMO, &path).await;
+}
+
+#[tokio::test]
+async fn floating_ips_live() {
+    let cloud = cloud().await;
+    cloud.bootstrapped().await;
+    let _agent = Agent::start(&cloud, "host1").await;
+    let (public, private) = (cloud.named("networks", "public").await, cloud.named("networks", "private").await);
+    let router = cloud.named("routers", "router1").await;
+    let seen = cloud.get(DEMO, &format!("/routers/{router}")).await["router"].clone();
+    assert_eq!(seen["external_gateway_info"]["external_fixed_ips"][0]["ip_address"], "172.24.4.10");
+    assert_eq!(cloud.get(OTHER, "/networks?router:external=true").await["networks"][0]["name"], "public");
+    let port = cloud.port(DEMO, &private).await;
+    let floating = cloud.make(DEMO, "floatingips", "floatingip", json!({"floating_network_id": public})).await;
+    assert_eq!(
+        (&floating["status"], &floating["floating_ip_address"], &floating["port_id"]),
+        (&json!("DOWN"), &json!("172.24.4.11"), &Value::Null)
+    );
+    let path = format!("/floatingips/{}", id(&floating));
+    let joined = cloud.change(DEMO, &path, "floatingip", json!({"port_id": id(&port)})).await;
+    assert_eq!(
+        (&joined["status"], &joined["router_id"], &joined["port_details"]["status"]),
+        (&json!("ACTIVE"), &json!(router), &json!("DOWN"))
+    );
+    let second = json!({"floatingip": {"floating_network_id": public, "port_id": id(&port)}});
+    assert_eq!(cloud.refused(DEMO, Method::POST, "/floatingips", Some(second)).await, (409, "FloatingIPPortAlreadyAssociated".into()));
+    let clear = json!({"router": {"external_gateway_info": {}}});
+    assert_eq!(
+        cloud.refused(DEMO, Method::PUT, &format!("/routers/{router}"), Some(clear.clone())).await.1,
+        "RouterExternalGatewayInUseByFloatingIp"
+    );
+    let subnet = cloud.named("subnets", "private-subnet").await;
+    assert_eq!(legs(&cloud, &router, "remove", json!({"subnet_id": subnet})).await, (409, "RouterInterfaceInUseByFloatingIP".into()));
+    cloud.delete(DEMO, &format!("/ports/{}", id(&port))).await;
+    let left = cloud.get(DEMO, &path).await["floatingip"].clone();
+    assert_eq!((&left["status"], &left["router_id"], &left["fixed_ip_address"]), (&json!("DOWN"), &Value::Null, &Value::Null));
+    let (lonely, _) = cloud.network(DEMO, "10.77.0.0/24").await;
+    let unreachable = json!({"floatingip": {"port_id": id(&cloud.port(DEMO, &lonely).await)}});
+    assert_eq!(cloud.refused(DEMO, Method::PUT, &path, Some(unreachable)).await, (404, "ExternalGatewayForFloatingIPNotFound".into()));
+    assert_eq!(cloud.refused(OTHER, Method::GET, &path, None).await, (404, "FloatingIPNotFound".into()));
+    cloud.delete(DEMO, &path).await;
+    let cleared = cloud.put(DEMO, &format!("/routers/{router}"), clear).await;
+    assert_eq!(cleared["router"]["external_gateway_info"], Value::Null);
+    let on_public = cloud.get(ADMIN, &format!("/ports?network_id={public}")).await;
+    assert_eq!(on_public["ports"], json!([]));
+}
