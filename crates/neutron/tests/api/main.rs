@@ -1,5 +1,7 @@
 //! Neutron's API, in process: as clients, nova and agents see it. On PostgreSQL with `CUMULO_TEST_POSTGRES=postgres://...`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
 mod agents;
 mod harness;
 mod lists;
