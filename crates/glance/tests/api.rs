@@ -300,3 +300,29 @@ async fn bootstrap_registers_once() {
     std::fs::write(&file, vec![2; 4096]).unwrap();
     assert_ne!(cloud.glance.register("cumulo-guest", &file, "admin", properties).await.unwrap(), id);
 }
+
+#[tokio::test]
+async fn the_typed_client_speaks_to_it() {
+    let cloud = cloud().await;
+    let client = sdk::image::Image::new(sdk::Endpoint::local(std::sync::Arc::new(cloud.service.clone()), "http://glance"));
+    let auth = sdk::Auth::token(ALICE);
+    let fields = json!({"name": "disk 1", "disk_format": "raw", "container_format": "bare", "hw_disk_bus": "virtio"});
+    let made = client.create(&auth, fields.as_object().unwrap()).await.unwrap();
+    assert_eq!(client.download(&auth, &made.id).await.err().unwrap().status, 404);
+    client.upload(&auth, &made.id, Body::from("content"), Some(7)).await.unwrap();
+    let shown = client.find(&auth, "disk 1").await.unwrap().unwrap();
+    assert_eq!((shown.status.as_str(), shown.size, shown.virtual_size), ("active", Some(7), Some(7)));
+    assert_eq!(shown.properties(), BTreeMap::from([("hw_disk_bus".to_owned(), "virtio".to_owned())]));
+    let file = client.download(&auth, &made.id).await.unwrap();
+    assert_eq!((file.size, file.md5), (Some(7), shown.checksum));
+    assert_eq!(&axum::body::to_bytes(file.body, 100).await.unwrap()[..], b"content");
+    for n in 0..30 {
+        client.create(&auth, json!({"name": format!("n{n}")}).as_object().unwrap()).await.unwrap();
+    }
+    assert_eq!(client.list(&auth, &[]).await.unwrap().len(), 31, "over all pages");
+    let patched = client.patch(&auth, &made.id, &[json!({"op": "replace", "path": "/name", "value": "x"})]).await.unwrap();
+    assert_eq!(patched.name.as_deref(), Some("x"));
+    client.delete(&auth, &made.id).await.unwrap();
+    let gone = client.show(&auth, &made.id).await.unwrap_err();
+    assert!(gone.is_not_found() && gone.message.starts_with("No image found"), "{gone}");
+}

@@ -34,7 +34,7 @@ impl Answer {
 
 async fn cloud() -> Cloud {
     let dir = tempfile::tempdir().unwrap();
-    let location = match std::env::var("CUMULO_TEST_POSTGRES") {
+    let location = match std::env::var("CUMULO_TEST_DATABASE") {
         Ok(url) => Location::Postgres { url, schema: format!("placement_{}", ids::hex()) },
         Err(_) => Location::Sqlite(dir.path().join("placement.sqlite")),
     };
@@ -391,4 +391,52 @@ async fn a_reshape_moves_everything_or_nothing() {
     let done = cloud.ask("1.39", "POST", "/reshaper", Some(shape(2))).await;
     assert_eq!(done.status, 204, "{}", done.body);
     assert_eq!((cloud.used(&root).await, cloud.used(&numa).await), (json!({"MEMORY_MB": 0}), json!({"VCPU": 4})));
+}
+
+#[tokio::test]
+async fn the_typed_client_speaks_to_it() {
+    use sdk::placement::{Allocations, Inventory, Share, Wanted, stale};
+    let cloud = cloud().await;
+    let client = sdk::placement::Placement::new(sdk::Endpoint::local(std::sync::Arc::new(cloud.service.clone()), "http://placement"));
+    let (auth, host, server) = (sdk::Auth::token(ADMIN), ids::uuid(), ids::uuid());
+    assert_eq!(client.ensure_provider(&auth, &host, "host").await.unwrap(), client.ensure_provider(&auth, &host, "host").await.unwrap());
+    let stock =
+        [("VCPU".to_owned(), Inventory { allocation_ratio: 4.0, ..Inventory::of(4) }), ("MEMORY_MB".to_owned(), Inventory::of(512))];
+    let stock = stock.into_iter().collect();
+    assert!(client.set_inventories(&auth, &host, &stock).await.unwrap());
+    assert!(!client.set_inventories(&auth, &host, &stock).await.unwrap());
+    let traits = ["CUSTOM_SIM".to_owned(), "COMPUTE_NODE".to_owned()];
+    assert!(client.set_traits(&auth, &host, &traits).await.unwrap());
+    assert!(!client.set_traits(&auth, &host, &traits).await.unwrap());
+    client.set_aggregates(&auth, &host, &[ids::uuid()]).await.unwrap();
+    let wanted = Wanted {
+        resources: [("VCPU".to_owned(), 2), ("MEMORY_MB".to_owned(), 256)].into_iter().collect(),
+        required: vec!["CUSTOM_SIM".into()],
+        limit: Some(10),
+        ..Wanted::default()
+    };
+    let found = client.candidates(&auth, &wanted).await.unwrap();
+    assert_eq!(found.provider_summaries[&host].resources["VCPU"].capacity, 16);
+    let mine = Allocations {
+        allocations: found.allocation_requests[0].allocations.clone(),
+        project_id: "p".into(),
+        user_id: "u".into(),
+        consumer_generation: None,
+        consumer_type: "INSTANCE".into(),
+    };
+    client.put_allocations(&auth, &server, &mine).await.unwrap();
+    assert!(stale(&client.put_allocations(&auth, &server, &mine).await.unwrap_err()));
+    let have = client.allocations(&auth, &server).await.unwrap();
+    assert_eq!((have.consumer_generation, have.allocations.get(&host)), (Some(1), mine.allocations.get(&host)));
+    let big = Share { resources: [("MEMORY_MB".to_owned(), 512)].into_iter().collect() };
+    let second = Allocations { allocations: [(host.clone(), big)].into_iter().collect(), ..mine };
+    let full = client.put_allocations(&auth, &ids::uuid(), &second).await.unwrap_err();
+    assert!(full.is_conflict() && !stale(&full), "{full}");
+    assert_eq!(client.provider_usages(&auth, &host).await.unwrap()["MEMORY_MB"], 256);
+    assert_eq!(client.provider_allocations(&auth, &host).await.unwrap().allocations.len(), 1);
+    client.delete_allocations(&auth, &server).await.unwrap();
+    client.delete_allocations(&auth, &server).await.unwrap();
+    assert_eq!(client.allocations(&auth, &server).await.unwrap(), Allocations::default());
+    client.delete_provider(&auth, &host).await.unwrap();
+    assert!(client.providers(&auth, &[("name", "host")]).await.unwrap().is_empty());
 }

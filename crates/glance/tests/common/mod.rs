@@ -20,7 +20,7 @@ pub const ADMIN: &str = "admin:admin,member,reader";
 pub struct Cloud {
     pub dir: tempfile::TempDir,
     pub glance: Glance,
-    service: Service,
+    pub service: Service,
 }
 
 pub struct Answer {
@@ -40,7 +40,12 @@ pub async fn cloud() -> Cloud {
 }
 
 pub async fn open(dir: tempfile::TempDir) -> Cloud {
-    let database = Location::Sqlite(dir.path().join("glance.sqlite"));
+    // the same directory finds the same database again
+    let space = dir.path().file_name().unwrap().to_string_lossy().replace('.', "_").to_lowercase();
+    let database = match std::env::var("CUMULO_TEST_DATABASE") {
+        Ok(url) => Location::Postgres { url, schema: format!("glance_{space}_{}", std::process::id()) },
+        Err(_) => Location::Sqlite(dir.path().join("glance.sqlite")),
+    };
     let mut config = Config::new(database, dir.path().join("images"));
     config.image_size_cap = 600 << 20;
     let glance = glance::open(config).await.unwrap();
