@@ -37,6 +37,15 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Ends the guest also when the test fails.
+struct CleanUp(PathBuf);
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        nova_compute::cleanup(&self.0).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_lives_is_found_again_and_ends() {
     let image = match image() {
@@ -45,6 +54,7 @@ async fn a_guest_lives_is_found_again_and_ends() {
         Err(sentence) => return println!("{sentence}"),
     };
     let state = tempfile::Builder::new().prefix("cumulo-guest-test").tempdir().unwrap();
+    let _nothing_left = CleanUp(state.path().to_owned());
     let instances = state.path().join("instances");
     let qemu = Qemu::open(AccelChoice::Tcg, state.path(), &instances).await.unwrap();
     let dir = instances.join(ID);

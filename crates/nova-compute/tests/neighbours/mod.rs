@@ -1,5 +1,7 @@
 //! What a host meets in these tests: a conductor with one instance, and a keystone, glance and neutron with just enough in them.
 
+#![allow(dead_code)] // each test file uses its part
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kit::auth::ServiceSession;
 use kit::bus::{Bus, Handlers};
+use nova_compute::hypervisor::Hypervisor;
 use nova_compute::hypervisor::sim::Sim;
 use rpc::compute::*;
 use rpc::conductor::*;
@@ -35,11 +38,27 @@ struct World {
     events: Mutex<Vec<String>>,
     ports: Mutex<BTreeMap<String, Value>>,
     wiring: Mutex<bool>,
+    /// The file of the one image.
+    image: Vec<u8>,
     bus: Bus,
 }
 
 impl Cloud {
+    /// A host that only pretends to run guests.
     pub async fn start(instance: Instance) -> Cloud {
+        let sim = Arc::new(Sim::new());
+        let config = nova_compute::Config::new(HOST, "/nonexistent");
+        Cloud::on(sim.clone(), sim, config, instance, Vec::new()).await
+    }
+
+    /// A host with this hypervisor. Guests begin as `image`.
+    pub async fn on(
+        hypervisor: Arc<dyn Hypervisor>,
+        sim: Arc<Sim>,
+        mut config: nova_compute::Config,
+        instance: Instance,
+        image: Vec<u8>,
+    ) -> Cloud {
         let bus = Bus::local();
         let world = Arc::new(World {
             instance: Mutex::new(instance),
@@ -47,6 +66,7 @@ impl Cloud {
             events: Mutex::default(),
             ports: Mutex::default(),
             wiring: Mutex::new(true),
+            image,
             bus: bus.clone(),
         });
         let (outcomes, finished) = mpsc::channel(16);
@@ -60,11 +80,9 @@ impl Cloud {
             compute: sdk::compute::Compute::new(api()),
             placement: sdk::placement::Placement::new(api()),
         };
-        let sim = Arc::new(Sim::new());
-        let mut config = nova_compute::Config::new(HOST, "/nonexistent");
         config.vif_plugging_timeout = Duration::from_secs(1);
         let (stop, session) = (CancellationToken::new(), ServiceSession::new(api(), "nova", "password"));
-        tokio::spawn(nova_compute::run(config, bus.clone(), sim.clone(), cloud, session, stop.clone()));
+        tokio::spawn(nova_compute::run(config, bus.clone(), hypervisor, cloud, session, stop.clone()));
         Cloud { bus, sim, world, finished: AsyncMutex::new(finished), _stop: stop.drop_guard() }
     }
 
@@ -179,7 +197,7 @@ impl World {
         match (method.as_str(), parts.as_slice()) {
             ("GET", ["v2", "images", "image"]) => (
                 200,
-                json!({"id": "image", "status": "active", "visibility": "public", "disk_format": "qcow2", "created_at": "", "updated_at": ""}),
+                json!({"id": "image", "status": "active", "size": self.image.len(), "visibility": "public", "disk_format": "qcow2", "created_at": "", "updated_at": ""}),
             ),
             ("GET", ["v2", "images", id]) => (404, json!({"error": {"message": format!("No image found with ID {id}")}})),
             ("GET", ["v2.0", "networks", "network"]) => (
@@ -246,6 +264,9 @@ impl LocalService for Api {
             let (parts, body) = request.into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
             let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            if parts.uri.path() == "/v2/images/image/file" {
+                return Response::new(Body::from(world.image.clone()));
+            }
             let (status, answer) = world.answer(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or_default(), body);
             Response::builder().status(status).header("x-subject-token", "service").body(Body::from(answer.to_string())).unwrap()
         })
