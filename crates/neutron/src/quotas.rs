@@ -117,7 +117,8 @@ pub async fn update(app: App, ctx: Context, project: Path<String>, input: Input)
                 if check && limit >= 0 && count(tx.db, table, &to).await? > limit {
                     return Err(Error::bad_request(format!("Quota limit for {resource} is below what is used.")).code("InvalidQuotaValue"));
                 }
-                let upsert = "INSERT INTO quotas (project_id, resource, quota_limit) VALUES ($1, $2, $3) ON CONFLICT (project_id, resource) DO UPDATE SET quota_limit = excluded.quota_limit";
+                let upsert = "INSERT INTO quotas (project_id, resource, quota_limit) VALUES ($1, $2, $3) \
+                              ON CONFLICT (project_id, resource) DO UPDATE SET quota_limit = excluded.quota_limit";
                 sql::execute(tx.db, upsert, [to.as_str().into(), resource.into(), limit.into()]).await?;
             }
             Ok(())

@@ -129,9 +129,10 @@ pub fn extend(view: &mut Map<String, Value>, own: Value) {
     }
 }
 
-/// What the caller may see at all.
+/// What the caller may see at all. A service that calls in a user's name sees what that user sees: its own token beside the user's must not
+/// lead the user to what is others'.
 pub fn visible<R: Resource>(ctx: &Context) -> Result<Condition> {
-    if ctx.is_service_or_admin() {
+    if ctx.is_admin() || ctx.identity()?.has_role("service") {
         return Ok(Condition::all());
     }
     Ok(R::visible(ctx.project_id()?))

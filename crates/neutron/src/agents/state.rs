@@ -124,7 +124,8 @@ async fn members(db: &DatabaseConnection, group: &str) -> Result<Vec<IpAddr>> {
 
 /// Whether an address is a member of a group now.
 pub async fn is_member(db: &DatabaseConnection, group: &str, address: IpAddr) -> Result<bool> {
-    let member = "SELECT 1 FROM ip_allocations a JOIN port_security_groups g ON g.port_id = a.port_id WHERE a.ip_address = $1 AND g.security_group_id = $2 LIMIT 1";
+    let member = "SELECT 1 FROM ip_allocations a JOIN port_security_groups g ON g.port_id = a.port_id \
+                  WHERE a.ip_address = $1 AND g.security_group_id = $2 LIMIT 1";
     sql::exists(db, member, [address.to_string().into(), group.into()]).await
 }
 

@@ -116,7 +116,8 @@ pub async fn place(tx: &Tx<'_>, id: &str, host: &str) -> Result<()> {
     }
     router.host = host.to_owned();
     save(tx.db, &mut router).await?;
-    let bind = "UPDATE ports SET host_id = $1, status = $2 WHERE device_id = $3 AND device_owner IN ('network:router_interface', 'network:router_gateway')";
+    let bind = "UPDATE ports SET host_id = $1, status = $2 WHERE device_id = $3 \
+                AND device_owner IN ('network:router_interface', 'network:router_gateway')";
     sql::execute(tx.db, bind, [host.into(), router.port_status().into(), id.into()]).await?;
     let working = "UPDATE floatingips SET status = 'ACTIVE' WHERE router_id = $1";
     sql::execute(tx.db, working, [id.into()]).await?;

@@ -163,7 +163,8 @@ async fn leg(tx: &Tx<'_>, router: &Model, which: &Which) -> Result<ports::Model>
 /// A leg that floating IPs or routes lead through stays.
 async fn check_unused(tx: &Tx<'_>, router: &Model, port: &ports::Model) -> Result<()> {
     for fixed in &port.fixed_ips.0 {
-        let floating = "SELECT 1 FROM floatingips f JOIN ip_allocations a ON a.port_id = f.port_id AND a.ip_address = f.fixed_ip_address WHERE f.router_id = $1 AND a.subnet_id = $2 LIMIT 1";
+        let floating = "SELECT 1 FROM floatingips f JOIN ip_allocations a ON a.port_id = f.port_id AND a.ip_address = f.fixed_ip_address \
+                        WHERE f.router_id = $1 AND a.subnet_id = $2 LIMIT 1";
         if sql::exists(tx.db, floating, [router.id.as_str().into(), fixed.subnet_id.as_str().into()]).await? {
             let message = format!(
                 "Router interface for subnet {} on router {} cannot be deleted, as it is required by one or more floating IPs.",

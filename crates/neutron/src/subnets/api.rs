@@ -179,7 +179,8 @@ async fn apply(tx: &Tx<'_>, checked: &Checked, subnet: &mut Model) -> Result<()>
     if gateway != subnet.gateway()
         && let Some(old) = &subnet.gateway_ip
     {
-        let router = "SELECT p.id FROM ip_allocations a JOIN ports p ON p.id = a.port_id WHERE a.network_id = $1 AND a.ip_address = $2 AND p.device_owner = 'network:router_interface'";
+        let router = "SELECT p.id FROM ip_allocations a JOIN ports p ON p.id = a.port_id \
+                      WHERE a.network_id = $1 AND a.ip_address = $2 AND p.device_owner = 'network:router_interface'";
         if let Some(port) = sql::texts(tx.db, router, [subnet.network_id.as_str().into(), old.as_str().into()]).await?.first() {
             let message = format!("Current gateway ip {old} already in use by port {port}. Unable to update.");
             return Err(conflict("GatewayIpInUse", message));
