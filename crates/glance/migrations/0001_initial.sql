@@ -15,12 +15,18 @@ CREATE TABLE images (
     checksum TEXT,
     os_hash_algo TEXT,
     os_hash_value TEXT,
+    registered_from TEXT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
 CREATE INDEX images_owner ON images (owner);
 CREATE INDEX images_created ON images (created_at, id);
 CREATE INDEX images_name ON images (name);
+
+CREATE TABLE deleted_images (
+    id TEXT PRIMARY KEY,
+    deleted_at BIGINT NOT NULL
+);
 
 CREATE TABLE image_properties (
     image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,

@@ -90,8 +90,28 @@ pub mod image {
         pub checksum: Option<String>,
         pub os_hash_algo: Option<String>,
         pub os_hash_value: Option<String>,
+        /// What the local file looked like that the cloud itself made this image from.
+        pub registered_from: Option<String>,
         pub created_at: kit::clock::Timestamp,
         pub updated_at: kit::clock::Timestamp,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Ids that images had.
+pub mod deleted {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "deleted_images")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        pub deleted_at: kit::clock::Timestamp,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

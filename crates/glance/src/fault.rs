@@ -12,7 +12,6 @@ pub fn fault(error: &Error, context: &FaultContext<'_>) -> Reply {
     let status = error.kind.status();
     let title = status.canonical_reason().unwrap_or_default();
     let code = format!("{} {title}", status.as_u16());
-    let text = escape(&error.message);
     let accepts = context.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if accepts.contains("application/json") || status == StatusCode::UNAUTHORIZED {
         let message = if error.kind == Kind::Unauthorized {
@@ -20,11 +19,12 @@ pub fn fault(error: &Error, context: &FaultContext<'_>) -> Reply {
              credentials (e.g., bad password), or your browser does not understand how to supply the credentials required.<br /><br />\n\n\n"
                 .to_owned()
         } else {
-            format!("{text}<br /><br />\n\n\n")
+            format!("{}<br /><br />\n\n\n", error.message)
         };
         let body = json!({"message": message, "code": code, "title": title});
         return Reply::json(status, &body).unwrap_or_else(|_| Reply::empty(status));
     }
+    let text = escape(&error.message);
     let page = format!(
         "<html>\n <head>\n  <title>{code}</title>\n </head>\n <body>\n  <h1>{code}</h1>\n  {text}<br /><br />\n\n\n </body>\n</html>"
     );

@@ -28,7 +28,7 @@ pub async fn info(_: Glance, _: Context) -> Result<Reply> {
 /// `PUT /images/{id}/stage`
 pub async fn stage(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Result<Reply> {
     require_bytes(&raw.parts)?;
-    let image = permitted(&app, &ctx, &id.0, "stage_image").await?;
+    let image = permitted(&app, &ctx, &id.0, "modify_image").await?;
     check_length(&app, &raw)?;
     claim(&app, &image, Status::Queued, Status::Uploading).await?;
     let task = tokio::spawn(async move {
@@ -38,7 +38,7 @@ pub async fn stage(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Res
         };
         let done = done.await;
         if done.is_err() {
-            give_back(&app, &image, Status::Uploading, Status::Queued).await;
+            give_back(&app, &image.row.id, Status::Uploading, Status::Queued).await;
         }
         done
     });
@@ -51,7 +51,7 @@ pub async fn import(app: Glance, ctx: Context, id: Path<String>, body: Json<Impo
     if body.0.method.name != "glance-direct" {
         return Err(Error::bad_request(format!("Unknown import method name '{}'.", body.0.method.name)));
     }
-    let image = permitted(&app, &ctx, &id.0, "import_image").await?;
+    let image = permitted(&app, &ctx, &id.0, "modify_image").await?;
     check_formats(&image)?;
     if !tokio::fs::try_exists(app.files.staged(&image.row.id)).await? {
         return Err(Error::conflict(format!("Image {} has no staged data", image.row.id)));
@@ -60,7 +60,7 @@ pub async fn import(app: Glance, ctx: Context, id: Path<String>, body: Json<Impo
     tokio::spawn(async move {
         if let Err(error) = run(&app, image.clone()).await {
             tracing::warn!(image = %image.row.id, %error, "import failed");
-            give_back(&app, &image, Status::Importing, Status::Queued).await;
+            give_back(&app, &image.row.id, Status::Importing, Status::Queued).await;
         }
     });
     Ok(Reply::empty(http::StatusCode::ACCEPTED))

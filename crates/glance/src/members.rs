@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Glance;
 use crate::entity::{Visibility, member};
-use crate::images::{Image, QUOTA, seen};
+use crate::images::{Image, NAME, QUOTA, is_text, seen};
 
 /// Body of `POST .../members`.
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ pub async fn create(app: Glance, ctx: Context, id: Path<String>, body: Json<Invi
     let (image, target) = shared(&app, &ctx, &id.0).await?;
     ctx.enforce("add_member", &target)?;
     let project = body.0.member;
-    if project.is_empty() || project.chars().count() > 255 {
+    if project.is_empty() || !is_text(&project, NAME) {
         return Err(Error::bad_request("Member can't be empty or longer than 255 characters"));
     }
     let now = Timestamp::now();

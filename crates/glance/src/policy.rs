@@ -16,8 +16,6 @@ pub const RULES: &[(&str, &str)] = &[
     ("communitize_image", MEMBER),
     ("download_image", VISIBLE_MEMBER),
     ("upload_image", MEMBER),
-    ("stage_image", MEMBER),
-    ("import_image", MEMBER),
     ("deactivate", MEMBER),
     ("reactivate", MEMBER),
     ("add_member", MEMBER),

@@ -9,7 +9,7 @@ use crate::Glance;
 /// Levels of what is here: members, deactivation, community images, import, hidden images and hashes.
 const LEVELS: &[&str] = &["2.7", "2.6", "2.5", "2.4", "2.3", "2.2", "2.1", "2.0"];
 
-/// `GET /`: 300, a choice of versions.
+/// `GET /`, and any path without a version: 300, a choice of versions.
 pub async fn choices(_: Glance, ctx: Context) -> Result<Reply> {
     Reply::json(StatusCode::MULTIPLE_CHOICES, &body(&ctx))
 }

@@ -7,7 +7,7 @@ use crate::{Glance, actions, data, images, import, members, root, schemas, tags}
 
 /// Discovery, which needs no token.
 pub fn root() -> Routes<Glance> {
-    Routes::new().get("/", PUBLIC, root::choices).get("/versions", PUBLIC, root::versions).get("/v2", PUBLIC, root::choices)
+    Routes::new().get("/", PUBLIC, root::choices).get("/versions", PUBLIC, root::versions).get("/{unversioned}", PUBLIC, root::choices)
 }
 
 #[rustfmt::skip]
@@ -21,8 +21,8 @@ pub fn api() -> Routes<Glance> {
 
         .put   ("/images/{image_id}/file",   "upload_image",   data::upload)
         .get   ("/images/{image_id}/file",   "download_image", data::download)
-        .put   ("/images/{image_id}/stage",  "stage_image",    import::stage)
-        .post  ("/images/{image_id}/import", "import_image",   import::import)
+        .put   ("/images/{image_id}/stage",  "modify_image",   import::stage)
+        .post  ("/images/{image_id}/import", "modify_image",   import::import)
         .get   ("/images/{image_id}/tasks",  "get_image",      import::tasks)
 
         .post  ("/images/{image_id}/actions/deactivate", "deactivate", actions::deactivate)

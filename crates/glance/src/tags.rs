@@ -7,12 +7,12 @@ use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFi
 
 use crate::Glance;
 use crate::entity::tag;
-use crate::images::{QUOTA, permitted};
+use crate::images::{NAME, QUOTA, is_text, permitted};
 
 pub async fn add(app: Glance, ctx: Context, Path((id, text)): Path<(String, String)>) -> Result<Reply> {
     let text = percent_decode(&text);
-    if text.chars().count() > 255 {
-        return Err(Error::bad_request("Provided tag is too long: at most 255 characters"));
+    if !is_text(&text, NAME) {
+        return Err(Error::bad_request("A tag is text of at most 255 characters"));
     }
     permitted(&app, &ctx, &id, "modify_image").await?;
     app.db

@@ -18,6 +18,8 @@ async fn discovery_and_errors_have_glances_shapes() {
     let root = cloud.get("", "/").await;
     assert_eq!(root.status, 300);
     assert_eq!(root.json()["versions"][0]["status"], "CURRENT");
+    assert_eq!(cloud.get("", "/v2").await.status, 300);
+    assert_eq!(cloud.get("", "/nope").await.status, 300);
     let nobody = cloud.get("", "/v2/images").await;
     assert_eq!((nobody.status.as_u16(), nobody.json()["code"].as_str().unwrap()), (401, "401 Unauthorized"));
     assert!(nobody.headers.contains_key("www-authenticate"));
@@ -74,6 +76,7 @@ async fn creation_refuses_what_it_must() {
         (json!({"id": "x"}), 400),
         (json!({"disk_format": "floppy"}), 400),
         (json!({"custom": 1}), 400),
+        (json!({"custom": "a\u{0}b"}), 400),
         (json!({"min_ram": -1}), 400),
         (json!({"visibility": "secret"}), 400),
         (json!([]), 400),
@@ -253,13 +256,21 @@ async fn a_crash_leaves_no_lies_and_no_waste() {
         Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()),
     );
     assert!(tokio::time::timeout(std::time::Duration::from_millis(200), upload).await.is_err());
+    // one whose data was being staged, and one whose data is
+    let (staging, staged) = (first.raw_image(ALICE, "staging").await, first.raw_image(ALICE, "staged").await);
+    let media = [("content-type", "application/octet-stream")];
+    assert_eq!(first.ask(ALICE, "PUT", &format!("/v2/images/{staged}/stage"), &media, Body::from("data")).await.status, 204);
+    let path = format!("/v2/images/{staging}/stage");
+    let stage = first.raw(ALICE, "PUT", &path, &media, Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()));
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(200), stage).await.is_err());
     let images = first.dir.path().join("images");
     std::fs::write(images.join("5f0e6b9e-6d3c-4f3a-9a43-0d1d5b2f6f10"), "orphan").unwrap();
     std::fs::write(images.join("README"), "not ours").unwrap();
     let Cloud { dir, .. } = first;
     let again = open(dir).await;
     assert_eq!((again.status(&kept).await.as_str(), again.status(&lost).await.as_str()), ("active", "queued"));
-    assert_eq!(again.files(), 2, "the kept image and what is not ours");
+    assert_eq!((again.status(&staging).await.as_str(), again.status(&staged).await.as_str()), ("queued", "uploading"));
+    assert_eq!(again.files(), 3, "the kept image, the staged data, and what is not ours");
 }
 
 #[tokio::test]
@@ -297,8 +308,61 @@ async fn bootstrap_registers_once() {
         (Some("active"), Some("public"), Some(1))
     );
     assert_eq!(cloud.get(BOB, &format!("/v2/images/{id}/file")).await.bytes.len(), 4096);
-    std::fs::write(&file, vec![2; 4096]).unwrap();
-    assert_ne!(cloud.glance.register("cumulo-guest", &file, "admin", properties).await.unwrap(), id);
+    // somebody else's image of that name has nothing to do with it
+    let namesake = cloud.create(ADMIN, json!({"name": "cumulo-guest", "visibility": "public"})).await;
+    std::fs::write(&file, vec![2; 8192]).unwrap();
+    let newer = cloud.glance.register("cumulo-guest", &file, "admin", properties.clone()).await.unwrap();
+    assert_ne!(newer, id);
+    assert_eq!(cloud.get(BOB, &format!("/v2/images/{id}")).await.status, 404);
+    assert_eq!(cloud.get(BOB, &format!("/v2/images/{namesake}")).await.status, 200);
+    assert_eq!(cloud.files(), 1);
+    // written again, but the same bytes
+    std::fs::write(&file, vec![2; 8192]).unwrap();
+    assert_eq!(cloud.glance.register("cumulo-guest", &file, "admin", properties).await.unwrap(), newer);
+}
+
+#[tokio::test]
+async fn an_image_deleted_during_its_upload_stays_deleted() {
+    let cloud = cloud().await;
+    let id = cloud.raw_image(ALICE, "x").await;
+    let (sender, receiver) = futures::channel::mpsc::unbounded::<Result<Bytes, std::io::Error>>();
+    sender.unbounded_send(Ok(Bytes::from_static(b"some"))).unwrap();
+    let path = format!("/v2/images/{id}/file");
+    let media = [("content-type", "application/octet-stream")];
+    let upload = cloud.ask(ALICE, "PUT", &path, &media, Body::from_stream(receiver));
+    let delete = async {
+        while cloud.status(&id).await != "saving" {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(cloud.ask(ALICE, "DELETE", &format!("/v2/images/{id}"), &[], Body::empty()).await.status, 204);
+        // the id is spent
+        assert_eq!(cloud.send(ALICE, "POST", "/v2/images", &json!({"id": id})).await.status, 409);
+        drop(sender);
+    };
+    let (answer, ()) = tokio::join!(upload, delete);
+    assert_eq!((answer.status.as_u16(), cloud.files()), (410, 0));
+}
+
+#[tokio::test]
+async fn a_name_may_be_changed_during_an_upload() {
+    let cloud = cloud().await;
+    let id = cloud.raw_image(ALICE, "x").await;
+    let (sender, receiver) = futures::channel::mpsc::unbounded::<Result<Bytes, std::io::Error>>();
+    let path = format!("/v2/images/{id}/file");
+    let media = [("content-type", "application/octet-stream")];
+    let upload = cloud.ask(ALICE, "PUT", &path, &media, Body::from_stream(receiver));
+    let rename = async {
+        while cloud.status(&id).await != "saving" {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let change = json!([{"op": "replace", "path": "/name", "value": "y"}]);
+        assert_eq!(cloud.patch(ALICE, &id, change).await.status, 200);
+        drop(sender);
+    };
+    let (answer, ()) = tokio::join!(upload, rename);
+    assert_eq!(answer.status, 204);
+    let image = cloud.get(ALICE, &format!("/v2/images/{id}")).await.json();
+    assert_eq!((image["name"].as_str(), image["status"].as_str()), (Some("y"), Some("active")));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use kit::Result;
 use sea_orm::{ActiveEnum, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::Expr};
 
+use super::upload::give_back;
 use crate::Glance;
 use crate::entity::{Status, image};
 
@@ -25,6 +26,12 @@ pub async fn recover(app: &Glance) -> Result<()> {
         .await?;
     let rows = image::Entity::find().select_only().columns([image::Column::Id, image::Column::Status]);
     let rows: Vec<(String, Status)> = rows.into_tuple().all(app.db.read()).await?;
+    for (id, _) in rows.iter().filter(|(_, status)| *status == Status::Uploading) {
+        // staging had not ended, or the import had moved the file without saying so
+        if !tokio::fs::try_exists(app.files.staged(id)).await? {
+            give_back(app, id, Status::Uploading, Status::Queued).await;
+        }
+    }
     let states: HashMap<String, Status> = rows.into_iter().collect();
     app.files
         .sweep(move |id, staged| match states.get(id) {

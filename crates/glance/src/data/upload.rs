@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use http::header::CONTENT_LENGTH;
-use kit::clock::Timestamp;
 use kit::{Context, Error, Kind, Path, Raw, Reply, Result};
 
 use super::files::{Received, blocking};
@@ -22,7 +21,7 @@ pub async fn upload(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
     let task = tokio::spawn(async move {
         let done = fill(&app, image.clone(), raw.body).await;
         if done.is_err() {
-            give_back(&app, &image, Status::Saving, Status::Queued).await;
+            give_back(&app, &image.row.id, Status::Saving, Status::Queued).await;
         }
         done
     });
@@ -65,18 +64,20 @@ pub async fn claim(app: &Glance, image: &Image, from: Status, to: Status) -> Res
 }
 
 /// The way back after a failure; an image that was deleted meanwhile has none.
-pub async fn give_back(app: &Glance, image: &Image, from: Status, to: Status) {
-    let id = image.row.id.clone();
-    let back = app.db.write(move |tx| Box::pin(async move { store::advance(tx, &id, from, to).await })).await;
+pub async fn give_back(app: &Glance, id: &str, from: Status, to: Status) {
+    let row = id.to_owned();
+    let back = app.db.write(move |tx| Box::pin(async move { store::advance(tx, &row, from, to).await })).await;
     if let Err(error) = back {
-        tracing::error!(image = %image.row.id, %error, "could not be taken back to {}", to.as_str());
+        tracing::error!(image = id, %error, "could not be taken back to {}", to.as_str());
     }
 }
 
 /// Looks inside, moves the file to its place, then says that the image is active: in this order, a crash leaves no image that lies.
 pub async fn activate(app: &Glance, mut image: Image, from: Status, received: Received) -> Result<()> {
     let (path, format) = (received.path().to_owned(), image.row.disk_format.clone().unwrap_or_default());
-    let matching = app.require_image_format_match;
+    // in another container, the disk is not the file
+    let bare = image.row.container_format.as_deref() == Some("bare");
+    let matching = app.require_image_format_match && bare;
     let virtual_size = blocking(move || inspect::accept(&path, &format, matching)).await?;
     image.row.size = Some(received.size as i64);
     image.row.virtual_size = virtual_size.map(|n| n as i64);
@@ -85,23 +86,12 @@ pub async fn activate(app: &Glance, mut image: Image, from: Status, received: Re
     image.row.os_hash_value = Some(received.sha512.clone());
     let id = image.row.id.clone();
     app.files.place(received, app.files.path(&id)).await?;
-    let done = app.db.write(move |tx| Box::pin(async move { finish(tx, image, from).await })).await;
+    let gone = || Error::new(Kind::Gone, format!("Image {} was deleted during the upload.", image.row.id));
+    let row = image.row.clone();
+    let done = app.db.write(move |tx| Box::pin(async move { store::fill(tx, &row, from).await })).await;
+    let done = done.and_then(|filled| if filled { Ok(()) } else { Err(gone()) });
     if done.is_err() {
         app.files.remove(&id).await?;
     }
     done
-}
-
-/// Writes what the file turned out to be; what a client changed during the upload stays.
-async fn finish(tx: &sea_orm::DatabaseTransaction, filled: Image, from: Status) -> Result<()> {
-    let gone = || Error::new(Kind::Gone, format!("Image {} was deleted during the upload.", filled.row.id));
-    let mut image = store::fetch(tx, &filled.row.id).await?.ok_or_else(gone)?;
-    image.row.size = filled.row.size;
-    image.row.virtual_size = filled.row.virtual_size;
-    image.row.checksum = filled.row.checksum.clone();
-    image.row.os_hash_algo = filled.row.os_hash_algo.clone();
-    image.row.os_hash_value = filled.row.os_hash_value.clone();
-    image.row.status = Status::Active;
-    image.row.updated_at = Timestamp::now();
-    store::update(tx, &image, from).await
 }

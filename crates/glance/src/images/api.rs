@@ -70,14 +70,14 @@ pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
         .write(move |tx| {
             Box::pin(async move {
                 let before = store::fetch(tx, &id.0).await?.ok_or_else(|| no_image(&id.0))?;
-                let (was, visibility, owner) = (before.row.status, before.row.visibility, before.row.owner.clone());
+                let was = before.row.clone();
                 let mut image = patch::apply(before, &changes)?;
-                check_visibility(&ctx, &image, visibility)?;
-                if image.row.owner != owner && !ctx.is_admin() {
+                check_visibility(&ctx, &image, was.visibility)?;
+                if image.row.owner != was.owner && !ctx.is_admin() {
                     return Err(Error::forbidden("Owner can't be updated by non admin."));
                 }
                 image.row.updated_at = Timestamp::now();
-                store::update(tx, &image, was).await?;
+                store::update(tx, &image, &was).await?;
                 Ok(image)
             })
         })

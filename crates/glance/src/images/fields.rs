@@ -23,7 +23,9 @@ const BASE: &[&str] = &[
 ];
 /// Custom properties, tags and members an image may have, of each.
 pub const QUOTA: usize = 128;
-/// Bytes the value of a property may have.
+/// Characters a name or a tag may have.
+pub const NAME: usize = 255;
+/// Characters the value of a property may have.
 const VALUE: usize = 65_535;
 
 /// Whether a key names an attribute rather than a custom property.
@@ -93,14 +95,14 @@ pub fn check_quota(image: &Image) -> Result<()> {
 
 /// A tag as a client sends it.
 pub fn tag(value: &Value) -> Result<String> {
-    let text = value.as_str().filter(|text| text.chars().count() <= 255);
+    let text = value.as_str().filter(|text| is_text(text, NAME));
     text.map(str::to_owned).ok_or_else(|| invalid("tags", "a tag is text of at most 255 characters"))
 }
 
 fn property(key: &str, value: &Value) -> Result<(String, String)> {
     let text = value.as_str().ok_or_else(|| invalid(key, &format!("{value} is not of type 'string'")))?;
-    if key.is_empty() || key.chars().count() > 255 || text.len() > VALUE {
-        return Err(invalid(key, "a property has a name of 1 to 255 characters and a value of at most 65535 bytes"));
+    if key.is_empty() || !is_text(key, NAME) || !is_text(text, VALUE) {
+        return Err(invalid(key, "a property has a name of 1 to 255 characters and a value of at most 65535"));
     }
     Ok((key.to_owned(), text.to_owned()))
 }
@@ -115,7 +117,7 @@ fn while_queued(status: Status, key: &str) -> Result<()> {
 fn text_or_null(key: &str, value: &Value) -> Result<Option<String>> {
     match value {
         Value::Null => Ok(None),
-        Value::String(text) if text.chars().count() <= 255 => Ok(Some(text.clone())),
+        Value::String(text) if is_text(text, NAME) => Ok(Some(text.clone())),
         _ => Err(invalid(key, &format!("{value} is not text of at most 255 characters"))),
     }
 }
@@ -135,6 +137,11 @@ fn format(key: &str, value: &Value, known: &[&str]) -> Result<Option<String>> {
         Value::String(text) if known.contains(&text.as_str()) => Ok(Some(text.clone())),
         _ => Err(invalid(key, &format!("{value} is not one of {known:?}"))),
     }
+}
+
+/// PostgreSQL cannot hold the character NUL in text, and no name needs it.
+pub fn is_text(text: &str, longest: usize) -> bool {
+    !text.contains('\0') && text.chars().count() <= longest
 }
 
 /// 400, as glance's schema validation says it.

@@ -8,7 +8,7 @@ pub mod store;
 mod view;
 
 pub use api::{create, delete, show, update};
-pub use fields::{CONTAINER_FORMATS, DISK_FORMATS, QUOTA};
+pub use fields::{CONTAINER_FORMATS, DISK_FORMATS, NAME, QUOTA, is_text};
 pub use list::list;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,7 @@ impl Image {
             checksum: None,
             os_hash_algo: None,
             os_hash_value: None,
+            registered_from: None,
             created_at: now,
             updated_at: now,
         };

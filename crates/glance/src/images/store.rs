@@ -8,7 +8,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveEnum, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
 
 use super::Image;
-use crate::entity::{Status, image, member, property, tag};
+use crate::entity::{Status, deleted, image, member, property, tag};
 use crate::fault::no_image;
 
 pub async fn fetch(conn: &impl ConnectionTrait, id: &str) -> Result<Option<Image>> {
@@ -41,21 +41,31 @@ pub async fn is_member(conn: &impl ConnectionTrait, id: &str, project: &str) -> 
     Ok(member::Entity::find_by_id((id.to_owned(), project.to_owned())).count(conn).await? > 0)
 }
 
+/// Adds an image. An id is used once: an upload to an image that was deleted must not end in another one of the same id.
 pub async fn insert(tx: &DatabaseTransaction, image: &Image) -> Result<()> {
+    let used = || Error::conflict(format!("Image ID {} already exists!", image.row.id));
+    if deleted::Entity::find_by_id(image.row.id.clone()).count(tx).await? > 0 {
+        return Err(used());
+    }
     match image::Entity::insert(image.row.clone().into_active_model()).exec_without_returning(tx).await {
         Ok(_) => insert_parts(tx, image).await,
-        Err(error) if kit::db::is_duplicate(&error) => Err(Error::conflict(format!("Image ID {} already exists!", image.row.id))),
+        Err(error) if kit::db::is_duplicate(&error) => Err(used()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Writes a changed image; its row must still be in the state it was read in.
-pub async fn update(tx: &DatabaseTransaction, image: &Image, was: Status) -> Result<()> {
+/// Writes a changed image; 409 when its row is not any more as it was read.
+pub async fn update(tx: &DatabaseTransaction, image: &Image, was: &image::Model) -> Result<()> {
     use sea_orm::ActiveModelTrait;
     let mut row = image.row.clone().into_active_model().reset_all();
     row.id = sea_orm::ActiveValue::NotSet;
-    let own = image::Column::Id.eq(&image.row.id);
-    let done = image::Entity::update_many().set(row).filter(own).filter(image::Column::Status.eq(was)).exec(tx).await?;
+    let done = image::Entity::update_many()
+        .set(row)
+        .filter(image::Column::Id.eq(&was.id))
+        .filter(image::Column::Status.eq(was.status))
+        .filter(image::Column::UpdatedAt.eq(was.updated_at))
+        .exec(tx)
+        .await?;
     if done.rows_affected == 0 {
         return Err(Error::conflict(format!("Image {} was changed by another request", image.row.id)));
     }
@@ -79,6 +89,24 @@ async fn insert_parts(tx: &DatabaseTransaction, image: &Image) -> Result<()> {
     Ok(())
 }
 
+/// Makes an image active with what its file turned out to be, and leaves alone what clients may have changed meanwhile; false when the image
+/// is not in the state any more in which its file was on the way.
+pub async fn fill(tx: &DatabaseTransaction, filled: &image::Model, from: Status) -> Result<bool> {
+    let done = image::Entity::update_many()
+        .col_expr(image::Column::Size, Expr::val(filled.size))
+        .col_expr(image::Column::VirtualSize, Expr::val(filled.virtual_size))
+        .col_expr(image::Column::Checksum, Expr::val(filled.checksum.clone()))
+        .col_expr(image::Column::OsHashAlgo, Expr::val(filled.os_hash_algo.clone()))
+        .col_expr(image::Column::OsHashValue, Expr::val(filled.os_hash_value.clone()))
+        .col_expr(image::Column::Status, Expr::val(Status::Active.to_value()))
+        .col_expr(image::Column::UpdatedAt, Expr::val(Timestamp::now().0))
+        .filter(image::Column::Id.eq(&filled.id))
+        .filter(image::Column::Status.eq(from))
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected == 1)
+}
+
 /// Takes an image from one state to another; false when it is not in the first any more.
 pub async fn advance(tx: &DatabaseTransaction, id: &str, from: Status, to: Status) -> Result<bool> {
     let done = image::Entity::update_many()
@@ -96,6 +124,8 @@ pub async fn delete(tx: &DatabaseTransaction, id: &str) -> Result<()> {
     let unprotected = image::Column::Protected.eq(false);
     let done = image::Entity::delete_many().filter(image::Column::Id.eq(id)).filter(unprotected).exec(tx).await?;
     if done.rows_affected == 1 {
+        let row = deleted::Model { id: id.to_owned(), deleted_at: Timestamp::now() };
+        deleted::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
         return Ok(());
     }
     match image::Entity::find_by_id(id.to_owned()).one(tx).await? {

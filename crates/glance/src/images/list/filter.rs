@@ -55,6 +55,9 @@ fn shared_with(project: &str, query: &Query) -> Result<SelectStatement> {
 
 /// One parameter as a condition, if it is a filter.
 pub fn condition(key: &str, value: &str) -> Result<Option<Condition>> {
+    if key.contains('\0') || value.contains('\0') {
+        return Err(Error::bad_request("A filter cannot hold the character NUL"));
+    }
     let expression = match key {
         "limit" | "marker" | "sort" | "sort_key" | "sort_dir" | "visibility" | "member_status" => return Ok(None),
         "created_at" => return moment(Column::CreatedAt, value).map(Some),
@@ -156,7 +159,9 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for (key, value) in [("created_at", "gt:yesterday"), ("protected", "maybe"), ("size_min", "-1"), ("min_ram", "much")] {
+        for (key, value) in
+            [("created_at", "gt:yesterday"), ("protected", "maybe"), ("size_min", "-1"), ("min_ram", "much"), ("name", "a\0b")]
+        {
             assert!(condition(key, value).is_err(), "{key}={value}");
         }
     }
