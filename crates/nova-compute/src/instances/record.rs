@@ -2,13 +2,16 @@
 //!
 //! One small file in the instance's directory, written before the thing it tells of is done, so that after a crash nothing is forgotten.
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use kit::Result;
 use rpc::compute::BuildInstance;
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, Store};
+use crate::hypervisor::qemu::files::{create_plain, open_plain};
 
 const FILE: &str = "host.json";
 
@@ -23,8 +26,9 @@ impl Record {
     /// What was remembered; nothing where guests are only simulated.
     pub async fn load(host: &Host, instance_id: &str) -> Record {
         let Some(store) = &host.store else { return Record::default() };
-        let bytes = tokio::fs::read(path(store, instance_id)).await.unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+        let path = path(store, instance_id);
+        let read = tokio::task::spawn_blocking(move || read(&path)).await;
+        read.ok().and_then(io::Result::ok).unwrap_or_default()
     }
 
     /// Makes the instance's directory if need be, and remembers.
@@ -35,7 +39,9 @@ impl Record {
         let (account, bytes) = (store.account, serde_json::to_vec(self)?);
         let write = move || {
             account.private_dir(&dir)?;
-            write_private(&temporary, &bytes)?;
+            let mut file = create_plain(&temporary)?;
+            file.write_all(&bytes)?;
+            file.sync_data()?;
             std::fs::rename(&temporary, &path)?;
             Ok(())
         };
@@ -53,17 +59,16 @@ fn path(store: &Store, instance_id: &str) -> PathBuf {
     store.instances.join(instance_id).join(FILE)
 }
 
-/// Writes a file that only we can read: it holds a token.
-fn write_private(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
+/// Reads what only we can have written.
+fn read(path: &Path) -> io::Result<Record> {
+    let file = open_plain(path, false)?;
+    if file.metadata()?.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{} was not written by us", path.display())));
+    }
+    Ok(serde_json::from_reader(io::BufReader::new(file))?)
 }
 
 /// The taps of an instance's directory, for clean-up.
-pub fn recorded_taps(dir: &std::path::Path) -> Vec<String> {
-    let bytes = std::fs::read(dir.join(FILE)).unwrap_or_default();
-    serde_json::from_slice::<Record>(&bytes).unwrap_or_default().taps
+pub fn recorded_taps(dir: &Path) -> Vec<String> {
+    read(&dir.join(FILE)).unwrap_or_default().taps
 }

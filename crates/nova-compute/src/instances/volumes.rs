@@ -29,7 +29,7 @@ pub async fn connect_all(host: &Host, caller: &Caller, instance: &mut Instance) 
     for (device, name) in instance.block_devices.iter_mut().zip(names) {
         device.device_name = Some(name);
         if is_volume(device) {
-            ensure_volume(host, &user, device, &instance.project_id).await?;
+            ensure_volume(host, &user, device).await?;
             // told before it is used, so that whoever cleans up knows of it
             host.save(rpc::conductor::SaveInstance { block_devices: vec![to_save(device)], ..host.change(&id) }).await?;
             connect(host, &user, &id, device).await?;
@@ -115,7 +115,7 @@ fn connector(host: &Host, instance_id: &str, mountpoint: Option<&str>) -> Value 
 }
 
 /// The volume of a device that asks for a new one.
-async fn ensure_volume(host: &Host, user: &Auth, device: &mut BlockDevice, _project_id: &str) -> Result<()> {
+async fn ensure_volume(host: &Host, user: &Auth, device: &mut BlockDevice) -> Result<()> {
     if device.volume_id.is_some() {
         return Ok(());
     }

@@ -1,10 +1,9 @@
 //! The guest's serial console, as a file: QEMU appends to it for ever, so it is cut now and then.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::files::Files;
+use super::files::{Files, create_plain, open_plain};
 
 /// A log longer than this is cut.
 const LIMIT: u64 = 1 << 20;
@@ -23,10 +22,10 @@ pub fn read(files: &Files) -> io::Result<String> {
 /// Cuts the log when it has grown too long. QEMU appends, so it goes on at the new end; the few bytes it may write between the copy and the
 /// cut are lost.
 pub fn rotate(files: &Files) -> io::Result<()> {
-    match std::fs::metadata(files.console()) {
+    match std::fs::symlink_metadata(files.console()) {
         Ok(metadata) if metadata.len() > LIMIT => {
-            std::fs::write(files.old_console(), tail(&files.console(), KEEP)?)?;
-            OpenOptions::new().write(true).open(files.console())?.set_len(0)
+            create_plain(&files.old_console())?.write_all(&tail(&files.console(), KEEP)?)?;
+            open_plain(&files.console(), true)?.set_len(0)
         }
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -35,7 +34,7 @@ pub fn rotate(files: &Files) -> io::Result<()> {
 }
 
 fn tail(path: &Path, length: u64) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path) {
+    let mut file = match open_plain(path, false) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

@@ -1,6 +1,13 @@
-//! Where the files of one instance are.
+//! Where the files of one instance are, and how to open them.
+//!
+//! The directory belongs to QEMU's user, and a guest that has broken out of QEMU is that user. So nothing there is opened by a link.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::libc;
 
 /// The longest path a UNIX socket may have, without the final zero.
 pub const SOCKET_PATH: usize = 107;
@@ -55,5 +62,41 @@ impl Files {
     /// The end of what it wrote before `console` was last cut.
     pub fn old_console(&self) -> PathBuf {
         self.dir.join("console.log.1")
+    }
+}
+
+/// Opens a regular file of an instance's directory to read it, or to cut it.
+pub fn open_plain(path: &Path, write: bool) -> io::Result<File> {
+    let file = OpenOptions::new().read(!write).write(write).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{} is no regular file", path.display()))),
+    }
+}
+
+/// Makes a file in an instance's directory that only we can read, in place of what was there.
+pub fn create_plain(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("secret"), dir.path().join("link"));
+        std::fs::write(&target, "secret").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(open_plain(&link, false).is_err());
+        assert!(open_plain(&link, true).is_err());
+        create_plain(&link).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"secret");
+        assert!(open_plain(dir.path(), false).is_err());
     }
 }

@@ -6,7 +6,7 @@
 //!   find (adoption) -----+
 //! ```
 
-use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 
 use super::account::Account;
 use super::args;
-use super::files::{Files, SOCKET_PATH};
+use super::files::{Files, SOCKET_PATH, create_plain, open_plain};
 use super::process::Process;
 use super::qmp::Qmp;
 use super::{Accel, BINARY, Machine, tap};
@@ -71,7 +71,7 @@ impl Planned {
     pub fn launch(self, account: Account, accel: Accel) -> Result<Launched> {
         let mut command = Command::new(BINARY);
         command.args(&self.arguments).current_dir(self.files.dir());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(self.files.log())?);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(create_plain(&self.files.log())?);
         let groups = match accel {
             Accel::Kvm => group_of("/dev/kvm").into_iter().collect(),
             Accel::Tcg => Vec::new(),
@@ -106,7 +106,11 @@ impl Launched {
 
 /// QEMU's last words as an error.
 fn could_not_start(files: &Files) -> Error {
-    let said = std::fs::read_to_string(files.log()).unwrap_or_default();
+    let mut said = String::new();
+    if let Ok(log) = open_plain(&files.log(), false) {
+        // what cannot be read is not told
+        let _ = log.take(64 << 10).read_to_string(&mut said);
+    }
     let why = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why");
     Error::new(Kind::Internal, format!("QEMU could not start: {}", why.trim()))
 }

@@ -2,13 +2,15 @@
 //!
 //! A guest survives us. The process that finds it again later stands no further from it than the one that started it.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::libc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use super::files::open_plain;
 
 /// A process that is certainly the one meant, also after its number is used again.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub struct Process {
 impl Process {
     /// The process of a pid file, if it lives and its command line names the instance.
     pub fn find(pid_file: &Path, instance_id: &str) -> Option<Process> {
-        let pid: i32 = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+        let pid = read_pid(pid_file)?;
         // opened before its command line is read: from here on the number cannot come to mean another process
         let pidfd = pidfd_open(pid).ok()?;
         if !is_guest(&std::fs::read(format!("/proc/{pid}/cmdline")).ok()?, instance_id) {
@@ -54,8 +56,7 @@ impl Process {
 
 /// Ends the guest of a pid file and waits until it is gone, without a runtime: for clean-up. Answers whether there was one.
 pub fn end_now(pid_file: &Path, instance_id: &str) -> bool {
-    let pid = std::fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok());
-    let Some((pid, pidfd)) = pid.and_then(|pid| Some((pid, pidfd_open(pid).ok()?))) else { return false };
+    let Some((pid, pidfd)) = read_pid(pid_file).and_then(|pid| Some((pid, pidfd_open(pid).ok()?))) else { return false };
     if !std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_guest(&line, instance_id)) {
         return false;
     }
@@ -63,6 +64,12 @@ pub fn end_now(pid_file: &Path, instance_id: &str) -> bool {
     let mut waits = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&pidfd), nix::poll::PollFlags::POLLIN)];
     let _ = nix::poll::poll(&mut waits, 5_000u16);
     true
+}
+
+fn read_pid(pid_file: &Path) -> Option<i32> {
+    let mut text = String::new();
+    open_plain(pid_file, false).ok()?.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 1)
 }
 
 /// Whether a command line is QEMU's for this instance.
