@@ -1,0 +1,76 @@
+//! What every cloud begins with: who can log in, the catalog, flavors, the first networks, the guest image. Each is made when it is not there,
+//! so every start does it again.
+
+use std::path::Path;
+
+use keystone::Bootstrap;
+use keystone::bootstrap::CatalogEntry;
+
+use super::assemble::Cloud;
+use crate::config::Config;
+use crate::state::{SERVICES, Secrets};
+
+/// The image that `make guest-image` builds.
+const GUEST_IMAGE: &str = "cumulo-guest";
+
+/// Makes what is missing.
+pub async fn bootstrap(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_image: Option<&Path>) -> Result<(), String> {
+    let failed = |what: &'static str| move |error: kit::Error| format!("{what} cannot be prepared: {error}");
+    let wanted = Bootstrap {
+        admin_password: secrets.admin_password.clone(),
+        demo_password: secrets.demo_password.clone(),
+        service_users: SERVICES.iter().map(|name| ((*name).to_owned(), secrets.service_password.clone())).collect(),
+        region: config.region.clone(),
+        endpoints: catalog(config),
+    };
+    cloud.keystone.bootstrap(&wanted).await.map_err(failed("keystone"))?;
+    cloud.nova.bootstrap().await.map_err(failed("nova"))?;
+    let projects = Projects::of(cloud, secrets).await?;
+    let networks = neutron::Bootstrap { admin_project: projects.admin.clone(), demo_project: projects.demo };
+    cloud.neutron.bootstrap(&networks).await.map_err(failed("neutron"))?;
+    if let Some(path) = guest_image {
+        cloud.glance.register(&projects.admin, GUEST_IMAGE, path, &[]).await.map_err(failed("the guest image"))?;
+    }
+    Ok(())
+}
+
+/// Ids of the first projects.
+struct Projects {
+    admin: String,
+    demo: String,
+}
+
+impl Projects {
+    /// Asked through the API, as any client would.
+    async fn of(cloud: &Cloud, secrets: &Secrets) -> Result<Projects, String> {
+        let keystone = &cloud.apis.identity;
+        let id = async |user: &str, password: &str| -> Result<String, sdk::Error> {
+            let token = keystone.login(user, password, user).await?;
+            let project = keystone.validate(&sdk::Auth::token(&token), &token).await?.project;
+            project.map(|project| project.id).ok_or_else(|| sdk::Error::silent("the token has no project"))
+        };
+        let failed = |error: sdk::Error| format!("The first users cannot log in: {error}");
+        Ok(Projects {
+            admin: id("admin", &secrets.admin_password).await.map_err(failed)?,
+            demo: id("demo", &secrets.demo_password).await.map_err(failed)?,
+        })
+    }
+}
+
+/// Every API's entry. Block storage goes by three names, because clients of different ages ask for different ones.
+fn catalog(config: &Config) -> Vec<CatalogEntry> {
+    let ports = &config.ports;
+    let volume = format!("{}/v3/$(project_id)s", config.url(ports.cinder));
+    let entries = [
+        ("identity", "keystone", format!("{}/v3", config.url(ports.keystone))),
+        ("image", "glance", config.url(ports.glance)),
+        ("placement", "placement", config.url(ports.placement)),
+        ("compute", "nova", format!("{}/v2.1", config.url(ports.nova))),
+        ("network", "neutron", config.url(ports.neutron)),
+        ("block-storage", "cinder", volume.clone()),
+        ("volumev3", "cinderv3", volume.clone()),
+        ("volume", "cinder-volume", volume),
+    ];
+    let entry = |(kind, name, url): (&str, &str, String)| CatalogEntry { kind: kind.into(), name: name.into(), url, admin_url: None };
+    entries.into_iter().map(entry).collect()
+}

@@ -1,0 +1,109 @@
+//! The hosts of this process: this machine, or simulated ones. Each has a nova-compute, a neutron-agent and a cinder-volume, which talk to
+//! the rest over the bus and the public APIs only.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nova_compute::hypervisor::Hypervisor;
+use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
+use nova_compute::hypervisor::sim::Sim;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::assemble::{Cloud, ended};
+use crate::config::Config;
+use crate::state::{Secrets, StateDir};
+
+impl Cloud {
+    /// Starts the hosts' parts; they run until `stop`, and the guests after it.
+    pub async fn start_hosts(
+        &self,
+        state: &StateDir,
+        config: &Config,
+        secrets: &Secrets,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<(), String> {
+        if config.sim_hosts > 0 {
+            for n in 1..=config.sim_hosts {
+                let host = format!("sim-{n}");
+                let settings = compute_settings(&host, state.path(), config, secrets);
+                self.start_compute(settings, Arc::new(Sim::new()), stop, tasks);
+                let agent = neutron_agent::Config::new(&host, state.path(), &secrets.metadata_secret);
+                self.start_agent(agent, neutron_agent::Sim, stop, tasks);
+            }
+            self.start_volumes("sim-1@sim", Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
+            return Ok(());
+        }
+        let host = config.host.clone().unwrap_or_else(machine_name);
+        let settings = compute_settings(&host, state.path(), config, secrets);
+        let choice = match config.compute.accel.as_str() {
+            "kvm" => AccelChoice::Kvm,
+            "tcg" => AccelChoice::Tcg,
+            _ => AccelChoice::Auto,
+        };
+        let qemu = Qemu::open(choice, state.path(), &state.join("instances")).await.map_err(|error| error.to_string())?;
+        self.start_compute(settings, qemu, stop, tasks);
+        let agent = agent_settings(&host, state.path(), config, secrets)?;
+        let dataplane = neutron_agent::Linux::new(agent.clone()).map_err(|error| error.to_string())?;
+        self.start_agent(agent, dataplane, stop, tasks);
+        let backend = cinder_volume::FileBackend::open(volume_settings(state.path())).map_err(|error| error.to_string())?;
+        self.start_volumes(&format!("{host}@file"), Arc::new(backend), stop, tasks);
+        Ok(())
+    }
+
+    fn start_compute(&self, settings: nova_compute::Config, hypervisor: Arc<dyn Hypervisor>, stop: &CancellationToken, tasks: &TaskTracker) {
+        let running = nova_compute::run(settings, self.bus.clone(), hypervisor, self.apis.clone(), self.sessions.nova.clone(), stop.clone());
+        tasks.spawn(async move { ended("nova-compute", running.await) });
+    }
+
+    fn start_agent(&self, settings: neutron_agent::Config, dataplane: impl neutron_agent::Dataplane, stop: &CancellationToken, tasks: &TaskTracker) {
+        let (running, stop) = (neutron_agent::run(settings, self.bus.clone(), dataplane), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                outcome = running => ended("neutron-agent", outcome),
+                _ = stop.cancelled() => {}
+            }
+        });
+    }
+
+    fn start_volumes(&self, host: &str, backend: Arc<dyn cinder_volume::VolumeBackend>, stop: &CancellationToken, tasks: &TaskTracker) {
+        let settings = cinder_volume::Config { host: host.to_owned() };
+        let images = self.apis.image.clone();
+        let running = cinder_volume::run(settings, self.bus.clone(), backend, images, self.sessions.cinder.clone(), stop.clone());
+        tasks.spawn(async move { ended("cinder-volume", running.await) });
+    }
+}
+
+fn compute_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) -> nova_compute::Config {
+    nova_compute::Config {
+        host: host.to_owned(),
+        state_dir: state.to_owned(),
+        host_ip: config.listen,
+        metadata_address: SocketAddr::from(([127, 0, 0, 1], config.ports.metadata)),
+        metadata_secret: secrets.metadata_secret.clone(),
+        vif_plugging_timeout: Duration::from_secs(config.compute.vif_plugging_timeout),
+        ..nova_compute::Config::default()
+    }
+}
+
+fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) -> Result<neutron_agent::Config, String> {
+    let mut settings = neutron_agent::Config::new(host, state, &secrets.metadata_secret);
+    let length = config.network.external_cidr.split_once('/').map_or("24", |(_, length)| length);
+    let gateway = format!("{}/{length}", config.network.external_gateway);
+    let gateway = gateway.parse().map_err(|_| format!("network.external_gateway: {gateway} is no address with a prefix."))?;
+    settings.physical_networks.insert("public".into(), neutron_agent::External { gateway: vec![gateway] });
+    settings.masquerade_external = config.network.masquerade;
+    settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], config.ports.metadata));
+    Ok(settings)
+}
+
+fn volume_settings(state: &Path) -> cinder_volume::FileConfig {
+    cinder_volume::FileConfig::new(state)
+}
+
+fn machine_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
+}
