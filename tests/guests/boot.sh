@@ -1,6 +1,6 @@
 #!/bin/bash
 # Real guests booted through each of the three clients, and what they find in themselves.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.bash"
 world
 new=$("$here/scripts/venv" openstack)/nova
 old=$("$here/scripts/venv" nova-legacy)/nova

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The cloud is killed, again and again, while guests boot: nothing acknowledged is lost, nothing is left over, running guests never notice.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.bash"
 world
 group=$(openstack security group list -f value -c ID -c Name | awk '$2=="default"{print $1}')
 check "rule for ssh" openstack security group rule create --protocol tcp --dst-port 22 "$group"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # What a guest's network lets through and what it drops.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.bash"
 world
 check "group" openstack security group create open
 check "rule for ssh" openstack security group rule create --protocol tcp --dst-port 22 open

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A volume attached to a running guest, written, detached, attached to another; a guest that boots from one; a network without DHCP.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.bash"
 world
 group=$(openstack security group list -f value -c ID -c Name | awk '$2=="default"{print $1}')
 check "rule for ssh" openstack security group rule create --protocol tcp --dst-port 22 "$group"

@@ -19,6 +19,8 @@ pub struct Config {
     pub region: String,
     /// `sqlite` (a file for each service in the state directory) or a `postgres://` URL (a schema for each service).
     pub database: String,
+    /// What the services' schemas in PostgreSQL are called before their names, where several clouds share a database.
+    pub schema_prefix: String,
     /// The name of this host in the cloud; the machine's host name when absent.
     pub host: Option<String>,
     /// Simulated hypervisors instead of this machine; 0 for real guests.
@@ -79,6 +81,7 @@ impl Default for Config {
             public_host: None,
             region: "RegionOne".into(),
             database: "sqlite".into(),
+            schema_prefix: String::new(),
             host: None,
             sim_hosts: 0,
             log: "info".into(),

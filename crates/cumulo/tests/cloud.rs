@@ -1,0 +1,160 @@
+//! A whole cloud, spoken to as clients do: the boot and what follows, from the token to the delete; on simulated hosts, on either database.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::{Client, Cloud};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cumulo");
+
+/// Lists of what a deleted server must not leave: its ports, and what placement holds for it.
+async fn left_over(admin: &Client) -> (Vec<Value>, i64) {
+    let ports = admin.get(&admin.network, "/ports?device_owner=compute:nova", "ports").await;
+    let providers = admin.get(&admin.placement, "/resource_providers", "resource_providers").await;
+    let mut used = 0;
+    for provider in providers.as_array().unwrap() {
+        let path = format!("/resource_providers/{}/usages", provider["uuid"].as_str().unwrap());
+        let usages = admin.get(&admin.placement, &path, "usages").await;
+        used += usages.as_object().unwrap().values().map(|n| n.as_i64().unwrap()).sum::<i64>();
+    }
+    (ports.as_array().unwrap().clone(), used)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_lives_and_leaves_nothing() {
+    let cloud = Cloud::start(BINARY, 2).await;
+    let admin = cloud.login("admin").await;
+    let (image, network) = (admin.image("i").await, admin.network("n", "10.5.0.0/24").await);
+    let id = admin.boot("first", &image, &network).await;
+    let server = admin.wait(&id, &["ACTIVE"]).await;
+    assert_eq!(server["OS-EXT-STS:power_state"], 1);
+    assert_eq!(server["addresses"]["n"][0]["OS-EXT-IPS:type"], "fixed");
+    let ports = admin.get(&admin.network, &format!("/ports?device_id={id}"), "ports").await;
+    assert_eq!((ports[0]["status"].as_str(), ports[0]["device_owner"].as_str()), (Some("ACTIVE"), Some("compute:nova")));
+    for (action, status) in [("os-stop", "SHUTOFF"), ("os-start", "ACTIVE")] {
+        admin.post(&admin.compute, &format!("/servers/{id}/action"), &json!({action: null}), "").await;
+        admin.wait(&id, &[status]).await;
+    }
+    admin.compute.delete(&admin.auth, &format!("/servers/{id}")).await.unwrap();
+    admin.wait_gone(&admin.compute, &format!("/servers/{id}")).await;
+    assert_eq!(left_over(&admin).await, (vec![], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_steps_of_a_boot_can_be_read_afterwards() {
+    let cloud = Cloud::start(BINARY, 1).await;
+    let admin = cloud.login("admin").await;
+    let (image, network) = (admin.image("i").await, admin.network("n", "10.5.0.0/24").await);
+    let id = admin.boot("told", &image, &network).await;
+    admin.wait(&id, &["ACTIVE"]).await;
+    let actions = admin.get(&admin.compute, &format!("/servers/{id}/os-instance-actions"), "instanceActions").await;
+    let request = actions[0]["request_id"].as_str().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let action = admin.get(&admin.compute, &format!("/servers/{id}/os-instance-actions/{request}"), "instanceAction").await;
+    let steps: Vec<&str> = action["events"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    for part in ["api_", "conductor_", "scheduler_", "compute_"] {
+        assert!(steps.iter().any(|step| step.starts_with(part)), "no step of {part} in {steps:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_project_has_another_does_not_see() {
+    let cloud = Cloud::start(BINARY, 1).await;
+    let (admin, demo) = (cloud.login("admin").await, cloud.login("demo").await);
+    let (image, network) = (admin.image("i").await, admin.network("n", "10.5.0.0/24").await);
+    let id = admin.boot("mine", &image, &network).await;
+    let get = http::Method::GET;
+    assert_eq!(demo.status(&demo.compute, get.clone(), &format!("/servers/{id}"), None).await, 404);
+    assert_eq!(demo.status(&demo.network, get.clone(), &format!("/networks/{network}"), None).await, 404);
+    assert_eq!(demo.status(&demo.image, get.clone(), &format!("/images/{image}"), None).await, 404);
+    assert_eq!(demo.status(&demo.compute, get.clone(), "/os-hypervisors", None).await, 403);
+    assert_eq!(demo.status(&demo.placement, get.clone(), "/resource_providers", None).await, 403);
+    assert_eq!(demo.status(&demo.compute, get, "/servers/detail?all_tenants=1", None).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_is_refused_everywhere() {
+    let cloud = Cloud::start(BINARY, 1).await;
+    let demo = cloud.login("demo").await;
+    let get = http::Method::GET;
+    assert_eq!(demo.status(&demo.compute, get.clone(), "/servers", None).await, 200);
+    let subject = [("x-subject-token", demo.token.as_str())];
+    demo.identity.call_with(&demo.auth, http::Method::DELETE, "/auth/tokens", None::<&Value>, &subject).await.unwrap();
+    // a second is how long a service believes what keystone said
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    for (endpoint, path) in [(&demo.compute, "/servers"), (&demo.network, "/networks"), (&demo.image, "/images"), (&demo.volume, "/volumes")] {
+        assert_eq!(demo.status(endpoint, get.clone(), path, None).await, 401, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_loses_nothing_acknowledged_and_leaves_nothing_over() {
+    let mut cloud = Cloud::start(BINARY, 3).await;
+    let admin = cloud.login("admin").await;
+    let (image, network) = (admin.image("i").await, admin.network("n", "10.5.0.0/24").await);
+    let mut servers = Vec::new();
+    for millis in [0, 3, 8, 15, 40] {
+        for n in 0..2 {
+            servers.push(admin.boot(&format!("s{millis}-{n}"), &image, &network).await);
+        }
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        cloud.crash();
+        cloud.resume().await;
+    }
+    let admin = cloud.login("admin").await;
+    for id in &servers {
+        admin.wait(id, &["ACTIVE", "ERROR"]).await;
+    }
+    for id in &servers {
+        admin.compute.delete(&admin.auth, &format!("/servers/{id}")).await.unwrap();
+    }
+    cloud.crash();
+    cloud.resume().await;
+    let admin = cloud.login("admin").await;
+    for id in &servers {
+        admin.wait_gone(&admin.compute, &format!("/servers/{id}")).await;
+    }
+    assert_eq!(left_over(&admin).await, (vec![], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_start_changes_nothing() {
+    let mut cloud = Cloud::start(BINARY, 1).await;
+    let before = std::fs::read_to_string(cloud.state_dir().join("secrets.toml")).unwrap();
+    let admin = cloud.login("admin").await;
+    let count = async |admin: &Client| {
+        let networks = admin.get(&admin.network, "/networks", "networks").await;
+        let users = admin.get(&admin.identity, "/users", "users").await;
+        let flavors = admin.get(&admin.compute, "/flavors", "flavors").await;
+        [networks, users, flavors].map(|list| list.as_array().unwrap().len())
+    };
+    let first = count(&admin).await;
+    cloud.crash();
+    cloud.resume().await;
+    // the token of before is still good: keys and users are the same
+    assert_eq!(count(&admin).await, first);
+    assert_eq!(std::fs::read_to_string(cloud.state_dir().join("secrets.toml")).unwrap(), before);
+}
+
+#[test]
+fn refusals_are_one_sentence() {
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new(BINARY).args(arguments).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().to_str().unwrap();
+    let config = dir.path().join("bad.toml");
+    std::fs::write(&config, "sim_host = 1").unwrap();
+    let said = run(&["--state-dir", state, "up", "--config", config.to_str().unwrap()]);
+    assert!(said.contains("sim_host"), "{said}");
+    let said = run(&["--state-dir", state, "up", "--guest-image", "/nowhere.qcow2"]);
+    assert!(said.contains("/nowhere.qcow2"), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    std::fs::write(&config, format!("sim_hosts = 1\n[ports]\nkeystone = {}\n", taken.local_addr().unwrap().port())).unwrap();
+    let said = run(&["--state-dir", state, "up", "--config", config.to_str().unwrap()]);
+    assert!(said.contains("ports.keystone") && said.lines().count() == 1, "{said}");
+    let said = run(&["--state-dir", "/nowhere", "status"]);
+    assert!(said.contains("cumulo up"), "{said}");
+}
