@@ -1,5 +1,4 @@
 //! A whole cloud for tests: the real binary on simulated hosts, on free ports, in a directory of its own, ended with the test.
-
 //!
 //! `CUMULO_TEST_DATABASE=postgres://...` in the environment puts its data there instead of into SQLite files.
 
