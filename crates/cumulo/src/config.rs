@@ -68,6 +68,8 @@ pub struct Network {
     pub external_cidr: String,
     /// The host's own address in it, the gateway of routers.
     pub external_gateway: IpAddr,
+    /// The first and the last address for routers and floating IPs.
+    pub external_pool: (IpAddr, IpAddr),
     /// Lets guests reach beyond this host, by masquerading what leaves the external network.
     pub masquerade: bool,
     /// Name servers told to guests of the first networks; none by default.
@@ -110,6 +112,7 @@ impl Default for Network {
         Network {
             external_cidr: "172.24.4.0/24".into(),
             external_gateway: IpAddr::from([172, 24, 4, 1]),
+            external_pool: (IpAddr::from([172, 24, 4, 10]), IpAddr::from([172, 24, 4, 250])),
             masquerade: false,
             dns_nameservers: Vec::new(),
         }

@@ -46,7 +46,7 @@ pub fn clean_state(state: &StateDir) -> Result<(), String> {
     }
     let report = |what: &str, result: Result<(), String>| result.map_err(|error| format!("{what} could not be removed: {error}"));
     report("Guests", nova_compute::cleanup(state.path()).map_err(|error| error.to_string()))?;
-    report("Networks", neutron_agent::cleanup(state.path()).map_err(|error| error.to_string()))?;
+    report("Networks", api::block_on(async { neutron_agent::cleanup(state.path()).await.map_err(|error| error.to_string()) }))?;
     report("Volume exports", cinder_volume::cleanup(state.path()).map_err(|error| error.to_string()))?;
     std::fs::remove_dir_all(state.path()).map_err(|error| format!("{} could not be removed: {error}.", state.path().display()))?;
     say(&format!("Everything of the cloud in {} is removed.", state.path().display()));

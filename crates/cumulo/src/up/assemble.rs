@@ -79,14 +79,17 @@ pub async fn assemble(state: &StateDir, config: &Config, secrets: &Secrets, stop
         public_url: config.url(config.ports.keystone),
         admin_url: config.url(config.ports.keystone_admin),
     };
-    let settings_of_glance = glance::Config { images_dir: state.join("images"), ..glance::Config::default() };
+    let settings_of_glance = glance::Config::new(at("glance"), state.join("images"));
+    // with its own SQLite files, whatever an earlier process left behind can only be this one's
+    let alone = config.database == "sqlite";
+    let settings_of_cinder = cinder::Config { location: at("cinder"), availability_zone: "nova".into(), alone, probe: None };
     let settings_of_neutron = neutron::Config { dns_nameservers: config.network.dns_nameservers.clone(), ..neutron::Config::default() };
     let (keystone, glance, placement, neutron, cinder, nova) = tokio::join!(
         keystone::open(&at("keystone"), settings),
-        glance::open(&at("glance"), settings_of_glance),
+        glance::open(settings_of_glance),
         placement::open(&at("placement")),
         neutron::open(&at("neutron"), settings_of_neutron, bus.clone(), &apis, sessions.neutron.clone()),
-        cinder::open(&at("cinder"), cinder::Config::default(), bus.clone(), apis.clone(), sessions.cinder.clone()),
+        cinder::open(settings_of_cinder, bus.clone(), apis.image.clone(), apis.compute.clone(), sessions.cinder.clone()),
         nova::open(&at("nova"), nova::Config::default(), bus.clone(), apis.clone(), sessions.nova.clone()),
     );
     let (keystone, glance, placement) = (opened("keystone", keystone)?, opened("glance", glance)?, opened("placement", placement)?);
@@ -94,7 +97,7 @@ pub async fn assemble(state: &StateDir, config: &Config, secrets: &Secrets, stop
 
     let services = services(config, &apis, &keystone, &glance, &placement, &nova, &neutron, &cinder).map_err(|error| error.to_string())?;
     places.put(&services);
-    background(&nova, &neutron, &cinder, config, stop, tasks);
+    background(&nova, &neutron, &cinder, alone, stop, tasks);
     Ok(Cloud { services, keystone, glance, neutron, nova, bus, apis, sessions })
 }
 
@@ -147,9 +150,7 @@ impl Places {
 }
 
 /// Flows, reconcilers and what else works without being asked.
-fn background(nova: &Nova, neutron: &Arc<Neutron>, cinder: &Cinder, config: &Config, stop: &CancellationToken, tasks: &TaskTracker) {
-    // with its own SQLite files, whatever an earlier process left behind can only be this one's
-    let alone = config.database == "sqlite";
+fn background(nova: &Nova, neutron: &Arc<Neutron>, cinder: &Cinder, alone: bool, stop: &CancellationToken, tasks: &TaskTracker) {
     let (nova, neutron, cinder) = (nova.clone(), neutron.clone(), cinder.clone());
     let (stop_nova, stop_neutron, stop_cinder) = (stop.clone(), stop.clone(), stop.clone());
     tasks.spawn(async move { ended("nova", nova.run(stop_nova, alone).await) });

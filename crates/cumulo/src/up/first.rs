@@ -1,6 +1,7 @@
 //! What every cloud begins with: who can log in, the catalog, flavors, the first networks, the guest image. Each is made when it is not there,
 //! so every start does it again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use keystone::Bootstrap;
@@ -26,10 +27,17 @@ pub async fn bootstrap(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_
     cloud.keystone.bootstrap(&wanted).await.map_err(failed("keystone"))?;
     cloud.nova.bootstrap().await.map_err(failed("nova"))?;
     let projects = Projects::of(cloud, secrets).await?;
-    let networks = neutron::Bootstrap { admin_project: projects.admin.clone(), demo_project: projects.demo };
+    let networks = neutron::Bootstrap {
+        admin_project: projects.admin.clone(),
+        demo_project: projects.demo,
+        public_cidr: config.network.external_cidr.clone(),
+        public_gateway: config.network.external_gateway,
+        public_pool: config.network.external_pool,
+        private_cidr: "10.0.0.0/24".into(),
+    };
     cloud.neutron.bootstrap(&networks).await.map_err(failed("neutron"))?;
     if let Some(path) = guest_image {
-        cloud.glance.register(&projects.admin, GUEST_IMAGE, path, &[]).await.map_err(failed("the guest image"))?;
+        cloud.glance.register(GUEST_IMAGE, path, &projects.admin, BTreeMap::new()).await.map_err(failed("the guest image"))?;
     }
     Ok(())
 }

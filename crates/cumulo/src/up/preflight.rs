@@ -17,5 +17,8 @@ pub fn check(config: &Config, guest_image: Option<&Path>) -> Result<(), String> 
     }
     nova_compute::preflight().map_err(|error| error.to_string())?;
     neutron_agent::preflight().map_err(|error| error.to_string())?;
-    cinder_volume::preflight().map_err(|error| error.to_string())
+    match cinder_volume::preflight().into_iter().next() {
+        Some(missing) => Err(missing),
+        None => Ok(()),
+    }
 }
