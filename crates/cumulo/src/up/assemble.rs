@@ -44,6 +44,8 @@ pub struct Services {
     pub nova: Service,
     pub neutron: Service,
     pub cinder: Service,
+    /// Nova's metadata API, which the metadata proxies of hosts ask.
+    pub metadata: Service,
 }
 
 /// Logins of the services' own users.
@@ -72,6 +74,7 @@ pub async fn assemble(state: &StateDir, config: &Config, secrets: &Secrets, stop
     let sessions = Sessions { nova: login("nova"), neutron: login("neutron"), cinder: login("cinder") };
     let bus = Bus::local();
     let at = |service: &str| location(state, config, service);
+    let (of_keystone, of_placement, of_neutron, of_nova) = (at("keystone"), at("placement"), at("neutron"), at("nova"));
 
     let settings = keystone::Config {
         fernet_keys: state.join("fernet-keys"),
@@ -85,17 +88,17 @@ pub async fn assemble(state: &StateDir, config: &Config, secrets: &Secrets, stop
     let settings_of_cinder = cinder::Config { location: at("cinder"), availability_zone: "nova".into(), alone, probe: None };
     let settings_of_neutron = neutron::Config { dns_nameservers: config.network.dns_nameservers.clone(), ..neutron::Config::default() };
     let (keystone, glance, placement, neutron, cinder, nova) = tokio::join!(
-        keystone::open(&at("keystone"), settings),
+        keystone::open(&of_keystone, settings),
         glance::open(settings_of_glance),
-        placement::open(&at("placement")),
-        neutron::open(&at("neutron"), settings_of_neutron, bus.clone(), &apis, sessions.neutron.clone()),
+        placement::open(&of_placement),
+        neutron::open(&of_neutron, settings_of_neutron, bus.clone(), &apis, sessions.neutron.clone()),
         cinder::open(settings_of_cinder, bus.clone(), apis.image.clone(), apis.compute.clone(), sessions.cinder.clone()),
-        nova::open(&at("nova"), nova::Config::default(), bus.clone(), apis.clone(), sessions.nova.clone()),
+        nova::open(&of_nova, nova::Config::default(), bus.clone(), apis.clone(), sessions.nova.clone()),
     );
     let (keystone, glance, placement) = (opened("keystone", keystone)?, opened("glance", glance)?, opened("placement", placement)?);
     let (neutron, cinder, nova) = (Arc::new(opened("neutron", neutron)?), opened("cinder", cinder)?, opened("nova", nova)?);
 
-    let services = services(config, &apis, &keystone, &glance, &placement, &nova, &neutron, &cinder).map_err(|error| error.to_string())?;
+    let services = services(config, secrets, &bus, &apis, &keystone, &glance, &placement, &nova, &neutron, &cinder).map_err(|error| error.to_string())?;
     places.put(&services);
     background(&nova, &neutron, &cinder, alone, stop, tasks);
     Ok(Cloud { services, keystone, glance, neutron, nova, bus, apis, sessions })
@@ -118,6 +121,8 @@ fn apis(config: &Config, places: &Places) -> sdk::Cloud {
 #[allow(clippy::too_many_arguments)] // one of each service
 fn services(
     config: &Config,
+    secrets: &Secrets,
+    bus: &Bus,
     apis: &sdk::Cloud,
     keystone: &Keystone,
     glance: &Glance,
@@ -135,6 +140,7 @@ fn services(
         nova: nova.service(Authenticator::new(asking(), &url))?,
         neutron: neutron.service(Authenticator::new(asking(), &url))?,
         cinder: cinder.service(Authenticator::new(asking(), &url))?,
+        metadata: nova_compute::metadata::service::service(bus.clone(), &secrets.metadata_secret)?,
     })
 }
 

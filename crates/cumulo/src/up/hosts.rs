@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nova_compute::hypervisor::Hypervisor;
+use nova_compute::hypervisor::qemu::account::USER as QEMU_USER;
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
 use nova_compute::hypervisor::sim::Sim;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ impl Cloud {
         if config.sim_hosts > 0 {
             for n in 1..=config.sim_hosts {
                 let host = format!("sim-{n}");
-                let settings = compute_settings(&host, state.path(), config, secrets);
+                let settings = compute_settings(&host, state.path(), config);
                 self.start_compute(settings, Arc::new(Sim::new()), stop, tasks);
                 let agent = neutron_agent::Config::new(&host, state.path(), &secrets.metadata_secret);
                 self.start_agent(agent, neutron_agent::Sim, stop, tasks);
@@ -38,7 +39,7 @@ impl Cloud {
             return Ok(());
         }
         let host = config.host.clone().unwrap_or_else(machine_name);
-        let settings = compute_settings(&host, state.path(), config, secrets);
+        let settings = compute_settings(&host, state.path(), config);
         let choice = match config.compute.accel.as_str() {
             "kvm" => AccelChoice::Kvm,
             "tcg" => AccelChoice::Tcg,
@@ -49,7 +50,8 @@ impl Cloud {
         let agent = agent_settings(&host, state.path(), config, secrets)?;
         let dataplane = neutron_agent::Linux::new(agent.clone()).map_err(|error| error.to_string())?;
         self.start_agent(agent, dataplane, stop, tasks);
-        let backend = cinder_volume::FileBackend::open(volume_settings(state.path())).map_err(|error| error.to_string())?;
+        let volumes = cinder_volume::FileConfig { state_dir: state.path().to_owned(), qemu_user: Some(QEMU_USER.to_owned()) };
+        let backend = cinder_volume::FileBackend::open(volumes).map_err(|error| error.to_string())?;
         self.start_volumes(&format!("{host}@file"), Arc::new(backend), stop, tasks);
         Ok(())
     }
@@ -77,15 +79,11 @@ impl Cloud {
     }
 }
 
-fn compute_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) -> nova_compute::Config {
+fn compute_settings(host: &str, state: &Path, config: &Config) -> nova_compute::Config {
     nova_compute::Config {
-        host: host.to_owned(),
-        state_dir: state.to_owned(),
-        host_ip: config.listen,
-        metadata_address: SocketAddr::from(([127, 0, 0, 1], config.ports.metadata)),
-        metadata_secret: secrets.metadata_secret.clone(),
+        host_ip: config.public_host(),
         vif_plugging_timeout: Duration::from_secs(config.compute.vif_plugging_timeout),
-        ..nova_compute::Config::default()
+        ..nova_compute::Config::new(host, state)
     }
 }
 
@@ -98,10 +96,6 @@ fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) 
     settings.masquerade_external = config.network.masquerade;
     settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], config.ports.metadata));
     Ok(settings)
-}
-
-fn volume_settings(state: &Path) -> cinder_volume::FileConfig {
-    cinder_volume::FileConfig::new(state)
 }
 
 fn machine_name() -> String {

@@ -108,11 +108,12 @@ enum Api {
     Glance,
     Neutron,
     Cinder,
+    Metadata,
 }
 
 impl Sockets {
     async fn bind(config: &Config) -> Result<Sockets, String> {
-        let Ports { keystone, keystone_admin, nova, placement, glance, neutron, cinder, metadata: _ } = config.ports;
+        let Ports { keystone, keystone_admin, nova, placement, glance, neutron, cinder, metadata } = config.ports;
         let wanted = [
             ("keystone", Api::Keystone, keystone),
             ("keystone_admin", Api::Keystone, keystone_admin),
@@ -121,10 +122,14 @@ impl Sockets {
             ("glance", Api::Glance, glance),
             ("neutron", Api::Neutron, neutron),
             ("cinder", Api::Cinder, cinder),
+            // simulated guests ask nothing
+            ("metadata", Api::Metadata, if config.sim_hosts > 0 { 0 } else { metadata }),
         ];
         let mut sockets = Vec::new();
         for (name, api, port) in wanted.into_iter().filter(|(_, _, port)| *port != 0) {
-            let address = SocketAddr::new(config.listen, port);
+            // metadata is for this host's own proxies only
+            let host = if matches!(api, Api::Metadata) { IpAddr::from([127, 0, 0, 1]) } else { config.listen };
+            let address = SocketAddr::new(host, port);
             let socket = TcpListener::bind(address).await.map_err(|error| {
                 format!("{address} cannot be listened on: {error}. Whatever has it must stop, or set ports.{name} in cumulo.toml to another port.")
             })?;
@@ -142,6 +147,7 @@ impl Sockets {
                 Api::Glance => &cloud.services.glance,
                 Api::Neutron => &cloud.services.neutron,
                 Api::Cinder => &cloud.services.cinder,
+                Api::Metadata => &cloud.services.metadata,
             };
             tasks.spawn(serve(socket, service.clone(), stop.clone()));
         }
