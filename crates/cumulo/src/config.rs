@@ -97,7 +97,16 @@ impl Default for Config {
 
 impl Default for Ports {
     fn default() -> Ports {
-        Ports { keystone: 5000, keystone_admin: 35357, nova: 8774, placement: 8778, glance: 9292, neutron: 9696, cinder: 8776, metadata: 8775 }
+        Ports {
+            keystone: 5000,
+            keystone_admin: 35357,
+            nova: 8774,
+            placement: 8778,
+            glance: 9292,
+            neutron: 9696,
+            cinder: 8776,
+            metadata: 8775,
+        }
     }
 }
 
@@ -126,8 +135,10 @@ impl Config {
         if named.is_none() && !path.exists() {
             return Ok(Config::default());
         }
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("The configuration {} cannot be read: {error}.", path.display()))?;
-        let config: Config = toml::from_str(&text).map_err(|error| format!("The configuration {} is wrong: {}", path.display(), error.to_string().trim()))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| format!("The configuration {} cannot be read: {error}.", path.display()))?;
+        let config: Config = toml::from_str(&text)
+            .map_err(|error| format!("The configuration {} is wrong: {}", path.display(), error.to_string().trim()))?;
         config.check()?;
         Ok(config)
     }

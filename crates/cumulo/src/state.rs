@@ -72,7 +72,12 @@ impl StateDir {
     /// Only one cloud at a time uses a state directory.
     pub fn lock(&self) -> Result<Lock, String> {
         let path = self.join("run/lock");
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(|error| format!("{}: {error}.", path.display()))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| format!("{}: {error}.", path.display()))?;
         match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Lock(lock)),
             Err(_) => Err(format!("A cloud already runs in {}; `cumulo down` stops it.", self.0.display())),
@@ -86,7 +91,8 @@ impl StateDir {
             let text = fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
             return toml::from_str(&text).map_err(|error| format!("{} is damaged: {}", path.display(), error.message()));
         }
-        let secrets = Secrets { admin_password: random()?, demo_password: random()?, service_password: random()?, metadata_secret: random()? };
+        let secrets =
+            Secrets { admin_password: random()?, demo_password: random()?, service_password: random()?, metadata_secret: random()? };
         let text = toml::to_string(&secrets).map_err(|error| error.to_string())?;
         self.write("secrets.toml", &text)?;
         Ok(secrets)
@@ -109,7 +115,8 @@ impl StateDir {
     /// What the running, or last, cloud was told; the commands beside it read this.
     pub fn effective(&self) -> Result<Config, String> {
         let path = self.join("run/effective.toml");
-        let text = fs::read_to_string(&path).map_err(|_| format!("No cloud has run in {} yet; `cumulo up` starts one.", self.0.display()))?;
+        let text =
+            fs::read_to_string(&path).map_err(|_| format!("No cloud has run in {} yet; `cumulo up` starts one.", self.0.display()))?;
         toml::from_str(&text).map_err(|error| format!("{} is damaged: {}", path.display(), error.message()))
     }
 

@@ -82,7 +82,9 @@ async fn a_revoked_token_is_refused_everywhere() {
     demo.identity.call_with(&demo.auth, http::Method::DELETE, "/auth/tokens", None::<&Value>, &subject).await.unwrap();
     // a second is how long a service believes what keystone said
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    for (endpoint, path) in [(&demo.compute, "/servers"), (&demo.network, "/networks"), (&demo.image, "/images"), (&demo.volume, "/volumes")] {
+    for (endpoint, path) in
+        [(&demo.compute, "/servers"), (&demo.network, "/networks"), (&demo.image, "/images"), (&demo.volume, "/volumes")]
+    {
         assert_eq!(demo.status(endpoint, get.clone(), path, None).await, 401, "{path}");
     }
 }

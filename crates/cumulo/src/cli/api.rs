@@ -30,7 +30,10 @@ impl Api {
         let config = state.effective()?;
         let endpoint = |port: u16, path: &str| Endpoint::http(&format!("{}{path}", config.url(port)));
         let keystone = sdk::identity::Identity::new(endpoint(config.ports.keystone, ""));
-        let token = keystone.login(user, password, project).await.map_err(|error| format!("Cannot log in: {error}. Is the cloud up (`cumulo status`)?"))?;
+        let token = keystone
+            .login(user, password, project)
+            .await
+            .map_err(|error| format!("Cannot log in: {error}. Is the cloud up (`cumulo status`)?"))?;
         Ok(Api {
             auth: Auth::token(&token),
             compute: endpoint(config.ports.nova, "/v2.1"),

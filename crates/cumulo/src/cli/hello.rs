@@ -36,10 +36,7 @@ pub fn hello(state: &StateDir) -> Result<(), String> {
     say(&format!("logs       {}", state.join("log").display()));
     if let Some(address) = address {
         let key = state.join("hello.key");
-        say(&format!(
-            "ssh        ssh -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null cumulo@{address}",
-            key.display()
-        ));
+        say(&format!("ssh        ssh -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null cumulo@{address}", key.display()));
     }
     say(&format!("openstack  source {}", state.join("openrc").display()));
     Ok(())
@@ -57,7 +54,8 @@ async fn boot(state: &StateDir, api: &Api) -> Result<Value, String> {
     let image = find(api, &api.image, "/images?name=cumulo-guest", "images", "cumulo-guest").await?;
     let image = image.ok_or("There is no image `cumulo-guest`; start the cloud with `cumulo up --guest-image FILE`.")?;
     let flavors = find(api, &api.compute, "/flavors", "flavors", "m1.nano").await?.ok_or("There is no flavor m1.nano.")?;
-    let network = find(api, &api.network, "/networks?name=private", "networks", "private").await?.ok_or("There is no network `private`.")?;
+    let network =
+        find(api, &api.network, "/networks?name=private", "networks", "private").await?.ok_or("There is no network `private`.")?;
     say("booting the first guest, `hello`");
     let body = json!({"server": {
         "name": NAME, "key_name": NAME, "imageRef": text(&image, "/id"), "flavorRef": text(&flavors, "/id"),

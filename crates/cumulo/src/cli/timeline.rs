@@ -16,7 +16,8 @@ pub fn timeline(state: &StateDir, server: &str) -> Result<(), String> {
         let id = find(&api, server).await?;
         let actions = api.get_at("2.51", &format!("/servers/{id}/os-instance-actions"), "instanceActions").await?;
         let create = items(&actions).iter().find(|action| text(action, "/action") == "create");
-        let request = create.map(|action| text(action, "/request_id").to_owned()).ok_or(format!("Server {server} has no boot on record."))?;
+        let request =
+            create.map(|action| text(action, "/request_id").to_owned()).ok_or(format!("Server {server} has no boot on record."))?;
         api.get_at("latest", &format!("/servers/{id}/os-instance-actions/{request}"), "instanceAction").await
     })?;
     draw(&action).iter().for_each(|line| say(line));
@@ -39,7 +40,8 @@ fn draw(action: &Value) -> Vec<String> {
     let began = steps.first().map_or(0, |step| step.began);
     let ended = steps.iter().map(|step| step.ended).max().unwrap_or(began);
     let total = (ended - began).max(1);
-    let mut lines = vec![format!("boot of {} ({}): {:.1} ms", text(action, "/instance_uuid"), text(action, "/request_id"), total as f64 / 1000.0)];
+    let mut lines =
+        vec![format!("boot of {} ({}): {:.1} ms", text(action, "/instance_uuid"), text(action, "/request_id"), total as f64 / 1000.0)];
     for step in &steps {
         let from = (step.began - began) * WIDTH / total;
         let length = ((step.ended - step.began) * WIDTH / total).clamp(1, WIDTH - from.min(WIDTH - 1));

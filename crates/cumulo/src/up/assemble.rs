@@ -67,7 +67,13 @@ struct Places {
 }
 
 /// Opens every service and connects them. Their background work runs until `stop`.
-pub async fn assemble(state: &StateDir, config: &Config, secrets: &Secrets, stop: &CancellationToken, tasks: &TaskTracker) -> Result<Cloud, String> {
+pub async fn assemble(
+    state: &StateDir,
+    config: &Config,
+    secrets: &Secrets,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<Cloud, String> {
     let places = Places::default();
     let apis = apis(config, &places);
     let login = |user: &str| ServiceSession::new(apis.identity.0.clone(), user, &secrets.service_password);
@@ -98,7 +104,8 @@ pub async fn assemble(state: &StateDir, config: &Config, secrets: &Secrets, stop
     let (keystone, glance, placement) = (opened("keystone", keystone)?, opened("glance", glance)?, opened("placement", placement)?);
     let (neutron, cinder, nova) = (Arc::new(opened("neutron", neutron)?), opened("cinder", cinder)?, opened("nova", nova)?);
 
-    let services = services(config, secrets, &bus, &apis, &keystone, &glance, &placement, &nova, &neutron, &cinder).map_err(|error| error.to_string())?;
+    let services = services(config, secrets, &bus, &apis, &keystone, &glance, &placement, &nova, &neutron, &cinder)
+        .map_err(|error| error.to_string())?;
     places.put(&services);
     background(&nova, &neutron, &cinder, alone, stop, tasks);
     Ok(Cloud { services, keystone, glance, neutron, nova, bus, apis, sessions })

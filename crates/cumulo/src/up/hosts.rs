@@ -56,12 +56,25 @@ impl Cloud {
         Ok(())
     }
 
-    fn start_compute(&self, settings: nova_compute::Config, hypervisor: Arc<dyn Hypervisor>, stop: &CancellationToken, tasks: &TaskTracker) {
-        let running = nova_compute::run(settings, self.bus.clone(), hypervisor, self.apis.clone(), self.sessions.nova.clone(), stop.clone());
+    fn start_compute(
+        &self,
+        settings: nova_compute::Config,
+        hypervisor: Arc<dyn Hypervisor>,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
+        let running =
+            nova_compute::run(settings, self.bus.clone(), hypervisor, self.apis.clone(), self.sessions.nova.clone(), stop.clone());
         tasks.spawn(async move { ended("nova-compute", running.await) });
     }
 
-    fn start_agent(&self, settings: neutron_agent::Config, dataplane: impl neutron_agent::Dataplane, stop: &CancellationToken, tasks: &TaskTracker) {
+    fn start_agent(
+        &self,
+        settings: neutron_agent::Config,
+        dataplane: impl neutron_agent::Dataplane,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
         let (running, stop) = (neutron_agent::run(settings, self.bus.clone(), dataplane), stop.clone());
         tasks.spawn(async move {
             tokio::select! {

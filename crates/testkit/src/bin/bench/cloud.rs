@@ -138,7 +138,9 @@ impl Api {
         let body = json!({"name": "bench", "disk_format": "raw", "container_format": "bare", "visibility": "public"});
         let image: Value = self.image.post(&self.auth, "/images", &body).await?.whole()?;
         let id = image["id"].as_str().unwrap_or_default().to_owned();
-        sdk::image::Image::new(Endpoint::http("http://127.0.0.1:9292")).upload(&self.auth, &id, sdk::Body::from(vec![0u8; 1 << 20]), None).await?;
+        sdk::image::Image::new(Endpoint::http("http://127.0.0.1:9292"))
+            .upload(&self.auth, &id, sdk::Body::from(vec![0u8; 1 << 20]), None)
+            .await?;
         Ok(id)
     }
 

@@ -46,7 +46,9 @@ pub async fn wrk(url: &str, token: &str, headers: &[&str], seconds: u32) -> Outc
     }
     let output = command.arg(url).output().await.map_err(|error| format!("wrk (Debian package `wrk`): {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let number = |word: &str| -> Option<f64> { text.lines().find_map(|line| line.trim().strip_prefix(word)).and_then(|rest| rest.trim().parse().ok()) };
+    let number = |word: &str| -> Option<f64> {
+        text.lines().find_map(|line| line.trim().strip_prefix(word)).and_then(|rest| rest.trim().parse().ok())
+    };
     let requests = text.lines().find_map(|line| line.trim().split_once(" requests in")).and_then(|(n, _)| n.parse().ok());
     Ok(Load {
         requests: requests.ok_or_else(|| format!("wrk said: {text}"))?,
