@@ -1,8 +1,8 @@
 //! The boot of one server, as durable steps:
 //!
 //! ```text
-//!   schedule  -> the scheduler chooses and claims a host; it is recorded on the server    undo: free the claim, set ERROR
-//!   build     -> the host builds; one that refuses leads to the next alternate            undo: end the guest, ports, attachments
+//!   schedule  -> the scheduler chooses and claims a host; it is recorded on the server    undo: free ports, volumes and the claim, set ERROR
+//!   build     -> the host builds; one that refuses leads to the next alternate            undo: end the guest
 //!   finish    -> ACTIVE, and the action ends
 //! ```
 //!
@@ -81,8 +81,9 @@ impl Boot {
         Ok(std::iter::once(selected).chain(selection.alternates).collect())
     }
 
-    /// Undo of the claim, and the end of a boot that failed.
+    /// Undo of the claim and of what was reserved before the boot began, and the end of a boot that failed.
     async fn give_up(&mut self, app: &Nova, error: &Error) -> Result<()> {
+        neighbours::release(app, &self.instance_id).await?;
         claims::release(app, &self.instance_id).await?;
         app.builds.forget(&self.instance_id);
         let fault = self.fault.clone().unwrap_or_else(|| Fault {
@@ -184,14 +185,14 @@ impl Boot {
         Ok(server.build_outcome.filter(|b| b.0.host == destination.host).map(|b| b.0.outcome))
     }
 
-    /// Undo of the build: nothing is left on the host or at the neighbours.
+    /// Undo of the build: nothing is left on the host.
     async fn destroy(&mut self, app: &Nova, _: &Error) -> Result<()> {
         let server = store::load(app.db.read(), &self.instance_id).await?;
         if let Some(host) = server.and_then(|s| s.host) {
             let message = TerminateInstance { caller: self.caller.clone(), instance_id: self.instance_id.clone() };
             super::delete::terminate(app, &host, message).await?;
         }
-        neighbours::release(app, &self.instance_id).await
+        Ok(())
     }
 
     /// The server is ACTIVE if the host has not said so itself, and the action ends.

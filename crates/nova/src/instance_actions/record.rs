@@ -110,6 +110,11 @@ impl Span {
         }
     }
 
+    /// The step ended well some time ago.
+    pub fn done_at(self, finished: Timestamp) -> Event {
+        Event { finished_at: Some(finished.0), ..self.end(None) }
+    }
+
     /// The step ends well, and there is something to say about it.
     pub fn done(self, details: Option<String>) -> Event {
         Event { details, ..self.end(None) }

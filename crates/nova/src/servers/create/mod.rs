@@ -41,7 +41,7 @@ struct Checked {
 /// `POST /servers`
 pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateServer>) -> Result<Reply> {
     let arrived = Span::since("api_receive_request", "client", "nova-api", ctx.arrived).done(None);
-    let token = Span::since("api_check_token", "nova-api", "keystone", ctx.arrived).done(None);
+    let token = Span::since("api_check_token", "nova-api", "keystone", ctx.arrived).done_at(ctx.identified);
     let checking = Span::begin("api_check_request", "nova-api", "nova-api");
     let wanted = request::read(&ctx, body.inner, &body.beside)?;
     let checked = check(&app, &ctx, wanted).await?;
