@@ -7,6 +7,7 @@ use std::time::Duration;
 use kit::{Error, Kind, Result};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::args;
 use super::launch::Connected;
@@ -18,6 +19,7 @@ use crate::hypervisor::{Disk, Nic, PowerState};
 const QUEUE: usize = 32;
 /// A guest that runs lets a device go within this time.
 const UNPLUG: Duration = Duration::from_secs(20);
+const PRESS_AGAIN: Duration = Duration::from_secs(10);
 
 /// How to ask the task.
 #[derive(Clone)]
@@ -118,9 +120,13 @@ impl Owner {
 
     /// ACPI's power button first; force when the guest does not hear it.
     async fn stop(&mut self, grace: Duration) -> Result<()> {
-        if !grace.is_zero() && *self.state.borrow() == PowerState::Running {
-            self.qmp.execute("system_powerdown", json!({})).await?;
-            if tokio::time::timeout(grace, self.process.exited()).await.is_ok() {
+        let deadline = Instant::now() + grace;
+        while Instant::now() < deadline && *self.state.borrow() == PowerState::Running {
+            // one that cannot be asked any more is ending already, or is ended by force below
+            let _ = self.qmp.execute("system_powerdown", json!({})).await;
+            // a guest that is still starting does not hear the button, so it is pressed again
+            let patience = PRESS_AGAIN.min(deadline - Instant::now());
+            if tokio::time::timeout(patience, self.process.exited()).await.is_ok() {
                 return Ok(());
             }
         }
