@@ -1,11 +1,11 @@
 # What the shell tests share: a cloud of their own, checks that are counted, an end that leaves nothing.
 #
 # A test sources this, calls `cloud ARGS...` to start `cumulo up ARGS...`, then `check`s. It is meant to run inside `scripts/in-netns`, where the
-# standard ports are free and nothing can leave the machine. Environment: CUMULO (the binary), GUEST_IMAGE (the qcow2 file).
+# standard ports are free and nothing can leave the machine. Environment: CUMULO_BIN (the binary), CUMULO_GUEST_IMAGE (the qcow2 file).
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bin=${CUMULO:?CUMULO names the cumulo binary; make test sets it}
-image=${GUEST_IMAGE:?GUEST_IMAGE names the guest image; make test sets it}
+bin=${CUMULO_BIN:?CUMULO_BIN names the cumulo binary; make test sets it}
+image=${CUMULO_GUEST_IMAGE:?CUMULO_GUEST_IMAGE names the guest image; make test sets it}
 work=$(mktemp -d "${TMPDIR:-/tmp}/cumulo-test.XXXXXX")
 state=$work/state
 passed=0 failed=0 cloud_pid=

@@ -1,9 +1,9 @@
 #!/bin/bash
 # python-novaclient of two ages, unmodified: 18.x, and 2.26.0, which knows only identity v2.0 and asks nova itself for images.
 . "$(dirname "$0")/../lib.sh"
-new=$("$here/scripts/venv" openstack)/nova
-old=$("$here/scripts/venv" nova-legacy)/nova
-PATH=$("$here/scripts/venv" openstack):$PATH
+new=$("$here/scripts/venv" openstack)/bin/nova
+old=$("$here/scripts/venv" nova-legacy)/bin/nova
+PATH=$("$here/scripts/venv" openstack)/bin:$PATH
 cloud --sim-hosts 2
 net=$(openstack network create -f value -c id net1)
 check "subnet create" openstack subnet create --network net1 --subnet-range 10.8.0.0/24 sub1

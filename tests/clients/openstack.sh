@@ -1,7 +1,7 @@
 #!/bin/bash
 # The newest python-openstackclient, unmodified, against simulated hosts: every command the first release promises.
 . "$(dirname "$0")/../lib.sh"
-PATH=$("$here/scripts/venv" openstack):$PATH
+PATH=$("$here/scripts/venv" openstack)/bin:$PATH
 cloud --sim-hosts 3
 
 expect "token issue" 'gAAAA' openstack token issue

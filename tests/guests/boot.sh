@@ -2,8 +2,8 @@
 # Real guests booted through each of the three clients, and what they find in themselves.
 . "$(dirname "$0")/lib.bash"
 world
-new=$("$here/scripts/venv" openstack)/nova
-old=$("$here/scripts/venv" nova-legacy)/nova
+new=$("$here/scripts/venv" openstack)/bin/nova
+old=$("$here/scripts/venv" nova-legacy)/bin/nova
 group=$(openstack security group list -f value -c ID -c Name | awk '$2=="default"{print $1}')
 check "rule for ssh" openstack security group rule create --protocol tcp --dst-port 22 "$group"
 check "rule for ping" openstack security group rule create --protocol icmp "$group"

@@ -1,6 +1,6 @@
 # What the tests with real guests share: one cloud, a reachable project network, ssh into a guest.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-PATH=$("$here/scripts/venv" openstack):$PATH
+PATH=$("$here/scripts/venv" openstack)/bin:$PATH
 ssh_options=(-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 -o BatchMode=yes -o LogLevel=ERROR)
 
 # world: a key, and the network `private` of project demo, whose user the rest of the test is.

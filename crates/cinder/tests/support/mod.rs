@@ -135,9 +135,9 @@ impl Drop for World {
     }
 }
 
-/// Where the tests keep data: `CUMULO_TEST_POSTGRES` of a PostgreSQL, or a file.
+/// Where the tests keep data: `CUMULO_TEST_DATABASE` of a PostgreSQL, or a file.
 fn location(dir: PathBuf) -> Location {
-    match std::env::var("CUMULO_TEST_POSTGRES") {
+    match std::env::var("CUMULO_TEST_DATABASE") {
         Ok(url) => {
             let name = dir.file_name().unwrap().to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "").to_lowercase();
             Location::Postgres { url, schema: format!("cinder_{name}") }

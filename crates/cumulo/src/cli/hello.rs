@@ -20,7 +20,10 @@ pub fn hello(state: &StateDir) -> Result<(), String> {
         let api = Api::demo(state).await?;
         let server = match find(&api, &api.compute, "/servers/detail?name=%5Ehello%24", "servers", NAME).await? {
             Some(server) => server,
-            None => boot(state, &api).await?,
+            None => match boot(state, &api).await? {
+                Some(server) => server,
+                None => return Ok(None),
+            },
         };
         let id = text(&server, "/id").to_owned();
         wait_active(&api, &id).await?;
@@ -29,12 +32,16 @@ pub fn hello(state: &StateDir) -> Result<(), String> {
         if !simulated {
             wait_ssh(&address).await?;
         }
-        Ok((!simulated).then_some(address))
+        Ok(Some((!simulated).then_some(address)))
     })?;
-    timeline::timeline(state, NAME)?;
-    say("");
+    if address.is_some() {
+        timeline::timeline(state, NAME)?;
+        say("");
+    } else {
+        say("There is no image to boot a first guest from; `openstack image create` brings one.");
+    }
     say(&format!("logs       {}", state.join("log").display()));
-    if let Some(address) = address {
+    if let Some(address) = address.flatten() {
         let key = state.join("hello.key");
         say(&format!("ssh        ssh -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null cumulo@{address}", key.display()));
     }
@@ -43,7 +50,10 @@ pub fn hello(state: &StateDir) -> Result<(), String> {
 }
 
 /// Everything `hello` needs: a key, rules that let ssh and ping in, the server itself.
-async fn boot(state: &StateDir, api: &Api) -> Result<Value, String> {
+/// Nothing when there is no image, which a cloud of simulated hosts may do without.
+async fn boot(state: &StateDir, api: &Api) -> Result<Option<Value>, String> {
+    let image = find(api, &api.image, "/images?name=cumulo-guest", "images", "cumulo-guest").await?;
+    let Some(image) = image else { return Ok(None) };
     keypair(state, api).await?;
     let groups = api.get(&api.network, "/security-groups?name=default", "security_groups").await?;
     let group = items(&groups).first().map(|g| text(g, "/id").to_owned()).ok_or("Project demo has no security group `default`.")?;
@@ -51,8 +61,6 @@ async fn boot(state: &StateDir, api: &Api) -> Result<Value, String> {
         let rule = json!({"security_group_rule": {"security_group_id": group, "direction": "ingress", "protocol": protocol, "port_range_min": port, "port_range_max": port}});
         api.ensure(&api.network, "/security-group-rules", &rule).await?;
     }
-    let image = find(api, &api.image, "/images?name=cumulo-guest", "images", "cumulo-guest").await?;
-    let image = image.ok_or("There is no image `cumulo-guest`; start the cloud with `cumulo up --guest-image FILE`.")?;
     let flavors = find(api, &api.compute, "/flavors", "flavors", "m1.nano").await?.ok_or("There is no flavor m1.nano.")?;
     let network =
         find(api, &api.network, "/networks?name=private", "networks", "private").await?.ok_or("There is no network `private`.")?;
@@ -61,7 +69,7 @@ async fn boot(state: &StateDir, api: &Api) -> Result<Value, String> {
         "name": NAME, "key_name": NAME, "imageRef": text(&image, "/id"), "flavorRef": text(&flavors, "/id"),
         "networks": [{"uuid": text(&network, "/id")}],
     }});
-    api.post(&api.compute, "/servers", &body, "server").await
+    api.post(&api.compute, "/servers", &body, "server").await.map(Some)
 }
 
 /// A key of the cloud's making; its private half stays in the state directory. One whose private half is lost is replaced.

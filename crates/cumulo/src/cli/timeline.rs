@@ -16,9 +16,8 @@ pub fn timeline(state: &StateDir, server: &str) -> Result<(), String> {
         let id = find(&api, server).await?;
         let actions = api.get_at("2.51", &format!("/servers/{id}/os-instance-actions"), "instanceActions").await?;
         let create = items(&actions).iter().find(|action| text(action, "/action") == "create");
-        let request =
-            create.map(|action| text(action, "/request_id").to_owned()).ok_or(format!("Server {server} has no boot on record."))?;
-        api.get_at("latest", &format!("/servers/{id}/os-instance-actions/{request}"), "instanceAction").await
+        let request = create.map(|action| text(action, "/request_id").to_owned()).ok_or(format!("Server {server} has no boot on record."))?;
+        api.get_at("latest", &format!("/servers/{id}/os-instance-actions/{request}/timeline"), "timeline").await
     })?;
     draw(&action).iter().for_each(|line| say(line));
     Ok(())
@@ -34,22 +33,19 @@ async fn find(api: &Api, server: &str) -> Result<String, String> {
 }
 
 /// One line for each step, in the order they began.
-fn draw(action: &Value) -> Vec<String> {
-    let mut steps: Vec<Step> = items(&action["events"]).iter().filter_map(Step::read).collect();
-    steps.sort_by_key(|step| (step.began, step.ended));
-    let began = steps.first().map_or(0, |step| step.began);
-    let ended = steps.iter().map(|step| step.ended).max().unwrap_or(began);
-    let total = (ended - began).max(1);
-    let mut lines =
-        vec![format!("boot of {} ({}): {:.1} ms", text(action, "/instance_uuid"), text(action, "/request_id"), total as f64 / 1000.0)];
+fn draw(timeline: &Value) -> Vec<String> {
+    let mut steps: Vec<Step> = items(&timeline["steps"]).iter().map(Step::read).collect();
+    steps.sort_by_key(|step| (step.after, step.took));
+    let total = steps.iter().map(|step| step.after + step.took).max().unwrap_or(0).max(1);
+    let mut lines = vec![format!("boot of {} ({}): {:.1} ms", text(timeline, "/server_id"), text(timeline, "/request_id"), millis(total))];
     for step in &steps {
-        let from = (step.began - began) * WIDTH / total;
-        let length = ((step.ended - step.began) * WIDTH / total).clamp(1, WIDTH - from.min(WIDTH - 1));
+        let from = (step.after * WIDTH / total).min(WIDTH - 1);
+        let length = (step.took * WIDTH / total).clamp(1, WIDTH - from);
         let bar = format!("{}{}", " ".repeat(from as usize), "█".repeat(length as usize));
         lines.push(format!(
             "{:>9.1} ms {:>9.1} ms  {bar:<width$} {:<34} {}{}",
-            (step.began - began) as f64 / 1000.0,
-            (step.ended - step.began) as f64 / 1000.0,
+            millis(step.after),
+            millis(step.took),
             step.who,
             step.name,
             if step.failed { "  FAILED" } else { "" },
@@ -59,27 +55,29 @@ fn draw(action: &Value) -> Vec<String> {
     lines
 }
 
+fn millis(micros: i64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+/// Times are microseconds.
 struct Step {
     name: String,
     who: String,
-    began: i64,
-    ended: i64,
+    after: i64,
+    took: i64,
     failed: bool,
 }
 
 impl Step {
-    fn read(event: &Value) -> Option<Step> {
-        let moment = |key: &str| kit::clock::Timestamp::parse(text(event, key)).map(|t| t.0);
-        let began = moment("/start_time")?;
-        let (from, to) = (text(event, "/from"), text(event, "/to"));
-        let who = if to.is_empty() || to == from { from.to_owned() } else { format!("{from} -> {to}") };
-        Some(Step {
-            name: text(event, "/event").to_owned(),
-            who,
-            began,
-            ended: moment("/finish_time").unwrap_or(began),
-            failed: text(event, "/result") == "Error",
-        })
+    fn read(step: &Value) -> Step {
+        let (from, to) = (text(step, "/from"), text(step, "/to"));
+        Step {
+            name: text(step, "/event").to_owned(),
+            who: if to.is_empty() || to == from { from.to_owned() } else { format!("{from} -> {to}") },
+            after: step["after_us"].as_i64().unwrap_or_default().max(0),
+            took: step["took_us"].as_i64().unwrap_or_default().max(0),
+            failed: text(step, "/result") == "Error",
+        }
     }
 }
 
@@ -91,15 +89,14 @@ mod tests {
 
     #[test]
     fn steps_are_drawn_in_order_with_their_share() {
-        let event = |name: &str, from: &str, to: &str, start: &str, finish: &str| {
-            json!({"event": name, "from": from, "to": to, "result": "Success",
-                   "start_time": format!("2026-01-01T00:00:00.{start}"), "finish_time": format!("2026-01-01T00:00:00.{finish}")})
+        let step = |name: &str, from: &str, to: &str, after: i64, took: i64| {
+            json!({"event": name, "from": from, "to": to, "result": "Success", "after_us": after, "took_us": took})
         };
-        let action = json!({"instance_uuid": "u", "request_id": "r", "events": [
-            event("compute_spawn", "nova-compute", "", "050000", "100000"),
-            event("api_check_token", "nova-api", "keystone", "000000", "001000"),
+        let timeline = json!({"server_id": "u", "request_id": "r", "steps": [
+            step("compute_spawn", "nova-compute", "", 50_000, 50_000),
+            step("api_check_token", "nova-api", "keystone", 0, 1_000),
         ]});
-        let lines = draw(&action);
+        let lines = draw(&timeline);
         assert_eq!(lines[0], "boot of u (r): 100.0 ms");
         assert!(lines[1].contains("nova-api -> keystone") && lines[1].contains("1.0 ms"), "{}", lines[1]);
         assert!(lines[2].contains(&format!("{}{}", " ".repeat(20), "█".repeat(20))), "{}", lines[2]);

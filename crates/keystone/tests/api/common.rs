@@ -68,7 +68,7 @@ impl Cloud {
             admin_url: "http://cloud:35357".into(),
         };
         // PostgreSQL when the environment names one, in a schema of this test's own
-        let location = match std::env::var("CUMULO_TEST_POSTGRES") {
+        let location = match std::env::var("CUMULO_TEST_DATABASE") {
             Ok(url) => Location::Postgres { url, schema: format!("keystone_{}", kit::ids::hex()) },
             Err(_) => Location::Sqlite(dir.path().join("keystone.sqlite")),
         };

@@ -42,7 +42,7 @@ impl Drop for Cloud {
 
 pub async fn cloud() -> Cloud {
     let dir = tempfile::tempdir().unwrap();
-    let location = match std::env::var("CUMULO_TEST_POSTGRES") {
+    let location = match std::env::var("CUMULO_TEST_DATABASE") {
         Ok(url) => Location::Postgres { url, schema: format!("n{}", kit::ids::hex()) },
         Err(_) => Location::Sqlite(dir.path().join("neutron.sqlite")),
     };

@@ -1,4 +1,4 @@
-//! Neutron's API, in process: as clients, nova and agents see it. On PostgreSQL with `CUMULO_TEST_POSTGRES=postgres://...`.
+//! Neutron's API, in process: as clients, nova and agents see it. On PostgreSQL with `CUMULO_TEST_DATABASE=postgres://...`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
