@@ -26,8 +26,7 @@ refuse "image show after delete" 'No Image found|Could not find|404' openstack i
 # flavors, keys
 expect "flavor list" 'm1.xlarge' openstack flavor list
 expect "flavor show" '"ram": 128' openstack flavor show m1.nano -f json
-check "keypair create" sh -c "openstack keypair create generated >'$work/key' && ssh-keygen -y -f '$work/key' >/dev/null"
-chmod 600 "$work/key" 2>/dev/null
+check "keypair create" sh -c "umask 077; openstack keypair create generated >'$work/key' && ssh-keygen -y -f '$work/key' >/dev/null"
 check "keypair create (generated)" grep -q PRIVATE "$work/key"
 ssh-keygen -q -t ed25519 -N '' -f "$work/mine"
 check "keypair create (imported)" openstack keypair create --public-key "$work/mine.pub" mine
