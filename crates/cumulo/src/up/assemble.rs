@@ -119,8 +119,8 @@ fn apis(config: &Config, places: &Places) -> sdk::Cloud {
         identity: sdk::identity::Identity::new(endpoint(&places.keystone, ports.keystone, "")),
         image: sdk::image::Image::new(endpoint(&places.glance, ports.glance, "")),
         network: sdk::network::Network::new(endpoint(&places.neutron, ports.neutron, "")),
-        volume: sdk::volume::Volume::new(endpoint(&places.cinder, ports.cinder, "/v3")),
-        compute: sdk::compute::Compute::new(endpoint(&places.nova, ports.nova, "/v2.1")),
+        volume: sdk::volume::Volume::new(endpoint(&places.cinder, ports.cinder, "")),
+        compute: sdk::compute::Compute::new(endpoint(&places.nova, ports.nova, "")),
         placement: sdk::placement::Placement::new(endpoint(&places.placement, ports.placement, "")),
     }
 }
