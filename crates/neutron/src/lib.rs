@@ -180,7 +180,7 @@ impl Neutron {
     /// The API.
     pub fn service(&self, authenticator: Authenticator<App>) -> Result<Service> {
         Service::new(ServiceParts {
-            name: "neutron",
+            name: "neutron-server",
             app: self.app.clone(),
             root: routes::root(),
             routes: routes::api(),

@@ -50,7 +50,11 @@ impl Inner {
 }
 
 /// The schema.
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") }, kit::flow::migration(2)];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") },
+    kit::flow::migration(2),
+    Migration { version: 3, sql: include_str!("../migrations/0003_aggregates.sql") },
+];
 
 /// Opens nova's database and makes nova ready to serve and to run.
 pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, session: ServiceSession) -> Result<Nova> {

@@ -6,8 +6,8 @@ use kit::policy::{ANY, PUBLIC};
 use crate::instance_actions::api as instance_actions;
 use crate::servers::{actions, api, create, ips, list, metadata, os_interface, os_volume_attachments, security_groups, tags};
 use crate::{
-    Nova, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits, os_services, proxies, quotas,
-    server_groups,
+    Nova, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits, os_aggregates, os_services,
+    proxies, quotas, server_groups,
 };
 
 /// Which versions there are.
@@ -24,6 +24,7 @@ pub fn routes() -> Routes<Nova> {
         .merge(others())
         .merge(keypairs::routes())
         .merge(quotas::routes())
+        .merge(os_aggregates::routes())
         .merge(hypervisors::routes())
         .merge(administration())
         .merge(proxies())
