@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use kit::collection::{Page, cut, next_href};
+use kit::db::Json;
 use kit::microversion::{At, Microversion};
 use kit::{Context, Error, Path, Query, Reply, Result};
+use rpc::compute::Flavor;
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryOrder, QuerySelect};
 use serde_json::{Value, json};
@@ -148,18 +150,33 @@ impl Gathered {
         let services = os_services::compute_hosts(app).await?.into_iter().map(|service| (service.id.clone(), service)).collect();
         let mut used: HashMap<String, Used> = HashMap::new();
         let mut servers: HashMap<String, Vec<Value>> = HashMap::new();
-        let rows = instance::Entity::find().filter(instance::Column::Deleted.eq(false)).filter(instance::Column::Host.is_not_null());
-        for row in rows.all(app.db.read()).await? {
-            let Some(host) = row.host.clone() else { continue };
-            let flavor = &row.flavor.0;
+        type Row = (Option<String>, String, i64, i64, i64, Json<Flavor>, Option<String>);
+        let rows: Vec<Row> = instance::Entity::find()
+            .select_only()
+            .columns([
+                instance::Column::Host,
+                instance::Column::Id,
+                instance::Column::Number,
+                instance::Column::Vcpus,
+                instance::Column::RamMb,
+                instance::Column::Flavor,
+                instance::Column::TaskState,
+            ])
+            .filter(instance::Column::Deleted.eq(false))
+            .filter(instance::Column::Host.is_not_null())
+            .into_tuple()
+            .all(app.db.read())
+            .await?;
+        for (host, id, number, vcpus, ram_mb, flavor, task) in rows {
+            let Some(host) = host else { continue };
             let sum = used.entry(host.clone()).or_default();
-            sum.vcpus += row.vcpus;
-            sum.ram_mb += row.ram_mb;
-            sum.disk_gb += (flavor.root_gb + flavor.ephemeral_gb) as i64;
+            sum.vcpus += vcpus;
+            sum.ram_mb += ram_mb;
+            sum.disk_gb += (flavor.0.root_gb + flavor.0.ephemeral_gb) as i64;
             sum.servers += 1;
-            sum.busy += i64::from(row.task_state.is_some());
+            sum.busy += i64::from(task.is_some());
             if with_servers {
-                servers.entry(host).or_default().push(json!({"name": row.instance_name(), "uuid": row.id}));
+                servers.entry(host).or_default().push(json!({"name": format!("instance-{number:08x}"), "uuid": id}));
             }
         }
         Ok(Gathered { services, used, servers: with_servers.then_some(servers) })

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use kit::Result;
+use kit::clock::Timestamp;
 use rand::Rng;
 use rpc::compute::Instance;
+use rpc::conductor::Event;
 use rpc::scheduler::{Destination, FilterResult, SelectDestinations, Selection};
 use sdk::placement::{Resources, Wanted};
 use serde_json::Value;
@@ -34,11 +36,11 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
         let (mut choices, asked) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
         let ties: HashMap<String, u64> = choices.iter().map(|c| (c.host.host.clone(), rand::rng().random())).collect();
         weighers::order(&mut choices, request.group.as_ref(), |c| ties.get(&c.host.host).copied().unwrap_or(0));
-        let described = describe(&selection.filters);
+        let (filtered, claiming) = (Timestamp::now(), Span::begin("scheduler_claim_host", "nova-scheduler", "placement"));
         if claim_first(app, instance, &choices, &resources, &mut selection).await? {
-            let claimed = Span::begin("scheduler_claim_host", "nova-scheduler", "placement");
             let host = selection.selected.as_ref().map(|d| d.host.clone());
-            app.events.push(&instance.id, &message.caller.request_id, [filtering.done(Some(described)), claimed.done(host)]);
+            let filtered = Event { details: Some(describe(&selection.filters)), ..filtering.done_at(filtered) };
+            app.events.push(&instance.id, &message.caller.request_id, [filtered, claiming.done(host)]);
             return Ok(selection);
         }
         if asked {

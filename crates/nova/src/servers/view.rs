@@ -262,7 +262,7 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         access_ip_v6: row.access_ip_v6.as_deref().unwrap_or_default(),
         links: Links(ctx, "servers", &row.id),
         disk_config: &row.disk_config,
-        progress: shows_progress(status).then_some(if status == "ACTIVE" { 100 } else { 0 }),
+        progress: shows_progress(status).then_some(0),
         availability_zone: row.availability_zone.as_deref().unwrap_or(if row.host.is_some() { beside.default_zone } else { "" }),
         config_drive: if row.config_drive { "True" } else { "" },
         key_name: row.key_name.as_deref(),
