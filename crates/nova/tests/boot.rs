@@ -162,3 +162,23 @@ async fn start_stop_and_lock() {
     assert_eq!(act(MEMBER, json!({"fly": null})).await.message(), "There is no such action: fly");
     assert_eq!(act(MEMBER, json!({"os-resetState": {"state": "error"}})).await.status, 403);
 }
+
+#[tokio::test]
+async fn a_volume_comes_and_goes() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let id = cloud.boot(MEMBER).await;
+    cloud.wait(&id, "ACTIVE").await;
+    let path = format!("/v2.1/servers/{id}/os-volume_attachments");
+    let body = json!({"volumeAttachment": {"volumeId": VOLUME}});
+    let attached = cloud.ask(MEMBER, "2.79", "POST", &path, body.clone()).await;
+    assert_eq!(attached.body["volumeAttachment"]["device"], "/dev/vdb", "{}", attached.body);
+    assert_eq!(cloud.ask(MEMBER, "2.79", "POST", &path, body).await.status, 400);
+    assert_eq!(cloud.ask(MEMBER, "2.79", "DELETE", &format!("{path}/{VOLUME}"), Value::Null).await.status, 202);
+    for _ in 0..100 {
+        if cloud.get(&path).await.body["volumeAttachments"] == json!([]) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the volume was not forgotten");
+}

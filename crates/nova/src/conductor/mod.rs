@@ -4,6 +4,7 @@ pub mod boot;
 pub mod builds;
 pub mod claims;
 pub mod delete;
+pub mod detach;
 mod hosts;
 mod instances;
 mod neighbours;
@@ -23,7 +24,7 @@ const CONCURRENCY: usize = 64;
 /// The flows conductor runs.
 pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
     let probe = app.config.probe.clone();
-    Builder::new(db, app).with::<boot::Boot>().with::<delete::Delete>().probe(probe).build()
+    Builder::new(db, app).with::<boot::Boot>().with::<delete::Delete>().with::<detach::Detach>().probe(probe).build()
 }
 
 /// Answers conductor's topic.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kit::microversion::Microversion;
 use kit::{Context, Error, Json, Path, Reply, Result, ids};
-use rpc::compute::{AttachVolume, DetachVolume, compute_topic};
+use rpc::compute::{AttachVolume, compute_topic};
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryOrder, Set};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::block_devices::{self, ActiveModel, Column, Entity, Model};
 use super::create::{refuse_unavailable, reserve, volume_device};
 use super::states::{VOLUMES, VOLUMES_DETACH};
 use super::store;
+use crate::conductor::detach::Detach;
 use crate::{Nova, instance_actions, validate};
 
 /// How long the host may take to attach.
@@ -132,14 +133,21 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, volume)): Path<(String, S
     if row.boot_index == Some(0) {
         return Err(Error::forbidden("Cannot detach a root device volume"));
     }
-    let host = server.host.clone().ok_or_else(|| Error::conflict(format!("Instance {} is not ready", server.id)))?;
     app.cloud.volume.begin_detaching(&ctx.auth(), &volume).await.map_err(|error| match error.status {
         400 | 409 => Error::bad_request(format!("Invalid volume: {}", error.message)),
         _ => Error::from(error),
     })?;
-    let (context, instance) = (ctx.clone(), server.id.clone());
-    app.db.write(move |tx| Box::pin(async move { instance_actions::begin(tx, &context, &instance, "detach_volume").await })).await?;
-    let message = DetachVolume { caller: ctx.caller(), instance_id: server.id, bdm_id: row.id };
-    app.bus.cast(&compute_topic(&host), message).await?;
+    let (nova, context, instance) = (app.clone(), ctx.clone(), server.id.clone());
+    let flow = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                instance_actions::begin(tx, &context, &instance, "detach_volume").await?;
+                let flow = Detach::new(context.caller(), &instance, &row.id);
+                nova.flows()?.insert(tx, &instance, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow);
     Ok(Reply::empty(http::StatusCode::ACCEPTED))
 }

@@ -17,7 +17,7 @@ use kit::db::Location;
 use kit::ids;
 use kit::service::Service;
 use nova::{Config, Nova};
-use rpc::compute::{BuildInstance, PowerAction, PowerInstance, TerminateInstance, compute_topic};
+use rpc::compute::{AttachVolume, BuildInstance, DetachVolume, PowerAction, PowerInstance, TerminateInstance, compute_topic};
 use rpc::conductor::{BuildFinished, BuildOutcome, Fault, GetInstance, HostInventory, ReportHost, SaveInstance, Saved, TOPIC};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -87,7 +87,7 @@ impl Cloud {
 
     async fn start_with(hosts: &[(&str, Behaviour)], config: Config) -> Cloud {
         let dir = tempfile::tempdir().unwrap();
-        let location = match std::env::var("CUMULO_TEST_POSTGRES") {
+        let location = match std::env::var("CUMULO_TEST_DATABASE") {
             Ok(url) => Location::Postgres { url, schema: format!("nova_{}", ids::hex()) },
             Err(_) => Location::Sqlite(dir.path().join("nova.sqlite")),
         };
@@ -151,6 +151,8 @@ impl Cloud {
         let handlers = Handlers::new()
             .on(move |m: BuildInstance| building.clone().build(m))
             .on(move |m: PowerInstance| powering.clone().power(m))
+            .on(move |_: AttachVolume| async { Ok("/dev/vdb".to_owned()) })
+            .on(move |_: DetachVolume| async { Ok(()) })
             .on(move |m: TerminateInstance| {
                 let host = ending.clone();
                 async move {

@@ -95,6 +95,7 @@ impl State {
                 self.ports.remove(*id);
                 (StatusCode::NO_CONTENT, Value::Null)
             }
+            ["v3", "volumes", _, "action"] => (StatusCode::ACCEPTED, Value::Null),
             ["v3", "volumes", id] => volume(id),
             ["v3", "attachments"] => {
                 let id = kit::ids::uuid();
