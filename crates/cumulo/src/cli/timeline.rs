@@ -16,7 +16,8 @@ pub fn timeline(state: &StateDir, server: &str) -> Result<(), String> {
         let id = find(&api, server).await?;
         let actions = api.get_at("2.51", &format!("/servers/{id}/os-instance-actions"), "instanceActions").await?;
         let create = items(&actions).iter().find(|action| text(action, "/action") == "create");
-        let request = create.map(|action| text(action, "/request_id").to_owned()).ok_or(format!("Server {server} has no boot on record."))?;
+        let request =
+            create.map(|action| text(action, "/request_id").to_owned()).ok_or(format!("Server {server} has no boot on record."))?;
         api.get_at("latest", &format!("/servers/{id}/os-instance-actions/{request}/timeline"), "timeline").await
     })?;
     draw(&action).iter().for_each(|line| say(line));
@@ -89,9 +90,7 @@ mod tests {
 
     #[test]
     fn steps_are_drawn_in_order_with_their_share() {
-        let step = |name: &str, from: &str, to: &str, after: i64, took: i64| {
-            json!({"event": name, "from": from, "to": to, "result": "Success", "after_us": after, "took_us": took})
-        };
+        let step = |name: &str, from: &str, to: &str, after: i64, took: i64| json!({"event": name, "from": from, "to": to, "result": "Success", "after_us": after, "took_us": took});
         let timeline = json!({"server_id": "u", "request_id": "r", "steps": [
             step("compute_spawn", "nova-compute", "", 50_000, 50_000),
             step("api_check_token", "nova-api", "keystone", 0, 1_000),
