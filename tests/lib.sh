@@ -7,6 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=${CUMULO_BIN:?CUMULO_BIN names the cumulo binary; make test sets it}
 image=${CUMULO_GUEST_IMAGE:?CUMULO_GUEST_IMAGE names the guest image; make test sets it}
 work=$(mktemp -d "${TMPDIR:-/tmp}/cumulo-test.XXXXXX")
+chmod 711 "$work" # guests run as a user of their own, who must pass
 state=$work/state
 passed=0 failed=0 cloud_pid=
 trap finish EXIT
