@@ -25,10 +25,12 @@ expect "the console says who it is" 'login:' openstack console log show first
 # nova 18.x: a second guest on the same network, by config drive
 net=$(field id network show private)
 img=$(field id image show cumulo-guest)
-check "nova boot" "$new" --os-cloud cumulo-demo boot --flavor m1.nano --image "$img" --nic "net-id=$net" --key-name key --config-drive true --poll second
+demo_password=$(sed -n '/cumulo-demo/,$s/^ *password: //p' "$state/clouds.yaml")
+check "nova boot" env OS_AUTH_URL=http://127.0.0.1:5000/v3 OS_USERNAME=demo OS_PASSWORD="$demo_password" OS_PROJECT_NAME=demo OS_USER_DOMAIN_NAME=Default \
+  OS_PROJECT_DOMAIN_NAME=Default "$new" boot --flavor m1.nano --image "$img" --nic "net-id=$net" --key-name key --config-drive true --poll second
 two=$(floating second)
 reachable second "$two"
-expect "second read its config drive" 'configdrive' guest "$two" 'cat /run/cloud/log; dmesg'
+expect "second read its config drive" 'config' guest "$two" 'cat /run/cloud/log; dmesg'
 expect "first reaches second" ' 0% packet loss' guest "$one" "ping -c 2 -W 3 $(address second)"
 
 # life
@@ -41,10 +43,8 @@ reachable "first after the start" "$one"
 check "delete" openstack server delete --wait first second
 
 # nova 2.26.0
-export OS_AUTH_URL=http://127.0.0.1:35357/v2.0 OS_TENANT_NAME=demo OS_USERNAME=demo OS_PASSWORD
-OS_PASSWORD=$(sed -n '/cumulo-demo/,$s/^ *password: //p' "$state/clouds.yaml")
-check "legacy nova boot" env -u OS_CLOUD -u OS_CLIENT_CONFIG_FILE "$old" boot ubuntu_test --flavor 42 --image "$img" --key-name key --num-instance 1 --nic "net-id=$net" --poll
-unset OS_AUTH_URL OS_TENANT_NAME OS_USERNAME OS_PASSWORD
+check "legacy nova boot" env -u OS_CLOUD -u OS_CLIENT_CONFIG_FILE OS_AUTH_URL=http://127.0.0.1:35357/v2.0 OS_TENANT_NAME=demo OS_USERNAME=demo \
+  OS_PASSWORD="$demo_password" "$old" boot ubuntu_test --flavor 42 --image "$img" --key-name key --num-instance 1 --nic "net-id=$net" --poll
 three=$(floating ubuntu_test)
 reachable ubuntu_test "$three"
 check "delete" openstack server delete --wait ubuntu_test
