@@ -30,8 +30,8 @@ check "nova boot" env OS_AUTH_URL=http://127.0.0.1:5000/v3 OS_USERNAME=demo OS_P
   OS_PROJECT_DOMAIN_NAME=Default "$new" boot --flavor m1.nano --image "$img" --nic "net-id=$net" --key-name key --config-drive true --poll second
 two=$(floating second)
 reachable second "$two"
-expect "second read its config drive" 'config' guest "$two" 'cat /run/cloud/log; dmesg'
-expect "first reaches second" ' 0% packet loss' guest "$one" "ping -c 2 -W 3 $(address second)"
+expect "second read its config drive" 'datasource config' guest "$two" "sudo dmesg"
+expect "first reaches second" ' 0% packet loss' guest "$one" "sudo ping -c 2 -W 3 $(address second)"
 
 # life
 check "reboot, soft" openstack server reboot --wait first

@@ -21,14 +21,14 @@ eventually "without the rule it is not let in" 10 sh -c "! ping -c 1 -W 2 $one"
 # spoofing: an address that is not first's own
 mine=$(address second)
 check "rule for ping again" openstack security group rule create --protocol icmp open
-eventually "first reaches second" 20 guest "$one" "ping -c 1 -W 2 $mine"
-refuse "a spoofed address is dropped" '100% packet loss|sendto' guest "$one" "sudo ip addr add 10.0.0.249/24 dev eth0; ping -c 2 -W 2 -I 10.0.0.249 $mine"
-eventually "its own still works" 20 guest "$one" "ping -c 1 -W 2 $mine"
+eventually "first reaches second" 20 guest "$one" "sudo ping -c 1 -W 2 $mine"
+refuse "a spoofed address is dropped" '100% packet loss|sendto' guest "$one" "sudo ip addr add 10.0.0.249/24 dev eth0; sudo ping -c 2 -W 2 -I 10.0.0.249 $mine"
+eventually "its own still works" 20 guest "$one" "sudo ping -c 1 -W 2 $mine"
 
 # out through the router: the other side sees the floating IP
 expect "the outside sees the floating IP" "$one" sh -c "
   (timeout 20 tcpdump -c 1 -n -i any icmp and src host $one 2>/dev/null) & sleep 2
-  ssh ${ssh_options[*]} -i $work/key cumulo@$one ping -c 3 -W 2 172.24.4.1 >/dev/null; wait"
+  ssh ${ssh_options[*]} -i $work/key cumulo@$one sudo ping -c 3 -W 2 172.24.4.1 >/dev/null; wait"
 
 # two tenants with the same addresses
 check "a second project's network" admin openstack network create other
