@@ -54,6 +54,7 @@ impl Documents {
         let mut tree = json!({
             "ami-id": format!("ami-{}", short(instance.image_id.as_deref())),
             "ami-launch-index": instance.launch_index.to_string(),
+            // nova's own answer, to the letter: guests of EC2's time expect the key, and there is no manifest
             "ami-manifest-path": "FIXME",
             "block-device-mapping": {"ami": root.trim_start_matches("/dev/"), "root": root},
             "hostname": self.hostname(),
