@@ -4,6 +4,7 @@
 //! to standard error. With a guest image and root, real boots are measured too.
 
 mod boots;
+mod by_hand;
 mod cloud;
 mod guests;
 mod reads;
