@@ -59,7 +59,7 @@ async fn heartbeat(host: String, bus: Bus) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let message = Heartbeat { host: host.clone(), agent_types: AGENT_TYPES.map(Into::into).into() };
+        let message = Heartbeat { host: host.clone(), agent_types: AGENT_TYPES.map(Into::into).into(), ..Heartbeat::default() };
         if let Err(error) = bus.cast(SERVER_TOPIC, message).await {
             tracing::warn!(%error, "neutron-server did not hear our heartbeat");
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use rpc::network::{Change, HostState, Network, Port, Router, SecurityGroup};
+use rpc::network::{AddressGroup, Change, HostState, Network, Peer, Port, Router, SecurityGroup};
 
 /// The desired state of the host, by id.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,7 @@ pub struct Desired {
     pub ports: BTreeMap<String, Port>,
     pub routers: BTreeMap<String, Router>,
     pub security_groups: BTreeMap<String, SecurityGroup>,
+    pub address_groups: BTreeMap<String, AddressGroup>,
 }
 
 /// What has to be looked at. Bridges and taps are compared every time; what costs more is named here.
@@ -46,6 +47,7 @@ impl Desired {
             ports: state.ports.into_iter().map(|p| (p.id.clone(), p)).collect(),
             routers: state.routers.into_iter().map(|r| (r.id.clone(), r)).collect(),
             security_groups: state.security_groups.into_iter().map(|g| (g.id.clone(), g)).collect(),
+            address_groups: state.address_groups.into_iter().map(|g| (g.id.clone(), g)).collect(),
         }
     }
 
@@ -87,6 +89,16 @@ impl Desired {
             Change::SecurityGroupGone(id) => {
                 self.security_groups.remove(&id);
             }
+            Change::AddressGroup(group) => {
+                self.address_groups.insert(group.id.clone(), group);
+            }
+            Change::AddressGroupGone(id) => {
+                self.address_groups.remove(&id);
+            }
+            Change::Peers { network_id, now, gone } => {
+                self.change_peers(&network_id, now, &gone);
+                dirty.networks.insert(network_id);
+            }
             Change::Members { group_id, added, removed } => self.change_members(&group_id, &added, &removed),
         }
     }
@@ -102,6 +114,14 @@ impl Desired {
                 || router.gateway.as_ref().is_some_and(|g| g.network_id == network_id)
         };
         self.routers.values().filter(touches).map(|r| r.id.clone()).collect()
+    }
+
+    fn change_peers(&mut self, network_id: &str, now: Vec<Peer>, gone: &[String]) {
+        let Some(network) = self.networks.get_mut(network_id) else {
+            return;
+        };
+        network.peers.retain(|peer| !gone.contains(&peer.port_id) && !now.iter().any(|new| new.port_id == peer.port_id));
+        network.peers.extend(now);
     }
 
     fn change_members(&mut self, group_id: &str, added: &[IpAddr], removed: &[IpAddr]) {

@@ -17,6 +17,7 @@ pub fn state() -> HostState {
         ports: vec![port(PORT_A, 11), port(PORT_B, 12)],
         routers: vec![router()],
         security_groups: vec![group()],
+        ..HostState::default()
     }
 }
 
@@ -36,6 +37,7 @@ pub fn network() -> Network {
             enable_dhcp: true,
             dns_nameservers: vec![],
             host_routes: vec![],
+            ..Subnet::default()
         }],
         dhcp: Some(DhcpPort {
             port_id: "33333333-3333-4000-8000-000000000003".into(),
@@ -43,6 +45,7 @@ pub fn network() -> Network {
             fixed_ips: vec![FixedIp { subnet_id: SUBNET.into(), ip_address: "10.1.0.2".parse().unwrap() }],
         }),
         dns_domain: "openstacklocal.".into(),
+        ..Network::default()
     }
 }
 
@@ -72,7 +75,7 @@ pub fn port(id: &str, last: u8) -> Port {
         port_security_enabled: true,
         allowed_address_pairs: vec![],
         admin_state_up: true,
-        dns_name: String::new(),
+        ..Port::default()
     }
 }
 
@@ -84,8 +87,7 @@ pub fn rule(direction: &str, protocol: Option<&str>, ports: Option<(u16, u16)>) 
         protocol: protocol.map(Into::into),
         port_range_min: ports.map(|p| p.0),
         port_range_max: ports.map(|p| p.1),
-        remote_ip_prefix: None,
-        remote_group_id: None,
+        ..SecurityGroupRule::default()
     }
 }
 
@@ -120,13 +122,15 @@ pub fn router() -> Router {
             addresses: vec!["172.24.4.10/24".into()],
             nexthops: vec!["172.24.4.1".parse().unwrap()],
             enable_snat: true,
+            ..RouterGateway::default()
         }),
         floating_ips: vec![FloatingIp {
             id: "66666666-6666-4000-8000-000000000006".into(),
             floating_ip_address: "172.24.4.50".parse().unwrap(),
             fixed_ip_address: "10.1.0.11".parse().unwrap(),
             port_id: PORT_A.into(),
+            qos: Qos::default(),
         }],
-        routes: vec![],
+        ..Router::default()
     }
 }

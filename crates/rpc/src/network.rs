@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::message;
 
+mod qos;
+mod router;
+mod security;
+
+pub use qos::{BandwidthLimit, MinimumBandwidth, Qos};
+pub use router::{FloatingIp, MeteringLabel, MeteringRule, PortForwarding, Router, RouterGateway, RouterInterface, RouterRole};
+pub use security::{AddressGroup, SecurityGroup, SecurityGroupRule};
+
 /// Read by neutron-server.
 pub const SERVER_TOPIC: &str = "neutron";
 
@@ -25,11 +33,17 @@ pub struct FetchState {
 message!(FetchState => HostState, "fetch_state");
 
 /// agent -> server: alive, and what it is able to do. Sent every few seconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Heartbeat {
     pub host: String,
     /// `DHCP agent`, `L3 agent`, `Metadata agent`, `Linux bridge agent`.
     pub agent_types: Vec<String>,
+    /// Where other hosts send this host's VXLAN frames; a host without one has no tunnels.
+    #[serde(default)]
+    pub vtep: Option<IpAddr>,
+    /// Provider networks (`physical_network`) the host is joined to.
+    #[serde(default)]
+    pub physical_networks: Vec<String>,
 }
 message!(Heartbeat => (), "heartbeat");
 
@@ -62,6 +76,14 @@ pub enum Change {
     RouterGone(String),
     SecurityGroup(SecurityGroup),
     SecurityGroupGone(String),
+    AddressGroup(AddressGroup),
+    AddressGroupGone(String),
+    /// Ports of a network on other hosts that came, changed or (by id) went; see [`Network::peers`].
+    Peers {
+        network_id: String,
+        now: Vec<Peer>,
+        gone: Vec<String>,
+    },
     /// Addresses that came to or left a group, for the rules that name it as a remote group.
     Members {
         group_id: String,
@@ -80,34 +102,52 @@ pub struct HostState {
     pub routers: Vec<Router>,
     /// Groups that the ports use, and groups that those name as remote.
     pub security_groups: Vec<SecurityGroup>,
+    /// Address groups that those groups' rules name.
+    #[serde(default)]
+    pub address_groups: Vec<AddressGroup>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     pub id: String,
     pub project_id: String,
-    /// `flat`, `vxlan` or `local`; a `flat` one is the provider network of its `physical_network`.
+    /// `flat`, `vlan`, `vxlan` or `local`; a `flat` one is the provider network of its `physical_network`, a `vlan` one a tag on it.
     pub network_type: String,
     pub physical_network: Option<String>,
-    /// VXLAN id; unique in the cloud, also the number from which the host derives names and conntrack zones.
+    /// VXLAN id, unique in the cloud, also the number from which the host derives names and conntrack zones; or VLAN tag.
     pub segmentation_id: Option<u32>,
     pub mtu: u32,
     pub external: bool,
     pub subnets: Vec<Subnet>,
     /// The addresses of the network's DHCP and metadata port on this host, one for each subnet with DHCP.
     pub dhcp: Option<DhcpPort>,
-    /// Addresses and names of **all** ports of the network that the DHCP server may be asked about.
     pub dns_domain: String,
+    /// The network's ports on other hosts: where its frames are to be flooded (every VTEP once), which MAC is behind which VTEP, what
+    /// ARP and ND may be answered with here, and which names its DNS knows beside those of the local ports.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A port of a network on another host: a guest, a DHCP server, a router's leg.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub port_id: String,
+    pub mac_address: String,
+    pub addresses: Vec<IpAddr>,
+    /// Its host's; none when that host has no tunnels or the network needs none.
+    pub vtep: Option<IpAddr>,
+    /// As [`Port::dns_name`]; empty for parts of the cloud.
+    pub dns_name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DhcpPort {
     pub port_id: String,
     pub mac_address: String,
     pub fixed_ips: Vec<FixedIp>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
     pub id: String,
     /// `10.0.0.0/24`
@@ -116,6 +156,14 @@ pub struct Subnet {
     pub enable_dhcp: bool,
     pub dns_nameservers: Vec<IpAddr>,
     pub host_routes: Vec<Route>,
+    /// What the cloud's router advertises: `slaac` (prefix, autonomous), `dhcpv6-stateless` (the same and "other configuration"),
+    /// `dhcpv6-stateful` (prefix not autonomous, "managed"); none when another router of the users' does, or nobody.
+    #[serde(default)]
+    pub ipv6_ra_mode: Option<String>,
+    /// How guests come by their addresses: `slaac` and `dhcpv6-stateless` from their MAC, `dhcpv6-stateful` from the cloud's DHCPv6 server,
+    /// which in stateless mode gives options only; none: not by the cloud.
+    #[serde(default)]
+    pub ipv6_address_mode: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +179,7 @@ pub struct FixedIp {
 }
 
 /// A port bound to this host: a tap of a guest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     pub id: String,
     pub network_id: String,
@@ -146,75 +194,37 @@ pub struct Port {
     pub admin_state_up: bool,
     /// DHCP host name.
     pub dns_name: String,
+    /// Options beside those of the subnet, or instead of them.
+    #[serde(default)]
+    pub extra_dhcp_opts: Vec<DhcpOption>,
+    #[serde(default)]
+    pub qos: Qos,
+    /// The port has no tap of its own: its frames are tagged ones on the tap of a trunk's parent port.
+    #[serde(default)]
+    pub trunk: Option<TrunkMember>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An option for one port's guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhcpOption {
+    /// dnsmasq's name of it, or its number: `tftp-server`, `150`, `mtu`.
+    pub name: String,
+    pub value: String,
+    /// 4 or 6.
+    pub ip_version: u8,
+}
+
+/// Where a subport's frames come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkMember {
+    pub parent_port_id: String,
+    /// The tag on the parent's tap.
+    pub vlan: u16,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressPair {
     /// An address or a prefix.
     pub ip_address: String,
     pub mac_address: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Router {
-    pub id: String,
-    pub project_id: String,
-    pub admin_state_up: bool,
-    pub interfaces: Vec<RouterInterface>,
-    pub gateway: Option<RouterGateway>,
-    pub floating_ips: Vec<FloatingIp>,
-    pub routes: Vec<Route>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouterInterface {
-    pub port_id: String,
-    pub network_id: String,
-    pub mac_address: String,
-    /// `10.0.0.1/24`, one for each fixed address of the port.
-    pub addresses: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouterGateway {
-    pub port_id: String,
-    pub network_id: String,
-    pub mac_address: String,
-    /// `172.24.4.10/24`
-    pub addresses: Vec<String>,
-    pub nexthops: Vec<IpAddr>,
-    pub enable_snat: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FloatingIp {
-    pub id: String,
-    pub floating_ip_address: IpAddr,
-    pub fixed_ip_address: IpAddr,
-    pub port_id: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecurityGroup {
-    pub id: String,
-    pub stateful: bool,
-    pub rules: Vec<SecurityGroupRule>,
-    /// Addresses of all ports in the group, cloud-wide: what a rule with this remote group lets in.
-    pub members: Vec<IpAddr>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecurityGroupRule {
-    pub id: String,
-    /// `ingress` or `egress`
-    pub direction: String,
-    /// `IPv4` or `IPv6`
-    pub ethertype: String,
-    /// A name (`tcp`, `udp`, `icmp`, `ipv6-icmp`, ...), a number as text, or any.
-    pub protocol: Option<String>,
-    /// Ports, or ICMP type (min) and code (max).
-    pub port_range_min: Option<u16>,
-    pub port_range_max: Option<u16>,
-    pub remote_ip_prefix: Option<String>,
-    pub remote_group_id: Option<String>,
 }

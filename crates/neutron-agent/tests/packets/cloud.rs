@@ -140,8 +140,7 @@ pub fn rule(direction: &str, protocol: Option<&str>, ports: Option<(u16, u16)>) 
         protocol: protocol.map(Into::into),
         port_range_min: ports.map(|p| p.0),
         port_range_max: ports.map(|p| p.1),
-        remote_ip_prefix: None,
-        remote_group_id: None,
+        ..SecurityGroupRule::default()
     }
 }
 
@@ -205,6 +204,7 @@ fn state() -> HostState {
         ],
         routers: vec![router()],
         security_groups: vec![group(GROUP_1, &["10.1.0.11", "10.1.0.12"]), group(GROUP_2, &["10.1.0.11"])],
+        ..HostState::default()
     }
 }
 
@@ -225,6 +225,7 @@ fn tenant_network(id: &str, tenant: u8) -> Network {
             enable_dhcp: true,
             dns_nameservers: vec![],
             host_routes: vec![],
+            ..Subnet::default()
         }],
         dhcp: Some(DhcpPort {
             port_id: format!("7777777{tenant}-7777-4000-8000-000000000007"),
@@ -232,6 +233,7 @@ fn tenant_network(id: &str, tenant: u8) -> Network {
             fixed_ips: vec![FixedIp { subnet_id, ip_address: "10.1.0.2".parse().unwrap() }],
         }),
         dns_domain: "openstacklocal.".into(),
+        ..Network::default()
     }
 }
 
@@ -241,12 +243,9 @@ fn external() -> Network {
         project_id: "admin".into(),
         network_type: "flat".into(),
         physical_network: Some("public".into()),
-        segmentation_id: None,
         mtu: 1500,
         external: true,
-        subnets: vec![],
-        dhcp: None,
-        dns_domain: String::new(),
+        ..Network::default()
     }
 }
 
@@ -264,6 +263,7 @@ fn port(id: &str, network_id: &str, server: &str, address: &str) -> Port {
         allowed_address_pairs: vec![],
         admin_state_up: true,
         dns_name: server.into(),
+        ..Port::default()
     }
 }
 
@@ -296,13 +296,15 @@ fn router() -> Router {
             addresses: vec!["172.24.4.10/24".into()],
             nexthops: vec!["172.24.4.1".parse().unwrap()],
             enable_snat: true,
+            ..RouterGateway::default()
         }),
         floating_ips: vec![FloatingIp {
             id: "66666666-6666-4000-8000-000000000006".into(),
             floating_ip_address: "172.24.4.50".parse().unwrap(),
             fixed_ip_address: "10.1.0.11".parse().unwrap(),
             port_id: PORT_A.into(),
+            qos: Qos::default(),
         }],
-        routes: vec![],
+        ..Router::default()
     }
 }

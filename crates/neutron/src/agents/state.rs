@@ -43,6 +43,7 @@ fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<
         subnets: subnets.into_iter().map(subnet).collect(),
         dhcp: dhcp.map(|port| wire::DhcpPort { port_id: port.id, mac_address: port.mac_address, fixed_ips: fixed_ips(&port.fixed_ips.0) }),
         dns_domain: network.dns_domain,
+        peers: Vec::new(),
     }
 }
 
@@ -54,6 +55,8 @@ fn subnet(subnet: subnets::Model) -> wire::Subnet {
         cidr: subnet.cidr,
         enable_dhcp: subnet.enable_dhcp,
         dns_nameservers: subnet.dns_nameservers.0,
+        ipv6_ra_mode: subnet.ipv6_ra_mode,
+        ipv6_address_mode: subnet.ipv6_address_mode,
     }
 }
 
@@ -79,7 +82,19 @@ pub fn port(port: &ports::Model) -> wire::Port {
         allowed_address_pairs: port.allowed_address_pairs.0.iter().map(pair).collect(),
         admin_state_up: port.admin_state_up,
         dns_name: port.hostname(),
+        extra_dhcp_opts: port.extra_dhcp_opts.0.iter().filter_map(dhcp_option).collect(),
+        qos: wire::Qos::default(),
+        trunk: None,
     }
+}
+
+/// An option without a value takes the subnet's away.
+fn dhcp_option(option: &serde_json::Value) -> Option<wire::DhcpOption> {
+    Some(wire::DhcpOption {
+        name: option.get("opt_name")?.as_str()?.to_owned(),
+        value: option.get("opt_value").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned(),
+        ip_version: if option.get("ip_version").and_then(serde_json::Value::as_i64) == Some(6) { 6 } else { 4 },
+    })
 }
 
 /// Groups with their rules and members.
@@ -108,6 +123,7 @@ fn rule(rule: security_groups::rules::Model) -> wire::SecurityGroupRule {
         port_range_max: port(rule.port_range_max),
         remote_ip_prefix: rule.remote_ip_prefix,
         remote_group_id: rule.remote_group_id,
+        remote_address_group_id: None,
     }
 }
 
@@ -165,6 +181,7 @@ fn router(
         addresses: addresses(port),
         nexthops: port.fixed_ips.0.iter().filter_map(|fixed| subnets.get(&fixed.subnet_id)?.gateway()).collect(),
         enable_snat: router.enable_snat,
+        qos: wire::Qos::default(),
     });
     let floating_ip = |floating: &floatingips::Model| {
         Some(wire::FloatingIp {
@@ -172,6 +189,7 @@ fn router(
             floating_ip_address: floating.address()?,
             fixed_ip_address: floating.fixed_address()?,
             port_id: floating.port_id.clone()?,
+            qos: wire::Qos::default(),
         })
     };
     let mut floating_ips: Vec<wire::FloatingIp> =
@@ -185,6 +203,7 @@ fn router(
         id: router.id,
         project_id: router.project_id,
         admin_state_up: router.admin_state_up,
+        ..wire::Router::default()
     }
 }
 
@@ -202,7 +221,7 @@ pub async fn host(db: &DatabaseConnection, host: &str) -> Result<wire::HostState
     let mut security_groups = groups(db, &used).await?;
     let remote: HashSet<String> = security_groups.iter().flat_map(remotes).filter(|id| !used.contains(id)).collect();
     security_groups.extend(groups(db, &remote.into_iter().collect::<Vec<_>>()).await?);
-    Ok(wire::HostState { sequence: 0, networks, ports, routers, security_groups })
+    Ok(wire::HostState { networks, ports, routers, security_groups, ..wire::HostState::default() })
 }
 
 /// Networks a router is on.

@@ -230,7 +230,11 @@ impl Agent {
         });
         cloud.bus.serve(&agent_topic(host), handlers, 1);
         let agent_types = vec!["Linux bridge agent".into(), "DHCP agent".into(), "L3 agent".into()];
-        agent.bus.call(SERVER_TOPIC, Heartbeat { host: host.into(), agent_types }, Duration::from_secs(5)).await.unwrap();
+        agent
+            .bus
+            .call(SERVER_TOPIC, Heartbeat { host: host.into(), agent_types, ..Heartbeat::default() }, Duration::from_secs(5))
+            .await
+            .unwrap();
         agent
     }
 
@@ -272,6 +276,10 @@ fn sorted(mut state: HostState) -> HostState {
     state.ports.sort_by(|a, b| a.id.cmp(&b.id));
     state.routers.sort_by(|a, b| a.id.cmp(&b.id));
     state.security_groups.sort_by(|a, b| a.id.cmp(&b.id));
+    state.address_groups.sort_by(|a, b| a.id.cmp(&b.id));
+    for network in &mut state.networks {
+        network.peers.sort_by(|a, b| a.port_id.cmp(&b.port_id));
+    }
     state
 }
 
@@ -297,6 +305,16 @@ fn apply(state: &mut HostState, change: Change) {
             state.security_groups.push(new);
         }
         Change::SecurityGroupGone(id) => state.security_groups.retain(|old| old.id != id),
+        Change::AddressGroup(new) => {
+            state.address_groups.retain(|old| old.id != new.id);
+            state.address_groups.push(new);
+        }
+        Change::AddressGroupGone(id) => state.address_groups.retain(|old| old.id != id),
+        Change::Peers { network_id, now, gone } => {
+            let network = state.networks.iter_mut().find(|network| network.id == network_id).unwrap();
+            network.peers.retain(|peer| !gone.contains(&peer.port_id) && !now.iter().any(|new| new.port_id == peer.port_id));
+            network.peers.extend(now);
+        }
         Change::Members { group_id, added, removed } => {
             let group = state.security_groups.iter_mut().find(|group| group.id == group_id).unwrap();
             let mut members: BTreeMap<_, ()> = group.members.drain(..).map(|ip| (ip, ())).collect();
