@@ -1,0 +1,12 @@
+//! What lies outside the cloud, over HTTP: pages that users name, and the object stores that operators name.
+//!
+//! [`web`] fetches what a user asks for and is kept away from everything internal; [`objects`] opens a place for objects, a directory or
+//! an S3 bucket, through the crate `object_store`. Both stand on one HTTP client of hyper and rustls. Which image or backup is
+//! where is the services' to know.
+
+mod client;
+pub mod objects;
+mod reach;
+pub mod web;
+
+pub use object_store;
