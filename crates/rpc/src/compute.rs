@@ -40,6 +40,16 @@ pub enum PowerAction {
     Stop,
     SoftReboot,
     HardReboot,
+    /// Ends in `paused`.
+    Pause,
+    Unpause,
+    /// Memory goes to disk; ends in `suspended`.
+    Suspend,
+    Resume,
+    /// Off, but kept; ends in `soft-delete`.
+    SoftDelete,
+    /// On again; ends in `active`.
+    Restore,
 }
 
 /// End the guest and undo everything on the host: taps, disks, attachments, ports that nova made. A call: the answer means nothing is left.

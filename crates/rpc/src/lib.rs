@@ -4,6 +4,7 @@
 //! message crosses the bus serialized, also inside one process, so nothing works only at home. Whoever changes a message
 //! keeps old fields readable: hosts of adjacent versions talk to each other.
 
+pub mod actions;
 pub mod compute;
 pub mod conductor;
 pub mod network;

@@ -29,6 +29,12 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Makes the guest, stopped before its first instruction.
     fn create(&self, guest: Guest) -> BoxFuture<'_, Result<()>>;
 
+    /// Stops the guest's processors; its memory stays.
+    fn pause<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Writes the guest's memory to disk and ends it. The next [`Hypervisor::create`] goes on from there, unless it is destroyed before.
+    fn suspend<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+
     /// Lets the guest run.
     fn resume<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
 

@@ -25,6 +25,8 @@ struct SimGuest {
     name: String,
     state: PowerState,
     boots: u32,
+    /// Made, and never run since.
+    fresh: bool,
     disks: Vec<String>,
     nics: Vec<String>,
 }
@@ -65,6 +67,10 @@ impl Sim {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn become_state(&self, id: &str, state: PowerState) -> Result<()> {
+        self.with(id, |guest| guest.state = state)
+    }
+
     /// Does something to a guest that must exist.
     fn with<T>(&self, id: &str, act: impl FnOnce(&mut SimGuest) -> T) -> Result<T> {
         self.guests_mut().get_mut(id).map(act).ok_or_else(|| Error::not_found(format!("Instance {id} could not be found.")))
@@ -84,7 +90,7 @@ impl Hypervisor for Sim {
         let mut guests = self.guests_mut();
         for (id, state) in expected {
             // what the cloud last knew is all there is to know of a simulated guest
-            let guest = SimGuest { name: id.clone(), state: *state, boots: 1, disks: Vec::new(), nics: Vec::new() };
+            let guest = SimGuest { name: id.clone(), state: *state, boots: 1, fresh: false, disks: Vec::new(), nics: Vec::new() };
             guests.entry(id.clone()).or_insert(guest);
         }
         Box::pin(async { Ok(()) })
@@ -99,11 +105,15 @@ impl Hypervisor for Sim {
             if let Some(reason) = behaviour.fail_create {
                 return Err(Error::unavailable(reason));
             }
-            let boots = self.guests_mut().get(&guest.id).map_or(0, |old| old.boots);
+            let (boots, fresh) = match self.guests_mut().get(&guest.id) {
+                Some(old) => (old.boots, old.state != PowerState::Suspended),
+                None => (0, true),
+            };
             let made = SimGuest {
                 name: guest.name,
                 state: PowerState::Paused,
                 boots,
+                fresh,
                 disks: guest.disks.into_iter().map(|disk| disk.id).collect(),
                 nics: guest.nics.into_iter().map(|nic| nic.port_id).collect(),
             };
@@ -112,9 +122,19 @@ impl Hypervisor for Sim {
         })
     }
 
+    fn pause<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        let done = self.become_state(id, PowerState::Paused);
+        Box::pin(async { done })
+    }
+
+    fn suspend<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        let done = self.become_state(id, PowerState::Suspended);
+        Box::pin(async { done })
+    }
+
     fn resume<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         let done = self.with(id, |guest| {
-            guest.boots += u32::from(guest.state == PowerState::Paused);
+            guest.boots += u32::from(std::mem::take(&mut guest.fresh));
             guest.state = PowerState::Running;
         });
         Box::pin(async { done })

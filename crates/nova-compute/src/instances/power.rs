@@ -1,4 +1,4 @@
-//! Start, stop, reboot. The API set the task; here it is done, and its end saved.
+//! Start, stop, reboot, pause, suspend. The API set the task; here it is done, and its end saved.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ pub async fn power(host: Host, request: PowerInstance) {
     let driver = host.hypervisor.about().hypervisor_type;
     let done = timeline.step(event(request.action), &driver, act(&host, &request.instance_id, request.action)).await;
     timeline.send().await;
-    if let Err(error) = done.and(save(&host, &request.instance_id, None).await) {
+    if let Err(error) = done.and(save(&host, &request, None).await) {
         tracing::error!(instance = request.instance_id, action = ?request.action, %error, "a power action failed");
         // the server may be gone by now, then nobody is to be told
-        let _ = save(&host, &request.instance_id, Some(fault(&error))).await;
+        let _ = save(&host, &request, Some(fault(&error))).await;
     }
     host.report_now.notify_one();
 }
@@ -30,15 +30,19 @@ pub async fn power(host: Host, request: PowerInstance) {
 async fn act(host: &Host, id: &str, action: PowerAction) -> Result<()> {
     let instance = host.must_have(id).await?;
     match action {
-        PowerAction::Start => start(host, &instance).await,
-        PowerAction::Stop => host.hypervisor.stop(id, host.config.shutdown_timeout).await,
+        // a suspended guest goes on where it was
+        PowerAction::Start | PowerAction::Resume | PowerAction::Restore => start(host, &instance).await,
+        PowerAction::Stop | PowerAction::SoftDelete => host.hypervisor.stop(id, host.config.shutdown_timeout).await,
         PowerAction::SoftReboot => restart(host, &instance, host.config.shutdown_timeout).await,
         PowerAction::HardReboot => restart(host, &instance, Duration::ZERO).await,
+        PowerAction::Pause => host.hypervisor.pause(id).await,
+        PowerAction::Unpause => host.hypervisor.resume(id).await,
+        PowerAction::Suspend => host.hypervisor.suspend(id).await,
     }
 }
 
 /// Starts a guest from what is recorded of it.
-async fn start(host: &Host, instance: &Instance) -> Result<()> {
+pub async fn start(host: &Host, instance: &Instance) -> Result<()> {
     let guest = disks::guest(host, instance)?;
     for nic in &guest.nics {
         host.hypervisor.plug(nic).await?;
@@ -53,24 +57,32 @@ async fn restart(host: &Host, instance: &Instance, grace: Duration) -> Result<()
     start(host, instance).await
 }
 
-/// The server as the guest is now.
-async fn save(host: &Host, id: &str, fault: Option<rpc::conductor::Fault>) -> Result<()> {
-    let state = host.hypervisor.state(id);
-    let vm_state = match state {
-        PowerState::Running => "active",
-        PowerState::Paused => "paused",
-        PowerState::Suspended => "suspended",
-        PowerState::Shutdown | PowerState::NoState => "stopped",
-        PowerState::Crashed => "error",
+/// The server as the guest is now; a server on its way to be deleted is that.
+async fn save(host: &Host, request: &PowerInstance, fault: Option<rpc::conductor::Fault>) -> Result<()> {
+    let state = host.hypervisor.state(&request.instance_id);
+    let vm_state = match request.action {
+        PowerAction::SoftDelete if fault.is_none() => "soft-delete",
+        _ => vm_state(state),
     };
     let change = SaveInstance {
         vm_state: Some(vm_state.into()),
         task_state: Some(None),
         power_state: Some(state.number()),
         fault,
-        ..host.change(id)
+        ..host.change(&request.instance_id)
     };
     host.save(change).await
+}
+
+/// What a server is whose guest is in this state.
+pub fn vm_state(state: PowerState) -> &'static str {
+    match state {
+        PowerState::Running => "active",
+        PowerState::Paused => "paused",
+        PowerState::Suspended => "suspended",
+        PowerState::Shutdown | PowerState::NoState => "stopped",
+        PowerState::Crashed => "error",
+    }
 }
 
 fn event(action: PowerAction) -> &'static str {
@@ -78,5 +90,11 @@ fn event(action: PowerAction) -> &'static str {
         PowerAction::Start => "compute_start_instance",
         PowerAction::Stop => "compute_stop_instance",
         PowerAction::SoftReboot | PowerAction::HardReboot => "compute_reboot_instance",
+        PowerAction::Pause => "compute_pause_instance",
+        PowerAction::Unpause => "compute_unpause_instance",
+        PowerAction::Suspend => "compute_suspend_instance",
+        PowerAction::Resume => "compute_resume_instance",
+        PowerAction::SoftDelete => "compute_soft_delete_instance",
+        PowerAction::Restore => "compute_restore_instance",
     }
 }

@@ -308,7 +308,11 @@ impl FakeHost {
     async fn power(self, message: PowerInstance) -> kit::Result<()> {
         let (vm_state, power) = match message.action {
             PowerAction::Stop => ("stopped", 4),
+            PowerAction::Pause => ("paused", 3),
+            PowerAction::Suspend => ("suspended", 7),
+            PowerAction::SoftDelete => ("soft-delete", 4),
             PowerAction::Start | PowerAction::SoftReboot | PowerAction::HardReboot => ("active", 1),
+            PowerAction::Unpause | PowerAction::Resume | PowerAction::Restore => ("active", 1),
         };
         let done = SaveInstance {
             vm_state: Some(vm_state.into()),

@@ -7,45 +7,51 @@ use serde_json::{Value, json};
 
 use super::Machine;
 use super::files::Files;
+use super::slots::Slots;
 use crate::hypervisor::{Disk, DiskSource, Guest, Nic};
 
-/// Root ports kept free for what is plugged in later.
-pub const SPARE_PORTS: usize = 6;
+/// What QEMU is handed open: the numbers of the descriptors.
+#[derive(Clone, Debug, Default)]
+pub struct Handed {
+    /// The listening control socket.
+    pub control: i32,
+    /// Those of the guest's interfaces, in their order.
+    pub taps: Vec<i32>,
+    /// The memory to go on from.
+    pub memory: Option<i32>,
+}
 
-/// The whole command line but the program's name. `control` is the descriptor of the listening control socket, `taps` are those of the
-/// guest's interfaces, in their order.
-pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, control: i32, taps: &[i32]) -> Vec<String> {
+/// The whole command line but the program's name.
+pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, slots: &Slots, handed: &Handed) -> Vec<String> {
     let mut line = Line::default();
     base(&mut line, guest, machine, files);
-    line.pair("-chardev", format!("socket,id=qmp,fd={control},server=on,wait=off"));
+    line.pair("-chardev", format!("socket,id=qmp,fd={},server=on,wait=off", handed.control));
     line.pair("-mon", "chardev=qmp,mode=control");
-    let removable = guest.disks.iter().filter(|disk| disk.removable).count();
-    let ports = guest.nics.len() + removable + SPARE_PORTS;
-    for port in 1..=ports {
+    for port in 1..=slots.ports {
         line.device(json!({"driver": "pcie-root-port", "id": root_port(port), "chassis": port, "slot": port}));
     }
-    let mut next = 1;
-    let mut bus = || {
-        let name = root_port(next);
-        next += 1;
-        name
-    };
+    let bus = |device: &Value| device["id"].as_str().and_then(|id| slots.port(id)).map(root_port);
     for (index, disk) in guest.disks.iter().enumerate() {
         line.pair("-blockdev", block_node(disk).to_string());
         let mut device = disk_device(disk);
         if index == 0 {
             device["bootindex"] = json!(1);
         }
-        if disk.removable {
-            device["bus"] = json!(bus());
+        if let Some(bus) = bus(&device) {
+            device["bus"] = json!(bus);
         }
         line.device(device);
     }
-    for (nic, tap) in guest.nics.iter().zip(taps) {
+    for (nic, tap) in guest.nics.iter().zip(&handed.taps) {
         line.pair("-netdev", format!("tap,id={},fd={tap}", netdev_id(&nic.port_id)));
         let mut device = nic_device(nic);
-        device["bus"] = json!(bus());
+        if let Some(bus) = bus(&device) {
+            device["bus"] = json!(bus);
+        }
         line.device(device);
+    }
+    if let Some(memory) = handed.memory {
+        line.pair("-incoming", format!("fd:{memory}"));
     }
     line.0
 }
@@ -195,7 +201,8 @@ mod tests {
 
     fn text() -> String {
         let machine = Machine { accel: Accel::Tcg, version: 7_002_022 };
-        arguments(&guest(), &machine, &Files::new("/i".into()), 16, &[17]).join(" ")
+        let handed = Handed { control: 16, taps: vec![17], memory: None };
+        arguments(&guest(), &machine, &Files::new("/i".into()), &Slots::of(&guest()), &handed).join(" ")
     }
 
     #[test]
@@ -219,7 +226,7 @@ mod tests {
         assert!(text.contains(r#""server":{"type":"unix","path":"/run/v,1.sock"}"#));
         assert!(text.contains("-netdev tap,id=tap-p1,fd=17"));
         assert!(text.contains(r#""mac":"fa:16:3e:00:00:01","host_mtu":1450,"romfile":"","bus":"rp2"}"#));
-        assert_eq!(text.matches("pcie-root-port").count(), 2 + SPARE_PORTS);
+        assert_eq!(text.matches("pcie-root-port").count(), 2 + crate::hypervisor::qemu::slots::SPARE_PORTS);
     }
 
     #[test]

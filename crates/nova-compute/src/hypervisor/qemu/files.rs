@@ -54,6 +54,16 @@ impl Files {
         self.dir.join("vnc.sock")
     }
 
+    /// The memory of a suspended guest.
+    pub fn memory(&self) -> PathBuf {
+        self.dir.join("memory")
+    }
+
+    /// Which device was where when it was suspended.
+    pub fn slots(&self) -> PathBuf {
+        self.dir.join("slots.json")
+    }
+
     /// All the guest writes to its serial port.
     pub fn console(&self) -> PathBuf {
         self.dir.join("console.log")

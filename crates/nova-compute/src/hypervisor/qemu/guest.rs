@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::args;
+use super::files::Files;
 use super::launch::Connected;
 use super::process::Process;
 use super::qmp::{Event, Qmp};
+use super::{args, suspend};
 use crate::hypervisor::{Disk, Nic, PowerState};
 
 /// Requests that may wait for a guest.
@@ -32,6 +33,8 @@ pub struct GuestHandle {
 /// What a guest can be asked for.
 pub enum Request {
     Resume,
+    Pause,
+    Suspend(Files),
     Stop(Duration),
     AttachDisk(Disk),
     DetachDisk(String),
@@ -39,9 +42,10 @@ pub enum Request {
     DetachNic(String),
 }
 
-struct Owner {
-    process: Arc<Process>,
-    qmp: Qmp,
+/// The task itself.
+pub struct Owner {
+    pub(super) process: Arc<Process>,
+    pub(super) qmp: Qmp,
     events: broadcast::Receiver<Event>,
     state: watch::Sender<PowerState>,
     changes: watch::Sender<u64>,
@@ -51,6 +55,10 @@ impl GuestHandle {
     /// Takes a guest into care. `changes` is told when it changes its state by itself.
     pub async fn own(connected: Connected, changes: watch::Sender<u64>) -> Result<GuestHandle> {
         let Connected { process, qmp } = connected;
+        tokio::select! {
+            _ = process.exited() => return Err(Error::conflict("The guest has ended.")),
+            arrived = suspend::arrived(&qmp) => arrived?,
+        }
         let events = qmp.events();
         let (state, watched) = watch::channel(PowerState::Paused);
         let process = Arc::new(process);
@@ -110,6 +118,11 @@ impl Owner {
                 self.qmp.execute("cont", json!({})).await?;
                 self.look().await
             }
+            Request::Pause => {
+                self.qmp.execute("stop", json!({})).await?;
+                self.look().await
+            }
+            Request::Suspend(files) => self.suspend(&files).await,
             Request::Stop(grace) => self.stop(grace).await,
             Request::AttachDisk(disk) => self.attach_disk(&disk).await,
             Request::DetachDisk(id) => self.detach_disk(&id).await,
@@ -183,6 +196,8 @@ impl Owner {
     /// Puts a device into the first root port that is free: QEMU knows which are, so nobody else keeps a list.
     async fn plug(&self, mut device: Value) -> Result<()> {
         let mut port = 1;
+        // without it QEMU would rather take the second slot of a port in use, where no guest looks
+        device["addr"] = json!("0");
         loop {
             device["bus"] = json!(args::root_port(port));
             match self.qmp.execute("device_add", device.clone()).await {
@@ -236,7 +251,7 @@ impl Owner {
     }
 
     /// Asks QEMU for the state.
-    async fn look(&self) -> Result<()> {
+    pub(super) async fn look(&self) -> Result<()> {
         let status = self.qmp.execute("query-status", json!({})).await?;
         self.become_state(match status["status"].as_str().unwrap_or_default() {
             "running" => PowerState::Running,

@@ -21,14 +21,15 @@ use super::args;
 use super::files::{Files, SOCKET_PATH, create_plain, open_plain};
 use super::process::Process;
 use super::qmp::Qmp;
-use super::{Accel, BINARY, Machine, tap};
+use super::slots::Slots;
+use super::{Accel, BINARY, Machine, suspend, tap};
 use crate::hypervisor::Guest;
 
 /// Everything that is needed to start, nothing started.
 pub struct Planned {
     files: Files,
     arguments: Vec<String>,
-    /// The listening control socket, then the guest's taps: what QEMU is handed open.
+    /// What QEMU is handed open.
     handed: Vec<OwnedFd>,
 }
 
@@ -61,9 +62,17 @@ impl Planned {
         };
         let taps = guest.nics.iter().map(open).collect::<Result<Vec<_>>>()?;
         let control: OwnedFd = UnixListener::bind(files.qmp())?.into();
-        let numbers: Vec<i32> = taps.iter().map(AsRawFd::as_raw_fd).collect();
-        let arguments = args::arguments(guest, machine, &files, control.as_raw_fd(), &numbers);
-        let handed = std::iter::once(control).chain(taps).collect();
+        let (slots, memory) = match suspend::saved(&files)? {
+            Some(saved) => (saved.slots, Some(saved.memory)),
+            None => (Slots::of(guest), None),
+        };
+        let numbers = args::Handed {
+            control: control.as_raw_fd(),
+            taps: taps.iter().map(AsRawFd::as_raw_fd).collect(),
+            memory: memory.as_ref().map(AsRawFd::as_raw_fd),
+        };
+        let arguments = args::arguments(guest, machine, &files, &slots, &numbers);
+        let handed = std::iter::once(control).chain(taps).chain(memory).collect();
         Ok(Planned { files, arguments, handed })
     }
 

@@ -13,6 +13,8 @@ mod launch;
 pub mod probe;
 pub mod process;
 mod qmp;
+mod slots;
+mod suspend;
 pub mod tap;
 
 use std::collections::HashMap;
@@ -128,6 +130,8 @@ impl Qemu {
         let own = async { GuestHandle::own(launched.connect().await?, self.changes.clone()).await };
         match own.await {
             Ok(handle) => {
+                // it has its memory back
+                suspend::forget(&self.files(id));
                 self.running().insert(id.to_owned(), handle);
                 Ok(())
             }
@@ -190,6 +194,20 @@ impl Hypervisor for Qemu {
         Box::pin(self.start(guest))
     }
 
+    fn pause<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::Pause).await })
+    }
+
+    fn suspend<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self.live(id) {
+                Some(guest) => guest.ask(Request::Suspend(self.files(id))).await,
+                None if self.state(id) == PowerState::Suspended => Ok(()),
+                None => self.must_live(id).map(drop),
+            }
+        })
+    }
+
     fn resume<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.must_live(id)?.ask(Request::Resume).await })
     }
@@ -214,6 +232,7 @@ impl Hypervisor for Qemu {
                 Some(guest) => guest.kill().await?,
                 None => self.end_by_pid_file(id).await,
             }
+            suspend::forget(&self.files(id));
             self.cgroups.release(id);
             Ok(())
         })
@@ -232,6 +251,7 @@ impl Hypervisor for Qemu {
     fn state(&self, id: &str) -> PowerState {
         match self.live(id) {
             Some(guest) => guest.state(),
+            None if suspend::is_suspended(&self.files(id)) => PowerState::Suspended,
             None if self.files(id).dir().exists() => PowerState::Shutdown,
             None => PowerState::NoState,
         }
