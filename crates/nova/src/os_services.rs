@@ -81,10 +81,14 @@ pub async fn compute_hosts(app: &Nova) -> Result<Vec<Model>> {
     Ok(Entity::find().filter(Column::Service.eq(COMPUTE)).order_by_asc(Column::Number).all(app.db.read()).await?)
 }
 
+/// A host's nova-compute.
+pub async fn of_host(app: &Nova, host: &str) -> Result<Option<Model>> {
+    Ok(Entity::find().filter(Column::Service.eq(COMPUTE)).filter(Column::Host.eq(host)).one(app.db.read()).await?)
+}
+
 /// Whether a host's nova-compute lives.
 pub async fn is_up(app: &Nova, host: &str) -> Result<bool> {
-    let row = Entity::find().filter(Column::Service.eq(COMPUTE)).filter(Column::Host.eq(host)).one(app.db.read()).await?;
-    Ok(row.is_some_and(|row| row.is_up(app.config.service_down_time)))
+    Ok(of_host(app, host).await?.is_some_and(|row| row.is_up(app.config.service_down_time)))
 }
 
 /// `host_status` of servers by their host.

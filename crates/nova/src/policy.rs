@@ -102,6 +102,7 @@ const RULES: &[(&str, &str)] = &[
     ("os_compute_api:os-hypervisors:show", ADMIN),
     ("os_compute_api:os-hypervisors:statistics", ADMIN),
     ("os_compute_api:os-hypervisors:search", ADMIN),
+    ("os_compute_api:os-hypervisors:uptime", ADMIN),
     ("os_compute_api:os-services:list", ADMIN),
     ("os_compute_api:os-services:update", ADMIN),
     ("os_compute_api:os-services:delete", ADMIN),

@@ -69,6 +69,11 @@ pub struct GetConsoleOutput {
 }
 message!(GetConsoleOutput => String, "get_console_output");
 
+/// How long the host is up, as the command `uptime` says it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct GetHostUptime {}
+message!(GetHostUptime => String, "get_host_uptime");
+
 /// Attach a reserved volume to a guest; answers the device name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttachVolume {

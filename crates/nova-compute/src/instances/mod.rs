@@ -12,6 +12,7 @@ mod network;
 mod power;
 mod record;
 mod terminate;
+mod uptime;
 mod volumes;
 
 use std::future::Future;
@@ -38,6 +39,7 @@ pub fn handlers(host: &Host) -> Handlers {
         .on(with(host, external_event))
         .on(with(host, terminate::terminate))
         .on(with(host, console::output))
+        .on(with(host, uptime::uptime))
         .on(with(host, attach::volume))
         .on(with(host, attach::detach_volume))
         .on(with(host, attach::interface))

@@ -32,16 +32,21 @@ pub async fn detail(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
 
 /// `GET /os-hypervisors/{id}`
 pub async fn show(app: Nova, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
+    let node = find(&app, &ctx, &id).await?;
+    let parts = Gathered::of(&app, wants_servers(&ctx, &query)?).await?;
+    let detail = view::detail(&app, &ctx, &node, &parts.shown());
+    Reply::ok(&HashMap::from([("hypervisor", At(&detail, ctx.version))]))
+}
+
+/// One hypervisor by the id its version knows it by.
+pub async fn find(app: &Nova, ctx: &Context, id: &str) -> Result<Model> {
     let node = if ctx.speaks(UUIDS) {
-        let uuid = kit::ids::parse_uuid(&id).ok_or_else(|| Error::bad_request(format!("Invalid uuid {id}")))?;
+        let uuid = kit::ids::parse_uuid(id).ok_or_else(|| Error::bad_request(format!("Invalid uuid {id}")))?;
         Entity::find_by_id(uuid).one(app.db.read()).await?
     } else {
         Entity::find().filter(Column::Number.eq(id.parse::<i64>().unwrap_or(-1))).one(app.db.read()).await?
     };
-    let node = node.ok_or_else(|| Error::not_found(format!("Compute host {id} could not be found.")))?;
-    let parts = Gathered::of(&app, wants_servers(&ctx, &query)?).await?;
-    let detail = view::detail(&app, &ctx, &node, &parts.shown());
-    Reply::ok(&HashMap::from([("hypervisor", At(&detail, ctx.version))]))
+    node.ok_or_else(|| Error::not_found(format!("Compute host {id} could not be found.")))
 }
 
 /// `GET /os-hypervisors/{pattern}/search`, until 2.52.

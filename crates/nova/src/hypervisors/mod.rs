@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod node;
+mod uptime;
 mod view;
 
 use kit::Routes;
@@ -13,7 +14,10 @@ pub fn routes() -> Routes<Nova> {
         .get("/os-hypervisors", "os_compute_api:os-hypervisors:list", api::list)
         .get("/os-hypervisors/detail", "os_compute_api:os-hypervisors:list-detail", api::detail)
         .get("/os-hypervisors/statistics", "os_compute_api:os-hypervisors:statistics", api::statistics)
+        .until(2, 87)
         .get("/os-hypervisors/{id}", "os_compute_api:os-hypervisors:show", api::show)
+        .get("/os-hypervisors/{id}/uptime", "os_compute_api:os-hypervisors:uptime", uptime::show)
+        .until(2, 87)
         .get("/os-hypervisors/{id}/search", "os_compute_api:os-hypervisors:search", api::search)
         .until(2, 52)
         .get("/os-hypervisors/{id}/servers", "os_compute_api:os-hypervisors:list", api::servers)

@@ -107,7 +107,8 @@ pub fn id(ctx: &Context, node: &Model) -> Value {
     if ctx.speaks(UUIDS) { json!(node.id) } else { json!(node.number) }
 }
 
-fn standing(config: &Config, service: Option<&os_services::Model>) -> (&'static str, &'static str) {
+/// Whether it lives, and whether it takes new servers.
+pub fn standing(config: &Config, service: Option<&os_services::Model>) -> (&'static str, &'static str) {
     let up = service.is_some_and(|service| service.is_up(config.service_down_time));
     let enabled = service.is_some_and(|service| !service.disabled);
     (if up { "up" } else { "down" }, if enabled { "enabled" } else { "disabled" })
