@@ -3,6 +3,7 @@
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/cumulo
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 cumulo=$CARGO_TARGET_DIR/release/cumulo
+cumulo_debug=$CARGO_TARGET_DIR/debug/cumulo
 guest_image=out/cumulo-guest.qcow2
 
 say() { echo "==> $*"; }
