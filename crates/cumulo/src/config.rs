@@ -74,6 +74,10 @@ pub struct Network {
     pub masquerade: bool,
     /// Name servers told to guests of the first networks; none by default.
     pub dns_nameservers: Vec<IpAddr>,
+    /// Where other hosts send this one's VXLAN frames: an address of this machine. Without one, tenants' networks end at the host.
+    pub vtep: Option<IpAddr>,
+    /// This machine's link to the external network, given to the cloud whole. Without one, that network ends at the host.
+    pub external_interface: Option<String>,
 }
 
 impl Default for Config {
@@ -124,6 +128,8 @@ impl Default for Network {
             external_pool: (IpAddr::from([172, 24, 4, 10]), IpAddr::from([172, 24, 4, 250])),
             masquerade: false,
             dns_nameservers: Vec::new(),
+            vtep: None,
+            external_interface: None,
         }
     }
 }

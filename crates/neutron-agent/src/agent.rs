@@ -38,7 +38,7 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
         async move { sender.send(update).await.map_err(|_| Error::unavailable("The agent is ending.")) }
     });
     let _updates = AbortOnDropHandle::new(bus.serve(&agent_topic(&config.host), handlers, 1));
-    let _heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat(config.host.clone(), bus.clone())));
+    let _heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat(config.clone(), bus.clone())));
     let agent = Agent {
         host: config.host,
         bus,
@@ -54,12 +54,17 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
     agent.live(updates, config.reconcile_every).await
 }
 
-async fn heartbeat(host: String, bus: Bus) {
+async fn heartbeat(config: Config, bus: Bus) {
     let mut ticks = interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let message = Heartbeat { host: host.clone(), agent_types: AGENT_TYPES.map(Into::into).into(), ..Heartbeat::default() };
+        let message = Heartbeat {
+            host: config.host.clone(),
+            agent_types: AGENT_TYPES.map(Into::into).into(),
+            vtep: config.vtep,
+            physical_networks: config.physical_networks.keys().cloned().collect(),
+        };
         if let Err(error) = bus.cast(SERVER_TOPIC, message).await {
             tracing::warn!(%error, "neutron-server did not hear our heartbeat");
         }

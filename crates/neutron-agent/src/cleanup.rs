@@ -50,7 +50,7 @@ pub async fn cleanup(state_dir: &Path) -> Result<()> {
 }
 
 async fn remove_tables() -> Result<()> {
-    let tables = [("bridge", firewall::IDENTITY), ("inet", firewall::GROUPS), ("ip", external::MASQUERADE)];
+    let tables = [("bridge", firewall::IDENTITY), ("inet", firewall::GROUPS), ("bridge", firewall::LIMITS), ("ip", external::MASQUERADE)];
     let script: String = tables.iter().map(|(family, name)| Table::new(family, name).delete()).collect();
     blocking(move || nft(&["-f", "-"], &script)).await.map(|_| ())
 }

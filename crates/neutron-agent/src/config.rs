@@ -1,7 +1,7 @@
 //! What the agent is told about its host.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ pub struct Config {
     pub metadata_upstream: SocketAddr,
     /// Shared with nova: signs the instance ids the proxy passes on.
     pub metadata_secret: String,
-    /// Physical networks of this host, by name; a `flat` network is one of them.
+    /// Where other hosts send this host's VXLAN frames: an address of the host. Without one, its networks end at the host.
+    pub vtep: Option<IpAddr>,
+    /// Physical networks of this host, by name; a `flat` network is one of them, a `vlan` one a tag on it.
     pub physical_networks: BTreeMap<String, External>,
     /// Hide external networks behind the host's own address, so that guests reach what the host reaches. Needs, and switches on, the host's IP
     /// forwarding; off by default.
@@ -27,11 +29,13 @@ pub struct Config {
     pub reconcile_every: Duration,
 }
 
-/// How the host stands in an external network.
+/// How the host stands in a physical network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct External {
     /// The host's own addresses there, `172.24.4.1/24`: the gateway of routers.
     pub gateway: Vec<IpNet>,
+    /// The host's link to it, given to the cloud whole: it goes into the network's bridge, or carries its tags.
+    pub interface: Option<String>,
 }
 
 impl Config {
@@ -42,6 +46,7 @@ impl Config {
             state_dir: state_dir.into(),
             metadata_upstream: SocketAddr::from(([127, 0, 0, 1], 8775)),
             metadata_secret: metadata_secret.into(),
+            vtep: None,
             physical_networks: BTreeMap::new(),
             masquerade_external: false,
             reconcile_every: Duration::from_secs(30),
@@ -57,11 +62,16 @@ impl Config {
         (!external.gateway.is_empty()).then_some(external)
     }
 
+    /// The host's link to the physical network of this one.
+    pub fn uplink(&self, network: &Network) -> Option<&str> {
+        self.physical_networks.get(network.physical_network.as_deref()?)?.interface.as_deref()
+    }
+
     #[cfg(test)]
     pub fn for_tests() -> Config {
         let mut config = Config::new("host", "/nowhere", "secret");
         let gateway = vec!["172.24.4.1/24".parse().unwrap_or_default()];
-        config.physical_networks.insert("public".into(), External { gateway });
+        config.physical_networks.insert("public".into(), External { gateway, interface: None });
         config
     }
 }

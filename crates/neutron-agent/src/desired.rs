@@ -53,7 +53,8 @@ impl Desired {
 
     /// Take in one change, and note what it touches.
     pub fn apply(&mut self, change: Change, dirty: &mut Dirty) {
-        dirty.rules = true;
+        // What is known of other hosts' ports is no part of the firewall.
+        dirty.rules |= !matches!(change, Change::Peers { .. });
         match change {
             Change::Network(network) => {
                 dirty.networks.insert(network.id.clone());

@@ -8,6 +8,7 @@ pub const PORT_A: &str = "11111111-1111-4000-8000-000000000001";
 pub const PORT_B: &str = "22222222-2222-4000-8000-000000000002";
 pub const ROUTER: &str = "cccccccc-cccc-4000-8000-000000000001";
 pub const GROUP: &str = "dddddddd-dddd-4000-8000-000000000001";
+pub const SUBNET_6: &str = "bbbbbbbb-bbbb-4000-8000-000000000006";
 pub const SUBNET: &str = "bbbbbbbb-bbbb-4000-8000-000000000001";
 
 pub fn state() -> HostState {
@@ -49,6 +50,23 @@ pub fn network() -> Network {
     }
 }
 
+/// The same with an IPv6 subnet, whose addresses come by DHCPv6.
+pub fn network_6() -> Network {
+    let mut network = network();
+    network.subnets.push(Subnet {
+        id: SUBNET_6.into(),
+        cidr: "fd00:1::/64".into(),
+        gateway_ip: Some("fd00:1::1".parse().unwrap()),
+        enable_dhcp: true,
+        ipv6_ra_mode: Some("dhcpv6-stateful".into()),
+        ipv6_address_mode: Some("dhcpv6-stateful".into()),
+        ..Subnet::default()
+    });
+    let address = FixedIp { subnet_id: SUBNET_6.into(), ip_address: "fd00:1::2".parse().unwrap() };
+    network.dhcp.as_mut().unwrap().fixed_ips.push(address);
+    network
+}
+
 pub fn external() -> Network {
     Network {
         id: EXTERNAL.into(),
@@ -77,6 +95,12 @@ pub fn port(id: &str, last: u8) -> Port {
         admin_state_up: true,
         ..Port::default()
     }
+}
+
+pub fn port_6(id: &str, last: u8) -> Port {
+    let mut port = port(id, last);
+    port.fixed_ips.push(FixedIp { subnet_id: SUBNET_6.into(), ip_address: format!("fd00:1::{last}").parse().unwrap() });
+    port
 }
 
 pub fn rule(direction: &str, protocol: Option<&str>, ports: Option<(u16, u16)>) -> SecurityGroupRule {

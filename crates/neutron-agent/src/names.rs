@@ -4,9 +4,9 @@
 /// Characters of an id in a name; with the prefix they just fit the kernel's 15.
 const ID: usize = 11;
 
-/// Prefixes of the links we make in the host's namespace: bridges, taps (made by nova-compute), host ends of DHCP, router and gateway veths,
-/// both ends of an external network's own veth, and VXLAN devices.
-const PREFIXES: [&str; 8] = [BRIDGE, "cut", DHCP, ROUTER, GATEWAY, EXTERNAL, EXTERNAL_BRIDGE_END, VXLAN];
+/// Prefixes of the links we make in the host's namespace: bridges, taps (made by nova-compute, but for those of a trunk's subports), host ends of DHCP, router and gateway veths,
+/// both ends of an external network's own veth, VXLAN and VLAN devices.
+const PREFIXES: [&str; 9] = [BRIDGE, "cut", DHCP, ROUTER, GATEWAY, EXTERNAL, EXTERNAL_BRIDGE_END, VXLAN, VLAN];
 const BRIDGE: &str = "cub";
 const DHCP: &str = "cud";
 const ROUTER: &str = "cuq";
@@ -14,6 +14,7 @@ const GATEWAY: &str = "cug";
 const EXTERNAL: &str = "cux";
 const EXTERNAL_BRIDGE_END: &str = "cuy";
 const VXLAN: &str = "cuv";
+const VLAN: &str = "cul";
 
 const DHCP_NAMESPACE: &str = "cumulo-dhcp-";
 const ROUTER_NAMESPACE: &str = "cumulo-router-";
@@ -61,6 +62,11 @@ pub fn external_bridge_end(network_id: &str) -> String {
 
 pub fn vxlan(network_id: &str) -> String {
     named(VXLAN, network_id)
+}
+
+/// The tag of a network on its physical network.
+pub fn vlan(network_id: &str) -> String {
+    named(VLAN, network_id)
 }
 
 pub fn dhcp_namespace(network_id: &str) -> String {

@@ -105,7 +105,10 @@ fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) 
     let length = config.network.external_cidr.split_once('/').map_or("24", |(_, length)| length);
     let gateway = format!("{}/{length}", config.network.external_gateway);
     let gateway = gateway.parse().map_err(|_| format!("network.external_gateway: {gateway} is no address with a prefix."))?;
-    settings.physical_networks.insert("public".into(), neutron_agent::External { gateway: vec![gateway] });
+    settings
+        .physical_networks
+        .insert("public".into(), neutron_agent::External { gateway: vec![gateway], interface: config.network.external_interface.clone() });
+    settings.vtep = config.network.vtep;
     settings.masquerade_external = config.network.masquerade;
     settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], config.ports.metadata));
     Ok(settings)

@@ -21,6 +21,7 @@ use crate::host::netns::Namespaces;
 use crate::host::ruleset::{Ruleset, blocking};
 use crate::host::{conntrack, files};
 use crate::linuxbridge::numbers::Numbers;
+use crate::linuxbridge::peers::Found;
 use crate::linuxbridge::plan::{self, Place};
 use crate::linuxbridge::{carry_out, external, firewall};
 use crate::metadata::{Metadata, Upstream};
@@ -85,10 +86,10 @@ impl Linux {
     async fn set_firewall(&mut self, desired: &Desired, links: BTreeSet<String>, verify: bool) -> Result<()> {
         self.numbers.give(desired);
         self.numbers.save(&numbers_file(&self.config))?;
-        let [identity, groups] = firewall::compile(desired, &self.numbers, &links);
+        let [identity, groups, limits] = firewall::compile(desired, &self.numbers, &links);
         let old = self.firewall.known().and_then(|tables| tables.iter().find(|t| t.name == firewall::GROUPS)).cloned();
         let masquerade = external::masquerade(desired, &self.config);
-        self.firewall.converge(vec![identity, groups.clone(), masquerade], verify).await?;
+        self.firewall.converge(vec![identity, groups.clone(), limits, masquerade], verify).await?;
         if let Some(old) = old {
             let forgotten = firewall::forgotten((&self.judged, &old), (desired, &groups), &self.numbers);
             if !forgotten.is_empty() {
@@ -112,13 +113,28 @@ impl Linux {
             external::ensure(&self.host, network, external).await?;
             external::forward(&self.config)?;
         }
-        if !dhcp::files::is_served(network) {
+        if !dhcp::served::is_served(network) {
             self.metadata.remove(id);
             return self.dhcp.remove(&self.host, id).await;
         }
         let ports: Vec<_> = desired.ports_of(id).collect();
         let netns = self.dhcp.ensure(&self.host, network, &ports).await?;
-        self.metadata.ensure(&netns, id, &ports).await
+        self.metadata.ensure(&netns, id, dhcp::interface(network)?, &ports).await
+    }
+
+    /// Where the other ports of these networks are; answers whether all went well.
+    async fn tell_of_peers(&self, desired: &Desired, networks: &BTreeSet<String>) -> bool {
+        let tell = async {
+            if self.config.vtep.is_none() || networks.is_empty() {
+                return Ok(());
+            }
+            let (links, found) = (self.host.links().await?, Found::on(&self.host).await?);
+            for network in networks.iter().filter_map(|id| desired.networks.get(id)) {
+                found.ensure(&self.host, &links, network).await?;
+            }
+            Ok(())
+        };
+        tell.await.inspect_err(|error: &Error| tracing::warn!(%error, "ports on other hosts cannot be reached")).is_ok()
     }
 
     async fn serve_router(&mut self, desired: &Desired, id: &str, verify: bool) -> Result<()> {
@@ -140,6 +156,7 @@ impl Linux {
             networks.extend(present.iter().filter_map(|name| names::network_of_namespace(name)).map(Into::into));
             routers.extend(present.iter().filter_map(|name| names::router_of_namespace(name)).map(Into::into));
         }
+        well &= self.tell_of_peers(desired, &networks).await;
         for id in &networks {
             if let Err(error) = self.serve_network(desired, id).await {
                 tracing::warn!(network = id, %error, "DHCP or metadata of a network failed");

@@ -2,12 +2,13 @@
 //! address gets another MAC, as leases live in its memory only.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use rpc::network::{Network, Port};
 
 use super::files::{self as text, Paths};
+use super::options;
 use crate::host::mac::Mac;
 use crate::host::{files, process};
 use crate::{Error, Result};
@@ -20,7 +21,7 @@ pub struct Told {
     hosts: String,
     options: String,
     names: String,
-    bindings: BTreeMap<Ipv4Addr, Mac>,
+    bindings: BTreeMap<IpAddr, Mac>,
 }
 
 impl Told {
@@ -31,7 +32,7 @@ impl Told {
         Told {
             command,
             hosts: text::hosts(network, ports()),
-            options: text::options(network),
+            options: options::options(network, ports()),
             names: text::names(network, ports()),
             bindings: text::bindings(network, ports()),
         }
@@ -90,13 +91,13 @@ fn end_process(paths: &Paths) -> Result<()> {
     process::end(&paths.pid(), PROGRAM, &paths.dir.display().to_string())
 }
 
-fn read_served(paths: &Paths) -> BTreeMap<Ipv4Addr, Mac> {
+fn read_served(paths: &Paths) -> BTreeMap<IpAddr, Mac> {
     let text = std::fs::read_to_string(paths.served()).unwrap_or_default();
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
     pairs.filter_map(|(ip, mac)| Some((ip.parse().ok()?, mac.parse().ok()?))).collect()
 }
 
-fn write_served(paths: &Paths, served: &BTreeMap<Ipv4Addr, Mac>) -> Result<()> {
+fn write_served(paths: &Paths, served: &BTreeMap<IpAddr, Mac>) -> Result<()> {
     let text: String = served.iter().map(|(ip, mac)| format!("{ip} {mac}\n")).collect();
     files::write_if_changed(&paths.served(), text.as_bytes()).map(|_| ())
 }

@@ -4,20 +4,22 @@
 //! dnsmasq lives on when we end, and is taken over when we start again.
 
 mod dnsmasq;
-pub mod files;
+mod files;
+mod options;
+pub mod served;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use rpc::network::{Network, Port};
+use rpc::network::{DhcpPort, Network, Port};
 
 use crate::host::link::{self, Interface};
 use crate::host::mac::Mac;
 use crate::host::netlink::{Link, Netlink};
 use crate::host::netns::{Namespaces, Netns};
-use crate::names;
 use crate::{Error, Result};
+use crate::{metadata, names};
 use files::Paths;
 
 /// The DHCP servers of this host.
@@ -33,7 +35,7 @@ impl Dhcp {
 
     /// Serve this network's ports; answers the namespace.
     pub async fn ensure(&self, host: &Netlink, network: &Network, ports: &[&Port]) -> Result<Netns> {
-        let dhcp = network.dhcp.as_ref().ok_or_else(|| Error::internal("a network without a DHCP port"))?;
+        let dhcp = port(network)?;
         let netns = self.namespaces.ensure(&names::dhcp_namespace(&network.id)).await?;
         let interface = Interface {
             host_end: names::dhcp_host_end(&network.id),
@@ -41,10 +43,10 @@ impl Dhcp {
             bridge: names::bridge(&network.id),
             mac: dhcp.mac_address.clone(),
             mtu: network.mtu,
-            addresses: files::server_addresses(network),
+            addresses: served::server_addresses(network),
         };
         let inner = link::ensure(host, &netns, &interface).await?;
-        set_neighbours(&netns, &inner, ports).await?;
+        set_neighbours(&netns, &inner, network, ports).await?;
         let paths = Paths::new(&self.state_dir, &network.id);
         let told = dnsmasq::Told::new(network, ports, &interface.inner, &paths);
         netns.run(move || told.ensure(&paths)).await?;
@@ -60,18 +62,29 @@ impl Dhcp {
     }
 }
 
-/// Each port's address belongs to its MAC, whatever ARP says.
-async fn set_neighbours(netns: &Netns, inner: &Link, ports: &[&Port]) -> Result<()> {
+/// Our port in its namespace, as the metadata service listens there.
+pub fn interface(network: &Network) -> Result<metadata::Interface> {
+    Ok(metadata::Interface { name: names::dhcp_inner(&port(network)?.port_id), ipv6: served::has_ipv6(network) })
+}
+
+fn port(network: &Network) -> Result<&DhcpPort> {
+    network.dhcp.as_ref().ok_or_else(|| Error::internal("a network without a DHCP port"))
+}
+
+/// Each port's address belongs to its MAC, whatever ARP and neighbour discovery say.
+async fn set_neighbours(netns: &Netns, inner: &Link, network: &Network, ports: &[&Port]) -> Result<()> {
     let inside = netns.netlink().await?;
+    let ipv6 = served::has_ipv6(network);
     let mut want: BTreeMap<IpAddr, Mac> = BTreeMap::new();
     for port in ports {
-        if let Ok(mac) = port.mac_address.parse() {
-            let served = port.fixed_ips.iter().filter(|ip| ip.ip_address.is_ipv4());
-            want.extend(served.map(|ip| (ip.ip_address, mac)));
+        if let Ok(mac) = port.mac_address.parse::<Mac>() {
+            want.extend(port.fixed_ips.iter().map(|ip| (ip.ip_address, mac)).filter(|(ip, _)| ip.is_ipv4() || ipv6));
+            // What DHCPv6 and metadata are asked from; dnsmasq learns the MAC of a guest from it.
+            want.extend(ipv6.then(|| (mac.link_local().into(), mac)));
         }
     }
     let have = inside.neighbours(inner.index).await?;
-    for address in have.keys().filter(|address| address.is_ipv4() && !want.contains_key(address)) {
+    for address in have.keys().filter(|address| !want.contains_key(address)) {
         inside.delete_neighbour(inner.index, *address).await?;
     }
     for (address, mac) in want.iter().filter(|(address, mac)| have.get(address).is_none_or(|found| found[..] != mac.bytes())) {

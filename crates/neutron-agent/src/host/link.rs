@@ -1,11 +1,13 @@
 //! A port of ours inside a namespace: a veth whose one end is in a bridge of the host and whose other end has the port's MAC and addresses.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::mac::Mac;
 use super::netlink::{Link, LinkChange, Netlink, Peer};
 use super::netns::Netns;
-use super::{arp, sysctl};
+use super::{arp, icmpv6, sysctl};
 use crate::{Error, Result};
 
 /// What such a port should be.
@@ -37,17 +39,17 @@ pub async fn ensure(host: &Netlink, netns: &Netns, want: &Interface) -> Result<L
     }
     let new = set_addresses(&inside, &inner, &want.addresses).await?;
     inside.set_up(&want.inner).await?;
-    attach(host, &want.host_end, &want.bridge, want.mtu).await?;
-    announce(netns, &want.inner, mac, new).await;
+    let moved = attach(host, &want.host_end, &want.bridge, want.mtu).await?;
+    announce(netns, &want.inner, mac, if moved { want.addresses.clone() } else { new }).await;
     Ok(inner)
 }
 
-/// Put a link into a bridge, up, with this MTU.
-pub async fn attach(host: &Netlink, name: &str, bridge: &str, mtu: u32) -> Result<()> {
+/// Put a link into a bridge, up, with this MTU; was it elsewhere?
+pub async fn attach(host: &Netlink, name: &str, bridge: &str, mtu: u32) -> Result<bool> {
     let link = host.link(name).await?.ok_or_else(|| Error::internal(format!("there is no link {name}")))?;
     let bridge = host.link(bridge).await?.ok_or_else(|| Error::internal(format!("there is no bridge {bridge}")))?;
     if link.master == bridge.index && link.up && link.mtu == mtu {
-        return Ok(());
+        return Ok(false);
     }
     sysctl::no_ipv6(name);
     let change = LinkChange {
@@ -56,7 +58,8 @@ pub async fn attach(host: &Netlink, name: &str, bridge: &str, mtu: u32) -> Resul
         up: Some(true),
         mac: None,
     };
-    host.change(&link, change).await
+    host.change(&link, change).await?;
+    Ok(link.master != bridge.index)
 }
 
 async fn make(host: &Netlink, inside: &Netlink, netns: &Netns, want: &Interface, mac: Mac) -> Result<Link> {
@@ -81,20 +84,17 @@ async fn set_addresses(inside: &Netlink, inner: &Link, want: &[IpNet]) -> Result
     Ok(new)
 }
 
-/// Gratuitous ARP, for an address may have been elsewhere until now.
+/// Gratuitous ARP and its like, for an address may have been elsewhere until now.
 async fn announce(netns: &Netns, interface: &str, mac: Mac, new: Vec<IpNet>) {
     let interface = interface.to_owned();
-    let addresses: Vec<_> = new
-        .iter()
-        .filter_map(|net| match net.addr() {
-            std::net::IpAddr::V4(ip) => Some(ip),
-            std::net::IpAddr::V6(_) => None,
-        })
-        .collect();
-    if addresses.is_empty() {
+    if new.is_empty() {
         return;
     }
-    let announced = netns.run(move || addresses.iter().try_for_each(|ip| arp::announce(&interface, mac, *ip))).await;
+    let announce = move |net: &IpNet| match net.addr() {
+        IpAddr::V4(ip) => arp::announce(&interface, mac, ip),
+        IpAddr::V6(ip) => icmpv6::announce(&interface, mac, ip),
+    };
+    let announced = netns.run(move || new.iter().try_for_each(announce)).await;
     if let Err(error) = announced {
         tracing::warn!(%error, "addresses were not announced");
     }

@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod conntrack;
 pub mod files;
+pub mod icmpv6;
 pub mod link;
 pub mod mac;
 pub mod netlink;

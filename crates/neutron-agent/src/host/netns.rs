@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, statfs};
 
-use super::files;
+use super::{files, sysctl};
 use crate::{Error, Result};
 
 /// `NSFS_MAGIC`: a file that is a namespace, and not only the place for one.
@@ -48,6 +48,7 @@ impl Namespaces {
         File::create(&path)?;
         in_thread(move || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|e| failed("unshare", &path, e))?;
+            no_discovery();
             let own = Some("/proc/thread-self/ns/net");
             mount(own, &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| failed("mount", &path, e))
         })
@@ -120,6 +121,18 @@ async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Error::internal("a thread in a namespace panicked")),
         Err(_) => Err(Error::internal(format!("work in a namespace took longer than {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// Links of a new namespace have the addresses we give them, at once and no others. Where the kernel has no IPv6 there is nothing to set.
+fn no_discovery() {
+    for (name, value) in [("accept_dad", "0"), ("dad_transmits", "0"), ("accept_ra", "0"), ("autoconf", "0")] {
+        let name = format!("net/ipv6/conf/default/{name}");
+        if sysctl::get(&name).is_some()
+            && let Err(error) = sysctl::set(&name, value)
+        {
+            tracing::warn!(%error, "IPv6 addresses of a namespace may come late");
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn ensure(host: &Netlink, network: &Network, external: &External) -> R
         host.add_address(leg.index, *address).await?;
     }
     host.set_up(&outer).await?;
-    link::attach(host, &inner, &names::bridge(&network.id), network.mtu).await
+    link::attach(host, &inner, &names::bridge(&network.id), network.mtu).await.map(|_| ())
 }
 
 /// What hides the external networks behind the host; an empty table when that is not wanted.

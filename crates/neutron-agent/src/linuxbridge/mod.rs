@@ -4,6 +4,7 @@
 pub mod external;
 pub mod firewall;
 pub mod numbers;
+pub mod peers;
 pub mod plan;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,11 @@ async fn take(host: &Netlink, links: &BTreeMap<String, Link>, step: &Step) -> Re
             Some(link) => host.change(&link, LinkChange { mtu: Some(*mtu), up: Some(true), ..LinkChange::default() }).await,
             None => Ok(()),
         },
-        Step::Attach(name, place) => link::attach(host, name, &place.bridge, place.mtu).await,
+        Step::AddDevice(name, device, mtu) => host.add_device(name, device, *mtu).await,
+        Step::Attach(name, place) => link::attach(host, name, &place.bridge, place.mtu).await.map(|_| ()),
+        Step::Suppress(name, on) => match host.link(name).await? {
+            Some(link) => host.suppress(&link, *on).await,
+            None => Ok(()),
+        },
     }
 }

@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rpc::compute::tap_name;
+use rpc::network::{Network, RouterRole, TrunkMember};
 
+use super::peers;
 use crate::config::Config;
 use crate::desired::Desired;
 use crate::dhcp;
-use crate::host::netlink::Link;
+use crate::host::netlink::{Device, Link};
 use crate::names;
 
 /// Where a link belongs.
@@ -16,6 +18,20 @@ use crate::names;
 pub struct Place {
     pub bridge: String,
     pub mtu: u32,
+    /// How to make it, if that is up to layer 2.
+    pub made: Option<Made>,
+    /// Does the bridge answer neighbour discovery for what is behind it?
+    pub suppressed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    Tunnel(Device),
+    /// A tag of another link.
+    Tag {
+        of: String,
+        tag: u16,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,37 +44,79 @@ pub enum Step {
     FilterBridge(String),
     /// MTU and up.
     SetBridge(String, u32),
+    AddDevice(String, Device, u32),
     Attach(String, Place),
+    Suppress(String, bool),
 }
 
 /// All links that should be in bridges of this host, by name.
 pub fn places(desired: &Desired, config: &Config) -> BTreeMap<String, Place> {
     let mut out = BTreeMap::new();
-    let mut put = |name: String, network_id: &str| {
+    let mut put = |name: String, network_id: &str, made: Option<Made>| {
         if let Some(network) = desired.networks.get(network_id) {
-            out.insert(name, Place { bridge: names::bridge(network_id), mtu: network.mtu });
+            out.insert(name, Place { bridge: names::bridge(network_id), mtu: network.mtu, made, suppressed: false });
         }
     };
     for port in desired.ports.values().filter(|port| port.admin_state_up) {
-        put(tap_name(&port.id), &port.network_id);
+        put(tap_name(&port.id), &port.network_id, port.trunk.as_ref().map(tag));
     }
     for network in desired.networks.values() {
-        if dhcp::files::is_served(network) {
-            put(names::dhcp_host_end(&network.id), &network.id);
+        if dhcp::served::is_served(network) {
+            put(names::dhcp_host_end(&network.id), &network.id, None);
         }
         if config.external(network).is_some() {
-            put(names::external_bridge_end(&network.id), &network.id);
+            put(names::external_bridge_end(&network.id), &network.id, None);
+        }
+        if let Some((name, made)) = uplink(network, config) {
+            put(name, &network.id, made);
         }
     }
-    for router in desired.routers.values().filter(|router| router.admin_state_up) {
+    for router in desired.routers.values().filter(|router| router.admin_state_up && router.role == RouterRole::Active) {
         for interface in &router.interfaces {
-            put(names::router_host_end(&interface.port_id), &interface.network_id);
+            put(names::router_host_end(&interface.port_id), &interface.network_id, None);
         }
         if let Some(gateway) = &router.gateway {
-            put(names::gateway_host_end(&gateway.port_id), &gateway.network_id);
+            put(names::gateway_host_end(&gateway.port_id), &gateway.network_id, None);
+        }
+    }
+    for (id, network) in &desired.networks {
+        if let Some(tunnel) = out.get_mut(&names::vxlan(id)) {
+            tunnel.suppressed = peers::may_be_answered_for(desired.ports_of(id));
+            tunnel.mtu = network.mtu;
         }
     }
     out
+}
+
+/// A subport's frames are tagged ones on the tap of the trunk's parent.
+fn tag(trunk: &TrunkMember) -> Made {
+    Made::Tag { of: tap_name(&trunk.parent_port_id), tag: trunk.vlan }
+}
+
+/// How a network leaves the host, if it does.
+fn uplink(network: &Network, config: &Config) -> Option<(String, Option<Made>)> {
+    match network.network_type.as_str() {
+        "vxlan" => {
+            let device = Device::Vxlan { vni: network.segmentation_id?, local: config.vtep? };
+            Some((names::vxlan(&network.id), Some(Made::Tunnel(device))))
+        }
+        "vlan" => {
+            let tag = Made::Tag { of: config.uplink(network)?.to_owned(), tag: u16::try_from(network.segmentation_id?).ok()? };
+            Some((names::vlan(&network.id), Some(tag)))
+        }
+        "flat" => Some((config.uplink(network)?.to_owned(), None)),
+        _ => None,
+    }
+}
+
+impl Made {
+    /// What it comes to on this host; `None` while the link that it is a tag of is not there.
+    fn device(&self, links: &BTreeMap<String, Link>) -> Option<Device> {
+        match self {
+            Made::Tunnel(device) => Some(device.clone()),
+            Made::Tag { of, tag } => Some(Device::Vlan { parent: links.get(of)?.index, tag: *tag }),
+        }
+    }
 }
 
 /// Taps that must leave their bridge, because nobody wants them there or their rules are about to go.
@@ -68,7 +126,9 @@ pub fn releases(places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>
         let right = places.get(&link.name).and_then(|place| links.get(&place.bridge)).map(|bridge| bridge.index);
         names::is_tap(&link.name) && of_ours.contains(&link.master) && right != Some(link.master)
     });
-    strays.map(|link| Step::Release(link.name.clone())).collect()
+    // A tag may be wanted for another port at once.
+    let step = |link: &Link| if link.device.is_some() { Step::Delete(link.name.clone()) } else { Step::Release(link.name.clone()) };
+    strays.map(step).collect()
 }
 
 /// Bridges made and repaired, links put where they belong. What does not exist yet is left to whoever makes it.
@@ -91,28 +151,49 @@ pub fn wiring(desired: &Desired, places: &BTreeMap<String, Place>, links: &BTree
         bridges.insert(name);
     }
     for (name, place) in places {
-        let Some(link) = links.get(name) else { continue };
-        let bridge = links.get(&place.bridge).map(|bridge| bridge.index);
-        if bridge != Some(link.master) || !link.up || link.mtu != place.mtu {
-            steps.push(Step::Attach(name.clone(), place.clone()));
-        }
+        place_link(&mut steps, name, place, links);
     }
     let gone = links.keys().filter(|name| names::is_bridge(name) && !bridges.contains(*name));
     steps.extend(gone.map(|name| Step::Delete(name.clone())));
     steps
 }
 
-/// Links of ours that nobody wants: left over from a crash, or from a change we did not live to finish. Taps are nova-compute's.
+fn place_link(steps: &mut Vec<Step>, name: &str, place: &Place, links: &BTreeMap<String, Link>) {
+    let mut link = links.get(name);
+    if let Some(made) = &place.made {
+        let Some(device) = made.device(links) else { return };
+        if link.is_some_and(|link| link.device.as_ref() != Some(&device)) {
+            steps.push(Step::Delete(name.to_owned()));
+            link = None;
+        }
+        if link.is_none() {
+            steps.push(Step::AddDevice(name.to_owned(), device, place.mtu));
+        }
+    } else if link.is_none() {
+        return;
+    }
+    let bridge = links.get(&place.bridge).map(|bridge| bridge.index);
+    if link.is_none_or(|link| bridge != Some(link.master) || !link.up || link.mtu != place.mtu) {
+        steps.push(Step::Attach(name.to_owned(), place.clone()));
+    }
+    if link.map_or(place.suppressed, |link| link.suppressed != place.suppressed) {
+        steps.push(Step::Suppress(name.to_owned(), place.suppressed));
+    }
+}
+
+/// Links of ours that nobody wants: left over from a crash, or from a change we did not live to finish. Taps are nova-compute's,
+/// but for those of subports, which are tags.
 pub fn leftovers(places: &BTreeMap<String, Place>, desired: &Desired, links: &BTreeMap<String, Link>) -> Vec<Step> {
     let mut wanted: BTreeSet<String> = places.keys().cloned().collect();
-    wanted.extend(desired.networks.keys().flat_map(|id| [names::bridge(id), names::vxlan(id)]));
+    wanted.extend(desired.networks.keys().map(|id| names::bridge(id)));
     for network in desired.networks.keys() {
         if places.contains_key(&names::external_bridge_end(network)) {
             wanted.insert(names::external(network));
         }
     }
-    let unwanted = |name: &&String| names::is_ours(name) && !names::is_tap(name) && !wanted.contains(*name);
-    links.keys().filter(unwanted).map(|name| Step::Delete(name.clone())).collect()
+    let is_nova_computes = |link: &Link| names::is_tap(&link.name) && link.device.is_none();
+    let unwanted = |link: &&Link| names::is_ours(&link.name) && !is_nova_computes(link) && !wanted.contains(&link.name);
+    links.values().filter(unwanted).map(|link| Step::Delete(link.name.clone())).collect()
 }
 
 /// Ports whose tap is where it belongs.
@@ -170,8 +251,67 @@ mod tests {
         let tap = tap_name(fixtures::PORT_A);
         let links = BTreeMap::from([link(&tap, 6, 0)]);
         let steps = wiring(&desired, &places, &links);
-        let attach = Step::Attach(tap, Place { bridge: bridge.clone(), mtu: 1450 });
+        let attach = Step::Attach(tap, Place { bridge: bridge.clone(), mtu: 1450, made: None, suppressed: false });
         assert_eq!(steps, [Step::AddBridge(bridge.clone(), 1450), Step::SetBridge(bridge, 1450), attach]);
+    }
+
+    #[test]
+    fn a_tunnel_is_made_and_made_again_when_it_is_another() {
+        let (desired, _) = setup();
+        let config = Config { vtep: Some("192.0.2.1".parse().unwrap()), ..Config::for_tests() };
+        let places = places(&desired, &config);
+        let (bridge, tunnel) = (names::bridge(fixtures::NET), names::vxlan(fixtures::NET));
+        assert!(places[&tunnel].suppressed);
+        let right = Device::Vxlan { vni: 101, local: "192.0.2.1".parse().unwrap() };
+        let mut links = BTreeMap::from([link(&bridge, 5, 0), link("cuv99999999-99", 7, 0)]);
+        let mut made = vec![
+            Step::AddDevice(tunnel.clone(), right.clone(), 1450),
+            Step::Attach(tunnel.clone(), places[&tunnel].clone()),
+            Step::Suppress(tunnel.clone(), true),
+        ];
+        assert_eq!(wiring(&desired, &places, &links), made);
+        let mut other = link(&tunnel, 6, 5).1;
+        other.device = Some(Device::Vxlan { vni: 102, local: "192.0.2.1".parse().unwrap() });
+        links.insert(tunnel.clone(), other.clone());
+        made.insert(0, Step::Delete(tunnel.clone()));
+        assert_eq!(wiring(&desired, &places, &links), made);
+        links.insert(tunnel, Link { device: Some(right), suppressed: true, ..other });
+        assert!(wiring(&desired, &places, &links).is_empty());
+        assert_eq!(leftovers(&places, &desired, &links), [Step::Delete("cuv99999999-99".into())]);
+    }
+
+    #[test]
+    fn a_subport_is_a_tag_on_its_parents_tap() {
+        let (mut desired, _) = setup();
+        let (tap, parent) = (tap_name(fixtures::PORT_A), tap_name(fixtures::PORT_B));
+        let port = desired.ports.get_mut(fixtures::PORT_A).unwrap();
+        port.trunk = Some(TrunkMember { parent_port_id: fixtures::PORT_B.into(), vlan: 7 });
+        let places = places(&desired, &Config::for_tests());
+        let bridge = names::bridge(fixtures::NET);
+        let mut links = BTreeMap::from([link(&bridge, 5, 0)]);
+        assert!(wiring(&desired, &places, &links).is_empty(), "without the parent's tap there is none");
+        links.extend([link(&parent, 6, 5)]);
+        let device = Device::Vlan { parent: 6, tag: 7 };
+        let made = [Step::AddDevice(tap.clone(), device.clone(), 1450), Step::Attach(tap.clone(), places[&tap].clone())];
+        assert_eq!(wiring(&desired, &places, &links), made);
+        links.insert(tap.clone(), Link { device: Some(device), ..link(&tap, 7, 5).1 });
+        assert!(wiring(&desired, &places, &links).is_empty());
+        desired.ports.remove(fixtures::PORT_A);
+        let places = super::places(&desired, &Config::for_tests());
+        assert_eq!(leftovers(&places, &desired, &links), [Step::Delete(tap)]);
+    }
+
+    #[test]
+    fn a_vlan_network_is_a_tag_on_the_hosts_link() {
+        let (mut desired, _) = setup();
+        let network = desired.networks.get_mut(fixtures::NET).unwrap();
+        network.network_type = "vlan".into();
+        network.physical_network = Some("public".into());
+        let mut config = Config::for_tests();
+        config.physical_networks.get_mut("public").unwrap().interface = Some("eth1".into());
+        let places = places(&desired, &config);
+        let made = places[&names::vlan(fixtures::NET)].made.clone();
+        assert_eq!(made, Some(Made::Tag { of: "eth1".into(), tag: 101 }));
     }
 
     #[test]

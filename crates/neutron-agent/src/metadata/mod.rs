@@ -1,20 +1,24 @@
-//! The metadata agent: in each DHCP namespace a listener on 169.254.169.254 that knows whose address asks, and tells nova so, signed.
+//! The metadata agent: in each DHCP namespace listeners on 169.254.169.254 and, with IPv6, on fe80::a9fe:a9fe, that know whose address asks,
+//! and tell nova so, signed.
 
 mod proxy;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use nix::net::if_::if_nametoindex;
 use rpc::network::Port;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::Result;
+use crate::host::mac::Mac;
 use crate::host::netns::Netns;
+use crate::{Error, Result};
 pub use proxy::Upstream;
 
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+pub const ADDRESS_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe);
 const PORT: u16 = 80;
 
 /// Whose address is it?
@@ -35,14 +39,22 @@ pub struct Metadata {
 }
 
 struct Listener {
-    task: JoinHandle<()>,
+    tasks: Vec<AbortOnDropHandle<()>>,
     directory: Directory,
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.task.abort();
+impl Listener {
+    /// Does it listen on all the network's addresses of the service?
+    fn serves(&self, interface: &Interface) -> bool {
+        self.tasks.len() == addresses(interface).len() && self.tasks.iter().all(|task| !task.is_finished())
     }
+}
+
+/// Our port in the network, and whether it has IPv6.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    pub name: String,
+    pub ipv6: bool,
 }
 
 impl Metadata {
@@ -51,16 +63,24 @@ impl Metadata {
     }
 
     /// Listen for this network's ports. The namespace must have our address already.
-    pub async fn ensure(&mut self, netns: &Netns, network_id: &str, ports: &[&Port]) -> Result<()> {
+    pub async fn ensure(&mut self, netns: &Netns, network_id: &str, interface: Interface, ports: &[&Port]) -> Result<()> {
         let identities = identities(ports);
-        if let Some(listener) = self.listeners.get(network_id).filter(|listener| !listener.task.is_finished()) {
+        if let Some(listener) = self.listeners.get(network_id).filter(|listener| listener.serves(&interface)) {
             *listener.directory.write().unwrap_or_else(PoisonError::into_inner) = identities;
             return Ok(());
         }
-        let socket = netns.run(listen).await?;
+        // What listened until now must let go of the address.
+        if let Some(old) = self.listeners.remove(network_id) {
+            for task in old.tasks {
+                task.abort();
+                let _ = task.await;
+            }
+        }
+        let sockets = netns.run(move || listen(&interface)).await?;
         let directory = Directory::new(RwLock::new(identities));
-        let task = tokio::spawn(proxy::serve(socket, directory.clone(), self.upstream.clone()));
-        self.listeners.insert(network_id.to_owned(), Listener { task, directory });
+        let serve = |socket| AbortOnDropHandle::new(tokio::spawn(proxy::serve(socket, directory.clone(), self.upstream.clone())));
+        let tasks = sockets.into_iter().map(serve).collect();
+        self.listeners.insert(network_id.to_owned(), Listener { tasks, directory });
         Ok(())
     }
 
@@ -70,17 +90,33 @@ impl Metadata {
 }
 
 /// A socket belongs to the namespace it was made in, whoever serves it.
-fn listen() -> Result<TcpListener> {
-    let socket = std::net::TcpListener::bind(SocketAddr::from((ADDRESS, PORT)))?;
-    socket.set_nonblocking(true)?;
-    Ok(TcpListener::from_std(socket)?)
+fn listen(interface: &Interface) -> Result<Vec<TcpListener>> {
+    // Of a link-local address the link must be said, too.
+    let index = if_nametoindex(interface.name.as_str()).map_err(Error::internal)?;
+    let bind = |address: &IpAddr| {
+        let address = match address {
+            IpAddr::V4(ip) => SocketAddr::from((*ip, PORT)),
+            IpAddr::V6(ip) => SocketAddrV6::new(*ip, PORT, 0, index).into(),
+        };
+        let socket = std::net::TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(TcpListener::from_std(socket)?)
+    };
+    addresses(interface).iter().map(bind).collect()
+}
+
+fn addresses(interface: &Interface) -> Vec<IpAddr> {
+    let ipv6 = interface.ipv6.then_some(ADDRESS_6.into());
+    [ADDRESS.into()].into_iter().chain(ipv6).collect()
 }
 
 fn identities(ports: &[&Port]) -> HashMap<IpAddr, Identity> {
     let used = ports.iter().filter(|port| !port.device_id.is_empty());
     used.flat_map(|port| {
         let identity = Identity { instance_id: port.device_id.clone(), project_id: port.project_id.clone() };
-        port.fixed_ips.iter().map(move |ip| (ip.ip_address, identity.clone()))
+        // IPv6 guests ask from their link-local address, which port security ties to the MAC.
+        let link_local = port.mac_address.parse().ok().map(|mac: Mac| IpAddr::from(mac.link_local()));
+        port.fixed_ips.iter().map(|ip| ip.ip_address).chain(link_local).map(move |ip| (ip, identity.clone()))
     })
     .collect()
 }
@@ -95,7 +131,9 @@ mod tests {
         let (a, mut b) = (fixtures::port(fixtures::PORT_A, 11), fixtures::port(fixtures::PORT_B, 12));
         b.device_id.clear();
         let identities = identities(&[&a, &b]);
-        assert_eq!(identities.len(), 1);
-        assert_eq!(identities[&"10.1.0.11".parse::<IpAddr>().unwrap()].instance_id, "server-11");
+        assert_eq!(identities.len(), 2);
+        for address in ["10.1.0.11", "fe80::f816:3eff:fe00:111"] {
+            assert_eq!(identities[&address.parse::<IpAddr>().unwrap()].instance_id, "server-11");
+        }
     }
 }

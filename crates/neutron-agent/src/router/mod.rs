@@ -1,13 +1,15 @@
-//! The L3 agent: a namespace for each router, a leg in each of its networks, NAT and routes. Forwarding is switched on inside the namespace
-//! only.
+//! The L3 agent: a namespace for each router, a leg in each of its networks, NAT, routes, limits and router advertisements. Forwarding is
+//! switched on inside the namespace only.
 
-pub mod nat;
+mod advertise;
+mod nat;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use rpc::network::Router;
+use rpc::network::{FloatingIp, Router, RouterRole};
 
 use crate::desired::Desired;
 use crate::host::link::{self, Interface};
@@ -17,6 +19,7 @@ use crate::host::ruleset::Ruleset;
 use crate::host::{conntrack, sysctl};
 use crate::names;
 use crate::{Error, Result};
+use advertise::Advertisements;
 
 /// The routers of this host.
 pub struct Routers {
@@ -28,6 +31,7 @@ pub struct Routers {
 struct Kept {
     ruleset: Ruleset,
     router: Router,
+    advertisements: Advertisements,
 }
 
 impl Routers {
@@ -49,15 +53,19 @@ impl Routers {
         }
         let inside = netns.netlink().await?;
         remove_strays(&inside, &interfaces).await?;
-        set_routes(&inside, router).await?;
-        let kept = self
-            .rules
-            .entry(router.id.clone())
-            .or_insert_with(|| Kept { ruleset: Ruleset::of(Some(netns.clone())), router: router.clone() });
-        kept.ruleset.converge(vec![nat::table(router)], verify).await?;
+        if router.role == RouterRole::Active {
+            set_routes(&inside, router).await?;
+        }
+        let kept = self.rules.entry(router.id.clone()).or_insert_with(|| Kept {
+            ruleset: Ruleset::of(Some(netns.clone())),
+            router: router.clone(),
+            advertisements: Advertisements::default(),
+        });
+        kept.ruleset.converge(vec![nat::table(router), traffic::table(router)], verify).await?;
         forget_floating(&netns, &kept.router, router).await?;
         kept.router = router.clone();
-        Ok(())
+        let legs = if router.role == RouterRole::Active { router.interfaces.as_slice() } else { &[] };
+        kept.advertisements.ensure(&netns, advertise::messages(legs, |id| desired.networks.get(id))).await
     }
 
     /// Remove what was made for a router; succeeds when there is nothing.
@@ -82,8 +90,12 @@ fn forward() -> Result<()> {
     Ok(())
 }
 
-/// The legs of a router. Floating IPs are addresses of the outer one, so that the kernel answers ARP for them.
+/// The legs of a router. Floating IPs are addresses of the outer one, so that the kernel answers ARP for them. On a host that only stands by
+/// there are none: to take over is to make them.
 fn interfaces(desired: &Desired, router: &Router) -> Result<Vec<Interface>> {
+    if router.role == RouterRole::Standby {
+        return Ok(vec![]);
+    }
     let mtu = |network_id: &str| {
         let network = desired.networks.get(network_id);
         network.map(|n| n.mtu).ok_or_else(|| Error::internal(format!("router {}: network {network_id} is unknown", router.id)))
@@ -101,8 +113,7 @@ fn interfaces(desired: &Desired, router: &Router) -> Result<Vec<Interface>> {
     }
     if let Some(gateway) = &router.gateway {
         let mut addresses = parse_addresses(&gateway.addresses);
-        let floating = router.floating_ips.iter().map(|ip| IpNet::from(ip.floating_ip_address));
-        addresses.extend(floating.filter(|ip| ip.addr().is_ipv4()));
+        addresses.extend(nat::outer_addresses(router).into_iter().map(IpNet::from));
         out.push(Interface {
             host_end: names::gateway_host_end(&gateway.port_id),
             inner: names::gateway_inner(&gateway.port_id),
@@ -160,12 +171,15 @@ async fn set_routes(inside: &Netlink, router: &Router) -> Result<()> {
     Ok(())
 }
 
-/// Connections through floating IPs that went elsewhere.
+/// Connections through floating IPs and forwarded ports that lead elsewhere now.
 async fn forget_floating(netns: &Netns, old: &Router, new: &Router) -> Result<()> {
-    let pairs = |router: &Router| -> BTreeSet<(IpAddr, IpAddr)> {
-        router.floating_ips.iter().map(|ip| (ip.floating_ip_address, ip.fixed_ip_address)).collect()
-    };
-    let gone: BTreeSet<(u16, IpAddr)> = pairs(old).difference(&pairs(new)).map(|(floating, _)| (0, *floating)).collect();
+    let floating = old.floating_ips.iter().filter(|was| {
+        let same = |now: &&FloatingIp| (now.floating_ip_address, now.fixed_ip_address) == (was.floating_ip_address, was.fixed_ip_address);
+        new.floating_ips.iter().find(same).is_none()
+    });
+    let forwards = old.port_forwardings.iter().filter(|was| !new.port_forwardings.contains(was));
+    let addresses = floating.map(|ip| ip.floating_ip_address).chain(forwards.map(|forward| forward.floating_ip_address));
+    let gone: BTreeSet<(u16, IpAddr)> = addresses.map(|address| (0, address)).collect();
     if gone.is_empty() {
         return Ok(());
     }

@@ -1,12 +1,19 @@
-//! The NAT of a router as one nft table inside its namespace: floating IPs by maps, everything else behind the gateway's address.
+//! The NAT of a router as one nft table inside its namespace: floating IPs and forwarded ports by maps, everything else behind the gateway's
+//! address.
 
-use rpc::network::Router;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use rpc::network::{PortForwarding, Router};
 
 use crate::host::nft::Table;
 use crate::names;
 
 /// Came in from the external network; ours within the router's namespace only.
 const FROM_OUTSIDE: &str = "0x1";
+
+/// Protocols with ports.
+const PROTOCOLS: [&str; 4] = ["tcp", "udp", "sctp", "dccp"];
 
 pub fn table(router: &Router) -> Table {
     let mut table = Table::new("ip", "cumulo_nat");
@@ -33,9 +40,32 @@ pub fn table(router: &Router) -> Table {
         }
     }
     table.hook("outside", "type filter hook prerouting priority mangle", mark);
-    table.hook("prerouting", "type nat hook prerouting priority dstnat", vec!["dnat to ip daddr map @floating-in".into()]);
+    let mut to_inside = vec!["dnat to ip daddr map @floating-in".to_owned()];
+    for protocol in PROTOCOLS {
+        let forwards = router.port_forwardings.iter().filter(|forward| forward.protocol.eq_ignore_ascii_case(protocol)).flat_map(elements);
+        table.map(format!("forwards-{protocol}"), "type ipv4_addr . inet_service : ipv4_addr . inet_service;", forwards);
+        to_inside.push(format!("dnat ip to ip daddr . {protocol} dport map @forwards-{protocol}"));
+    }
+    table.hook("prerouting", "type nat hook prerouting priority dstnat", to_inside);
     table.hook("postrouting", "type nat hook postrouting priority srcnat", out);
     table
+}
+
+/// Addresses of the outer leg beside its own, so that the kernel answers ARP for them.
+pub fn outer_addresses(router: &Router) -> BTreeSet<IpAddr> {
+    let floating = router.floating_ips.iter().map(|ip| ip.floating_ip_address);
+    floating.chain(router.port_forwardings.iter().map(|forward| forward.floating_ip_address)).filter(IpAddr::is_ipv4).collect()
+}
+
+/// One element for each port of the range.
+fn elements(forward: &PortForwarding) -> Vec<(String, String)> {
+    let (IpAddr::V4(outer), IpAddr::V4(inner)) = (forward.floating_ip_address, forward.internal_ip_address) else {
+        return vec![];
+    };
+    let ((from, until), (first, last)) = (forward.external_ports, forward.internal_ports);
+    let single = first == last;
+    let ports = (from..=until).zip(0u16..).filter_map(|(port, i)| Some((port, if single { first } else { first.checked_add(i)? })));
+    ports.map(|(port, to)| (format!("{outer} . {port}"), format!("{inner} . {to}"))).collect()
 }
 
 fn gateway_address(addresses: &[String]) -> Option<std::net::Ipv4Addr> {
@@ -62,6 +92,25 @@ mod tests {
         let text = table(&router).replace();
         assert!(!text.contains("oifname \"qg-55555555-55\" meta mark != 0x1 snat to 172.24.4.10"));
         assert!(text.contains("snat to ip saddr map @floating-out"));
+    }
+
+    #[test]
+    fn ports_are_forwarded_one_by_one() {
+        let mut router = fixtures::router();
+        let forward = |protocol: &str, external_ports, internal_ports| PortForwarding {
+            id: "forward".into(),
+            floating_ip_address: "172.24.4.60".parse().unwrap(),
+            protocol: protocol.into(),
+            external_ports,
+            internal_ip_address: "10.1.0.12".parse().unwrap(),
+            internal_ports,
+        };
+        router.port_forwardings = vec![forward("tcp", (2222, 2222), (22, 22)), forward("udp", (500, 501), (600, 601))];
+        let text = table(&router).replace();
+        assert!(text.contains("forwards-tcp { 172.24.4.60 . 2222 : 10.1.0.12 . 22 }"), "{text}");
+        assert!(text.contains("forwards-udp { 172.24.4.60 . 500 : 10.1.0.12 . 600, 172.24.4.60 . 501 : 10.1.0.12 . 601 }"), "{text}");
+        let addresses: Vec<String> = outer_addresses(&router).iter().map(IpAddr::to_string).collect();
+        assert_eq!(addresses, ["172.24.4.50", "172.24.4.60"]);
     }
 
     #[test]

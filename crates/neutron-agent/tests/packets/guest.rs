@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
+use tokio::runtime::Runtime;
 
 /// How long an answer may take: enough on a busy machine, and what is dropped costs this much.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -14,12 +15,15 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// How an address is leased.
 const UDHCPC: &str = r#"#!/bin/sh
 [ "$1" = bound ] || [ "$1" = renew ] || exit 0
+env > /run/lease
 ip address add $ip/$mask dev $interface
 [ -n "$mtu" ] && ip link set $interface mtu $mtu
 set -- $staticroutes
 while [ $# -ge 2 ]; do ip route replace $1 via $2 dev $interface; shift 2; done
 "#;
 
+/// Whatever has a network namespace: a guest, a host, the world.
+#[derive(Clone)]
 pub struct Guest {
     netns: Option<String>,
 }
@@ -32,12 +36,37 @@ pub fn root() -> Guest {
 impl Guest {
     /// The guest of a port, its tap made as nova-compute would.
     pub fn plug(port_id: &str) -> Guest {
+        Guest::plug_on(&root(), port_id)
+    }
+
+    /// The same on another host.
+    pub fn plug_on(host: &Guest, port_id: &str) -> Guest {
         let (name, tap) = (format!("guest-{}", &port_id[..4]), rpc::compute::tap_name(port_id));
-        let mac = super::cloud::mac(port_id);
-        shell(&format!("ip netns add {name} && ip link add {tap} type veth peer name eth0 address {mac} netns {name}"));
+        let mac = super::state::mac(port_id);
+        host.shell(&format!("ip netns add {name} && ip link add {tap} type veth peer name eth0 address {mac} netns {name}"));
         let guest = Guest { netns: Some(name) };
         guest.shell("ip link set lo up; ip link set eth0 up");
         guest
+    }
+
+    /// Another host, joined to this one by a wire: eth0 there, `wire0` here.
+    pub fn host(name: &str, here: &str, there: &str) -> Guest {
+        shell(&format!("ip netns add {name} && ip link add wire0 type veth peer name eth0 netns {name}"));
+        shell(&format!("ip address add {here} dev wire0; ip link set wire0 up"));
+        let host = Guest { netns: Some(name.to_owned()) };
+        host.shell(&format!("ip address add {there} dev eth0; ip link set eth0 up; ip link set lo up"));
+        host
+    }
+
+    /// A runtime all of whose threads are in the namespace.
+    pub fn runtime(&self) -> Runtime {
+        let path = format!("/run/netns/{}", self.netns.clone().unwrap());
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .on_thread_start(move || setns(std::fs::File::open(&path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap())
+            .build()
+            .unwrap()
     }
 
     /// A machine beyond the host, which knows of no cloud.
@@ -56,13 +85,18 @@ impl Guest {
         }
     }
 
+    /// What the last lease had, as a list of variables.
+    pub fn last_lease() -> String {
+        std::fs::read_to_string("/run/lease").unwrap()
+    }
+
     pub fn try_dhcp(&self) -> bool {
         let script = std::path::Path::new("/run/udhcpc.sh");
         if !script.exists() {
             std::fs::write(script, UDHCPC).unwrap();
             shell("chmod +x /run/udhcpc.sh");
         }
-        self.succeeds("ip address flush dev eth0; busybox udhcpc -i eth0 -s /run/udhcpc.sh -O staticroutes -O mtu -n -q -t 3 -T 1")
+        self.succeeds("ip address flush dev eth0; busybox udhcpc -i eth0 -s /run/udhcpc.sh -O staticroutes -O mtu -O tftp -O bootfile -n -q -t 3 -T 1")
     }
 
     pub fn shell(&self, command: &str) -> String {
@@ -103,7 +137,7 @@ impl Guest {
     }
 
     /// Run something in the guest's namespace; sockets it makes stay there.
-    fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let file = self.netns.as_ref().map(|name| std::fs::File::open(format!("/run/netns/{name}")).unwrap());
         let thread = std::thread::spawn(move || {
             if let Some(file) = file {
@@ -120,7 +154,16 @@ pub fn shell(command: &str) -> String {
     root().shell(command)
 }
 
-pub fn pings(from: &Guest, to: Ipv4Addr) -> bool {
+/// Has the kernel VLANs? Some small ones have not.
+pub fn knows_vlans() -> bool {
+    let known = root().succeeds("ip link add link lo name probe0 type vlan id 7 && ip link del probe0");
+    if !known {
+        println!("this kernel has no VLANs: not tested");
+    }
+    known
+}
+
+pub fn pings(from: &Guest, to: impl std::fmt::Display) -> bool {
     from.succeeds(&format!("ping -c 1 -W 1 {to}"))
 }
 

@@ -5,61 +5,28 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod cloud;
+mod dhcp;
 mod guest;
+mod hosts;
+mod ipv6;
+mod qos;
+mod routers;
 mod sandbox;
+mod state;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use cloud::{Cloud, NET_1, NET_2, PORT_A, PORT_B, PORT_C, ROUTER, rule};
+use cloud::Cloud;
 use guest::{Guest, connects, echo_server, echoes, pings, root, shell};
 use rpc::network::Change;
 use sandbox::{eventually, sandboxed};
+use state::{NET_1, NET_2, PORT_A, PORT_B, PORT_C, ROUTER, rule};
 
 const FLOATING: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 50);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 10);
 const HOST: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 12);
-
-#[test]
-fn dhcp_and_metadata_know_each_guest() {
-    sandboxed("dhcp_and_metadata_know_each_guest", async {
-        let mut cloud = Cloud::start().await;
-        let (a, c) = (Guest::plug(PORT_A), Guest::plug(PORT_C));
-        cloud.wired(&[PORT_A, PORT_C]).await;
-        a.dhcp();
-        c.dhcp();
-        assert!(a.shell("ip -4 address show eth0").contains("10.1.0.11/24"));
-        assert!(a.shell("ip route").contains("default via 10.1.0.1"));
-        assert!(a.shell("ip link show eth0").contains("mtu 1450"));
-        let claim =
-            "GET /latest/meta-data/ HTTP/1.0\r\nX-Instance-ID: server-b\r\nX-Tenant-ID: other\r\nX-Forwarded-For: 10.1.0.12\r\n\r\n";
-        for (guest, server, project) in [(&a, "server-a", "tenant-1"), (&c, "server-c", "tenant-2")] {
-            let answer = guest.http("169.254.169.254:80", claim).to_lowercase();
-            assert!(answer.starts_with("http/1.0 200") || answer.starts_with("http/1.1 200"), "{answer}");
-            assert!(answer.contains(&format!("x-instance-id: {server}\r\n")), "{answer}");
-            assert!(answer.contains(&format!("x-tenant-id: {project}\r\n")) && answer.contains("x-forwarded-for: 10.1.0.11\r\n"));
-            assert!(!answer.contains("server-b") && !answer.contains(": other"), "{answer}");
-        }
-    });
-}
-
-#[test]
-fn an_address_that_changes_hands_is_leased_to_the_new_mac() {
-    sandboxed("an_address_that_changes_hands_is_leased_to_the_new_mac", async {
-        let mut cloud = Cloud::start().await;
-        let a = Guest::plug(PORT_A);
-        cloud.wired(&[PORT_A]).await;
-        a.dhcp();
-        let mut port = cloud.port(PORT_A);
-        cloud.update(vec![Change::PortGone(PORT_A.into())]).await;
-        port.mac_address = "fa:16:3e:00:01:77".into();
-        cloud.update(vec![Change::Port(port)]).await;
-        a.shell("ip address flush dev eth0; ip link set eth0 address fa:16:3e:00:01:77");
-        eventually("a lease for the new MAC", || a.try_dhcp()).await;
-        assert!(a.shell("ip -4 address show eth0").contains("10.1.0.11/24"));
-    });
-}
 
 #[test]
 fn groups_let_in_what_they_say_and_nothing_else() {
@@ -130,82 +97,6 @@ fn spoofed_addresses_are_dropped() {
 }
 
 #[test]
-fn ipv6_is_filtered_and_checked_too() {
-    sandboxed("ipv6_is_filtered_and_checked_too", async {
-        let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        let ipv6 = |rule: rpc::network::SecurityGroupRule| rpc::network::SecurityGroupRule { ethertype: "IPv6".into(), ..rule };
-        let ping = |from: &str| format!("ping -6 -c 1 -W 1 -I {from} fe80::f816:3eff:fe00:112%eth0");
-        let out = ipv6(rule("egress", None, None));
-        cloud.set_rules(vec![out.clone()]).await;
-        eventually("addresses are there", || a.shell("ip -6 address show eth0").contains("inet6 fe80::f816:3eff:fe00:111")).await;
-        assert!(!a.succeeds(&ping("eth0")), "default deny");
-        cloud.set_rules(vec![out, ipv6(rule("ingress", Some("icmp"), None))]).await;
-        eventually("link-local ping by rule", || a.succeeds(&ping("eth0"))).await;
-        a.shell("ip -6 address add fd00::5/64 dev eth0 nodad");
-        b.shell("ip -6 address add fd00::6/64 dev eth0 nodad");
-        assert!(!a.succeeds("ping -6 -c 1 -W 2 fd00::6"), "addresses that are not the ports'");
-        cloud.change_port(PORT_A, |port| port.fixed_ips.push(fixed("fd00::5"))).await;
-        cloud.change_port(PORT_B, |port| port.fixed_ips.push(fixed("fd00::6"))).await;
-        eventually("fixed IPv6 addresses", || a.succeeds("ping -6 -c 1 -W 1 fd00::6")).await;
-    });
-}
-
-fn fixed(address: &str) -> rpc::network::FixedIp {
-    rpc::network::FixedIp { subnet_id: "subnet-6".into(), ip_address: address.parse().unwrap() }
-}
-
-#[test]
-fn routers_hide_guests_and_floating_ips_lead_to_them() {
-    sandboxed("routers_hide_guests_and_floating_ips_lead_to_them", async {
-        let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
-        cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((22, 22)))]).await;
-        echo_server(&a, 22);
-        echo_server(&a, 80);
-        let outside = root();
-        eventually("ssh by floating IP", || connects(&outside, FLOATING, 22)).await;
-        assert!(!connects(&outside, FLOATING, 80), "not by rule");
-        assert!(connects(&b, FLOATING, 22), "from inside, too");
-        let seen = guest::peer_server(&outside, 9000);
-        assert_eq!(guest::seen_as(&b, HOST, 9000, &seen), Some(GATEWAY));
-        assert_eq!(guest::seen_as(&a, HOST, 9000, &seen), Some(FLOATING));
-
-        let mut flow = guest::connect(&outside, FLOATING, 22).unwrap();
-        assert!(echoes(&mut flow));
-        let mut router = cloud.router();
-        router.floating_ips.clear();
-        cloud.update(vec![Change::Router(router)]).await;
-        eventually("the floating IP is gone", || !connects(&outside, FLOATING, 22)).await;
-        assert!(!echoes(&mut flow));
-        assert_eq!(guest::seen_as(&a, HOST, 9000, &seen), Some(GATEWAY));
-    });
-}
-
-#[test]
-fn guests_reach_the_world_when_the_host_may_masquerade() {
-    sandboxed("guests_reach_the_world_when_the_host_may_masquerade", async {
-        let forwarding = || shell("cat /proc/sys/net/ipv4/ip_forward");
-        assert_eq!(forwarding(), "0\n");
-        let world = Guest::world("192.0.2.1/24", "192.0.2.2/24");
-        let mut cloud = Cloud::start_with(|config| config.masquerade_external = true).await;
-        let b = Guest::plug(PORT_B);
-        cloud.wired(&[PORT_B]).await;
-        b.dhcp();
-        let seen = guest::peer_server(&world, 9000);
-        let (uplink, server) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
-        eventually("the world is reached", || guest::seen_as(&b, server, 9000, &seen) == Some(uplink)).await;
-        cloud.stop_agent().await;
-        neutron_agent::cleanup(cloud.dir()).await.unwrap();
-        assert_eq!(forwarding(), "0\n");
-    });
-}
-
-#[test]
 fn a_restart_keeps_flows_and_a_wrecked_host_is_repaired() {
     sandboxed("a_restart_keeps_flows_and_a_wrecked_host_is_repaired", async {
         let mut cloud = Cloud::start().await;
@@ -221,7 +112,7 @@ fn a_restart_keeps_flows_and_a_wrecked_host_is_repaired() {
         assert!(echoes(&mut flow));
 
         let state =
-            || (shell("ip -o link | grep -o '^[0-9]*: cu[^:]*'"), shell("pidof dnsmasq"), shell("nft -a list ruleset | grep handle"));
+            || (shell("ip -o link | grep -o '^[0-9]*: cu[^:]*'"), shell("pidof dnsmasq"), shell("nft -s -a list ruleset | grep handle"));
         let before = state();
         cloud.stop_agent().await;
         assert!(echoes(&mut flow), "without an agent");
@@ -231,7 +122,7 @@ fn a_restart_keeps_flows_and_a_wrecked_host_is_repaired() {
         assert!(echoes(&mut flow), "with the next agent");
         assert_eq!(before, state(), "nothing was made anew");
 
-        shell(&format!("ip link del {}", cloud::bridge(NET_1)));
+        shell(&format!("ip link del {}", state::bridge(NET_1)));
         eventually("a bridge is made again", || connects(&outside, FLOATING, 22)).await;
         shell("nft delete table bridge cumulo_ports");
         eventually("rules are made again", || shell("nft list table bridge cumulo_ports").contains("fa:16:3e:00:01:11")).await;
@@ -259,7 +150,7 @@ fn what_goes_is_removed_and_cleanup_leaves_nothing() {
         cloud.wired(&[PORT_A, PORT_C]).await;
         cloud.update(vec![Change::PortGone(PORT_C.into()), Change::NetworkGone(NET_2.into())]).await;
         eventually("the second network is gone", || {
-            !shell("ip -o link").contains(&cloud::bridge(NET_2)) && shell("pidof dnsmasq").split_whitespace().count() == 1
+            !shell("ip -o link").contains(&state::bridge(NET_2)) && shell("pidof dnsmasq").split_whitespace().count() == 1
         })
         .await;
         assert!(shell("ip -o link").contains("cut33333333-33"), "the tap is nova-compute's");

@@ -1,11 +1,12 @@
 //! Security groups, in the inet family, on the packets that br_netfilter shows: stateful, and what no rule lets in is dropped.
 //!
-//! A group is two chains and two sets of its members' addresses; a port is two chains that jump to its groups. So a changed rule rewrites
-//! one chain however many ports use the group, and a new member is one set element.
+//! A group is two chains and two sets of its members' addresses, an address group two sets of prefixes; a port is two chains that jump to its
+//! groups. So a changed rule rewrites one chain however many ports use the group, and a new member is one set element.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use rpc::network::Port;
 
 use super::{addresses, rules};
@@ -39,6 +40,7 @@ pub fn table(desired: &Desired, numbers: &Numbers) -> Table {
         }
     }
     add_members(&mut table, desired);
+    add_address_groups(&mut table, desired);
     add_hooks(&mut table);
     table
 }
@@ -72,7 +74,7 @@ fn lost(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Numbers, por
     let kept = |group: &String| {
         let chains = ["in", "out"].map(|short| format!("group-{group}-{short}"));
         let rules = chains.iter().all(|chain| old.1.rules(chain).iter().all(|rule| new.1.rules(chain).contains(rule)));
-        rules && remotes(old.0, group).all(|remote| members_kept(old.0, new.0, remote))
+        rules && remotes(old.0, group).all(|remote| members_kept(old.0, new.0, remote)) && address_groups_kept(old.0, new.0, group)
     };
     numbers.port(&port.id).is_none()
         || addresses(port).iter().any(|address| !addresses(now).contains(address))
@@ -88,6 +90,16 @@ fn members_kept(old: &Desired, new: &Desired, group: &str) -> bool {
         desired.security_groups.get(group).map(|g| g.members.iter().copied().collect()).unwrap_or_default()
     };
     members(old).is_subset(&members(new))
+}
+
+/// Do the address groups that a group's rules name still have all their prefixes?
+fn address_groups_kept(old: &Desired, new: &Desired, group: &str) -> bool {
+    let rules = old.security_groups.get(group).map(|g| g.rules.as_slice()).unwrap_or_default();
+    let addresses = |desired: &Desired, id: &String| -> BTreeSet<String> {
+        desired.address_groups.get(id).map(|g| g.addresses.iter().cloned().collect()).unwrap_or_default()
+    };
+    let mut named = rules.iter().filter_map(|rule| rule.remote_address_group_id.as_ref());
+    named.all(|id| addresses(old, id).is_subset(&addresses(new, id)))
 }
 
 fn is_stateless(desired: &Desired, port: &Port) -> bool {
@@ -108,6 +120,22 @@ fn add_members(table: &mut Table, desired: &Desired) {
         for (ipv6, spec) in [(false, "type ipv4_addr;"), (true, "type ipv6_addr;")] {
             let own = members.iter().filter(|address| address.is_ipv6() == ipv6).map(IpAddr::to_string);
             table.set(rules::members(id, ipv6), spec, own);
+        }
+    }
+}
+
+/// Also of groups that we were not told of.
+fn add_address_groups(table: &mut Table, desired: &Desired) {
+    let named = desired.security_groups.values().flat_map(|g| g.rules.iter().filter_map(|r| r.remote_address_group_id.as_ref()));
+    let all: BTreeSet<&String> = desired.address_groups.keys().chain(named).collect();
+    for id in all {
+        let addresses = desired.address_groups.get(id).map(|g| g.addresses.as_slice()).unwrap_or_default();
+        let nets: Vec<IpNet> = addresses.iter().filter_map(|text| rules::network(text)).collect();
+        // An interval set has no room for two that overlap.
+        let nets = IpNet::aggregate(&nets);
+        for (ipv6, spec) in [(false, "type ipv4_addr; flags interval;"), (true, "type ipv6_addr; flags interval;")] {
+            let own = nets.iter().filter(|net| net.addr().is_ipv6() == ipv6).map(IpNet::to_string);
+            table.set(rules::addresses(id, ipv6), spec, own);
         }
     }
 }
@@ -152,7 +180,7 @@ mod tests {
     use super::*;
     use crate::desired::Dirty;
     use crate::fixtures;
-    use rpc::network::Change;
+    use rpc::network::{AddressGroup, Change};
 
     fn start() -> (Desired, Numbers, Table) {
         let desired = Desired::from_state(fixtures::state());
@@ -195,6 +223,23 @@ mod tests {
         let script = old.diff(&table(&new, &numbers));
         assert_eq!(script.lines().filter(|line| line.starts_with("flush")).count(), 1, "{script}");
         assert!(!script.contains("port-1"));
+    }
+
+    #[test]
+    fn an_address_group_is_a_set_of_prefixes() {
+        let (mut desired, numbers, _) = start();
+        let group = desired.security_groups.get_mut(fixtures::GROUP).unwrap();
+        group.rules[1].remote_group_id = None;
+        group.rules[1].remote_address_group_id = Some("ag".into());
+        let with = |addresses: &[&str]| AddressGroup { id: "ag".into(), addresses: addresses.iter().map(|a| (*a).to_owned()).collect() };
+        let old = after(&desired, Change::AddressGroup(with(&["10.0.0.0/8", "10.1.0.0/16", "fd00::/8"])));
+        let before = table(&old, &numbers);
+        assert!(before.replace().contains("addresses4-ag { 10.0.0.0/8 }"), "{}", before.replace());
+        let new = after(&old, Change::AddressGroup(with(&["10.0.0.0/8", "192.0.2.1", "fd00::/8"])));
+        let script = before.diff(&table(&new, &numbers));
+        assert_eq!(script, format!("add element inet {GROUPS} addresses4-ag {{ 192.0.2.1/32 }}\n"));
+        let lost = |old: &Desired, new: &Desired| !forgotten((old, &before), (new, &table(new, &numbers)), &numbers).is_empty();
+        assert!(lost(&old, &after(&old, Change::AddressGroup(with(&["10.0.0.0/8"])))));
     }
 
     #[test]

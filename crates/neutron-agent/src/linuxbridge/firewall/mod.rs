@@ -1,4 +1,4 @@
-//! Port security and security groups as two nft tables, computed whole from the desired state.
+//! Port security, security groups and quality of service as three nft tables, computed whole from the desired state.
 //!
 //! A frame from a guest first meets [`identity`] in the bridge family: is it really this port's? The port's number goes into the mark.
 //! br_netfilter then shows the packet to [`groups`] in the inet family, which has connection tracking (the bridge family has none on many
@@ -7,6 +7,7 @@
 
 mod groups;
 mod identity;
+pub mod limits;
 pub mod rules;
 
 use std::collections::BTreeSet;
@@ -20,10 +21,11 @@ use crate::linuxbridge::numbers::Numbers;
 
 pub use groups::{GROUPS, forgotten};
 pub use identity::IDENTITY;
+pub use limits::LIMITS;
 
-/// The two tables for a desired state. `numbers` must have one for each port and network.
-pub fn compile(desired: &Desired, numbers: &Numbers, links: &BTreeSet<String>) -> [Table; 2] {
-    [identity::table(desired, numbers, links), groups::table(desired, numbers)]
+/// The three tables for a desired state. `numbers` must have one for each port and network.
+pub fn compile(desired: &Desired, numbers: &Numbers, links: &BTreeSet<String>) -> [Table; 3] {
+    [identity::table(desired, numbers, links), groups::table(desired, numbers), limits::table(desired, numbers)]
 }
 
 /// The addresses of a port whose connections are judged: its own, and single addresses among its pairs.

@@ -45,6 +45,11 @@ pub fn members(group_id: &str, ipv6: bool) -> String {
     format!("members{}-{group_id}", if ipv6 { 6 } else { 4 })
 }
 
+/// The name of the set of an address group's prefixes of one family.
+pub fn addresses(address_group_id: &str, ipv6: bool) -> String {
+    format!("addresses{}-{address_group_id}", if ipv6 { 6 } else { 4 })
+}
+
 /// An address or a prefix, if it is one.
 pub fn network(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
@@ -65,6 +70,7 @@ enum Remote {
     Anyone,
     Net(IpNet),
     Group(String),
+    AddressGroup(String),
 }
 
 const TCP: u8 = 6;
@@ -82,14 +88,15 @@ impl Subject {
             "IPv6" => true,
             _ => return None,
         };
-        let remote = match (&rule.remote_group_id, &rule.remote_ip_prefix) {
-            (Some(group), _) => Remote::Group(group.clone()),
-            (None, Some(prefix)) => match network(prefix)? {
+        let remote = match (&rule.remote_group_id, &rule.remote_address_group_id, &rule.remote_ip_prefix) {
+            (Some(group), _, _) => Remote::Group(group.clone()),
+            (None, Some(group), _) => Remote::AddressGroup(group.clone()),
+            (None, None, Some(prefix)) => match network(prefix)? {
                 net if matches!(net, IpNet::V6(_)) != ipv6 => return None,
                 net if net.prefix_len() == 0 => Remote::Anyone,
                 net => Remote::Net(net),
             },
-            (None, None) => Remote::Anyone,
+            (None, None, None) => Remote::Anyone,
         };
         let protocol = match rule.protocol.as_deref() {
             None | Some("any" | "") => None,
@@ -132,6 +139,7 @@ impl Subject {
             Remote::Anyone => format!("meta nfproto {family}"),
             Remote::Net(net) => format!("{ip} {} {net}", self.peer),
             Remote::Group(id) => format!("{ip} {} @{}", self.peer, members(id, self.ipv6)),
+            Remote::AddressGroup(id) => format!("{ip} {} @{}", self.peer, addresses(id, self.ipv6)),
         };
         if let Some(protocol) = self.protocol {
             text.push_str(&format!(" meta l4proto {protocol}"));
@@ -232,7 +240,10 @@ mod tests {
         assert_eq!(compile(&[remote.clone()], "ingress"), ["meta nfproto ipv4 accept"]);
         remote.remote_group_id = Some("g".into());
         remote.direction = "egress".into();
-        assert_eq!(compile(&[remote], "egress"), ["ip daddr @members4-g accept"]);
+        assert_eq!(compile(&[remote.clone()], "egress"), ["ip daddr @members4-g accept"]);
+        remote.remote_group_id = None;
+        remote.remote_address_group_id = Some("a".into());
+        assert_eq!(compile(&[remote], "egress"), ["ip daddr @addresses4-a accept"]);
     }
 
     #[test]

@@ -1,0 +1,78 @@
+//! What a port's policy does to its packets, and ports that share a tap.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use rpc::network::{BandwidthLimit, Qos, TrunkMember};
+
+use crate::B;
+use crate::cloud::Cloud;
+use crate::guest::{Guest, connect, echo_server, knows_vlans, pings};
+use crate::sandbox::{eventually, sandboxed};
+use crate::state::{PORT_A, PORT_B, PORT_C, rule};
+
+/// How long it takes to send this much from one guest to the other and back.
+fn transfer(from: &Guest, bytes: usize) -> Duration {
+    let mut stream = connect(from, B, 80).unwrap();
+    let mut back = stream.try_clone().unwrap();
+    let begin = Instant::now();
+    let reader = std::thread::spawn(move || back.read_exact(&mut vec![0; bytes]).unwrap());
+    stream.write_all(&vec![0; bytes]).unwrap();
+    reader.join().unwrap();
+    begin.elapsed()
+}
+
+#[test]
+fn bandwidth_is_limited_and_packets_are_marked() {
+    sandboxed("qos::bandwidth_is_limited_and_packets_are_marked", async {
+        let mut cloud = Cloud::start().await;
+        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
+        cloud.wired(&[PORT_A, PORT_B]).await;
+        a.dhcp();
+        b.dhcp();
+        cloud.set_rules(vec![rule("egress", None, None), rule("ingress", None, None)]).await;
+        echo_server(&b, 80);
+        eventually("all is open", || pings(&a, B)).await;
+        let free = transfer(&a, 1_000_000);
+        // 4 Mbit/s: half a megabyte goes through at once, and half a megabyte in a second.
+        for direction in ["egress", "ingress"] {
+            let limit = BandwidthLimit { direction: direction.into(), max_kbps: 4000, max_burst_kbps: 0 };
+            cloud.change_port(PORT_A, |port| port.qos = Qos { bandwidth_limits: vec![limit], dscp_mark: Some(46), ..Qos::default() }).await;
+            let rules = || crate::guest::shell("nft list table bridge cumulo_limits");
+            eventually("the limit is there", || rules().contains(&format!("chain {direction}-limits"))).await;
+            let limited = transfer(&a, 1_000_000);
+            assert!(limited > Duration::from_millis(800) && limited > free * 2, "{direction}: {limited:?}, without a limit {free:?}");
+        }
+        // Expedited forwarding, 46, is 0xb8 in the second byte.
+        let capture = std::thread::spawn(move || b.shell("timeout 5 tcpdump -i eth0 -c 1 -nn 'icmp and ip[1] == 0xb8' 2>/dev/null"));
+        std::thread::sleep(Duration::from_millis(500));
+        a.shell("ping -c 8 -i 0.3 -W 1 10.1.0.12");
+        assert!(capture.join().unwrap().contains("10.1.0.11 > 10.1.0.12"));
+    });
+}
+
+#[test]
+fn a_trunk_carries_ports_of_other_networks() {
+    sandboxed("qos::a_trunk_carries_ports_of_other_networks", async {
+        if !knows_vlans() {
+            return;
+        }
+        let mut cloud = Cloud::start().await;
+        let a = Guest::plug(PORT_A);
+        // C, of the second network, has no tap of its own.
+        let trunk = TrunkMember { parent_port_id: PORT_A.into(), vlan: 7 };
+        cloud.change_port(PORT_C, |port| port.trunk = Some(trunk)).await;
+        cloud.wired(&[PORT_A, PORT_C]).await;
+        a.dhcp();
+        a.shell("ip link add link eth0 name eth0.7 address fa:16:3e:00:02:11 type vlan id 7; ip link set eth0.7 up");
+        eventually("a lease in the other network", || {
+            a.succeeds("busybox udhcpc -i eth0.7 -s /run/udhcpc.sh -O staticroutes -n -q -t 3 -T 1")
+        })
+        .await;
+        assert!(a.shell("ip -4 address show eth0.7").contains("10.1.0.11/24"));
+        a.shell("ip link set eth0.7 address fa:16:3e:66:66:66");
+        assert!(!a.succeeds("busybox udhcpc -i eth0.7 -s /bin/true -n -q -t 2 -T 1"), "a spoofed MAC in the tag");
+        cloud.change_port(PORT_C, |port| port.admin_state_up = false).await;
+        eventually("the tag is gone", || !crate::guest::shell("ip -o link").contains("cut33333333-33")).await;
+    });
+}

@@ -1,0 +1,138 @@
+//! NAT, floating IPs, forwarded ports, extra routes, metering.
+
+use std::net::Ipv4Addr;
+
+use rpc::network::{AddressPair, Change, MeteringLabel, MeteringRule, PortForwarding, Route};
+
+use crate::cloud::Cloud;
+use crate::guest::{self, Guest, connects, echo_server, echoes, pings, root, shell};
+use crate::sandbox::{eventually, sandboxed};
+use crate::state::{PORT_A, PORT_B, ROUTER, rule};
+use crate::{B, FLOATING, GATEWAY, HOST};
+
+#[test]
+fn routers_hide_guests_and_floating_ips_lead_to_them() {
+    sandboxed("routers::routers_hide_guests_and_floating_ips_lead_to_them", async {
+        let mut cloud = Cloud::start().await;
+        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
+        cloud.wired(&[PORT_A, PORT_B]).await;
+        a.dhcp();
+        b.dhcp();
+        cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((22, 22)))]).await;
+        echo_server(&a, 22);
+        echo_server(&a, 80);
+        let outside = root();
+        eventually("ssh by floating IP", || connects(&outside, FLOATING, 22)).await;
+        assert!(!connects(&outside, FLOATING, 80), "not by rule");
+        assert!(connects(&b, FLOATING, 22), "from inside, too");
+        let seen = guest::peer_server(&outside, 9000);
+        assert_eq!(guest::seen_as(&b, HOST, 9000, &seen), Some(GATEWAY));
+        assert_eq!(guest::seen_as(&a, HOST, 9000, &seen), Some(FLOATING));
+
+        let mut flow = guest::connect(&outside, FLOATING, 22).unwrap();
+        assert!(echoes(&mut flow));
+        let mut router = cloud.router();
+        router.floating_ips.clear();
+        cloud.update(vec![Change::Router(router)]).await;
+        eventually("the floating IP is gone", || !connects(&outside, FLOATING, 22)).await;
+        assert!(!echoes(&mut flow));
+        assert_eq!(guest::seen_as(&a, HOST, 9000, &seen), Some(GATEWAY));
+    });
+}
+
+#[test]
+fn guests_reach_the_world_when_the_host_may_masquerade() {
+    sandboxed("routers::guests_reach_the_world_when_the_host_may_masquerade", async {
+        let forwarding = || shell("cat /proc/sys/net/ipv4/ip_forward");
+        assert_eq!(forwarding(), "0\n");
+        let world = Guest::world("192.0.2.1/24", "192.0.2.2/24");
+        let mut cloud = Cloud::start_with(|config| config.masquerade_external = true).await;
+        let b = Guest::plug(PORT_B);
+        cloud.wired(&[PORT_B]).await;
+        b.dhcp();
+        let seen = guest::peer_server(&world, 9000);
+        let (uplink, server) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        eventually("the world is reached", || guest::seen_as(&b, server, 9000, &seen) == Some(uplink)).await;
+        cloud.stop_agent().await;
+        neutron_agent::cleanup(cloud.dir()).await.unwrap();
+        assert_eq!(forwarding(), "0\n");
+    });
+}
+
+#[test]
+fn ports_of_a_floating_ip_are_forwarded() {
+    sandboxed("routers::ports_of_a_floating_ip_are_forwarded", async {
+        const SHARED: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 60);
+        let mut cloud = Cloud::start().await;
+        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
+        cloud.wired(&[PORT_A, PORT_B]).await;
+        a.dhcp();
+        b.dhcp();
+        cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((22, 90)))]).await;
+        echo_server(&a, 22);
+        echo_server(&b, 81);
+        let forward = |id: &str, external, inner: &str, internal| PortForwarding {
+            id: id.into(),
+            floating_ip_address: SHARED.into(),
+            protocol: "tcp".into(),
+            external_ports: external,
+            internal_ip_address: inner.parse().unwrap(),
+            internal_ports: internal,
+        };
+        cloud
+            .change_router(|router| {
+                router.port_forwardings =
+                    vec![forward("1", (2222, 2222), "10.1.0.11", (22, 22)), forward("2", (8080, 8082), "10.1.0.12", (80, 82))];
+            })
+            .await;
+        let outside = root();
+        eventually("a forwarded port", || connects(&outside, SHARED, 2222)).await;
+        assert!(connects(&outside, SHARED, 8081) && !connects(&outside, SHARED, 22));
+        assert!(connects(&b, SHARED, 2222), "from inside, too");
+        let mut flow = guest::connect(&outside, SHARED, 2222).unwrap();
+        assert!(echoes(&mut flow));
+        cloud.change_router(|router| router.port_forwardings.clear()).await;
+        eventually("nothing is forwarded", || !connects(&outside, SHARED, 2222)).await;
+        assert!(!echoes(&mut flow), "an established flow ends, too");
+    });
+}
+
+#[test]
+fn extra_routes_lead_to_what_is_behind_a_guest() {
+    sandboxed("routers::extra_routes_lead_to_what_is_behind_a_guest", async {
+        let mut cloud = Cloud::start().await;
+        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
+        cloud.wired(&[PORT_A, PORT_B]).await;
+        a.dhcp();
+        b.dhcp();
+        cloud.set_rules(vec![rule("egress", None, None), rule("ingress", None, None)]).await;
+        b.shell("ip address add 10.9.0.1/32 dev lo");
+        cloud
+            .change_port(PORT_B, |port| {
+                port.allowed_address_pairs = vec![AddressPair { ip_address: "10.9.0.0/24".into(), mac_address: None }]
+            })
+            .await;
+        let route = Route { destination: "10.9.0.0/24".into(), nexthop: B.into() };
+        cloud.change_router(|router| router.routes = vec![route]).await;
+        eventually("what is behind B", || pings(&a, "10.9.0.1")).await;
+        cloud.change_router(|router| router.routes.clear()).await;
+        eventually("the route is gone", || !pings(&a, "10.9.0.1")).await;
+    });
+}
+
+#[test]
+fn labels_count_what_leaves() {
+    sandboxed("routers::labels_count_what_leaves", async {
+        let mut cloud = Cloud::start().await;
+        let a = Guest::plug(PORT_A);
+        cloud.wired(&[PORT_A]).await;
+        a.dhcp();
+        let rule = MeteringRule { direction: "egress".into(), ..MeteringRule::default() };
+        cloud.change_router(|router| router.metering_labels = vec![MeteringLabel { id: "label".into(), rules: vec![rule] }]).await;
+        let router = cloud.enter(&format!("cumulo-router-{ROUTER}"));
+        let counted = || shell(&format!("{router} nft list chain inet cumulo_traffic label-label-egress"));
+        eventually("there is a counter", || counted().contains("counter packets 0 ")).await;
+        assert!(a.succeeds("ping -c 3 -i 0.2 -W 1 172.24.4.1"));
+        assert!(counted().contains("counter packets 3 "), "{}", counted());
+    });
+}
