@@ -33,7 +33,7 @@ pub async fn cleanup(state_dir: &Path) -> Result<()> {
     for network in &networks {
         note(dhcp.remove(&host, network).await);
     }
-    let mut routers = Routers::new(namespaces.clone());
+    let routers = Routers::new(state_dir, namespaces.clone());
     for router in present.iter().filter_map(|name| names::router_of_namespace(name)) {
         note(routers.remove(router).await);
     }

@@ -47,10 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::Bootstrap;
 
-const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
-    Migration { version: 3, sql: include_str!("../migrations/0003_address_lookup.sql") },
-];
+const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") }];
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]

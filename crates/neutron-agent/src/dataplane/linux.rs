@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -17,7 +17,7 @@ use crate::dataplane::{Dataplane, Outcome};
 use crate::desired::{Desired, Dirty};
 use crate::dhcp::{self, Dhcp};
 use crate::host::netlink::{Link, Netlink, name_of};
-use crate::host::netns::Namespaces;
+use crate::host::netns::{Namespaces, Netns};
 use crate::host::ruleset::{Ruleset, blocking};
 use crate::host::{conntrack, files};
 use crate::linuxbridge::numbers::Numbers;
@@ -31,6 +31,9 @@ use crate::{Error, Result};
 
 /// How long after a tap was missing the host is looked at again, should its event have been lost.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Networks, and routers, that are worked on at once.
+const AT_ONCE: usize = 8;
 
 /// The dataplane of the network namespace it was made in.
 pub struct Linux {
@@ -68,11 +71,11 @@ impl Linux {
         Ok(Linux {
             host: Netlink::here()?,
             numbers: Numbers::load(&numbers_file(&config)),
-            firewall: Ruleset::of(None),
+            firewall: Ruleset::of(None, config.state_dir.join("neutron/firewall.json")),
             judged: Desired::default(),
             dhcp: Dhcp::new(config.state_dir.clone(), namespaces.clone()),
             metadata: Metadata::new(upstream),
-            routers: Routers::new(namespaces.clone()),
+            routers: Routers::new(&config.state_dir, namespaces.clone()),
             unserved: BTreeSet::new(),
             watch: watch(happened.clone())?,
             happened,
@@ -102,24 +105,37 @@ impl Linux {
         self.numbers.save(&numbers_file(&self.config))
     }
 
-    /// DHCP, metadata and the host's own leg of one network.
-    async fn serve_network(&mut self, desired: &Desired, id: &str) -> Result<()> {
+    /// DHCP and the host's own leg of one network; answers the namespace in which metadata is to be had, if it is.
+    async fn serve_network(&self, desired: &Desired, id: &str) -> Result<Option<Netns>> {
         let Some(network) = desired.networks.get(id) else {
-            self.metadata.remove(id);
             self.dhcp.remove(&self.host, id).await?;
-            return self.host.delete(&names::external(id)).await;
+            self.host.delete(&names::external(id)).await?;
+            return Ok(None);
         };
         if let Some(external) = self.config.external(network) {
             external::ensure(&self.host, network, external).await?;
             external::forward(&self.config)?;
         }
         if !dhcp::served::is_served(network) {
-            self.metadata.remove(id);
-            return self.dhcp.remove(&self.host, id).await;
+            self.dhcp.remove(&self.host, id).await?;
+            return Ok(None);
         }
         let ports: Vec<_> = desired.ports_of(id).collect();
-        let netns = self.dhcp.ensure(&self.host, network, &ports).await?;
-        self.metadata.ensure(&netns, id, dhcp::interface(network)?, &ports).await
+        self.dhcp.ensure(&self.host, network, &ports).await.map(Some)
+    }
+
+    /// The metadata service of one network, where there is a namespace for it.
+    async fn serve_metadata(&mut self, desired: &Desired, id: &str, netns: Option<Netns>) -> Result<()> {
+        match (netns, desired.networks.get(id)) {
+            (Some(netns), Some(network)) => {
+                let ports: Vec<_> = desired.ports_of(id).collect();
+                self.metadata.ensure(&netns, id, dhcp::interface(network)?, &ports).await
+            }
+            _ => {
+                self.metadata.remove(id);
+                Ok(())
+            }
+        }
     }
 
     /// Where the other ports of these networks are; answers whether all went well.
@@ -137,7 +153,7 @@ impl Linux {
         tell.await.inspect_err(|error: &Error| tracing::warn!(%error, "ports on other hosts cannot be reached")).is_ok()
     }
 
-    async fn serve_router(&mut self, desired: &Desired, id: &str, verify: bool) -> Result<()> {
+    async fn serve_router(&self, desired: &Desired, id: &str, verify: bool) -> Result<()> {
         match desired.routers.get(id).filter(|router| router.admin_state_up) {
             Some(router) => self.routers.ensure(&self.host, desired, router, verify).await,
             None => self.routers.remove(id).await,
@@ -157,17 +173,26 @@ impl Linux {
             routers.extend(present.iter().filter_map(|name| names::router_of_namespace(name)).map(Into::into));
         }
         well &= self.tell_of_peers(desired, &networks).await;
-        for id in &networks {
-            if let Err(error) = self.serve_network(desired, id).await {
-                tracing::warn!(network = id, %error, "DHCP or metadata of a network failed");
-                self.unserved.insert(id.clone());
-                well = false;
-            } else {
-                self.unserved.remove(id);
+        let serve = |id: String| async { (self.serve_network(desired, &id).await, id) };
+        let served: Vec<_> = stream::iter(networks).map(serve).buffer_unordered(AT_ONCE).collect().await;
+        for (netns, id) in served {
+            let outcome = match netns {
+                Ok(netns) => self.serve_metadata(desired, &id, netns).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => drop(self.unserved.remove(&id)),
+                Err(error) => {
+                    tracing::warn!(network = id, %error, "DHCP or metadata of a network failed");
+                    self.unserved.insert(id);
+                    well = false;
+                }
             }
         }
-        for id in &routers {
-            if let Err(error) = self.serve_router(desired, id, dirty.everything).await {
+        let serve = |id: String| async { (self.serve_router(desired, &id, dirty.everything).await, id) };
+        let served: Vec<_> = stream::iter(routers).map(serve).buffer_unordered(AT_ONCE).collect().await;
+        for (outcome, id) in served {
+            if let Err(error) = outcome {
                 tracing::warn!(router = id, %error, "a router failed");
                 well = false;
             }

@@ -18,6 +18,14 @@ pub fn write_if_changed(path: &Path, content: &[u8]) -> Result<bool> {
     Ok(true)
 }
 
+/// Succeeds when it is already gone.
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// A directory, with its parents.
 pub fn make_dir(path: &Path) -> Result<()> {
     Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?)

@@ -157,17 +157,21 @@ impl Table {
     }
 }
 
-/// A listing of `nft`, put in an order of its own: the kernel lists chains in the order in which they came.
+/// A listing of tables by `nft`, put in an order of its own: the kernel lists chains in the order in which they came.
 pub fn canonical(listing: &str) -> String {
     let mut blocks: Vec<String> = vec![];
+    let mut table = "";
     for line in listing.lines().filter(|line| !matches!(line.trim(), "" | "}")) {
-        let opens = line.starts_with('\t') && !line.starts_with("\t\t");
         match blocks.last_mut() {
-            Some(block) if !opens => {
+            Some(block) if line.starts_with("\t\t") => {
                 block.push_str(line);
                 block.push('\n');
             }
-            _ => blocks.push(format!("{line}\n")),
+            _ if line.starts_with('\t') => blocks.push(format!("{table}\n{line}\n")),
+            _ => {
+                table = line;
+                blocks.push(format!("{line}\n"));
+            }
         }
     }
     blocks.sort();
@@ -229,5 +233,7 @@ mod tests {
         let b = "table inet t {\n\tchain b {\n\t\tdrop\n\t}\n\n\tchain a {\n\t\taccept\n\t}\n}\n";
         assert_eq!(canonical(a), canonical(b));
         assert_ne!(canonical(a), canonical(&b.replace("drop", "accept")));
+        let other = b.replace("inet t", "inet u");
+        assert_eq!(canonical(&format!("{a}{other}")), canonical(&format!("{other}{b}")), "tables in any order, too");
     }
 }

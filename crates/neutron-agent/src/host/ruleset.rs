@@ -2,26 +2,38 @@
 //! when what is there is right. Connections are no part of tables and live through a replacement.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use serde::{Deserialize, Serialize};
+
+use super::files;
 use super::netns::{Netns, in_scratch};
 use super::nft::{Table, canonical};
 use crate::{Error, Result};
 
 /// The tables of one network namespace.
-#[derive(Default)]
 pub struct Ruleset {
     /// `None`: the host's.
     netns: Option<Netns>,
     /// What the kernel has, as far as we know.
     known: Option<Vec<Table>>,
-    /// How `nft` lists tables that are right; costs a scratch namespace, so it is kept.
-    expected: Option<(Vec<Table>, Vec<String>)>,
+    /// How `nft` lists tables that are right: finding out costs a scratch namespace, so it is kept, here and for the next start.
+    expected: Option<Expected>,
+    cache: PathBuf,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Expected {
+    script: String,
+    listing: String,
 }
 
 impl Ruleset {
-    pub fn of(netns: Option<Netns>) -> Ruleset {
-        Ruleset { netns, known: None, expected: None }
+    /// `cache`: a file for what may be lost.
+    pub fn of(netns: Option<Netns>, cache: PathBuf) -> Ruleset {
+        let expected = std::fs::read(&cache).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ruleset { netns, known: None, expected, cache }
     }
 
     /// Make the kernel have `tables`. With `verify`, look at what is really there first.
@@ -39,7 +51,7 @@ impl Ruleset {
             self.known = Some(tables);
             return Ok(());
         }
-        match self.nft(vec!["-f", "-"], script).await {
+        match self.inside(move || nft(&["-f", "-"], &script)).await {
             Ok(_) => {
                 self.known = Some(tables);
                 Ok(())
@@ -58,40 +70,50 @@ impl Ruleset {
 
     async fn replace(&mut self, tables: Vec<Table>) -> Result<()> {
         self.known = None;
-        self.nft(vec!["-f", "-"], tables.iter().map(Table::replace).collect()).await?;
+        let script: String = tables.iter().map(Table::replace).collect();
+        self.inside(move || nft(&["-f", "-"], &script)).await?;
         self.known = Some(tables);
         Ok(())
     }
 
     async fn is_there(&mut self, tables: &[Table]) -> Result<bool> {
-        let expected = match self.expected.take() {
-            Some((of, listing)) if of == tables => listing,
-            _ => expected(tables.to_vec()).await?,
+        let script: String = tables.iter().map(Table::replace).collect();
+        let wanted = identities(tables);
+        let Ok(found) = self.inside(move || list(&wanted)).await else {
+            tracing::info!(tables = names(tables), "not all tables are there");
+            return Ok(false);
         };
-        let mut right = true;
-        for (table, expected) in tables.iter().zip(&expected) {
-            let listing = self.nft(vec!["-s", "list", "table", table.family, table.name], String::new()).await;
-            let found = match listing {
-                Ok(text) => canonical(&text),
-                Err(_) => {
-                    tracing::info!(table = table.name, "the table is not there");
-                    right = false;
-                    continue;
-                }
-            };
-            if let Some(difference) = difference(expected, &found) {
-                tracing::warn!(table = table.name, difference, "somebody changed our rules; putting them back");
-                right = false;
-            }
+        if self.expected.as_ref().is_some_and(|expected| expected.script == script && expected.listing == found) {
+            return Ok(true);
         }
-        self.expected = Some((tables.to_vec(), expected));
-        Ok(right)
+        // Or what we remember is how another nft lists them.
+        let expected = Expected { listing: expected(script.clone(), identities(tables)).await?, script };
+        let difference = difference(&expected.listing, &found);
+        if let Some(difference) = &difference {
+            tracing::warn!(tables = names(tables), difference, "somebody changed our rules; putting them back");
+        }
+        self.remember(expected);
+        Ok(difference.is_none())
     }
 
-    async fn nft(&self, arguments: Vec<&'static str>, input: String) -> Result<String> {
+    fn remember(&mut self, expected: Expected) {
+        if let Err(error) = self.write(&expected) {
+            tracing::warn!(%error, cache = %self.cache.display(), "the next start will take longer");
+        }
+        self.expected = Some(expected);
+    }
+
+    fn write(&self, expected: &Expected) -> Result<()> {
+        if let Some(dir) = self.cache.parent() {
+            files::make_dir(dir)?;
+        }
+        files::write_if_changed(&self.cache, &serde_json::to_vec(expected)?).map(|_| ())
+    }
+
+    async fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         match &self.netns {
-            Some(netns) => netns.run(move || nft(&arguments, &input)).await,
-            None => blocking(move || nft(&arguments, &input)).await,
+            Some(netns) => netns.run(work).await,
+            None => blocking(work).await,
         }
     }
 }
@@ -123,13 +145,29 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
 }
 
 /// What nft itself prints of these tables, loaded where nothing else is.
-async fn expected(tables: Vec<Table>) -> Result<Vec<String>> {
+async fn expected(script: String, tables: Vec<Identity>) -> Result<String> {
     in_scratch(move || {
-        nft(&["-f", "-"], &tables.iter().map(Table::replace).collect::<String>())?;
-        let list = |table: &Table| nft(&["-s", "list", "table", table.family, table.name], "").map(|text| canonical(&text));
-        tables.iter().map(list).collect()
+        nft(&["-f", "-"], &script)?;
+        list(&tables)
     })
     .await
+}
+
+/// Family and name.
+type Identity = (&'static str, &'static str);
+
+fn identities(tables: &[Table]) -> Vec<Identity> {
+    tables.iter().map(|table| (table.family, table.name)).collect()
+}
+
+/// The tables as nft lists them, all at once: one nft takes only one of them.
+fn list(tables: &[Identity]) -> Result<String> {
+    std::thread::scope(|scope| {
+        let list = |(family, name): &Identity| nft(&["-s", "list", "table", family, name], "");
+        let running: Vec<_> = tables.iter().map(|table| scope.spawn(move || list(table))).collect();
+        let listed = running.into_iter().map(|thread| thread.join().map_err(|_| Error::internal("a listing panicked"))?);
+        listed.collect::<Result<String>>().map(|text| canonical(&text))
+    })
 }
 
 /// The first line that differs.

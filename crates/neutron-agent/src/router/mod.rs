@@ -7,6 +7,8 @@ mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 use rpc::network::{FloatingIp, Router, RouterRole};
@@ -16,15 +18,16 @@ use crate::host::link::{self, Interface};
 use crate::host::netlink::Netlink;
 use crate::host::netns::{Namespaces, Netns};
 use crate::host::ruleset::Ruleset;
-use crate::host::{conntrack, sysctl};
+use crate::host::{conntrack, files, sysctl};
 use crate::names;
 use crate::{Error, Result};
 use advertise::Advertisements;
 
 /// The routers of this host.
 pub struct Routers {
+    dir: PathBuf,
     namespaces: Namespaces,
-    rules: BTreeMap<String, Kept>,
+    kept: Mutex<BTreeMap<String, Kept>>,
 }
 
 /// What we know of a router's namespace.
@@ -35,42 +38,29 @@ struct Kept {
 }
 
 impl Routers {
-    pub fn new(namespaces: Namespaces) -> Routers {
-        Routers { namespaces, rules: BTreeMap::new() }
+    pub fn new(state_dir: &Path, namespaces: Namespaces) -> Routers {
+        Routers { dir: state_dir.join("neutron/routers"), namespaces, kept: Mutex::default() }
     }
 
     /// Make the router so; with `verify`, look also at rules we believe to be right.
-    pub async fn ensure(&mut self, host: &Netlink, desired: &Desired, router: &Router, verify: bool) -> Result<()> {
+    pub async fn ensure(&self, host: &Netlink, desired: &Desired, router: &Router, verify: bool) -> Result<()> {
         let name = names::router_namespace(&router.id);
-        if self.namespaces.open(&name).is_none() {
-            self.rules.remove(&router.id);
-        }
+        let kept = self.kept().remove(&router.id).filter(|_| self.namespaces.open(&name).is_some());
         let netns = self.namespaces.ensure(&name).await?;
-        netns.run(forward).await?;
-        let interfaces = interfaces(desired, router)?;
-        for interface in &interfaces {
-            link::ensure(host, &netns, interface).await?;
-        }
-        let inside = netns.netlink().await?;
-        remove_strays(&inside, &interfaces).await?;
-        if router.role == RouterRole::Active {
-            set_routes(&inside, router).await?;
-        }
-        let kept = self.rules.entry(router.id.clone()).or_insert_with(|| Kept {
-            ruleset: Ruleset::of(Some(netns.clone())),
+        let mut kept = kept.unwrap_or_else(|| Kept {
+            ruleset: Ruleset::of(Some(netns.clone()), self.cache(&router.id)),
             router: router.clone(),
             advertisements: Advertisements::default(),
         });
-        kept.ruleset.converge(vec![nat::table(router), traffic::table(router)], verify).await?;
-        forget_floating(&netns, &kept.router, router).await?;
-        kept.router = router.clone();
-        let legs = if router.role == RouterRole::Active { router.interfaces.as_slice() } else { &[] };
-        kept.advertisements.ensure(&netns, advertise::messages(legs, |id| desired.networks.get(id))).await
+        let made = make(host, &netns, desired, router, &mut kept, verify).await;
+        self.kept().insert(router.id.clone(), kept);
+        made
     }
 
     /// Remove what was made for a router; succeeds when there is nothing.
-    pub async fn remove(&mut self, router_id: &str) -> Result<()> {
-        self.rules.remove(router_id);
+    pub async fn remove(&self, router_id: &str) -> Result<()> {
+        self.kept().remove(router_id);
+        files::remove(&self.cache(router_id))?;
         let name = names::router_namespace(router_id);
         if let Some(netns) = self.namespaces.open(&name) {
             let inside = netns.netlink().await?;
@@ -80,6 +70,32 @@ impl Routers {
         }
         self.namespaces.remove(&name)
     }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cache(&self, router_id: &str) -> PathBuf {
+        self.dir.join(router_id).with_extension("json")
+    }
+}
+
+async fn make(host: &Netlink, netns: &Netns, desired: &Desired, router: &Router, kept: &mut Kept, verify: bool) -> Result<()> {
+    netns.run(forward).await?;
+    let interfaces = interfaces(desired, router)?;
+    for interface in &interfaces {
+        link::ensure(host, netns, interface).await?;
+    }
+    let inside = netns.netlink().await?;
+    remove_strays(&inside, &interfaces).await?;
+    if router.role == RouterRole::Active {
+        set_routes(&inside, router).await?;
+    }
+    kept.ruleset.converge(vec![nat::table(router), traffic::table(router)], verify).await?;
+    forget_floating(netns, &kept.router, router).await?;
+    kept.router = router.clone();
+    let legs = if router.role == RouterRole::Active { router.interfaces.as_slice() } else { &[] };
+    kept.advertisements.ensure(netns, advertise::messages(legs, |id| desired.networks.get(id))).await
 }
 
 fn forward() -> Result<()> {

@@ -138,6 +138,10 @@ impl Cloud {
         self.update(vec![Change::Router(router)]).await;
     }
 
+    pub fn network(&self, id: &str) -> Network {
+        self.state.lock().unwrap().networks.iter().find(|network| network.id == id).unwrap().clone()
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
