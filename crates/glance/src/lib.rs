@@ -84,6 +84,7 @@ impl Glance {
             json_suffix: false,
             versions: None,
             policy: Policy::new(policy::RULES)?,
+            db: None,
             authenticator: Some(authenticator),
             fault: fault::fault,
         })

@@ -7,7 +7,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -101,6 +101,11 @@ impl Db {
         task.await.map_err(Error::internal)?
     }
 
+    /// How many writes were committed since the database was opened; `None` where other processes write too.
+    pub fn commits(&self) -> Option<u64> {
+        self.writer.grouped.then(|| self.writer.commits.load(Ordering::SeqCst))
+    }
+
     /// Applies the migrations that are not yet applied, each in a transaction with the record of it.
     async fn migrate(&self, migrations: &[Migration]) -> Result<()> {
         let conn = &self.writer.conn;
@@ -153,6 +158,8 @@ struct Writer {
     group: Mutex<Group>,
     /// Writes that want to join the group.
     waiting: AtomicUsize,
+    /// Counted after a commit and before anybody is told of it.
+    commits: AtomicU64,
 }
 
 /// The transaction that is open, and who waits for its commit.
@@ -170,7 +177,10 @@ impl Writer {
         let tx = self.conn.begin().await?;
         match guarded(change(&tx)).await {
             Ok(value) => {
-                tx.commit().await?;
+                let outcome = tx.commit().await;
+                // also when it failed: who knows how much of it happened
+                self.commits.fetch_add(1, Ordering::SeqCst);
+                outcome?;
                 Ok(value)
             }
             Err(error) => {
@@ -197,7 +207,7 @@ impl Writer {
             wait
         });
         if self.waiting.load(Ordering::SeqCst) == 0 || group.acks.len() >= GROUP {
-            group.commit().await;
+            group.commit(&self.commits).await;
         }
         drop(group);
         if let Some(wait) = wait {
@@ -232,9 +242,10 @@ impl Writer {
 
 impl Group {
     /// Commits what has gathered and tells everybody how it went.
-    async fn commit(&mut self) {
+    async fn commit(&mut self, commits: &AtomicU64) {
         let Some(tx) = self.tx.take() else { return };
         let outcome = tx.commit().await.map_err(Error::from);
+        commits.fetch_add(1, Ordering::SeqCst);
         for ack in self.acks.drain(..) {
             // whoever no longer waits needs no answer
             let _ = ack.send(outcome.clone());

@@ -11,6 +11,7 @@
 //! - [`bus`]: calls and casts between processes; [`flow`]: durable steps with undo; [`undo`]: the same in memory, for hosts.
 //! - [`reconcile`]: what runs now and then and repairs; [`telemetry`]: logs, one file for each component.
 
+mod answers;
 pub mod auth;
 pub mod bus;
 pub mod call;

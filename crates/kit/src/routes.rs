@@ -25,6 +25,8 @@ pub struct Route<S> {
     pub limit: usize,
     /// The handler checks the rule, as it alone knows to whom the thing belongs.
     pub deferred: bool,
+    /// See [`Routes::kept`].
+    pub kept: bool,
     pub(crate) handler: Boxed<S>,
 }
 
@@ -101,6 +103,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// Answers of the last row, a GET, may be kept until something is written: they depend on nothing but the database, the path, the
+    /// query, the version and the caller.
+    pub fn kept(mut self) -> Self {
+        if let Some(row) = self.rows.last_mut() {
+            row.kept = true;
+        }
+        self
+    }
+
     /// The rows of another table behind these.
     pub fn merge(mut self, other: Routes<S>) -> Self {
         self.rows.extend(other.rows);
@@ -121,6 +132,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             until: Microversion::MAX,
             limit: BODY_LIMIT,
             deferred: false,
+            kept: false,
             handler: handler.boxed(),
         });
         self

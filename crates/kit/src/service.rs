@@ -12,9 +12,11 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 
+use crate::answers::Answers;
 use crate::auth::Authenticator;
 use crate::call::Call;
 use crate::clock::Timestamp;
+use crate::db::Db;
 use crate::microversion::{Microversion, Versions};
 use crate::policy::{ANY, PUBLIC, Policy, Target};
 use crate::routes::{Routes, Table};
@@ -47,6 +49,8 @@ pub struct ServiceParts<S> {
     pub json_suffix: bool,
     pub versions: Option<Versions>,
     pub policy: Policy,
+    /// Whose reads are answered from memory while nothing is written to it, where a route allows it.
+    pub db: Option<Db>,
     /// Absent in keystone, which checks tokens itself.
     pub authenticator: Option<Authenticator<S>>,
     pub fault: Fault,
@@ -70,6 +74,7 @@ struct Inner<S> {
     json_suffix: bool,
     versions: Option<Versions>,
     policy: Arc<Policy>,
+    answers: Option<Answers>,
     authenticator: Option<Authenticator<S>>,
     fault: Fault,
 }
@@ -90,6 +95,7 @@ impl Service {
             json_suffix: parts.json_suffix,
             versions: parts.versions,
             policy: Arc::new(parts.policy),
+            answers: parts.db.map(Answers::new),
             authenticator: parts.authenticator,
             fault: parts.fault,
         });
@@ -219,8 +225,18 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     if !row.deferred {
         authorize(&ctx, row.rule)?;
     }
+    let question = inner.answers.as_ref().filter(|_| row.kept).and_then(|answers| Some((answers, answers.question(&ctx, &parts.uri)?)));
+    if let Some((answers, question)) = &question
+        && let Some(reply) = answers.find(question)
+    {
+        return Ok(reply);
+    }
     let call = Call { app: inner.app.clone(), ctx, params: found.params, parts, body: Some(body), limit: row.limit };
-    Ok((row.handler)(call).await?)
+    let reply = (row.handler)(call).await?;
+    match question {
+        Some((answers, question)) => Ok(answers.keep(question, reply).await?),
+        None => Ok(reply),
+    }
 }
 
 /// Checks a row's rule against what any row can know: the caller acts in the caller's own project. Handlers that act on something of

@@ -57,6 +57,7 @@ impl Nova {
             json_suffix: false,
             versions: Some(microversions::VERSIONS),
             policy: policy::policy()?,
+            db: Some(self.db.clone()),
             authenticator: Some(authenticator),
             fault: fault::fault,
         })

@@ -56,6 +56,7 @@ impl Placement {
             json_suffix: false,
             versions: Some(microversions::VERSIONS),
             policy: Policy::new(policy::RULES)?,
+            db: None,
             authenticator: Some(authenticator),
             fault: fault::fault,
         })

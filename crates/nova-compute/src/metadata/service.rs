@@ -47,6 +47,7 @@ pub fn service(bus: Bus, secret: &str) -> Result<Service> {
         json_suffix: false,
         versions: None,
         policy: Policy::default(),
+        db: None,
         authenticator: None,
         fault,
     })
