@@ -10,7 +10,7 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned};
 use serde_json::Value;
 
 use crate::microversion::{Versioned, check_keys, unexpected};
@@ -155,8 +155,40 @@ impl<S: Send, T: DeserializeOwned + Versioned + Wrapper + Send> FromCall<S> for 
         } else {
             inner.retain(|key, _| T::FIELDS.iter().any(|field| field.name == key && field.exists_at(call.ctx.version)));
         }
-        let inner = serde_json::from_value(Value::Object(inner)).map_err(|error| malformed(&error))?;
-        Ok(Wrapped { inner, beside })
+        Ok(Wrapped { inner: typed(inner)?, beside })
+    }
+}
+
+/// An object as a type. What does not fit is named by its field, as OpenStack's schema validation does.
+pub fn typed<T: DeserializeOwned>(object: serde_json::Map<String, Value>) -> Result<T> {
+    let whole = Value::Object(object);
+    T::deserialize(&whole).map_err(|error| {
+        // a field that fails alone is the one; when none does, it is one that must be there
+        let alone = |(key, value): &(&String, &Value)| {
+            let one = serde_json::Map::from_iter([((*key).clone(), (*value).clone())]);
+            T::deserialize(Value::Object(one)).is_err_and(|error| !error.to_string().starts_with("missing field"))
+        };
+        match whole.as_object().and_then(|object| object.iter().find(alone)) {
+            Some((key, value)) => {
+                Error::bad_request(format!("Invalid input for field/attribute {key}. Value: {value}. {}", reason(value, &error)))
+            }
+            None => malformed(&error),
+        }
+    })
+}
+
+/// `1 is not of type 'string'`
+fn reason(value: &Value, error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let expected = [
+        ("expected a string", "string"),
+        ("expected a sequence", "array"),
+        ("expected a map", "object"),
+        ("expected a boolean", "boolean"),
+    ];
+    match expected.iter().find(|(words, _)| text.contains(words)) {
+        Some((_, kind)) => format!("{value} is not of type '{kind}'"),
+        None => text,
     }
 }
 
@@ -265,6 +297,21 @@ pub fn percent_encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Body {
+            name: Option<String>,
+            tags: Option<Vec<String>>,
+        }
+        let words = |body: Value| typed::<Body>(body.as_object().unwrap().clone()).unwrap_err().message;
+        let body = serde_json::json!({"name": 1, "tags": []});
+        assert_eq!(words(body), "Invalid input for field/attribute name. Value: 1. 1 is not of type 'string'");
+        let body = serde_json::json!({"name": "n", "tags": "t"});
+        assert_eq!(words(body), "Invalid input for field/attribute tags. Value: \"t\". \"t\" is not of type 'array'");
+    }
 
     #[test]
     fn queries_keep_repeats_and_decode() {

@@ -54,6 +54,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") },
     kit::flow::migration(2),
     Migration { version: 3, sql: include_str!("../migrations/0003_aggregates.sql") },
+    Migration { version: 10, sql: include_str!("../migrations/0010_actions_on_servers.sql") },
 ];
 
 /// Opens nova's database and makes nova ready to serve and to run.

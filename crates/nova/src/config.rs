@@ -19,6 +19,16 @@ pub struct Config {
     pub build_look: Duration,
     /// How long a host may take to end a guest.
     pub terminate_timeout: Duration,
+    /// How long a host may take for an action on a guest it has.
+    pub action_timeout: Duration,
+    /// How long a host may take to move or upload the disks of a guest.
+    pub transfer_timeout: Duration,
+    /// A resize is confirmed by itself after so long; never when zero.
+    pub resize_confirm_window: Duration,
+    /// A shelved server leaves its host after so long; at once when zero, never when `None`.
+    pub shelved_offload_time: Option<Duration>,
+    /// A deleted server can be restored for so long; not at all when zero.
+    pub reclaim_instance_interval: Duration,
     /// Hosts tried for one server, at most.
     pub max_attempts: usize,
     /// What one unit of a host's inventory may be given out as.
@@ -40,6 +50,11 @@ impl Default for Config {
             build_timeout: Duration::from_secs(900),
             build_look: Duration::from_secs(5),
             terminate_timeout: Duration::from_secs(120),
+            action_timeout: Duration::from_secs(600),
+            transfer_timeout: Duration::from_secs(3600),
+            resize_confirm_window: Duration::ZERO,
+            shelved_offload_time: Some(Duration::ZERO),
+            reclaim_instance_interval: Duration::ZERO,
             max_attempts: 3,
             cpu_allocation_ratio: 4.0,
             ram_allocation_ratio: 1.0,

@@ -22,6 +22,7 @@ mod instance_actions;
 mod keypairs;
 mod limits;
 mod microversions;
+mod migrations;
 mod os_aggregates;
 mod os_services;
 mod policy;

@@ -4,7 +4,10 @@ use kit::Routes;
 use kit::policy::{ANY, PUBLIC};
 
 use crate::instance_actions::api as instance_actions;
-use crate::servers::{actions, api, create, ips, list, metadata, os_interface, os_volume_attachments, security_groups, tags};
+use crate::servers::{
+    actions, api, create, diagnostics, ips, list, metadata, os_interface, os_volume_attachments, password, remote_consoles,
+    security_groups, server_migrations, tags,
+};
 use crate::{
     Nova, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits, os_aggregates, os_services,
     proxies, quotas, server_groups,
@@ -72,6 +75,18 @@ fn below_servers() -> Routes<Nova> {
         .since(2, 26)
         .delete("/servers/{server_id}/tags/{id}", "os_compute_api:os-server-tags:delete", tags::delete)
         .since(2, 26)
+        .get("/servers/{server_id}/migrations", "os_compute_api:servers:migrations:index", server_migrations::list)
+        .since(2, 23)
+        .get("/servers/{server_id}/migrations/{id}", "os_compute_api:servers:migrations:show", server_migrations::show)
+        .since(2, 23)
+        .get("/servers/{server_id}/diagnostics", "os_compute_api:os-server-diagnostics", diagnostics::show)
+        .get("/servers/{server_id}/topology", "os_compute_api:compute:server:topology:index", diagnostics::topology)
+        .since(2, 78)
+        .get("/servers/{server_id}/os-server-password", "os_compute_api:os-server-password:show", password::show)
+        .delete("/servers/{server_id}/os-server-password", "os_compute_api:os-server-password:clear", password::clear)
+        .post("/servers/{server_id}/remote-consoles", "os_compute_api:os-remote-consoles", remote_consoles::create)
+        .since(2, 6)
+        .get("/os-console-auth-tokens/{token}", "os_compute_api:os-console-auth-tokens", remote_consoles::token)
         .get("/servers/{server_id}/os-security-groups", "os_compute_api:os-security-groups:list", security_groups::list)
         .get("/servers/{server_id}/os-instance-actions", "os_compute_api:os-instance-actions:list", instance_actions::list)
         .get("/servers/{server_id}/os-instance-actions/{id}", "os_compute_api:os-instance-actions:show", instance_actions::show)
@@ -87,6 +102,11 @@ fn below_servers() -> Routes<Nova> {
         .get("/servers/{server_id}/os-volume_attachments", "os_compute_api:os-volumes-attachments:index", os_volume_attachments::list)
         .post("/servers/{server_id}/os-volume_attachments", "os_compute_api:os-volumes-attachments:create", os_volume_attachments::create)
         .get("/servers/{server_id}/os-volume_attachments/{id}", "os_compute_api:os-volumes-attachments:show", os_volume_attachments::show)
+        .put(
+            "/servers/{server_id}/os-volume_attachments/{id}",
+            "os_compute_api:os-volumes-attachments:update",
+            os_volume_attachments::update,
+        )
         .delete(
             "/servers/{server_id}/os-volume_attachments/{id}",
             "os_compute_api:os-volumes-attachments:delete",

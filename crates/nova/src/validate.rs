@@ -20,6 +20,20 @@ pub fn name(path: &str, text: &str) -> Result<()> {
     if bad { Err(invalid(path, text, "It has leading or trailing blanks, or characters that cannot be printed")) } else { Ok(()) }
 }
 
+/// Up to 255 characters that can be printed, or line breaks.
+pub fn description(text: Option<&str>) -> Result<()> {
+    let Some(text) = text else { return Ok(()) };
+    length("description", text, 255)?;
+    let bad = text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
+    if bad { Err(invalid("description", text, "It has characters that cannot be printed")) } else { Ok(()) }
+}
+
+/// A tag of 1 to 60 characters without `,` and `/`.
+pub fn tag(path: &str, tag: &str) -> Result<()> {
+    let good = !tag.is_empty() && tag.chars().count() <= 60 && !tag.contains([',', '/']);
+    if good { Ok(()) } else { Err(invalid(path, tag, format!("'{tag}' does not match '^[^,/]*$', or is not 1 to 60 characters long"))) }
+}
+
 /// The older API took names with blanks around them, and stripped them.
 pub fn relaxed_name(strict: bool, path: &str, text: &str) -> Result<String> {
     let text = if strict { text } else { text.trim() };

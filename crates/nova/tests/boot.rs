@@ -107,7 +107,7 @@ async fn a_boot_that_dies_after_any_step_goes_on() {
 
 #[tokio::test]
 async fn a_deletion_that_dies_after_any_step_goes_on() {
-    for step in ["wait_for_boot", "end_guest", "release", "forget"] {
+    for step in ["wait_for_others", "end_guest", "release", "forget"] {
         let cloud = Cloud::with_probe(&[("h1", Behaviour::Run)], once("delete", step, Probe::Crash)).await;
         let id = cloud.boot(MEMBER).await;
         cloud.wait(&id, "ACTIVE").await;

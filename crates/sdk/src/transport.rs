@@ -55,6 +55,11 @@ impl Endpoint {
         Endpoint { wire: Wire::Local(service), base: public_url.trim_end_matches('/').into() }
     }
 
+    /// The address clients use.
+    pub fn public_url(&self) -> &str {
+        &self.base
+    }
+
     /// Sends a request and answers what came, whatever its status.
     pub async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: Body) -> Result<Response<Body>> {
         self.send_within(PATIENCE, method, path, headers, body).await

@@ -53,6 +53,18 @@ pub struct AttachedTo {
     pub device: Option<String>,
 }
 
+/// A snapshot of a volume.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SnapshotDetails {
+    pub id: String,
+    pub volume_id: String,
+    /// `creating`, `available`, `error`, ...
+    pub status: String,
+    /// GiB
+    pub size: u64,
+}
+
 /// What a new volume is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {
@@ -173,6 +185,20 @@ impl Volume {
     /// Takes [`Volume::begin_detaching`] back.
     pub async fn roll_detaching(&self, auth: &Auth, volume_id: &str) -> Result<()> {
         self.action(auth, volume_id, json!({"os-roll_detaching": {}})).await
+    }
+
+    /// Keeps a volume as it is now, also while it is in use.
+    pub async fn create_snapshot(&self, auth: &Auth, volume_id: &str, name: &str) -> Result<SnapshotDetails> {
+        let body = json!({"snapshot": {"volume_id": volume_id, "name": name, "force": true}});
+        self.ask(auth, Method::POST, "/snapshots", Some(body)).await?.take("snapshot")
+    }
+
+    pub async fn show_snapshot(&self, auth: &Auth, snapshot_id: &str) -> Result<SnapshotDetails> {
+        self.ask(auth, Method::GET, &format!("/snapshots/{snapshot_id}"), None).await?.take("snapshot")
+    }
+
+    pub async fn delete_snapshot(&self, auth: &Auth, snapshot_id: &str) -> Result<()> {
+        self.ask(auth, Method::DELETE, &format!("/snapshots/{snapshot_id}"), None).await.map(drop)
     }
 
     /// Reserves a volume for a server: 400 when it is in use. The attachment is exported later, by [`Volume::update_attachment`].

@@ -20,7 +20,7 @@ use sea_orm::Set;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
-use super::{claims, neighbours};
+use super::{GONE, claims, neighbours};
 use crate::Nova;
 use crate::instance_actions::{self, record::Span};
 use crate::servers::instance::{ActiveModel, Model};
@@ -29,8 +29,6 @@ use crate::servers::store::{self, Guard};
 
 /// How long the scheduler may think.
 const SCHEDULING: Duration = Duration::from_secs(60);
-/// The code of the error that means: the server is being deleted.
-const GONE: &str = "instance_gone";
 
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
@@ -259,7 +257,7 @@ fn is_deleting(server: &Model) -> bool {
 }
 
 /// `No valid host was found.`, and which filter left none.
-fn no_valid_host(filters: &[FilterResult]) -> String {
+pub fn no_valid_host(filters: &[FilterResult]) -> String {
     let steps: Vec<String> = filters.iter().map(|f| format!("{} ({} -> {})", f.filter, f.start, f.end)).collect();
     match filters.iter().find(|f| f.end == 0) {
         Some(last) => format!(

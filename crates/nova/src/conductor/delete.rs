@@ -1,10 +1,10 @@
 //! The end of one server, at any moment of whatever else happens to it:
 //!
 //! ```text
-//!   wait_for_boot -> a boot under way sees the server go, and undoes itself
-//!   end_guest     -> the host ends the guest and what it has there        undo: set ERROR
-//!   release       -> ports, attachments, the claim
-//!   forget        -> the row is deleted, and its quota free
+//!   wait_for_others -> whatever is under way sees the server go, and undoes itself
+//!   end_guest       -> the host ends the guest and what it has there        undo: set ERROR
+//!   release         -> ports, attachments, claims, what moves left behind, the image it was shelved as
+//!   forget          -> the row is deleted, and its quota free
 //! ```
 
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::instance_actions;
 use crate::servers::instance::{ActiveModel, FinishedBuild};
 use crate::servers::states::VmState;
 use crate::servers::store::{self, Guard};
-use crate::{Nova, os_services, quotas, server_groups};
+use crate::{Nova, migrations, os_services, quotas, server_groups};
 
-/// How long a boot may take to see that it is over.
-const BOOT_ENDS: Duration = Duration::from_secs(180);
+/// How long others may take to see that it is over.
+const OTHERS_END: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What the journal keeps.
@@ -41,7 +41,7 @@ impl Flow for Delete {
     const KIND: &'static str = "delete";
 
     fn steps() -> Vec<Step<Self>> {
-        steps![Self: wait_for_boot, end_guest / keep, release, forget]
+        steps![Self: wait_for_others, end_guest / keep, release, forget]
     }
 }
 
@@ -50,14 +50,14 @@ impl Delete {
         Delete { caller, instance_id: instance_id.to_owned() }
     }
 
-    async fn wait_for_boot(&mut self, app: &Nova) -> Result<()> {
+    async fn wait_for_others(&mut self, app: &Nova) -> Result<()> {
         let gone = FinishedBuild { host: self.host(app).await?.unwrap_or_default(), outcome: BuildOutcome::Gone };
         // nobody may be waiting; then there is nothing to hurry
         let _ = app.builds.tell(&self.instance_id, gone);
-        let deadline = tokio::time::Instant::now() + BOOT_ENDS;
-        while super::reconcile::is_booting(app, &self.instance_id).await? {
+        let deadline = tokio::time::Instant::now() + OTHERS_END;
+        while super::reconcile::is_worked_on(app, &self.instance_id).await? {
             if tokio::time::Instant::now() >= deadline {
-                return Err(Error::new(Kind::TimedOut, "The boot of the server does not end."));
+                return Err(Error::new(Kind::TimedOut, "What is done with the server does not end."));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -86,7 +86,34 @@ impl Delete {
 
     async fn release(&mut self, app: &Nova) -> Result<()> {
         neighbours::release(app, &self.instance_id).await?;
-        claims::release(app, &self.instance_id).await
+        claims::release(app, &self.instance_id).await?;
+        for migration in migrations::moves_of(app.db.read(), &self.instance_id).await? {
+            self.settle_move(app, &migration).await?;
+        }
+        self.discard_image(app).await
+    }
+
+    /// What a resize that was neither confirmed nor reverted left at its source, and in placement.
+    async fn settle_move(&self, app: &Nova, migration: &migrations::Model) -> Result<()> {
+        if let Some(source) = &migration.source_host
+            && os_services::is_up(app, source).await?
+        {
+            super::resized::forget_source(app, &self.caller, migration).await?;
+        }
+        claims::release(app, &migration.id).await?;
+        let id = migration.id.clone();
+        app.db.write(move |tx| Box::pin(async move { migrations::set_status(tx, &id, "confirmed").await })).await
+    }
+
+    /// The image of a shelved server is of no use without it.
+    async fn discard_image(&self, app: &Nova) -> Result<()> {
+        let server = store::load(app.db.read(), &self.instance_id).await?;
+        let Some(image) = server.and_then(|server| server.shelved?.0.image_id) else { return Ok(()) };
+        let auth = app.session.on_behalf(&self.caller).await?;
+        if let Err(error) = sdk::found(app.cloud.image.delete(&auth, &image).await) {
+            tracing::warn!(image, %error, "the image of a shelved server was left");
+        }
+        Ok(())
     }
 
     async fn forget(&mut self, app: &Nova) -> Result<()> {

@@ -38,15 +38,31 @@ impl Detach {
     }
 
     async fn detach(&mut self, app: &Nova) -> Result<()> {
-        let Some(host) = store::load(app.db.read(), &self.instance_id).await?.and_then(|server| server.host) else { return Ok(()) };
-        let message = DetachVolume { caller: self.caller.clone(), instance_id: self.instance_id.clone(), bdm_id: self.bdm_id.clone() };
-        app.bus.call(&compute_topic(&host), message, DEADLINE).await
+        let Some(server) = store::load(app.db.read(), &self.instance_id).await? else { return Ok(()) };
+        if let Some(host) = server.host {
+            let message = DetachVolume { caller: self.caller.clone(), instance_id: self.instance_id.clone(), bdm_id: self.bdm_id.clone() };
+            return app.bus.call(&compute_topic(&host), message, DEADLINE).await;
+        }
+        // a server that is nowhere only has it reserved
+        if let Some(attachment) = self.device(app).await?.and_then(|row| row.attachment_id) {
+            sdk::found(app.cloud.volume.delete_attachment(&app.session.auth("").await?, &attachment).await)?;
+        }
+        Ok(())
     }
 
     /// The guest keeps the volume, and so does its record.
     async fn keep(&mut self, app: &Nova, _: &Error) -> Result<()> {
+        if let Some(volume) = self.device(app).await?.and_then(|row| row.volume_id)
+            && let Err(error) = app.cloud.volume.roll_detaching(&app.session.auth("").await?, &volume).await
+        {
+            tracing::warn!(volume, %error, "the volume was not detaching any more");
+        }
         let (instance, request) = (self.instance_id.clone(), self.caller.request_id.clone());
         app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, true).await })).await
+    }
+
+    async fn device(&self, app: &Nova) -> Result<Option<block_devices::Model>> {
+        Ok(block_devices::Entity::find_by_id(&self.bdm_id).one(app.db.read()).await?)
     }
 
     async fn forget(&mut self, app: &Nova) -> Result<()> {

@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, Set};
 use crate::Nova;
 use crate::instance_actions::record::Span;
 use crate::servers::block_devices;
-use crate::servers::instance::{ActiveModel, Column, Entity, Model};
+use crate::servers::instance::{ActiveModel, Column, Entity, Model, addresses};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
 
@@ -83,6 +83,7 @@ fn changes(message: SaveInstance, server: &Model) -> ActiveModel {
         change.root_device_name = Set(message.root_device_name);
     }
     if let Some(network_info) = message.network_info {
+        change.addresses = Set(addresses(&network_info));
         change.network_info = Set(Json(network_info));
     }
     if let Some(fault) = message.fault {

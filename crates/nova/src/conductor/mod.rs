@@ -5,18 +5,36 @@ pub mod builds;
 pub mod claims;
 pub mod delete;
 pub mod detach;
+pub mod evacuate;
+pub mod host_task;
 mod hosts;
 mod instances;
 mod neighbours;
+mod overdue;
+mod place;
 pub mod reconcile;
+pub mod resize;
+pub mod resized;
+pub mod shelve;
+pub mod snapshot;
+pub mod swap;
+pub mod unplug;
+pub mod unshelve;
+pub mod volume_snapshot;
 
 use kit::bus::Handlers;
-use kit::db::Db;
+use kit::db::{Db, Json};
 use kit::flow::{Builder, Flows};
-use rpc::conductor::{BuildFinished, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, SaveInstance, TOPIC};
+use kit::{Error, Kind, Result};
+use rpc::Caller;
+use rpc::conductor::{BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, SaveInstance, TOPIC};
+use sea_orm::Set;
 use tokio::task::JoinHandle;
 
-use crate::Nova;
+use crate::servers::instance::{ActiveModel, Model};
+use crate::servers::states::TaskState;
+use crate::servers::store::{self, Guard};
+use crate::{Nova, instance_actions};
 
 /// Messages handled at once.
 const CONCURRENCY: usize = 64;
@@ -24,7 +42,23 @@ const CONCURRENCY: usize = 64;
 /// The flows conductor runs.
 pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
     let probe = app.config.probe.clone();
-    Builder::new(db, app).with::<boot::Boot>().with::<delete::Delete>().with::<detach::Detach>().probe(probe).build()
+    Builder::new(db, app)
+        .with::<boot::Boot>()
+        .with::<delete::Delete>()
+        .with::<detach::Detach>()
+        .with::<host_task::HostTask>()
+        .with::<snapshot::Snapshot>()
+        .with::<resize::Resize>()
+        .with::<resized::Confirm>()
+        .with::<resized::Revert>()
+        .with::<evacuate::Evacuate>()
+        .with::<shelve::Shelve>()
+        .with::<shelve::Offload>()
+        .with::<unshelve::Unshelve>()
+        .with::<swap::Swap>()
+        .with::<unplug::Unplug>()
+        .probe(probe)
+        .build()
 }
 
 /// Answers conductor's topic.
@@ -51,4 +85,46 @@ pub fn serve(app: &Nova) -> JoinHandle<()> {
         ReportHost => hosts::report,
     );
     app.bus.serve(TOPIC, handlers, CONCURRENCY)
+}
+
+/// The code of the error that means: the server is gone or going.
+pub const GONE: &str = "instance_gone";
+
+/// What a flow fails with when the server is gone or going.
+pub fn gone() -> Error {
+    Error::conflict("The server is being deleted.").code(GONE)
+}
+
+/// The server a flow works on, unless it is gone or going.
+pub async fn alive(app: &Nova, instance_id: &str) -> Result<Model> {
+    let server = store::load(app.db.read(), instance_id).await?;
+    let server = server.filter(|server| server.task_state.as_deref() != Some(TaskState::Deleting.word()));
+    server.ok_or_else(gone)
+}
+
+/// An error as a server shows it: the user's own mistakes in their words, ours with the code 500.
+pub fn fault(error: &Error) -> Fault {
+    let code = if error.kind.status().is_client_error() { error.kind.status().as_u16() } else { 500 };
+    let message = if error.kind == Kind::Internal { "The action failed.".to_owned() } else { error.message.clone() };
+    Fault { code, message, details: error.to_string() }
+}
+
+/// The end of an action that failed and was taken back: no task, the server as it was, and a fault that says why.
+pub async fn settle(app: &Nova, caller: &Caller, instance_id: &str, error: &Error) -> Result<()> {
+    let change = ActiveModel { fault: Set(Some(Json(store::stored(fault(error))))), ..Default::default() };
+    end_action(app, caller, instance_id, change, true).await
+}
+
+/// The end of an action: no task, what changed, and the record. A server that is going meanwhile is left alone.
+pub async fn end_action(app: &Nova, caller: &Caller, instance_id: &str, mut change: ActiveModel, failed: bool) -> Result<()> {
+    change.task_state = Set(None);
+    let (id, request) = (instance_id.to_owned(), caller.request_id.clone());
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                store::change(tx, &id, Guard::alive(), change).await?;
+                instance_actions::end(tx, &id, &request, failed).await
+            })
+        })
+        .await
 }

@@ -11,11 +11,11 @@ use sea_orm::{QuerySelect, Set};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::boot::Boot;
 use super::delete::Delete;
+use super::overdue;
 use crate::Nova;
 use crate::os_services::{self, CONDUCTOR, SCHEDULER};
-use crate::servers::instance::{ActiveModel, Column, Entity};
+use crate::servers::instance::{ActiveModel, Column, Entity, addresses};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
 
@@ -42,6 +42,9 @@ pub fn start(app: &Nova, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
         "heartbeat", 10_000, heartbeat;
         "stuck tasks", 60_000, stuck_tasks;
         "quota usage", 300_000, recount;
+        "resizes to confirm", 10_000, overdue::confirm_resizes;
+        "shelved servers", 60_000, overdue::offload_shelved;
+        "deleted servers", 60_000, overdue::reclaim_deleted;
     ]
 }
 
@@ -73,10 +76,10 @@ fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }
 
-/// Whether a boot of this server is in the journal.
-pub async fn is_booting(app: &Nova, instance_id: &str) -> Result<bool> {
-    let boots = flow::Entity::find().filter(flow::Column::Subject.eq(instance_id)).filter(flow::Column::Kind.eq(Boot::KIND));
-    Ok(boots.count(app.db.read()).await? > 0)
+/// Whether a flow other than a deletion works on this server.
+pub async fn is_worked_on(app: &Nova, instance_id: &str) -> Result<bool> {
+    let others = flow::Entity::find().filter(flow::Column::Subject.eq(instance_id)).filter(flow::Column::Kind.ne(Delete::KIND));
+    Ok(others.count(app.db.read()).await? > 0)
 }
 
 /// Ends tasks that nobody works on: a deletion begins anew, a build fails, anything else is simply over.
@@ -167,6 +170,7 @@ pub async fn refresh_addresses(app: &Nova, instance_id: &str) -> Result<()> {
             ip.floating_ips = leads_here.map(|f| f.floating_ip_address).collect();
         }
     }
-    let change = ActiveModel { network_info: Set(kit::db::Json(network_info)), ..Default::default() };
+    let change =
+        ActiveModel { addresses: Set(addresses(&network_info)), network_info: Set(kit::db::Json(network_info)), ..Default::default() };
     store::save(app, instance_id, Guard::alive(), change).await.map(drop)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Column, Entity, Model, event};
 use crate::Nova;
-use crate::microversions::{ACTION_PAGES, ACTIONS_OF_DELETED, CHANGES_BEFORE, EVENTS_FOR_ALL};
+use crate::microversions::{ACTION_PAGES, ACTIONS_OF_DELETED, CHANGES_BEFORE, EVENT_DETAILS, EVENTS_FOR_ALL};
 use crate::servers::{instance, store, view};
 
 fn row_view(ctx: &Context, row: &Model) -> Value {
@@ -96,10 +96,14 @@ async fn events(app: &Nova, server: &str, request: &str) -> Result<Vec<event::Mo
 fn event_view(ctx: &Context, project: &str, row: &event::Model, admin: bool) -> Value {
     let mut view = json!({
         "event": row.event, "start_time": row.started_at.to_micros(), "finish_time": row.finished_at.map(Timestamp::to_micros),
-        "result": row.result, "traceback": null,
+        "result": row.result,
     });
-    if admin && row.result.as_deref() == Some("Error") {
-        view["traceback"] = json!(row.details);
+    let failure = row.details.as_ref().filter(|_| row.result.as_deref() == Some("Error"));
+    if admin {
+        view["traceback"] = json!(failure);
+        if ctx.speaks(EVENT_DETAILS) {
+            view["details"] = json!(failure);
+        }
     }
     if ctx.speaks(Microversion(2, 62)) {
         view["hostId"] = json!(view::host_id(project, row.host.as_deref()));

@@ -53,6 +53,19 @@ pub async fn begin(tx: &impl ConnectionTrait, ctx: &Context, instance_id: &str, 
     Ok(())
 }
 
+/// Records an action that is over as soon as it began.
+pub async fn done(app: &crate::Nova, ctx: &Context, instance_id: &str, action: &str) -> Result<()> {
+    let row = row(ctx, instance_id, action);
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                Entity::insert(row).exec_without_returning(tx).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
 /// Records how an action ended.
 pub async fn end(tx: &impl ConnectionTrait, instance_id: &str, request_id: &str, failed: bool) -> Result<()> {
     let change = ActiveModel { message: Set(failed.then(|| "Error".to_owned())), updated_at: Set(Timestamp::now()), ..Default::default() };

@@ -90,6 +90,36 @@ pub async fn add(tx: &impl ConnectionTrait, project_id: &str, need: Need, server
     Ok(())
 }
 
+/// Takes more for a server that grows; 403 when that is too much. What it needs less of meanwhile is not given back here.
+pub async fn grow(tx: &impl ConnectionTrait, project_id: &str, cores: i64, ram: i64) -> Result<()> {
+    count(tx, project_id, cores, ram).await?;
+    let limits = limits::all(tx, project_id).await?;
+    let used = usage(tx, project_id).await?;
+    let grows = [("cores", cores, used.cores), ("ram", ram, used.ram)].into_iter().filter(|(_, more, _)| *more > 0);
+    let resources: Vec<_> =
+        grows.map(|(name, more, used)| (name.to_owned(), more, used - more, limits.get(name).copied().unwrap_or(-1))).collect();
+    let fits = |(_, more, used, limit): &(String, i64, i64, i64)| *limit < 0 || used + more <= *limit;
+    if resources.iter().all(fits) { Ok(()) } else { Err(exceeded(&resources)) }
+}
+
+/// A server takes this much from now on, whatever it took before.
+pub async fn settle(tx: &impl ConnectionTrait, instance_id: &str, cores: i64, ram: i64) -> Result<()> {
+    use crate::servers::{instance, store};
+    let Some(server) = store::load(tx, instance_id).await? else { return Ok(()) };
+    count(tx, &server.project_id, cores - server.vcpus, ram - server.ram_mb).await?;
+    let change = instance::ActiveModel { vcpus: Set(cores), ram_mb: Set(ram), ..Default::default() };
+    store::change(tx, instance_id, store::Guard::default(), change).await.map(drop)
+}
+
+async fn count(tx: &impl ConnectionTrait, project_id: &str, cores: i64, ram: i64) -> Result<()> {
+    let update = Entity::update_many()
+        .col_expr(Column::Cores, Expr::col(Column::Cores).add(cores))
+        .col_expr(Column::Ram, Expr::col(Column::Ram).add(ram))
+        .filter(Column::ProjectId.eq(project_id));
+    update.exec(tx).await?;
+    Ok(())
+}
+
 /// `Quota exceeded for cores, instances: Requested 20, 20, but already used 2, 2 of 20, 10 cores, instances`
 fn exceeded(resources: &[(String, i64, i64, i64)]) -> Error {
     let over: Vec<_> = resources.iter().filter(|(_, requested, used, limit)| *limit >= 0 && used + requested > *limit).collect();

@@ -1,20 +1,26 @@
 //! `POST /servers/{id}/action`: one key says what to do. This table is the index of what there is.
 
 use futures::future::BoxFuture;
-use kit::microversion::Microversion;
+use kit::microversion::{Microversion, Versioned};
 use kit::policy::Target;
-use kit::{Context, Error, Json, Path, Reply, Result};
+use kit::{Context, Error, Json, Kind, Path, Reply, Result};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::instance::Model;
-use super::{console, delete, floating_ips, lock, power, reset_state, security_groups, store};
-use crate::Nova;
+use super::{
+    console, delete, evacuate, fixed_ips, floating_ips, images, live_migration, lock, password, power, rebuild, remote_consoles, rescue,
+    reset_state, resize, security_groups, shelve, store,
+};
+use crate::{Nova, validate};
 
 /// What an action is given.
 pub struct Action {
     pub app: Nova,
     pub ctx: Context,
     pub server: Model,
+    /// Its name in the body.
+    pub key: &'static str,
     /// What stands behind the key.
     pub body: Value,
 }
@@ -26,31 +32,78 @@ struct Row {
     key: &'static str,
     rule: &'static str,
     handler: Handler,
+    since: Microversion,
     until: Microversion,
 }
 
-const fn row(key: &'static str, rule: &'static str, handler: Handler) -> Row {
-    Row { key, rule, handler, until: Microversion::MAX }
+impl Row {
+    const fn since(mut self, minor: u16) -> Row {
+        self.since = Microversion(2, minor);
+        self
+    }
+
+    const fn until(mut self, minor: u16) -> Row {
+        self.until = Microversion(2, minor);
+        self
+    }
 }
 
-const fn row_until(key: &'static str, rule: &'static str, handler: Handler, until: Microversion) -> Row {
-    Row { key, rule, handler, until }
+macro_rules! row {
+    ($key:literal, $rule:literal, $handler:path) => {
+        Row {
+            key: $key,
+            rule: concat!("os_compute_api:", $rule),
+            handler: |action| Box::pin($handler(action)),
+            since: Microversion::NONE,
+            until: Microversion::MAX,
+        }
+    };
 }
 
 const ACTIONS: &[Row] = &[
-    row("os-start", "os_compute_api:servers:start", |a| Box::pin(power::start(a))),
-    row("os-stop", "os_compute_api:servers:stop", |a| Box::pin(power::stop(a))),
-    row("reboot", "os_compute_api:servers:reboot", |a| Box::pin(power::reboot(a))),
-    row("os-getConsoleOutput", "os_compute_api:os-console-output", |a| Box::pin(console::output(a))),
-    row("os-resetState", "os_compute_api:os-admin-actions:reset_state", |a| Box::pin(reset_state::reset_state(a))),
-    row("lock", "os_compute_api:os-lock-server:lock", |a| Box::pin(lock::lock(a))),
-    row("unlock", "os_compute_api:os-lock-server:unlock", |a| Box::pin(lock::unlock(a))),
-    row("forceDelete", "os_compute_api:servers:delete", |a| Box::pin(force_delete(a))),
-    row("addSecurityGroup", "os_compute_api:os-security-groups:add", |a| Box::pin(security_groups::add(a))),
-    row("removeSecurityGroup", "os_compute_api:os-security-groups:remove", |a| Box::pin(security_groups::remove(a))),
-    row_until("addFloatingIp", "os_compute_api:os-floating-ips:add", |a| Box::pin(floating_ips::add(a)), Microversion(2, 43)),
-    row_until("removeFloatingIp", "os_compute_api:os-floating-ips:remove", |a| Box::pin(floating_ips::remove(a)), Microversion(2, 43)),
+    row!("os-start", "servers:start", power::start),
+    row!("os-stop", "servers:stop", power::stop),
+    row!("reboot", "servers:reboot", power::reboot),
+    row!("pause", "os-pause-server:pause", power::pause),
+    row!("unpause", "os-pause-server:unpause", power::unpause),
+    row!("suspend", "os-suspend-server:suspend", power::suspend),
+    row!("resume", "os-suspend-server:resume", power::resume),
+    row!("trigger_crash_dump", "servers:trigger_crash_dump", power::trigger_crash_dump).since(17),
+    row!("lock", "os-lock-server:lock", lock::lock),
+    row!("unlock", "os-lock-server:unlock", lock::unlock),
+    row!("rescue", "os-rescue", rescue::rescue),
+    row!("unrescue", "os-unrescue", rescue::unrescue),
+    row!("rebuild", "servers:rebuild", rebuild::rebuild),
+    row!("createImage", "servers:create_image", images::create_image),
+    row!("createBackup", "os-create-backup", images::create_backup),
+    row!("resize", "servers:resize", resize::resize),
+    row!("confirmResize", "servers:confirm_resize", resize::confirm),
+    row!("revertResize", "servers:revert_resize", resize::revert),
+    row!("migrate", "os-migrate-server:migrate", resize::migrate),
+    row!("os-migrateLive", "os-migrate-server:migrate_live", live_migration::migrate),
+    row!("evacuate", "os-evacuate", evacuate::evacuate),
+    row!("shelve", "os-shelve:shelve", shelve::shelve),
+    row!("shelveOffload", "os-shelve:shelve_offload", shelve::offload),
+    row!("unshelve", "os-shelve:unshelve", shelve::unshelve),
+    row!("changePassword", "os-admin-password", password::change),
+    row!("restore", "os-deferred-delete:restore", delete::restore),
+    row!("forceDelete", "os-deferred-delete:force", delete::force),
+    row!("os-resetState", "os-admin-actions:reset_state", reset_state::reset_state),
+    row!("injectNetworkInfo", "os-admin-actions:inject_network_info", reset_state::inject_network_info),
+    row!("os-getConsoleOutput", "os-console-output", console::output),
+    row!("os-getVNCConsole", "os-remote-consoles", remote_consoles::by_action).until(5),
+    row!("os-getSPICEConsole", "os-remote-consoles", remote_consoles::by_action).until(5),
+    row!("os-getSerialConsole", "os-remote-consoles", remote_consoles::by_action).until(5),
+    row!("addSecurityGroup", "os-security-groups:add", security_groups::add),
+    row!("removeSecurityGroup", "os-security-groups:remove", security_groups::remove),
+    row!("addFloatingIp", "os-floating-ips:add", floating_ips::add).until(43),
+    row!("removeFloatingIp", "os-floating-ips:remove", floating_ips::remove).until(43),
+    row!("addFixedIp", "os-multinic:add", fixed_ips::add).until(43),
+    row!("removeFixedIp", "os-multinic:remove", fixed_ips::remove).until(43),
 ];
+
+/// Actions that nova no longer has, at any version.
+const REMOVED: &[&str] = &["resetNetwork", "os-getRDPConsole"];
 
 /// `POST /servers/{id}/action`
 pub async fn act(app: Nova, ctx: Context, id: Path<String>, body: Json<Map<String, Value>>) -> Result<Reply> {
@@ -60,20 +113,17 @@ pub async fn act(app: Nova, ctx: Context, id: Path<String>, body: Json<Map<Strin
             "The server could not comply with the request since it is either malformed or otherwise incorrect.",
         ));
     };
-    let row = ACTIONS.iter().find(|row| row.key == key);
+    if REMOVED.contains(&key.as_str()) {
+        return Err(Error::new(Kind::Gone, "This action was removed."));
+    }
+    let row = ACTIONS.iter().find(|row| row.key == key && ctx.version >= row.since);
     let row = row.ok_or_else(|| Error::bad_request(format!("There is no such action: {key}")))?;
     if ctx.version > row.until {
         return Err(Error::not_found("The resource could not be found."));
     }
     let server = store::fetch(&app, &ctx, &id.0).await?;
     ctx.enforce(row.rule, &Target::project(&server.project_id).with("user_id", &server.user_id))?;
-    (row.handler)(Action { app, ctx, server, body }).await
-}
-
-async fn force_delete(action: Action) -> Result<Reply> {
-    action.no_body()?;
-    delete::begin(&action.app, &action.ctx, action.server, "forceDelete").await?;
-    Ok(accepted())
+    (row.handler)(Action { app, ctx, server, key: row.key, body }).await
 }
 
 /// 202 and nothing else.
@@ -87,24 +137,61 @@ impl Action {
         match &self.body {
             Value::Null => Ok(()),
             _ if !self.ctx.strict => Ok(()),
-            other => Err(Error::bad_request(format!("Invalid input for field/attribute. Value: {other}. {other} is not of type 'null'"))),
+            other => Err(validate::invalid(self.key, other, format!("{other} is not of type 'null'"))),
         }
     }
 
-    /// A text of the body.
+    /// The body as a type whose fields come and go with the version.
+    pub fn read<T: DeserializeOwned + Versioned>(&self) -> Result<T> {
+        let mut object = self.object()?.clone();
+        if self.ctx.strict {
+            kit::microversion::check_keys::<T>(&object, self.ctx.version)?;
+        } else {
+            object.retain(|key, _| T::FIELDS.iter().any(|field| field.name == key && field.exists_at(self.ctx.version)));
+        }
+        kit::call::typed(object)
+    }
+
+    /// A text of the body that must be there and not be empty.
     pub fn text(&self, field: &'static str) -> Result<&str> {
-        let text = self.body.get(field).and_then(Value::as_str).filter(|t| !t.is_empty());
-        text.ok_or_else(|| Error::bad_request(format!("Invalid input for field/attribute. '{field}' is a required property")))
+        match self.body.get(field) {
+            None => Err(self.required(field)),
+            Some(Value::String(text)) if text.is_empty() => Err(validate::invalid(field, "", "'' is too short")),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(validate::invalid(field, other, format!("{other} is not of type 'string'"))),
+        }
+    }
+
+    /// A text of the body that must be there, and may be empty.
+    pub fn string(&self, field: &'static str) -> Result<String> {
+        self.body.get(field).ok_or_else(|| self.required(field))?;
+        Ok(self.optional(field)?.unwrap_or_default())
+    }
+
+    /// A text of the body that may be absent or null.
+    pub fn optional(&self, field: &'static str) -> Result<Option<String>> {
+        match self.body.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(validate::invalid(field, other, format!("{other} is not of type 'string'"))),
+        }
+    }
+
+    /// A field that must be there is not.
+    pub fn required(&self, field: &str) -> Error {
+        validate::invalid(self.key, &self.body, format!("'{field}' is a required property"))
     }
 
     /// Fields of the body, and no others.
     pub fn only(&self, known: &[&str]) -> Result<()> {
-        let Some(object) = self.body.as_object() else {
-            return Err(Error::bad_request(format!("Invalid input: {} is not of type 'object'", self.body)));
-        };
+        let object = self.object()?;
         if !self.ctx.strict {
             return Ok(());
         }
         kit::microversion::unexpected(&object.keys().map(String::as_str).filter(|k| !known.contains(k)).collect::<Vec<_>>())
+    }
+
+    fn object(&self) -> Result<&Map<String, Value>> {
+        self.body.as_object().ok_or_else(|| validate::invalid(self.key, &self.body, format!("{} is not of type 'object'", self.body)))
     }
 }

@@ -9,6 +9,7 @@ use super::instance::{ActiveModel, Model};
 use super::store::{self, Guard};
 use super::view::{self, Beside, Detailed, Shown};
 use super::{create, delete, list};
+use crate::microversions::KEY_NAME_ON_REBUILD;
 use crate::{Nova, validate};
 
 #[derive(Serialize)]
@@ -24,7 +25,7 @@ pub async fn show(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
 
 async fn reply(app: &Nova, ctx: &Context, row: Model) -> Result<Reply> {
     let row = [Shown::from(row)];
-    let beside: Beside<'_> = list::beside(app, ctx, &row).await?;
+    let beside: Beside<'_> = list::beside(app, ctx, &row, list::Shows::One).await?;
     let [row] = &row;
     Reply::ok(&One { server: Detailed(row, &beside) })
 }
@@ -42,10 +43,12 @@ pub struct UpdateServer {
     #[since(2.19)]
     #[serde(default, deserialize_with = "present")]
     pub description: Option<Option<String>>,
+    #[since(2.90)]
+    pub hostname: Option<String>,
 }
 
 /// Tells null from absent.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<String>>, D::Error> {
+pub fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -62,7 +65,7 @@ pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Upd
         change.name = Set(validate::relaxed_name(ctx.strict, "name", name)?);
     }
     if let Some(description) = body.description {
-        validate::length("description", description.as_deref().unwrap_or_default(), 255)?;
+        validate::description(description.as_deref())?;
         change.description = Set(description);
     }
     if let Some(address) = body.access_ip_v4 {
@@ -74,27 +77,37 @@ pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Upd
     if body.disk_config.is_some() {
         change.disk_config = Set(create::disk_config(body.disk_config)?);
     }
+    if let Some(hostname) = body.hostname {
+        change.hostname = Set(create::checked_hostname(&ctx, hostname)?);
+    }
     store::save(&app, &row.id, Guard::default(), change).await?;
     let row = store::fetch(&app, &ctx, &id.0).await?;
-    if view::whole_answers(&ctx) {
-        return reply(&app, &ctx, row).await;
-    }
-    // until 2.75 an update answers less than a show
+    Reply::ok(&after_change(&app, &ctx, row).await?)
+}
+
+/// The server as an update or a rebuild answers it: until 2.75 less of it than a show.
+pub async fn after_change(app: &Nova, ctx: &Context, row: Model) -> Result<serde_json::Value> {
     let row = [Shown::from(row)];
-    let beside = list::beside(&app, &ctx, &row).await?;
+    let beside = list::beside(app, ctx, &row, list::Shows::One).await?;
     let [row] = &row;
     let mut body = serde_json::to_value(One { server: Detailed(row, &beside) })?;
+    if view::whole_answers(ctx) {
+        return Ok(body);
+    }
     if let Some(server) = body.get_mut("server").and_then(serde_json::Value::as_object_mut) {
         let not_shown = |key: &str| key.starts_with("OS-EXT-") || key.starts_with("OS-SRV-USG") || key.starts_with("os-extended");
-        let also = ["key_name", "config_drive", "security_groups", "host_status", "server_groups"];
+        let also = ["config_drive", "security_groups", "host_status"];
         server.retain(|key, _| !not_shown(key) && !also.contains(&key.as_str()));
+        if !ctx.speaks(KEY_NAME_ON_REBUILD) {
+            server.remove("key_name");
+        }
     }
-    Reply::ok(&body)
+    Ok(body)
 }
 
 /// `DELETE /servers/{id}`
 pub async fn delete(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     let row = store::fetch(&app, &ctx, &id.0).await?;
-    delete::begin(&app, &ctx, row, "delete").await?;
+    delete::begin(&app, &ctx, row).await?;
     Reply::no_content()
 }

@@ -7,7 +7,7 @@ use rpc::compute::{GetConsoleOutput, compute_topic};
 use serde_json::{Value, json};
 
 use super::actions::Action;
-use super::states::CONSOLE;
+use super::states::rules::CONSOLE;
 use crate::validate;
 
 /// How long the host may take.

@@ -55,10 +55,18 @@ pub struct Model {
     /// As `security_groups` shows them.
     pub security_groups: Json<Vec<String>>,
     pub network_info: Json<Vec<NetworkInterface>>,
+    /// [`addresses`] of `network_info`.
+    pub addresses: String,
     pub fault: Option<Json<StoredFault>>,
     pub spec: Json<Spec>,
     /// How a build ended, when no flow was there to hear it.
     pub build_outcome: Option<Json<FinishedBuild>>,
+    /// What a shelved server is unshelved from.
+    pub shelved: Option<Json<Shelved>>,
+    /// The state a soft-deleted server comes back to.
+    pub kept_vm_state: Option<String>,
+    /// What the guest made known, encrypted with the user's key.
+    pub password: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub launched_at: Option<Timestamp>,
@@ -71,6 +79,12 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// The fixed addresses between commas, as filters look for them.
+pub fn addresses(network_info: &[NetworkInterface]) -> String {
+    let all = network_info.iter().flat_map(|nic| &nic.fixed_ips).map(|ip| format!("{},", ip.address));
+    std::iter::once(",".to_owned()).chain(all).collect()
+}
+
 /// A fault as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFault {
@@ -78,6 +92,13 @@ pub struct StoredFault {
     pub message: String,
     pub details: String,
     pub created: Timestamp,
+}
+
+/// A shelved server: since when, and the image that was made of its disk (none when it boots from a volume).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelved {
+    pub image_id: Option<String>,
+    pub at: Timestamp,
 }
 
 /// What a host said at the end of a build.
@@ -112,6 +133,7 @@ pub struct Spec {
     pub forced_host: Option<String>,
     /// The zone asked for; the server is then pinned to it.
     pub requested_zone: Option<String>,
+    pub trusted_image_certificates: Option<Vec<String>>,
 }
 
 impl Model {

@@ -1,4 +1,4 @@
-//! Lists of servers: filters, order and pages, all in SQL.
+//! Lists of servers: order and pages, all in SQL; what is filtered by is in `filters.rs`.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use kit::microversion::Microversion;
 use kit::policy::Target;
 use kit::{Context, Error, Query, Reply, Result, ids};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, SimpleExpr};
 use sea_orm::{Condition, Order, QueryOrder, QuerySelect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::filters::{QUERY, filters};
 use super::instance::{Column, Entity};
-use super::states;
 use super::store;
 use super::view::{Beside, Brief, Detailed, Shown};
-use crate::microversions::{CHANGES_BEFORE, LOCKED_FILTER, STATUS_FILTER_CHECKED, STRICT, TAGS};
+use crate::microversions::{CERTIFICATES, LOCKED_FILTER, SERVER_GROUPS_SHOWN, STRICT};
 use crate::{Nova, os_services, server_groups, validate};
 
 /// `GET /servers`
@@ -36,7 +36,7 @@ pub async fn detail(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
     let Some(found) = find(&app, &ctx, &query, "os_compute_api:servers:detail:get_all_tenants").await? else { return empty() };
     let mut rows = shown(found.select, &ctx).all(app.db.read()).await?;
     collection::cut(&mut rows, found.page.limit);
-    let beside = beside(&app, &ctx, &rows).await?;
+    let beside = beside(&app, &ctx, &rows, Shows::List).await?;
     let servers: Vec<Detailed<'_>> = rows.iter().map(|row| Detailed(row, &beside)).collect();
     let last = rows.last().map(|row| row.id.as_str());
     answer(&ctx, &query, "/servers/detail", &servers, last, rows.len() as u64 == found.page.limit)
@@ -97,7 +97,9 @@ pub fn shown(select: sea_orm::Select<Entity>, ctx: &Context) -> sea_orm::Selecto
         C::LaunchedAt,
         C::TerminatedAt,
     ]);
-    // user data may be long, and few see it
+    // what may be long is read only where it is shown
+    let select =
+        if ctx.speaks(CERTIFICATES) { select.column(C::Spec) } else { select.expr_as(Expr::value(Option::<String>::None), "spec") };
     let select = if ctx.is_admin() && ctx.speaks(Microversion(2, 3)) {
         select.column(C::UserData)
     } else {
@@ -106,13 +108,21 @@ pub fn shown(select: sea_orm::Select<Entity>, ctx: &Context) -> sea_orm::Selecto
     select.into_model()
 }
 
+/// Whether servers are shown one by one, or as a list, which tells less.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    One,
+    List,
+}
+
 /// What a page needs beside its rows.
-pub async fn beside<'a>(app: &'a Nova, ctx: &'a Context, rows: &[Shown]) -> Result<Beside<'a>> {
+pub async fn beside<'a>(app: &'a Nova, ctx: &'a Context, rows: &[Shown], shows: Shows) -> Result<Beside<'a>> {
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let project = rows.first().map(|row| row.project_id.as_str()).unwrap_or_default();
     let extended = super::view::sees_hosts(ctx, project);
     let host_status = if extended && ctx.speaks(Microversion(2, 16)) { os_services::host_statuses(app).await? } else { HashMap::new() };
-    let groups = if ctx.speaks(Microversion(2, 71)) { server_groups::groups_of(app, &ids).await? } else { HashMap::new() };
+    let grouped = shows == Shows::One && ctx.speaks(SERVER_GROUPS_SHOWN);
+    let groups = if grouped { Some(server_groups::groups_of(app, &ids).await?) } else { None };
     let volumes = store::volumes_of(app.db.read(), &ids).await?;
     Ok(Beside { ctx, volumes, host_status, groups, default_zone: &app.config.default_zone, extended })
 }
@@ -155,63 +165,6 @@ fn sort_column(key: &str) -> Option<Column> {
     })
 }
 
-/// Known keys of the query, for the versions that refuse others.
-const QUERY: &[&str] = &[
-    "limit",
-    "marker",
-    "sort_key",
-    "sort_dir",
-    "all_tenants",
-    "name",
-    "status",
-    "image",
-    "flavor",
-    "ip",
-    "ip6",
-    "changes-since",
-    "changes-before",
-    "reservation_id",
-    "tags",
-    "tags-any",
-    "not-tags",
-    "not-tags-any",
-    "locked",
-    "project_id",
-    "tenant_id",
-    "user_id",
-    "host",
-    "node",
-    "deleted",
-    "uuid",
-    "hostname",
-    "vm_state",
-    "task_state",
-    "power_state",
-    "key_name",
-    "config_drive",
-    "availability_zone",
-    "access_ip_v4",
-    "access_ip_v6",
-    "accessIPv4",
-    "accessIPv6",
-    "auto_disk_config",
-    "created_at",
-    "description",
-    "display_name",
-    "display_description",
-    "image_ref",
-    "instance_name",
-    "kernel_id",
-    "launch_index",
-    "launched_at",
-    "locked_by",
-    "progress",
-    "ramdisk_id",
-    "root_device_name",
-    "terminated_at",
-    "soft_deleted",
-];
-
 /// The query of a list; `None` when nothing can match.
 async fn find(app: &Nova, ctx: &Context, query: &Query, all_tenants_rule: &'static str) -> Result<Option<Found>> {
     if ctx.speaks(STRICT) {
@@ -242,140 +195,6 @@ fn all_tenants(query: &Query) -> Result<bool> {
         text => validate::boolean("all_tenants", &Value::String(text.to_owned()))
             .map_err(|_| Error::bad_request(format!("Invalid value '{text}' for all_tenants: it is no boolean."))),
     }
-}
-
-fn filters(ctx: &Context, query: &Query, mut all: Condition) -> Result<Option<Condition>> {
-    let admin = ctx.is_admin();
-    let moment = |key: &str| match query.get(key) {
-        None => Ok(None),
-        Some(text) => Timestamp::parse(text)
-            .map(Some)
-            .ok_or_else(|| validate::invalid(&format!("query parameters {key}"), text, format!("'{text}' is not a 'date-time'"))),
-    };
-    let since = moment("changes-since")?;
-    if let Some(since) = since {
-        all = all.add(Column::UpdatedAt.gte(since));
-    }
-    if let Some(before) = moment("changes-before")?.filter(|_| ctx.speaks(CHANGES_BEFORE)) {
-        all = all.add(Column::UpdatedAt.lte(before));
-    }
-    let deleted = query.get("deleted").filter(|_| admin).map(kit::call::truthy);
-    match deleted {
-        Some(deleted) => all = all.add(Column::Deleted.eq(deleted)),
-        // what changed may also have gone
-        None if since.is_some() => {}
-        None => all = all.add(Column::Deleted.eq(false)),
-    }
-    let Some(status) = status_filter(ctx, query)? else { return Ok(None) };
-    all = all.add(status);
-    if let Some(name) = query.get("name").or_else(|| query.get("display_name")) {
-        all = all.add(name_filter(name));
-    }
-    for (key, column) in EXACT {
-        if let Some(value) = query.get(key) {
-            all = all.add(column.eq(validate::id_of(value)));
-        }
-    }
-    if admin {
-        for (key, column) in EXACT_ADMIN {
-            if let Some(value) = query.get(key) {
-                all = all.add(column.eq(value));
-            }
-        }
-    }
-    for key in ["ip", "ip6"] {
-        if let Some(value) = query.get(key) {
-            all = all.add(address_filter(value));
-        }
-    }
-    if let Some(locked) = query.get("locked").filter(|_| ctx.speaks(LOCKED_FILTER)) {
-        all = all.add(Column::Locked.eq(validate::boolean("locked", &Value::String(locked.to_owned()))?));
-    }
-    if ctx.speaks(TAGS) {
-        all = tag_filters(query, all);
-    }
-    Ok(Some(all))
-}
-
-const EXACT: &[(&str, Column)] =
-    &[("image", Column::ImageId), ("image_ref", Column::ImageId), ("flavor", Column::FlavorId), ("reservation_id", Column::ReservationId)];
-
-const EXACT_ADMIN: &[(&str, Column)] = &[
-    ("host", Column::Host),
-    ("node", Column::Node),
-    ("uuid", Column::Id),
-    ("hostname", Column::Hostname),
-    ("user_id", Column::UserId),
-    ("vm_state", Column::VmState),
-    ("task_state", Column::TaskState),
-    ("key_name", Column::KeyName),
-    ("availability_zone", Column::AvailabilityZone),
-    ("access_ip_v4", Column::AccessIpV4),
-    ("access_ip_v6", Column::AccessIpV6),
-];
-
-/// The states behind the statuses asked for; `None` when there are none of that name.
-fn status_filter(ctx: &Context, query: &Query) -> Result<Option<Condition>> {
-    if !query.has("status") {
-        return Ok(Some(Condition::all()));
-    }
-    let mut any = Condition::any();
-    let mut known = false;
-    for status in query.all("status") {
-        let found = states::states_of(status);
-        if found.is_empty() && ctx.speaks(STATUS_FILTER_CHECKED) {
-            return Err(Error::bad_request("Invalid status value"));
-        }
-        if status.eq_ignore_ascii_case("deleted") && !ctx.is_admin() {
-            return Err(Error::forbidden("Only administrators may list deleted instances"));
-        }
-        known |= !found.is_empty();
-        for (vm, tasks) in found {
-            let mut both = Condition::all().add(Column::VmState.eq(vm.word()));
-            both = match tasks {
-                Some(tasks) => both.add(Column::TaskState.is_in(tasks.iter().map(|t| t.word()))),
-                None => {
-                    let others: Vec<&str> = states::overriding(vm).map(|t| t.word()).collect();
-                    if others.is_empty() { both } else { both.add(Column::TaskState.is_null().or(Column::TaskState.is_not_in(others))) }
-                }
-            };
-            any = any.add(both);
-        }
-    }
-    Ok(known.then_some(any))
-}
-
-/// A part of the name; `^` and `$` hold it to the beginning and the end, as in the regular expressions nova takes.
-fn name_filter(pattern: &str) -> Condition {
-    let (begins, ends) = (pattern.starts_with('^'), pattern.ends_with('$'));
-    let literal: String = pattern.trim_start_matches('^').trim_end_matches('$').replace(".*", "%").replace('\\', "");
-    let like = format!("{}{literal}{}", if begins { "" } else { "%" }, if ends { "" } else { "%" });
-    Condition::all().add(Column::Name.like(like))
-}
-
-/// A part of an address, or with `^` its beginning.
-fn address_filter(pattern: &str) -> Condition {
-    let literal: String = pattern.chars().filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':')).collect();
-    let between = if pattern.starts_with('^') { "" } else { "%" };
-    Condition::all().add(Column::NetworkInfo.like(format!("%\"address\":\"{between}{literal}%")))
-}
-
-fn tag_filters(query: &Query, mut all: Condition) -> Condition {
-    let has = |tag: &str| Column::Tags.contains(serde_json::to_string(tag).unwrap_or_default());
-    let split = |key: &str| {
-        query.get(key).map(|text| text.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
-    };
-    let each = |tags: &[String]| tags.iter().fold(Condition::all(), |all, tag| all.add(has(tag)));
-    let any = |tags: &[String]| tags.iter().fold(Condition::any(), |any, tag| any.add(has(tag)));
-    for (key, negate, every) in [("tags", false, true), ("tags-any", false, false), ("not-tags", true, true), ("not-tags-any", true, false)]
-    {
-        let tags = split(key);
-        if !tags.is_empty() {
-            let condition = if every { each(&tags) } else { any(&tags) };
-            all = all.add(if negate { condition.not() } else { condition });
-        }
-    }
-    all
 }
 
 /// The order asked for, ended by age and id so that a marker stands at one place.
@@ -410,9 +229,17 @@ async fn ordered(app: &Nova, ctx: &Context, mut select: sea_orm::Select<Entity>,
         select = select.filter(after(&order, &row));
     }
     for (column, ascending) in order {
+        // databases do not agree on where nothing stands: here always at the end
+        if is_nullable(column) {
+            select = select.order_by(column.is_null(), Order::Asc);
+        }
         select = select.order_by(column, if ascending { Order::Asc } else { Order::Desc });
     }
     Ok(select)
+}
+
+fn is_nullable(column: Column) -> bool {
+    column.def().is_null()
 }
 
 /// Rows behind a marker: later by the first key, or equal there and later by the next, and so on.
@@ -421,9 +248,13 @@ fn after(order: &[(Column, bool)], marker: &super::instance::Model) -> Condition
     let mut equal = Condition::all();
     for (column, ascending) in order {
         let value = sea_orm::ModelTrait::get(marker, *column);
-        let beyond = if *ascending { column.gt(value.clone()) } else { column.lt(value.clone()) };
-        any = any.add(equal.clone().add(beyond));
-        equal = equal.add(column.eq(value));
+        let is_nothing = is_nullable(*column) && value == value.as_null();
+        if !is_nothing {
+            let beyond = if *ascending { column.gt(value.clone()) } else { column.lt(value.clone()) };
+            let beyond: SimpleExpr = if is_nullable(*column) { beyond.or(column.is_null()) } else { beyond };
+            any = any.add(equal.clone().add(beyond));
+        }
+        equal = equal.add(if is_nothing { column.is_null() } else { column.eq(value) });
     }
     any
 }

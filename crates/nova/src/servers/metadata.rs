@@ -7,8 +7,8 @@ use kit::{Context, Error, Json, Path, Reply, Result};
 use sea_orm::Set;
 use serde_json::{Value, json};
 
-use super::instance::{ActiveModel, Model};
-use super::states::{METADATA, METADATA_DELETE, Rule};
+use super::instance::ActiveModel;
+use super::states::rules::{METADATA, METADATA_DELETE, Rule};
 use super::store::{self, Guard};
 use crate::{Nova, quotas, validate};
 
@@ -28,19 +28,21 @@ pub async fn show(app: Nova, ctx: Context, Path((id, key)): Path<(String, String
 /// `POST /servers/{id}/metadata`: adds to what there is.
 pub async fn merge(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
     let new = read(body.0, "metadata", ctx.strict)?;
-    let server = store::fetch(&app, &ctx, &id.0).await?;
-    let mut all = server.metadata.0.clone();
-    all.extend(new);
-    save(&app, &ctx, server, &METADATA, all.clone()).await?;
-    Reply::ok(&json!({"metadata": all}))
+    let all = edit(&app, &ctx, &id.0, &METADATA, move |all| {
+        all.extend(new);
+        Ok(())
+    });
+    Reply::ok(&json!({"metadata": all.await?}))
 }
 
 /// `PUT /servers/{id}/metadata`: replaces what there is.
 pub async fn replace(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
-    let all = read(body.0, "metadata", ctx.strict)?;
-    let server = store::fetch(&app, &ctx, &id.0).await?;
-    save(&app, &ctx, server, &METADATA, all.clone()).await?;
-    Reply::ok(&json!({"metadata": all}))
+    let new = read(body.0, "metadata", ctx.strict)?;
+    let all = edit(&app, &ctx, &id.0, &METADATA, move |all| {
+        *all = new;
+        Ok(())
+    });
+    Reply::ok(&json!({"metadata": all.await?}))
 }
 
 /// `PUT /servers/{id}/metadata/{key}`
@@ -49,20 +51,21 @@ pub async fn update(app: Nova, ctx: Context, Path((id, key)): Path<(String, Stri
     if new.len() != 1 {
         return Err(Error::bad_request("Request body contains too many items"));
     }
-    let Some(value) = new.get(&key) else { return Err(Error::bad_request("Request body and URI mismatch")) };
-    let server = store::fetch(&app, &ctx, &id).await?;
-    let mut all = server.metadata.0.clone();
-    all.insert(key.clone(), value.clone());
-    save(&app, &ctx, server, &METADATA, all).await?;
-    Reply::ok(&json!({"meta": new}))
+    if !new.contains_key(&key) {
+        return Err(Error::bad_request("Request body and URI mismatch"));
+    }
+    let answer = json!({"meta": new});
+    edit(&app, &ctx, &id, &METADATA, move |all| {
+        all.extend(new);
+        Ok(())
+    })
+    .await?;
+    Reply::ok(&answer)
 }
 
 /// `DELETE /servers/{id}/metadata/{key}`
 pub async fn delete(app: Nova, ctx: Context, Path((id, key)): Path<(String, String)>) -> Result<Reply> {
-    let server = store::fetch(&app, &ctx, &id).await?;
-    let mut all = server.metadata.0.clone();
-    all.remove(&key).ok_or_else(missing)?;
-    save(&app, &ctx, server, &METADATA_DELETE, all).await?;
+    edit(&app, &ctx, &id, &METADATA_DELETE, move |all| all.remove(&key).map(drop).ok_or_else(missing)).await?;
     Reply::no_content()
 }
 
@@ -72,17 +75,33 @@ fn read(body: Value, key: &str, strict: bool) -> Result<BTreeMap<String, String>
     Ok(items)
 }
 
-async fn save(app: &Nova, ctx: &Context, server: Model, rule: &Rule, all: BTreeMap<String, String>) -> Result<()> {
-    rule.check(&server, ctx.is_admin())?;
-    let most = quotas::limits::of(app.db.read(), &server.project_id, "metadata_items").await?;
-    if most >= 0 && all.len() as i64 > most {
-        return Err(Error::forbidden(format!("Maximum number of metadata items exceeds {most}")));
-    }
-    let change = ActiveModel { metadata: Set(JsonColumn(all)), ..Default::default() };
-    if store::save(app, &server.id, Guard::unchanged(&server), change).await? {
-        return Ok(());
-    }
-    Err(Error::conflict(format!("Instance {} changed meanwhile; try again.", server.id)))
+/// Changes the pairs as they are now, so that of two changes at once none is lost; answers them all.
+async fn edit(
+    app: &Nova,
+    ctx: &Context,
+    id: &str,
+    rule: &'static Rule,
+    change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<()> + Send + 'static,
+) -> Result<BTreeMap<String, String>> {
+    let server = store::fetch(app, ctx, id).await?;
+    let admin = ctx.is_admin();
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                let server = store::load(tx, &server.id).await?.ok_or_else(|| store::missing(&server.id))?;
+                let mut all = server.metadata.0.clone();
+                change(&mut all)?;
+                rule.check(&server, admin)?;
+                let most = quotas::limits::of(tx, &server.project_id, "metadata_items").await?;
+                if most >= 0 && all.len() as i64 > most {
+                    return Err(Error::forbidden(format!("Maximum number of metadata items exceeds {most}")));
+                }
+                let row = ActiveModel { metadata: Set(JsonColumn(all.clone())), ..Default::default() };
+                store::change(tx, &server.id, Guard::alive(), row).await?;
+                Ok(all)
+            })
+        })
+        .await
 }
 
 fn missing() -> Error {

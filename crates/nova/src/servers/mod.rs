@@ -3,21 +3,35 @@
 
 pub mod actions;
 pub mod api;
+pub mod begin;
 pub mod block_devices;
 mod console;
 pub mod create;
 pub mod delete;
+pub mod diagnostics;
+mod evacuate;
+mod filters;
+mod fixed_ips;
 pub mod floating_ips;
+pub mod images;
 pub mod instance;
 pub mod ips;
 pub mod list;
+mod live_migration;
 mod lock;
 pub mod metadata;
 pub mod os_interface;
 pub mod os_volume_attachments;
+pub mod password;
 mod power;
+mod rebuild;
+pub mod remote_consoles;
+mod rescue;
 mod reset_state;
+mod resize;
 pub mod security_groups;
+pub mod server_migrations;
+mod shelve;
 pub mod states;
 pub mod store;
 pub mod tags;
@@ -76,9 +90,13 @@ pub mod tests {
             tags: Json(vec![]),
             security_groups: Json(vec![]),
             network_info: Json(vec![]),
+            addresses: String::new(),
             fault: None,
             spec: Json(Spec::default()),
             build_outcome: None,
+            shelved: None,
+            kept_vm_state: None,
+            password: None,
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
             launched_at: None,

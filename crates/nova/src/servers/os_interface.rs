@@ -3,29 +3,39 @@
 use std::time::Duration;
 
 use kit::{Context, Error, Json, Kind, Path, Reply, Result};
-use rpc::compute::{AttachInterface, DetachInterface, RequestedNetwork, compute_topic};
+use rpc::compute::{AttachInterface, NetworkInterface, RequestedNetwork, compute_topic};
 use sdk::network::Port;
 use serde_json::{Value, json};
 
-use super::states::{INTERFACES, INTERFACES_DETACH};
+use super::actions::accepted;
+use super::begin::host_of;
+use super::instance::Model;
+use super::states::rules::{INTERFACES, INTERFACES_DETACH};
 use super::store;
+use crate::conductor::unplug::Unplug;
+use crate::microversions::{ATTACHMENT_TAGS, DEVICE_TAGS};
 use crate::{Nova, instance_actions, validate};
 
 /// How long the host may take to plug a port.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn view(port: &Port) -> Value {
+fn view(ctx: &Context, server: &Model, port: &Port) -> Value {
     let fixed: Vec<Value> = port.fixed_ips.iter().map(|ip| json!({"subnet_id": ip.subnet_id, "ip_address": ip.ip_address})).collect();
-    json!({
+    let mut view = json!({
         "port_state": port.status, "port_id": port.id, "net_id": port.network_id, "mac_addr": port.mac_address, "fixed_ips": fixed,
-    })
+    });
+    if ctx.speaks(ATTACHMENT_TAGS) {
+        let nic = server.network_info.0.iter().find(|nic| nic.port_id == port.id);
+        view["tag"] = json!(nic.and_then(|nic| nic.tag.as_deref()));
+    }
+    view
 }
 
 /// `GET /servers/{id}/os-interface`
 pub async fn list(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     let server = store::fetch(&app, &ctx, &id.0).await?;
     let ports = app.cloud.network.ports(&ctx.auth(), &[("device_id", &server.id)]).await?;
-    Reply::ok(&json!({"interfaceAttachments": ports.iter().map(view).collect::<Vec<_>>()}))
+    Reply::ok(&json!({"interfaceAttachments": ports.iter().map(|port| view(&ctx, &server, port)).collect::<Vec<_>>()}))
 }
 
 /// `GET /servers/{id}/os-interface/{port}`
@@ -33,25 +43,13 @@ pub async fn show(app: Nova, ctx: Context, Path((id, port)): Path<(String, Strin
     let server = store::fetch(&app, &ctx, &id).await?;
     let found = app.cloud.network.port(&ctx.auth(), &port).await?.filter(|p| p.device_id == server.id);
     let found = found.ok_or_else(|| Error::not_found(format!("Instance {} does not have a port with id {port}", server.id)))?;
-    Reply::ok(&json!({"interfaceAttachment": view(&found)}))
+    Reply::ok(&json!({"interfaceAttachment": view(&ctx, &server, &found)}))
 }
 
 /// `POST /servers/{id}/os-interface`
 pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
-    let wanted = validate::only(body.0, "interfaceAttachment", ctx.strict)?;
-    let text = |key: &str| wanted.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-    let (port_id, network_id) = (text("port_id"), text("net_id"));
-    if port_id.is_some() && network_id.is_some() {
-        return Err(Error::bad_request("Must not input both network_id and port_id"));
-    }
-    let address = wanted.get("fixed_ips").and_then(|ips| ips.get(0)).and_then(|ip| ip.get("ip_address")).and_then(Value::as_str);
-    if address.is_some() && network_id.is_none() {
-        return Err(Error::bad_request("Must input network_id when request IP address"));
-    }
-    let fixed_ip = match address {
-        Some(text) => Some(text.parse().map_err(|_| validate::invalid("ip_address", text, format!("'{text}' is not a 'ipv4'")))?),
-        None => None,
-    };
+    let requested = read(&ctx, body.0)?;
+    let port_id = requested.port_id.clone();
     let server = store::fetch(&app, &ctx, &id.0).await?;
     INTERFACES.check(&server, ctx.is_admin())?;
     if let Some(port) = &port_id {
@@ -61,18 +59,45 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
             return Err(Error::bad_request(format!("Port {port} is still in use.")));
         }
     }
-    let host = server.host.clone().ok_or_else(|| store::missing(&server.id))?;
-    let (context, instance) = (ctx.clone(), server.id.clone());
-    app.db.write(move |tx| Box::pin(async move { instance_actions::begin(tx, &context, &instance, "attach_interface").await })).await?;
-    let requested = RequestedNetwork { network_id, port_id, fixed_ip, tag: text("tag") };
-    let message = AttachInterface { caller: ctx.caller(), instance_id: server.id.clone(), requested };
-    let nic = app.bus.call(&compute_topic(&host), message, DEADLINE).await.map_err(|error| match error.kind {
-        Kind::NotFound | Kind::Conflict => Error::bad_request(error.message),
-        _ => error,
-    })?;
+    let nic = plug(&app, &ctx, &server, requested).await?;
     let port = app.cloud.network.port(&ctx.auth(), &nic.port_id).await?;
     let port = port.ok_or_else(|| Error::not_found(format!("Port id {} could not be found.", nic.port_id)))?;
-    Reply::ok(&json!({"interfaceAttachment": view(&port)}))
+    let server = store::fetch(&app, &ctx, &server.id).await?;
+    Reply::ok(&json!({"interfaceAttachment": view(&ctx, &server, &port)}))
+}
+
+/// What is asked for: a port, or a network, or any.
+fn read(ctx: &Context, body: Value) -> Result<RequestedNetwork> {
+    let wanted = validate::only(body, "interfaceAttachment", ctx.strict)?;
+    let known = |key: &str| matches!(key, "port_id" | "net_id" | "fixed_ips") || (key == "tag" && ctx.speaks(DEVICE_TAGS));
+    if ctx.strict {
+        kit::microversion::unexpected(&wanted.keys().map(String::as_str).filter(|key| !known(key)).collect::<Vec<_>>())?;
+    }
+    let uuid = |key: &str| match wanted.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let id = value.as_str().and_then(kit::ids::parse_uuid);
+            id.map(Some).ok_or_else(|| validate::invalid(key, value, format!("{value} is not a 'uuid'")))
+        }
+    };
+    let (port_id, network_id) = (uuid("port_id")?, uuid("net_id")?);
+    if port_id.is_some() && network_id.is_some() {
+        return Err(Error::bad_request("Must not input both network_id and port_id"));
+    }
+    let fixed_ip = match wanted.get("fixed_ips") {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(ips)) if ips.len() == 1 => {
+            let text = ips.first().and_then(|ip| ip.get("ip_address")).and_then(Value::as_str).unwrap_or_default();
+            Some(text.parse().map_err(|_| validate::invalid("ip_address", text, format!("'{text}' is not a 'ipv4'")))?)
+        }
+        Some(other) => return Err(validate::invalid("fixed_ips", other, format!("{other} is not a list of one address"))),
+    };
+    if fixed_ip.is_some() && network_id.is_none() {
+        return Err(Error::bad_request("Must input network_id when request IP address"));
+    }
+    let tag = wanted.get("tag").and_then(Value::as_str).map(str::to_owned);
+    tag.iter().try_for_each(|tag| validate::tag("tag", tag))?;
+    Ok(RequestedNetwork { network_id, port_id, fixed_ip, tag })
 }
 
 /// `DELETE /servers/{id}/os-interface/{port}`
@@ -82,9 +107,39 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, port_id)): Path<(String, 
     if !server.network_info.0.iter().any(|nic| nic.port_id == port_id) {
         return Err(Error::not_found(format!("Instance {} does not have a port with id {port_id}", server.id)));
     }
-    let host = server.host.clone().ok_or_else(|| store::missing(&server.id))?;
+    host_of(&server)?;
+    unplug(&app, &ctx, &server.id, &port_id).await?;
+    Ok(accepted())
+}
+
+/// Begins to take a port from a server.
+pub async fn unplug(app: &Nova, ctx: &Context, server: &str, port: &str) -> Result<()> {
+    let flow = Unplug::new(ctx.caller(), server, port);
+    let (nova, context, instance) = (app.clone(), ctx.clone(), server.to_owned());
+    let flow = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                instance_actions::begin(tx, &context, &instance, INTERFACES_DETACH.record).await?;
+                nova.flows()?.insert(tx, &instance, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow);
+    Ok(())
+}
+
+/// Has the host plug a port; the action is recorded with how it ended.
+pub async fn plug(app: &Nova, ctx: &Context, server: &Model, requested: RequestedNetwork) -> Result<NetworkInterface> {
+    let host = host_of(server)?;
     let (context, instance) = (ctx.clone(), server.id.clone());
-    app.db.write(move |tx| Box::pin(async move { instance_actions::begin(tx, &context, &instance, "detach_interface").await })).await?;
-    app.bus.cast(&compute_topic(&host), DetachInterface { caller: ctx.caller(), instance_id: server.id, port_id }).await?;
-    Ok(Reply::empty(http::StatusCode::ACCEPTED))
+    app.db.write(move |tx| Box::pin(async move { instance_actions::begin(tx, &context, &instance, INTERFACES.record).await })).await?;
+    let message = AttachInterface { caller: ctx.caller(), instance_id: server.id.clone(), requested };
+    let answer = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
+    let (instance, request, failed) = (server.id.clone(), ctx.request_id.to_string(), answer.is_err());
+    app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, failed).await })).await?;
+    answer.map_err(|error| match error.kind {
+        Kind::NotFound | Kind::Conflict => Error::bad_request(error.message),
+        _ => error,
+    })
 }

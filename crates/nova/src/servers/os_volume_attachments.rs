@@ -2,29 +2,46 @@
 
 use std::time::Duration;
 
-use kit::microversion::Microversion;
-use kit::{Context, Error, Json, Path, Reply, Result, ids};
-use rpc::compute::{AttachVolume, compute_topic};
+use kit::call::{Wrapped, Wrapper};
+use kit::collection::Page;
+use kit::policy::Target;
+use kit::{Context, Error, Json, Path, Query, Reply, Result, Versioned, ids};
+use rpc::compute::{AttachVolume, BlockDevice, compute_topic};
 use sea_orm::entity::prelude::*;
-use sea_orm::{QueryOrder, Set};
+use sea_orm::{QueryOrder, QuerySelect, Set};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::actions::accepted;
+use super::begin::host_of;
 use super::block_devices::{self, ActiveModel, Column, Entity, Model};
 use super::create::{refuse_unavailable, reserve, volume_device};
-use super::states::{VOLUMES, VOLUMES_DETACH};
+use super::instance::Model as Server;
+use super::states::VmState;
+use super::states::rules::{VOLUMES, VOLUMES_DETACH, VOLUMES_DETACH_ON_A_HOST, VOLUMES_ON_A_HOST, VOLUMES_SWAP};
 use super::store;
 use crate::conductor::detach::Detach;
+use crate::conductor::swap::Swap;
+use crate::microversions::{
+    ATTACH_ACCEPTED, ATTACH_SHELVED, ATTACHMENT_ENDS, ATTACHMENT_IDS, ATTACHMENT_TAGS, ATTACHMENT_UPDATES, MULTIATTACH,
+};
 use crate::{Nova, instance_actions, validate};
 
 /// How long the host may take to attach.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn view(ctx: &Context, row: &Model) -> Value {
-    let mut view = json!({"id": row.volume_id, "serverId": row.instance_id, "volumeId": row.volume_id, "device": row.device_name});
-    if ctx.speaks(Microversion(2, 70)) {
+    let mut view = json!({"serverId": row.instance_id, "volumeId": row.volume_id, "device": row.device_name});
+    if ctx.speaks(ATTACHMENT_IDS) {
+        view["attachment_id"] = json!(row.attachment_id);
+        view["bdm_uuid"] = json!(row.id);
+    } else {
+        view["id"] = json!(row.volume_id);
+    }
+    if ctx.speaks(ATTACHMENT_TAGS) {
         view["tag"] = json!(row.tag);
     }
-    if ctx.speaks(Microversion(2, 79)) {
+    if ctx.speaks(ATTACHMENT_ENDS) {
         view["delete_on_termination"] = json!(row.delete_on_termination);
     }
     view
@@ -36,10 +53,11 @@ async fn find(app: &Nova, server: &str, volume: &str) -> Result<Option<Model>> {
 }
 
 /// `GET /servers/{id}/os-volume_attachments`
-pub async fn list(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
+pub async fn list(app: Nova, ctx: Context, id: Path<String>, query: Query) -> Result<Reply> {
+    let page = Page::parse(&query, app.config.max_limit, app.config.max_limit)?;
     let server = store::fetch(&app, &ctx, &id.0).await?;
     let rows = Entity::find().filter(Column::InstanceId.eq(&server.id)).filter(Column::VolumeId.is_not_null());
-    let rows = rows.order_by_asc(Column::Position).all(app.db.read()).await?;
+    let rows = rows.order_by_asc(Column::Position).offset(page.offset).limit(page.limit).all(app.db.read()).await?;
     Reply::ok(&json!({"volumeAttachments": rows.iter().map(|row| view(&ctx, row)).collect::<Vec<_>>()}))
 }
 
@@ -51,60 +69,118 @@ pub async fn show(app: Nova, ctx: Context, Path((id, volume)): Path<(String, Str
     Reply::ok(&json!({"volumeAttachment": view(&ctx, &row)}))
 }
 
+/// The object under `volumeAttachment` of a new attachment.
+#[derive(Deserialize, Serialize, Versioned)]
+pub struct CreateAttachment {
+    #[serde(rename = "volumeId")]
+    pub volume_id: Option<String>,
+    pub device: Option<String>,
+    #[since(2.49)]
+    pub tag: Option<String>,
+    #[since(2.79)]
+    pub delete_on_termination: Option<Value>,
+}
+
+impl Wrapper for CreateAttachment {
+    const KEY: &'static str = "volumeAttachment";
+}
+
+impl CreateAttachment {
+    /// The volume, and the device as it is to be.
+    fn read(self) -> Result<(String, BlockDevice)> {
+        let missing = || Error::bad_request("Invalid input for field/attribute volumeAttachment. 'volumeId' is a required property");
+        let volume = self.volume_id.ok_or_else(missing)?;
+        let bad = || validate::invalid("volumeId", &volume, format!("'{volume}' is not a 'uuid'"));
+        let volume = ids::parse_uuid(&volume).ok_or_else(bad)?;
+        let mut device = volume_device(&volume);
+        if let Some(name) = self.device.filter(|name| !name.is_empty()) {
+            let plain = name.strip_prefix("/dev/").unwrap_or(&name);
+            let good = name.len() <= 255 && !plain.is_empty() && plain.chars().all(|c| c.is_ascii_alphanumeric() || c == '/');
+            if !good {
+                return Err(validate::invalid("device", &name, format!("'{name}' is not the name of a device")));
+            }
+            device.device_name = Some(name);
+        }
+        if let Some(tag) = self.tag {
+            validate::tag("tag", &tag)?;
+            device.tag = Some(tag);
+        }
+        device.delete_on_termination = self.delete_on_termination.map_or(Ok(false), |v| validate::boolean("delete_on_termination", &v))?;
+        device.bdm_id = ids::uuid();
+        Ok((volume, device))
+    }
+}
+
 /// `POST /servers/{id}/os-volume_attachments`: reserve, record, then the host attaches; what fails is taken back.
-pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
-    let wanted = validate::only(body.0, "volumeAttachment", ctx.strict)?;
-    let text = |key: &str| wanted.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-    let volume_id = text("volumeId").and_then(|id| ids::parse_uuid(&id));
-    let volume_id = volume_id.ok_or_else(|| Error::bad_request("Invalid input for field/attribute volumeId. It is not a 'uuid'"))?;
+pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<CreateAttachment>) -> Result<Reply> {
+    let (volume_id, mut device) = body.inner.read()?;
     let server = store::fetch(&app, &ctx, &id.0).await?;
-    VOLUMES.check(&server, ctx.is_admin())?;
+    let rule = if ctx.speaks(ATTACH_SHELVED) { &VOLUMES } else { &VOLUMES_ON_A_HOST };
+    rule.check(&server, ctx.is_admin())?;
     let volume = sdk::found(app.cloud.volume.show(&ctx.auth(), &volume_id).await)?;
     let volume = volume.ok_or_else(|| Error::not_found(format!("Volume {volume_id} could not be found.")))?;
     if find(&app, &server.id, &volume_id).await?.is_some() {
         return Err(Error::bad_request(format!("Invalid volume: volume {volume_id} already attached")));
     }
     refuse_unavailable(&volume)?;
-    let host = server.host.clone().ok_or_else(|| Error::conflict(format!("Instance {} is not ready", server.id)))?;
+    if volume.multiattach && !ctx.speaks(MULTIATTACH) {
+        return Err(Error::bad_request("Multiattach volumes are only supported starting with compute API version 2.60."));
+    }
+    if server.host.is_none() && server.vm_state != VmState::ShelvedOffloaded.word() {
+        return Err(Error::conflict(format!("Instance {} is not ready", server.id)));
+    }
     let attachment = reserve(&app, &ctx, &volume_id, &server.id).await?;
-    let mut device = volume_device(&volume_id);
-    device.bdm_id = ids::uuid();
-    device.device_name = text("device");
-    device.tag = text("tag");
     device.attachment_id = Some(attachment.clone());
-    device.delete_on_termination =
-        wanted.get("delete_on_termination").map_or(Ok(false), |v| validate::boolean("delete_on_termination", v))?;
     let (row, context, instance) = (block_devices::row(&server.id, 1000, &device), ctx.clone(), server.id.clone());
     app.db
         .write(move |tx| {
             Box::pin(async move {
                 Entity::insert(row).exec_without_returning(tx).await?;
-                instance_actions::begin(tx, &context, &instance, "attach_volume").await
+                instance_actions::begin(tx, &context, &instance, VOLUMES.record).await
             })
         })
         .await?;
-    let message = AttachVolume { caller: ctx.caller(), instance_id: server.id.clone(), bdm_id: device.bdm_id.clone() };
-    match app.bus.call(&compute_topic(&host), message, DEADLINE).await {
-        Ok(name) => {
-            let change = ActiveModel { device_name: Set(Some(name)), ..Default::default() };
-            let bdm = device.bdm_id.clone();
-            app.db
-                .write(move |tx| {
-                    Box::pin(async move {
-                        Entity::update_many().set(change).filter(Column::Id.eq(bdm)).exec(tx).await?;
-                        Ok(())
-                    })
-                })
-                .await?;
-        }
-        Err(error) => {
-            undo(&app, &ctx, &device.bdm_id, &attachment).await;
-            return Err(error);
-        }
+    if let Some(host) = &server.host
+        && let Err(error) = attach(&app, &ctx, host, &server.id, &device.bdm_id).await
+    {
+        undo(&app, &ctx, &device.bdm_id, &attachment).await;
+        ended(&app, &ctx, &server.id, true).await?;
+        return Err(error);
+    }
+    ended(&app, &ctx, &server.id, false).await?;
+    if ctx.speaks(ATTACH_ACCEPTED) {
+        return Ok(accepted());
     }
     let row = find(&app, &server.id, &volume_id).await?;
-    let row = row.ok_or_else(|| Error::not_found(format!("Volume {volume_id} is not attached to instance {}.", server.id)))?;
+    let row = row.ok_or_else(|| not_attached(&volume_id, &server.id))?;
     Reply::ok(&json!({"volumeAttachment": view(&ctx, &row)}))
+}
+
+fn not_attached(volume: &str, server: &str) -> Error {
+    Error::not_found(format!("Volume {volume} is not attached to instance {server}."))
+}
+
+async fn attach(app: &Nova, ctx: &Context, host: &str, server: &str, bdm: &str) -> Result<()> {
+    let message = AttachVolume { caller: ctx.caller(), instance_id: server.to_owned(), bdm_id: bdm.to_owned() };
+    let name = app.bus.call(&compute_topic(host), message, DEADLINE).await?;
+    change(app, bdm, ActiveModel { device_name: Set(Some(name)), ..Default::default() }).await
+}
+
+async fn change(app: &Nova, bdm: &str, change: ActiveModel) -> Result<()> {
+    let bdm = bdm.to_owned();
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                Entity::update_many().set(change).filter(Column::Id.eq(bdm)).exec(tx).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+async fn ended(app: &Nova, ctx: &Context, server: &str, failed: bool) -> Result<()> {
+    let (server, request) = (server.to_owned(), ctx.request_id.to_string());
+    app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &server, &request, failed).await })).await
 }
 
 async fn undo(app: &Nova, ctx: &Context, bdm: &str, attachment: &str) {
@@ -124,30 +200,108 @@ async fn undo(app: &Nova, ctx: &Context, bdm: &str, attachment: &str) {
     }
 }
 
-/// `DELETE /servers/{id}/os-volume_attachments/{volume}`
-pub async fn delete(app: Nova, ctx: Context, Path((id, volume)): Path<(String, String)>) -> Result<Reply> {
+/// `PUT /servers/{id}/os-volume_attachments/{volume}`: another volume in its place, or since 2.85 whether it ends with the server.
+pub async fn update(app: Nova, ctx: Context, Path((id, volume)): Path<(String, String)>, body: Json<Value>) -> Result<Reply> {
+    let wanted = validate::only(body.0, "volumeAttachment", ctx.strict)?;
+    let more: &[&str] = if ctx.speaks(ATTACHMENT_UPDATES) {
+        &["volumeId", "id", "serverId", "device", "tag", "delete_on_termination"]
+    } else {
+        &["volumeId"]
+    };
+    kit::microversion::unexpected(&wanted.keys().map(String::as_str).filter(|key| !more.contains(key)).collect::<Vec<_>>())?;
+    let new = wanted.get("volumeId").and_then(Value::as_str).unwrap_or_default();
+    let bad = || validate::invalid("volumeId", new, format!("'{new}' is not a 'uuid'"));
+    let new = ids::parse_uuid(new).ok_or_else(bad)?;
     let server = store::fetch(&app, &ctx, &id).await?;
-    VOLUMES_DETACH.check(&server, ctx.is_admin())?;
-    let row = find(&app, &server.id, &volume).await?;
-    let row = row.ok_or_else(|| Error::not_found(format!("Volume {volume} is not attached to instance {}.", server.id)))?;
-    if row.boot_index == Some(0) {
-        return Err(Error::forbidden("Cannot detach a root device volume"));
+    let row = find(&app, &server.id, &volume).await?.ok_or_else(|| not_attached(&volume, &server.id))?;
+    if new != volume || !ctx.speaks(ATTACHMENT_UPDATES) {
+        ctx.enforce("os_compute_api:os-volumes-attachments:swap", &Target::project(&server.project_id))?;
+        return swap(&app, &ctx, &server, row, &new).await;
     }
-    app.cloud.volume.begin_detaching(&ctx.auth(), &volume).await.map_err(|error| match error.status {
-        400 | 409 => Error::bad_request(format!("Invalid volume: {}", error.message)),
-        _ => Error::from(error),
-    })?;
+    let same = |key: &str, have: &Option<String>| match wanted.get(key).and_then(Value::as_str) {
+        Some(given) if have.as_deref() != Some(given) => Err(Error::bad_request(format!("The {key} of an attachment cannot be changed."))),
+        _ => Ok(()),
+    };
+    same("device", &row.device_name)?;
+    same("tag", &row.tag)?;
+    same("serverId", &Some(server.id.clone()))?;
+    if let Some(ends) = wanted.get("delete_on_termination") {
+        let ends = validate::boolean("delete_on_termination", ends)?;
+        change(&app, &row.id, ActiveModel { delete_on_termination: Set(ends), ..Default::default() }).await?;
+    }
+    Ok(accepted())
+}
+
+/// Begins to put a free volume in the place of one that is attached.
+async fn swap(app: &Nova, ctx: &Context, server: &Server, row: Model, new: &str) -> Result<Reply> {
+    VOLUMES_SWAP.check(server, ctx.is_admin())?;
+    host_of(server)?;
+    let auth = ctx.auth();
+    let old = row.volume_id.clone().unwrap_or_default();
+    let volume = sdk::found(app.cloud.volume.show(&auth, new).await)?;
+    let volume = volume.ok_or_else(|| Error::not_found(format!("Volume {new} could not be found.")))?;
+    refuse_unavailable(&volume)?;
+    if volume.size < app.cloud.volume.show(&auth, &old).await?.size {
+        return Err(Error::bad_request("Invalid volume: New volume must be the same size or larger."));
+    }
+    begin_detaching(app, ctx, &old).await?;
+    let attachment = match reserve(app, ctx, new, &server.id).await {
+        Ok(attachment) => attachment,
+        Err(error) => {
+            app.cloud.volume.roll_detaching(&auth, &old).await?;
+            return Err(error);
+        }
+    };
+    let flow = Swap {
+        caller: ctx.caller(),
+        instance_id: server.id.clone(),
+        bdm_id: row.id,
+        old_volume_id: old,
+        new_volume_id: new.to_owned(),
+        new_attachment_id: attachment,
+    };
     let (nova, context, instance) = (app.clone(), ctx.clone(), server.id.clone());
     let flow = app
         .db
         .write(move |tx| {
             Box::pin(async move {
-                instance_actions::begin(tx, &context, &instance, "detach_volume").await?;
+                instance_actions::begin(tx, &context, &instance, VOLUMES_SWAP.record).await?;
+                nova.flows()?.insert(tx, &instance, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow);
+    Ok(accepted())
+}
+
+async fn begin_detaching(app: &Nova, ctx: &Context, volume: &str) -> Result<()> {
+    app.cloud.volume.begin_detaching(&ctx.auth(), volume).await.map_err(|error| match error.status {
+        400 | 409 => Error::bad_request(format!("Invalid volume: {}", error.message)),
+        _ => Error::from(error),
+    })
+}
+
+/// `DELETE /servers/{id}/os-volume_attachments/{volume}`
+pub async fn delete(app: Nova, ctx: Context, Path((id, volume)): Path<(String, String)>) -> Result<Reply> {
+    let server = store::fetch(&app, &ctx, &id).await?;
+    let rule = if ctx.speaks(ATTACH_SHELVED) { &VOLUMES_DETACH } else { &VOLUMES_DETACH_ON_A_HOST };
+    rule.check(&server, ctx.is_admin())?;
+    let row = find(&app, &server.id, &volume).await?.ok_or_else(|| not_attached(&volume, &server.id))?;
+    if row.boot_index == Some(0) && server.vm_state != VmState::ShelvedOffloaded.word() {
+        return Err(Error::forbidden("Cannot detach a root device volume"));
+    }
+    begin_detaching(&app, &ctx, &volume).await?;
+    let (nova, context, instance) = (app.clone(), ctx.clone(), server.id.clone());
+    let flow = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                instance_actions::begin(tx, &context, &instance, VOLUMES_DETACH.record).await?;
                 let flow = Detach::new(context.caller(), &instance, &row.id);
                 nova.flows()?.insert(tx, &instance, &flow).await
             })
         })
         .await?;
     app.flows()?.start(&flow);
-    Ok(Reply::empty(http::StatusCode::ACCEPTED))
+    Ok(accepted())
 }

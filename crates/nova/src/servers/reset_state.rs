@@ -4,9 +4,12 @@ use kit::{Error, Reply, Result};
 use sea_orm::Set;
 
 use super::actions::{Action, accepted};
+use super::begin;
 use super::instance::ActiveModel;
 use super::states::VmState;
+use super::states::rules::RESET_STATE;
 use super::store::{self, Guard};
+use crate::conductor::reconcile;
 use crate::instance_actions;
 
 /// `{"os-resetState": {"state": "active"}}`
@@ -22,14 +25,25 @@ pub async fn reset_state(action: Action) -> Result<Reply> {
         }
     };
     let Action { app, ctx, server, .. } = action;
+    RESET_STATE.check(&server, ctx.is_admin())?;
     app.db
         .write(move |tx| {
             Box::pin(async move {
                 let change = ActiveModel { vm_state: Set(state.word().into()), task_state: Set(None), ..Default::default() };
                 store::change(tx, &server.id, Guard::default(), change).await?;
-                instance_actions::begin(tx, &ctx, &server.id, "resetState").await
+                instance_actions::begin(tx, &ctx, &server.id, RESET_STATE.record).await
             })
         })
         .await?;
+    Ok(accepted())
+}
+
+/// `{"injectNetworkInfo": null}`: what the guest may know of its network is asked anew.
+pub async fn inject_network_info(action: Action) -> Result<Reply> {
+    action.no_body()?;
+    let Action { app, ctx, server, .. } = action;
+    begin::host_of(&server)?;
+    reconcile::refresh_addresses(&app, &server.id).await?;
+    instance_actions::done(&app, &ctx, &server.id, "injectNetworkInfo").await?;
     Ok(accepted())
 }

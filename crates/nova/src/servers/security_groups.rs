@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::actions::{Action, accepted};
 use super::instance::{ActiveModel, Model};
-use super::states::SECURITY_GROUPS;
+use super::states::rules::SECURITY_GROUPS;
 use super::store::{self, Guard};
 use crate::Nova;
 

@@ -119,6 +119,13 @@ pub async fn block_devices_of(db: &impl ConnectionTrait, instance_id: &str) -> R
     Ok(rows.iter().map(block_devices::Model::to_rpc).collect())
 }
 
+/// Whether a server's root disk is a volume.
+pub async fn boots_from_volume(db: &impl ConnectionTrait, instance_id: &str) -> Result<bool> {
+    use block_devices::{Column, Entity};
+    let root = Entity::find().filter(Column::InstanceId.eq(instance_id)).filter(Column::BootIndex.eq(0));
+    Ok(root.filter(Column::DestinationType.eq("volume")).count(db).await? > 0)
+}
+
 /// The volumes of some servers: (volume, ends with the server).
 pub async fn volumes_of(db: &impl ConnectionTrait, ids: &[String]) -> Result<HashMap<String, Vec<(String, bool)>>> {
     use block_devices::{Column, Entity};

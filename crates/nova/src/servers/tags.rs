@@ -26,12 +26,19 @@ pub async fn show(app: Nova, ctx: Context, Path((id, tag)): Path<(String, String
 /// `PUT /servers/{id}/tags/{tag}`
 pub async fn update(app: Nova, ctx: Context, Path((id, tag)): Path<(String, String)>) -> Result<Reply> {
     let server = store::fetch(&app, &ctx, &id).await?;
-    if server.tags.0.contains(&tag) {
+    let name = tag.clone();
+    let new = edit(&app, &server.id, move |tags| {
+        if tags.contains(&name) {
+            return Ok(false);
+        }
+        tags.push(name);
+        *tags = check_tags(std::mem::take(tags))?;
+        Ok(true)
+    })
+    .await?;
+    if !new {
         return Reply::no_content();
     }
-    let mut tags = server.tags.0.clone();
-    tags.push(tag.clone());
-    save(&app, &server, check_tags(tags)?).await?;
     let location = ctx.link(&format!("/servers/{id}/tags/{}", kit::call::percent_encode(&tag)));
     Ok(Reply::empty(StatusCode::CREATED).header("location", &location))
 }
@@ -45,30 +52,56 @@ pub async fn replace(app: Nova, ctx: Context, id: Path<String>, body: Json<Value
     };
     let tags = check_tags(tags.iter().map(text).collect::<Result<_>>()?)?;
     let server = store::fetch(&app, &ctx, &id.0).await?;
-    save(&app, &server, tags.clone()).await?;
+    let new = tags.clone();
+    edit(&app, &server.id, move |tags| {
+        *tags = new;
+        Ok(true)
+    })
+    .await?;
     Reply::ok(&json!({"tags": tags}))
 }
 
 /// `DELETE /servers/{id}/tags/{tag}`
 pub async fn delete(app: Nova, ctx: Context, Path((id, tag)): Path<(String, String)>) -> Result<Reply> {
     let server = store::fetch(&app, &ctx, &id).await?;
-    if !server.tags.0.contains(&tag) {
-        return Err(missing(&server, &tag));
-    }
-    save(&app, &server, server.tags.0.iter().filter(|have| **have != tag).cloned().collect()).await?;
+    let gone = missing(&server, &tag);
+    edit(&app, &server.id, move |tags| {
+        let before = tags.len();
+        tags.retain(|have| *have != tag);
+        if tags.len() < before { Ok(true) } else { Err(gone) }
+    })
+    .await?;
     Reply::no_content()
 }
 
 /// `DELETE /servers/{id}/tags`
 pub async fn delete_all(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     let server = store::fetch(&app, &ctx, &id.0).await?;
-    save(&app, &server, Vec::new()).await?;
+    edit(&app, &server.id, |tags| {
+        tags.clear();
+        Ok(true)
+    })
+    .await?;
     Reply::no_content()
 }
 
-async fn save(app: &Nova, server: &Model, tags: Vec<String>) -> Result<()> {
-    let change = ActiveModel { tags: Set(JsonColumn(tags)), ..Default::default() };
-    store::save(app, &server.id, Guard::alive(), change).await.map(drop)
+/// Changes the tags as they are now, so that of two changes at once none is lost; answers what the change answers: whether there was one.
+async fn edit(app: &Nova, id: &str, change: impl FnOnce(&mut Vec<String>) -> Result<bool> + Send + 'static) -> Result<bool> {
+    let id = id.to_owned();
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                let server = store::load(tx, &id).await?.ok_or_else(|| store::missing(&id))?;
+                let mut tags = server.tags.0;
+                let changed = change(&mut tags)?;
+                if changed {
+                    let row = ActiveModel { tags: Set(JsonColumn(tags)), ..Default::default() };
+                    store::change(tx, &id, Guard::alive(), row).await?;
+                }
+                Ok(changed)
+            })
+        })
+        .await
 }
 
 fn missing(server: &Model, tag: &str) -> Error {

@@ -15,9 +15,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha224};
 
-use super::instance::{Model, StoredFault};
+use super::instance::{Model, Spec, StoredFault};
 use super::states;
-use crate::microversions::{FLAVOR_EMBEDDED, STRICT};
+use crate::microversions::{FLAVOR_EMBEDDED, HOSTNAME, STRICT};
 
 /// The columns that are shown.
 #[derive(Clone, Debug, FromQueryResult)]
@@ -53,6 +53,8 @@ pub struct Shown {
     pub security_groups: Json<Vec<String>>,
     pub network_info: Json<Vec<NetworkInterface>>,
     pub fault: Option<Json<StoredFault>>,
+    /// Only at versions that show something of it.
+    pub spec: Option<Json<Spec>>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub launched_at: Option<Timestamp>,
@@ -93,6 +95,7 @@ impl From<Model> for Shown {
             security_groups: row.security_groups,
             network_info: row.network_info,
             fault: row.fault,
+            spec: Some(row.spec),
             created_at: row.created_at,
             updated_at: row.updated_at,
             launched_at: row.launched_at,
@@ -108,7 +111,7 @@ pub struct Beside<'a> {
     /// Of the servers' hosts, for administrators: `UP`, `DOWN`, `MAINTENANCE`.
     pub host_status: HashMap<String, &'static str>,
     /// Server to its group, where asked for.
-    pub groups: HashMap<String, String>,
+    pub groups: Option<HashMap<String, String>>,
     pub default_zone: &'a str,
     /// Whether the administrator's attributes are shown.
     pub extended: bool,
@@ -201,7 +204,7 @@ struct ServerView<'a> {
     #[since(2.26)]
     tags: &'a [String],
     #[since(2.63)]
-    trusted_image_certificates: Option<()>,
+    trusted_image_certificates: Option<&'a [String]>,
     #[since(2.71)]
     #[serde(skip_serializing_if = "Option::is_none")]
     server_groups: Option<Vec<&'a str>>,
@@ -273,7 +276,7 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         hypervisor_hostname: admin.then_some(row.node.as_deref()),
         reservation_id: admin.then_some(&row.reservation_id),
         launch_index: admin.then_some(row.launch_index),
-        hostname: admin.then_some(&row.hostname),
+        hostname: (admin || ctx.speaks(HOSTNAME)).then_some(&row.hostname),
         kernel_id: admin.then_some(""),
         ramdisk_id: admin.then_some(""),
         root_device_name: admin.then_some(row.root_device_name.as_deref()),
@@ -289,8 +292,8 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         host_status: admin.then(|| row.host.as_ref().and_then(|h| beside.host_status.get(h)).copied().unwrap_or("")),
         description: row.description.as_deref(),
         tags: &row.tags.0,
-        trusted_image_certificates: None,
-        server_groups: ctx.speaks(Microversion(2, 71)).then(|| beside.groups.get(&row.id).map(String::as_str).into_iter().collect()),
+        trusted_image_certificates: row.spec.as_ref().and_then(|spec| spec.0.trusted_image_certificates.as_deref()),
+        server_groups: beside.groups.as_ref().map(|groups| groups.get(&row.id).map(String::as_str).into_iter().collect()),
         locked_reason: row.locked_reason.as_deref(),
     }
 }

@@ -1,6 +1,7 @@
 //! A nova on a local bus, with neighbours and hosts of the tests' own, and identities that need no keystone.
 #![allow(dead_code, clippy::unwrap_used)]
 
+mod actions;
 mod neighbours;
 
 use std::collections::HashMap;
@@ -72,7 +73,7 @@ impl Answer {
     }
 }
 
-fn config() -> Config {
+pub fn config() -> Config {
     Config {
         build_look: Duration::from_millis(100),
         build_timeout: Duration::from_secs(20),
@@ -90,7 +91,7 @@ impl Cloud {
         Cloud::start_with(hosts, Config { probe: Some(probe), ..config() }).await
     }
 
-    async fn start_with(hosts: &[(&str, Behaviour)], config: Config) -> Cloud {
+    pub async fn start_with(hosts: &[(&str, Behaviour)], config: Config) -> Cloud {
         let dir = tempfile::tempdir().unwrap();
         let location = match std::env::var("CUMULO_TEST_DATABASE") {
             Ok(url) => Location::Postgres { url, schema: format!("nova_{}", ids::hex()) },
@@ -151,7 +152,13 @@ impl Cloud {
     /// A host comes up and reports.
     pub async fn host(&self, name: &str, behaviour: Behaviour) {
         self.hosts.lock().unwrap().insert(name.to_owned(), behaviour);
-        let host = FakeHost { name: name.to_owned(), bus: self.bus.clone(), hosts: self.hosts.clone(), guests: self.guests.clone() };
+        let host = FakeHost {
+            name: name.to_owned(),
+            bus: self.bus.clone(),
+            hosts: self.hosts.clone(),
+            guests: self.guests.clone(),
+            neighbours: self.neighbours.clone(),
+        };
         let (building, ending, powering) = (host.clone(), host.clone(), host.clone());
         let handlers = Handlers::new()
             .on(move |m: BuildInstance| building.clone().build(m))
@@ -166,7 +173,7 @@ impl Cloud {
                     Ok(())
                 }
             });
-        self.bus.serve(&compute_topic(name), handlers, 64);
+        self.bus.serve(&compute_topic(name), actions::handlers(handlers, &host), 64);
         let report = ReportHost { host: name.to_owned(), inventory: inventory(name), instances: None };
         self.bus.call(TOPIC, report, Duration::from_secs(10)).await.unwrap();
     }
@@ -184,6 +191,31 @@ impl Cloud {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(ADMIN, "2.79", "GET", path, Value::Null).await
+    }
+
+    /// An action on a server.
+    pub async fn act(&self, who: &str, version: &str, id: &str, body: Value) -> Answer {
+        self.ask(who, version, "POST", &format!("/v2.1/servers/{id}/action"), body).await
+    }
+
+    /// A server that runs.
+    pub async fn active(&self, who: &str) -> String {
+        let id = self.boot(who).await;
+        self.wait(&id, "ACTIVE").await;
+        id
+    }
+
+    /// Waits for a status with nothing going on.
+    pub async fn settled(&self, id: &str, status: &str) -> Value {
+        for _ in 0..400 {
+            let answer = self.get(&format!("/v2.1/servers/{id}")).await;
+            let server = &answer.body["server"];
+            if server["status"] == status && server["OS-EXT-STS:task_state"].is_null() {
+                return server.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{id} never came to rest as {status}: {}", self.get(&format!("/v2.1/servers/{id}")).await.body);
     }
 
     /// A small server, accepted.
@@ -269,6 +301,7 @@ struct FakeHost {
     bus: Bus,
     hosts: Arc<Mutex<HashMap<String, Behaviour>>>,
     guests: Arc<Mutex<Vec<(String, String)>>>,
+    neighbours: Neighbours,
 }
 
 impl FakeHost {

@@ -23,6 +23,8 @@ pub const NOWHERE: &str = "99999999-9999-4999-8999-999999999999";
 pub struct State {
     /// Port to its server.
     pub ports: BTreeMap<String, String>,
+    /// Images that nova made: their fields and status.
+    pub images: BTreeMap<String, Value>,
     /// Attachment to its server.
     pub attachments: BTreeMap<String, String>,
     providers: BTreeMap<String, Provider>,
@@ -70,7 +72,13 @@ impl State {
         let get = *method == Method::GET;
         match path {
             ["v3", "auth", "tokens"] => (StatusCode::CREATED, json!({"token": {}})),
+            ["v2", "images", ..] if !get || path.get(2).is_none_or(|id| self.images.contains_key(*id)) => {
+                self.image(method, path, query, body)
+            }
             ["v2", "images", id] => image(id),
+            ["v3", "snapshots", ..] => {
+                (StatusCode::ACCEPTED, json!({"snapshot": {"id": kit::ids::uuid(), "status": "creating", "size": 1}}))
+            }
             ["v2.0", "networks"] => {
                 let network = json!({
                     "id": NETWORK, "name": "private", "project_id": "p", "status": "ACTIVE", "admin_state_up": true, "mtu": 1450,
@@ -108,9 +116,56 @@ impl State {
             }
             ["resource_providers", ..] => self.provider(method, path, body),
             ["allocation_candidates"] => self.candidates(query),
+            ["allocations"] => self.allocate(body),
             ["allocations", consumer] => self.allocation(method, consumer, body),
             _ => missing(),
         }
+    }
+
+    fn image(&mut self, method: &Method, path: &[&str], query: &Query, body: Value) -> (StatusCode, Value) {
+        let id = path.get(2).copied().unwrap_or_default();
+        match *method {
+            Method::POST => {
+                let id = kit::ids::uuid();
+                let mut image = body;
+                let order = format!("2026-01-01T00:00:{:02}Z", self.images.len());
+                for (key, value) in [("id", id.as_str()), ("status", "queued"), ("created_at", &order), ("updated_at", &order)] {
+                    image[key] = json!(value);
+                }
+                self.images.insert(id, image.clone());
+                (StatusCode::CREATED, image)
+            }
+            Method::GET if id.is_empty() => {
+                let matches = |image: &&Value| query.0.iter().all(|(key, value)| image[key] == *value);
+                (StatusCode::OK, json!({"images": self.images.values().filter(matches).collect::<Vec<_>>()}))
+            }
+            Method::GET => (StatusCode::OK, self.images[id].clone()),
+            Method::PUT => {
+                self.images.get_mut(id).unwrap()["status"] = json!("active");
+                (StatusCode::NO_CONTENT, Value::Null)
+            }
+            _ => match self.images.remove(id) {
+                Some(_) => (StatusCode::NO_CONTENT, Value::Null),
+                None => missing(),
+            },
+        }
+    }
+
+    /// Several consumers at once; emptied ones go first, so that what they had is free.
+    fn allocate(&mut self, body: Value) -> (StatusCode, Value) {
+        let mut consumers: Vec<(String, Value)> = body.as_object().unwrap().iter().map(|(id, v)| (id.clone(), v.clone())).collect();
+        consumers.sort_by_key(|(_, wanted)| wanted["allocations"].as_object().unwrap().len());
+        for (id, wanted) in consumers {
+            let answer = if wanted["allocations"].as_object().unwrap().is_empty() {
+                self.allocation(&Method::DELETE, &id, Value::Null)
+            } else {
+                self.allocation(&Method::PUT, &id, wanted)
+            };
+            if !answer.0.is_success() {
+                return answer;
+            }
+        }
+        (StatusCode::NO_CONTENT, Value::Null)
     }
 
     fn provider(&mut self, method: &Method, path: &[&str], body: Value) -> (StatusCode, Value) {

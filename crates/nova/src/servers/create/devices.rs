@@ -2,18 +2,27 @@
 
 use kit::{Context, Error, Result, ids};
 use rpc::compute::{BlockDevice, Flavor};
+use sdk::image::ImageInfo;
 use serde_json::{Map, Value};
 
+use super::networks::device_tags_exist;
 use super::request::Devices;
+use crate::microversions::VOLUME_TYPES;
 use crate::validate;
 
-/// The disks of a server: the root disk from the image if it has one, what was asked for, then the flavor's ephemeral and swap disks.
-pub fn read(ctx: &Context, devices: &Devices, image: Option<&str>, flavor: &Flavor) -> Result<Vec<BlockDevice>> {
+/// The disks of a server: the root disk from the image if it has one, what was asked for, what the image is a snapshot of, then the flavor's
+/// ephemeral and swap disks.
+pub fn read(ctx: &Context, devices: &Devices, image: Option<&ImageInfo>, flavor: &Flavor) -> Result<Vec<BlockDevice>> {
+    let kept = image.map_or(Ok(Vec::new()), of_image)?;
+    let image = image.map(|image| image.id.as_str());
     let mut all = match devices {
         Devices::V1(devices) => devices.iter().enumerate().filter_map(|(n, d)| first_form(n, d, image).transpose()).collect(),
         Devices::V2(devices) => devices.iter().map(|d| second_form(ctx, d)).collect::<Result<Vec<_>>>(),
     }?;
     all.retain(|device: &BlockDevice| device.source_type != "no_device");
+    let replaced = |device: &BlockDevice| device.boot_index.is_some() && all.iter().any(|asked| asked.boot_index == device.boot_index);
+    let kept: Vec<BlockDevice> = kept.into_iter().filter(|device| !replaced(device)).collect();
+    all.extend(kept);
     let roots = all.iter().filter(|d| d.boot_index == Some(0)).count();
     if roots > 1 {
         return Err(bad("Boot sequence for the instance and image/block device mapping combination is not valid."));
@@ -36,6 +45,33 @@ pub fn read(ctx: &Context, devices: &Devices, image: Option<&str>, flavor: &Flav
         all.push(blank(None, Some("swap")));
     }
     Ok(all)
+}
+
+/// The volumes that an image of a volume-booted server is made of: it has no data of its own, but snapshots.
+fn of_image(image: &ImageInfo) -> Result<Vec<BlockDevice>> {
+    let properties = image.properties();
+    let Some(mapping) = properties.get("block_device_mapping") else { return Ok(Vec::new()) };
+    let entries: Vec<Map<String, Value>> =
+        serde_json::from_str(mapping).map_err(|_| bad("the image's block_device_mapping cannot be read."))?;
+    let one = |entry: &Map<String, Value>| {
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+        let source = text("source_type").filter(|source| matches!(source.as_str(), "snapshot" | "volume" | "image" | "blank"))?;
+        Some(BlockDevice {
+            image_id: text("image_id"),
+            snapshot_id: text("snapshot_id"),
+            volume_id: text("volume_id"),
+            volume_size: entry.get("volume_size").and_then(Value::as_u64),
+            boot_index: entry.get("boot_index").and_then(Value::as_i64).and_then(|index| i32::try_from(index).ok()),
+            delete_on_termination: entry.get("delete_on_termination").and_then(Value::as_bool).unwrap_or(false),
+            device_name: text("device_name"),
+            disk_bus: text("disk_bus"),
+            device_type: text("device_type"),
+            guest_format: text("guest_format"),
+            tag: text("tag"),
+            ..device(&source, &text("destination_type").unwrap_or_else(|| "volume".to_owned()))
+        })
+    };
+    Ok(entries.iter().filter_map(one).collect())
 }
 
 /// What every device has, to be changed.
@@ -119,8 +155,7 @@ const KEYS: &[&str] = &[
     "disk_bus",
     "guest_format",
     "no_device",
-    "tag",
-    "volume_type",
+    "connection_info",
     "volume_id",
     "snapshot_id",
     "image_id",
@@ -129,7 +164,15 @@ const KEYS: &[&str] = &[
 
 fn second_form(ctx: &Context, entry: &Map<String, Value>) -> Result<BlockDevice> {
     if ctx.strict {
-        kit::microversion::unexpected(&entry.keys().map(String::as_str).filter(|key| !KEYS.contains(key)).collect::<Vec<_>>())?;
+        let known = |key: &str| match key {
+            "tag" => device_tags_exist(ctx),
+            "volume_type" => ctx.speaks(VOLUME_TYPES),
+            other => KEYS.contains(&other),
+        };
+        kit::microversion::unexpected(&entry.keys().map(String::as_str).filter(|key| !known(key)).collect::<Vec<_>>())?;
+    }
+    if let Some(tag) = entry.get("tag").and_then(Value::as_str) {
+        validate::tag("tag", tag)?;
     }
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
     if truthy(entry.get("no_device"))? {

@@ -18,6 +18,12 @@ pub async fn fetch(app: &Nova, ctx: &Context, id: &str) -> Result<ImageInfo> {
     image.ok_or_else(|| Error::bad_request("Can not find requested image"))
 }
 
+/// An image of an action on a server: it must be there and have its data.
+pub async fn active(app: &Nova, ctx: &Context, id: &str) -> Result<ImageInfo> {
+    let image = fetch(app, ctx, id).await?;
+    if image.status == "active" { Ok(image) } else { Err(Error::bad_request(format!("Image {id} is not active."))) }
+}
+
 /// Refuses an image that is not active or does not fit.
 pub fn check(image: &ImageInfo, flavor: &Flavor, boots_from_volume: bool) -> Result<()> {
     if image.status != "active" {

@@ -17,8 +17,10 @@ use sdk::image::ImageInfo;
 use serde_json::{Value, json};
 
 pub use devices::volume as volume_device;
-pub use request::{CreateServer, address, disk_config, tags as check_tags};
+pub use image::{active as active_image, check as check_image};
+pub use request::{CreateServer, PersonalityFile, address, certificates, disk_config, personality, tags as check_tags, user_data};
 pub use volumes::{refuse_unavailable, reserve};
+pub use write::{checked_hostname, password};
 
 use self::request::Wanted;
 use self::zone::Destination;
@@ -72,13 +74,13 @@ async fn check(app: &Nova, ctx: &Context, wanted: Wanted) -> Result<Checked> {
     };
     let destination = zone::read(app, ctx, &wanted).await?;
     let networks = networks::read(ctx, wanted.networks.as_ref(), wanted.max_count)?;
-    let devices = devices::read(ctx, &wanted.devices, wanted.image_ref.as_deref(), &flavor)?;
     let group = server_groups::for_server(app, ctx, &wanted.hints).await?;
-    let from_volume = devices.iter().any(|d| d.boot_index == Some(0) && d.destination_type == "volume");
     let image = match &wanted.image_ref {
         Some(id) => Some(image::fetch(app, ctx, id).await?),
         None => None,
     };
+    let devices = devices::read(ctx, &wanted.devices, image.as_ref(), &flavor)?;
+    let from_volume = devices.iter().any(|d| d.boot_index == Some(0) && d.destination_type == "volume");
     if let Some(image) = &image {
         image::check(image, &flavor, from_volume)?;
     }

@@ -32,7 +32,7 @@ fn one(ctx: &Context, entry: &Value, count: i64) -> Result<RequestedNetwork> {
     let Some(object) = entry.as_object() else {
         return Err(invalid("networks", entry, format!("{entry} is not of type 'object'")));
     };
-    let known = |key: &str| matches!(key, "uuid" | "port" | "fixed_ip") || (key == "tag" && tags_exist(ctx));
+    let known = |key: &str| matches!(key, "uuid" | "port" | "fixed_ip") || (key == "tag" && device_tags_exist(ctx));
     if ctx.strict {
         kit::microversion::unexpected(&object.keys().map(String::as_str).filter(|key| !known(key)).collect::<Vec<_>>())?;
     }
@@ -70,7 +70,7 @@ fn one(ctx: &Context, entry: &Value, count: i64) -> Result<RequestedNetwork> {
 }
 
 /// Device tags were lost between 2.37 and 2.42.
-fn tags_exist(ctx: &Context) -> bool {
+pub fn device_tags_exist(ctx: &Context) -> bool {
     let minor = ctx.version.1;
     (32..=36).contains(&minor) || minor >= 42
 }

@@ -9,6 +9,7 @@ use kit::{Context, Error, Result, Versioned};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::write::checked_hostname;
 use crate::validate::{self, invalid};
 
 /// User data has at most so many characters of base64.
@@ -55,6 +56,8 @@ pub struct CreateServer {
     pub host: Option<String>,
     #[since(2.74)]
     pub hypervisor_hostname: Option<String>,
+    #[since(2.90)]
+    pub hostname: Option<String>,
 }
 
 impl Wrapper for CreateServer {
@@ -101,6 +104,8 @@ pub struct Wanted {
     pub hints: Value,
     pub host: Option<String>,
     pub node: Option<String>,
+    pub trusted_image_certificates: Option<Vec<String>>,
+    pub hostname: Option<String>,
 }
 
 /// The block device mapping in the form it came in.
@@ -130,6 +135,7 @@ pub fn read(ctx: &Context, body: CreateServer, beside: &Map<String, Value>) -> R
         (None, v2) => Devices::V2(v2.unwrap_or_default()),
     };
     let image_ref = image(text("imageRef", body.image_ref)?, !devices.is_empty())?;
+    let hostname = body.hostname.map(|name| checked_hostname(ctx, name)).transpose()?;
     let count = |field: &str, value: Option<Value>, otherwise: i64| {
         value.filter(|v| !v.is_null()).map_or(Ok(otherwise), |v| validate::integer(field, &v, 1, 1000))
     };
@@ -141,9 +147,7 @@ pub fn read(ctx: &Context, body: CreateServer, beside: &Map<String, Value>) -> R
     let metadata = body.metadata.filter(|m| !m.is_null()).map_or(Ok(BTreeMap::new()), |m| validate::texts("metadata", &m))?;
     validate::metadata("metadata", &metadata)?;
     let description = body.description;
-    if let Some(text) = &description {
-        validate::length("description", text, 255)?;
-    }
+    validate::description(description.as_deref())?;
     let flag = |field: &str, value: Option<Value>| match value {
         None | Some(Value::Null) => Ok(false),
         Some(Value::String(text)) if text.is_empty() => Ok(false),
@@ -155,8 +159,8 @@ pub fn read(ctx: &Context, body: CreateServer, beside: &Map<String, Value>) -> R
         image_ref,
         networks: body.networks.filter(|n| !n.is_null()),
         key_name: body.key_name.filter(|k| !k.is_empty()),
-        security_groups: body.security_groups.unwrap_or_default().into_iter().map(|g| g.name).collect(),
-        availability_zone: body.availability_zone.filter(|zone| !zone.is_empty()),
+        security_groups: security_groups(body.security_groups.unwrap_or_default())?,
+        availability_zone: bounded("availability_zone", body.availability_zone)?,
         metadata,
         user_data: user_data(body.user_data)?,
         config_drive: flag("config_drive", body.config_drive)?,
@@ -171,14 +175,62 @@ pub fn read(ctx: &Context, body: CreateServer, beside: &Map<String, Value>) -> R
         injected_files: personality(body.personality.unwrap_or_default())?,
         description,
         tags: tags(body.tags.unwrap_or_default())?,
-        hints: HINTS.iter().find_map(|key| beside.get(*key)).cloned().unwrap_or_else(|| Value::Object(Map::new())),
-        host: body.host,
-        node: body.hypervisor_hostname,
+        hints: hints(beside)?,
+        host: bounded("host", body.host)?,
+        node: bounded("hypervisor_hostname", body.hypervisor_hostname)?,
+        hostname,
+        trusted_image_certificates: certificates(body.trusted_image_certificates)?,
     })
+}
+
+/// Scheduler hints: known ones have a form, unknown ones are let through.
+fn hints(beside: &Map<String, Value>) -> Result<Value> {
+    let Some(hints) = HINTS.iter().find_map(|key| beside.get(*key)).filter(|hints| !hints.is_null()) else {
+        return Ok(Value::Object(Map::new()));
+    };
+    let Some(object) = hints.as_object() else {
+        return Err(invalid("os:scheduler_hints", hints, format!("{hints} is not of type 'object'")));
+    };
+    let uuid = |value: &Value| value.as_str().is_some_and(|id| kit::ids::parse_uuid(id).is_some());
+    for (key, value) in object {
+        let good = match key.as_str() {
+            "group" => uuid(value),
+            "same_host" | "different_host" => uuid(value) || value.as_array().is_some_and(|ids| ids.iter().all(uuid)),
+            "query" => value.is_string() || value.is_object() || value.is_array(),
+            "build_near_host_ip" => value.as_str().is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_ok()),
+            "cidr" => value.as_str().is_some_and(|cidr| cidr.starts_with('/')),
+            "target_cell" => value.is_string(),
+            _ => true,
+        };
+        if !good {
+            return Err(invalid(key, value, format!("{value} is not valid under any of the given schemas")));
+        }
+    }
+    Ok(hints.clone())
 }
 
 fn required(field: &str) -> Error {
     Error::bad_request(format!("Invalid input for field/attribute server. '{field}' is a required property"))
+}
+
+/// A text of 1 to 255 characters.
+fn bounded(field: &str, value: Option<String>) -> Result<Option<String>> {
+    match &value {
+        Some(text) if text.is_empty() => Err(invalid(field, "", "'' is too short")),
+        Some(text) => validate::length(field, text, 255).map(|()| value),
+        None => Ok(None),
+    }
+}
+
+fn security_groups(groups: Vec<SecurityGroupRef>) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for group in groups {
+        validate::name("security_groups.name", &group.name)?;
+        if !names.contains(&group.name) {
+            names.push(group.name);
+        }
+    }
+    Ok(names)
 }
 
 /// Text, or a number that older clients send for an id.
@@ -202,7 +254,8 @@ fn image(reference: Option<String>, has_devices: bool) -> Result<Option<String>>
     }
 }
 
-fn user_data(data: Option<String>) -> Result<Option<String>> {
+/// Base64 of a bounded length.
+pub fn user_data(data: Option<String>) -> Result<Option<String>> {
     let Some(data) = data.filter(|d| !d.is_empty()) else { return Ok(None) };
     if data.len() > USER_DATA {
         return Err(invalid("user_data", "(too long to repeat)", format!("It is longer than {USER_DATA} characters: it is too long")));
@@ -230,7 +283,8 @@ pub fn disk_config(value: Option<String>) -> Result<String> {
     }
 }
 
-fn personality(files: Vec<PersonalityFile>) -> Result<Vec<(String, String)>> {
+/// Files put into the guest, until 2.56.
+pub fn personality(files: Vec<PersonalityFile>) -> Result<Vec<(String, String)>> {
     if files.len() > 5 {
         return Err(Error::forbidden("Quota exceeded, too many injected files"));
     }
@@ -245,17 +299,30 @@ fn personality(files: Vec<PersonalityFile>) -> Result<Vec<(String, String)>> {
     Ok(files.into_iter().map(|file| (file.path, file.contents)).collect())
 }
 
+/// At most 50 ids of certificates, each once.
+pub fn certificates(ids: Option<Vec<String>>) -> Result<Option<Vec<String>>> {
+    let Some(ids) = ids else { return Ok(None) };
+    let path = "trusted_image_certificates";
+    if ids.is_empty() || ids.len() > 50 {
+        return Err(invalid(path, format!("{ids:?}"), format!("{ids:?} is too {}", if ids.is_empty() { "short" } else { "long" })));
+    }
+    for (index, id) in ids.iter().enumerate() {
+        if id.is_empty() || id.chars().count() > 255 {
+            return Err(invalid(&format!("{path}.{index}"), id, format!("'{id}' is not 1 to 255 characters long")));
+        }
+        if ids.iter().filter(|other| *other == id).count() > 1 {
+            return Err(invalid(path, format!("{ids:?}"), format!("{ids:?} has non-unique elements")));
+        }
+    }
+    Ok(Some(ids))
+}
+
 /// Tags of 1 to 60 characters without `,` and `/`, at most 50 of them.
 pub fn tags(tags: Vec<String>) -> Result<Vec<String>> {
     if tags.len() > 50 {
         return Err(Error::bad_request("The number of tags exceeded the per-server limit 50"));
     }
-    for tag in &tags {
-        let good = !tag.is_empty() && tag.chars().count() <= 60 && !tag.contains([',', '/']);
-        if !good {
-            return Err(invalid("tags", tag, format!("'{tag}' does not match '^[^,/]*$', or is not 1 to 60 characters long")));
-        }
-    }
+    tags.iter().try_for_each(|tag| validate::tag("tags", tag))?;
     let mut seen = Vec::new();
     for tag in tags {
         if !seen.contains(&tag) {

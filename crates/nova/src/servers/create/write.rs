@@ -10,10 +10,11 @@ use sea_orm::{EntityTrait, Set};
 use super::Checked;
 use crate::conductor::boot::Boot;
 use crate::instance_actions;
+use crate::microversions::FULL_HOSTNAME;
 use crate::servers::instance::{self, ActiveModel, Spec};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::{block_devices, store};
-use crate::{Nova, quotas, server_groups};
+use crate::{Nova, quotas, server_groups, validate};
 
 /// What was written.
 pub struct Created {
@@ -57,7 +58,8 @@ pub async fn write(app: &Nova, ctx: &Context, checked: Checked, first_id: String
                     row.launch_index = Set(index);
                     if count > 1 {
                         let name = format!("{}-{}", wanted.name, index + 1);
-                        row.hostname = Set(hostname(&name, &id));
+                        let base = wanted.hostname.as_ref().map(|given| format!("{given}-{}", index + 1));
+                        row.hostname = Set(base.unwrap_or_else(|| hostname(&name, &id)));
                         row.name = Set(name);
                     }
                     instance::Entity::insert(row).exec_without_returning(tx).await?;
@@ -95,8 +97,9 @@ fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<
         scheduler_hints: wanted.hints.clone(),
         forced_host: checked.destination.host.clone(),
         requested_zone: checked.destination.zone.clone(),
+        trusted_image_certificates: wanted.trusted_image_certificates.clone(),
     };
-    let from_volume = wanted.image_ref.is_none();
+    let from_volume = checked.devices.iter().any(|d| d.boot_index == Some(0) && d.destination_type == "volume");
     Ok(ActiveModel {
         id: Set(id.to_owned()),
         number: Set(0),
@@ -104,7 +107,7 @@ fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<
         project_id: Set(ctx.project_id()?.to_owned()),
         user_id: Set(ctx.user_id()?.to_owned()),
         name: Set(wanted.name.clone()),
-        hostname: Set(hostname(&wanted.name, id)),
+        hostname: Set(wanted.hostname.clone().unwrap_or_else(|| hostname(&wanted.name, id))),
         description: Set(wanted.description.clone().or_else(|| (ctx.version.1 < 19).then(|| wanted.name.clone()))),
         vm_state: Set(VmState::Building.word().into()),
         task_state: Set(Some(TaskState::Scheduling.word().into())),
@@ -133,9 +136,13 @@ fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<
         tags: Set(Json(wanted.tags.clone())),
         security_groups: Set(Json(created.security_groups.clone())),
         network_info: Set(Json(Vec::new())),
+        addresses: Set(String::new()),
         fault: Set(None),
         spec: Set(Json(spec)),
         build_outcome: Set(None),
+        shelved: Set(None),
+        kept_vm_state: Set(None),
+        password: Set(None),
         created_at: Set(now),
         updated_at: Set(now),
         launched_at: Set(None),
@@ -154,7 +161,7 @@ fn reservation_id() -> String {
 }
 
 /// Twelve letters and digits that cannot be mistaken for each other.
-fn password() -> String {
+pub fn password() -> String {
     random(12, b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
 }
 
@@ -169,6 +176,17 @@ pub fn hostname(name: &str, id: &str) -> String {
     let clean: String = letters.filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let clean: String = clean.to_ascii_lowercase().trim_matches('-').chars().take(63).collect();
     if clean.is_empty() { format!("server-{id}") } else { clean.trim_end_matches('-').to_owned() }
+}
+
+/// A host name that the user chose, since 2.90; since 2.94 with a domain.
+pub fn checked_hostname(ctx: &Context, name: String) -> Result<String> {
+    let full = ctx.speaks(FULL_HOSTNAME);
+    let label = |label: &str| {
+        let letters = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        !label.is_empty() && label.len() <= 63 && letters && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let good = if full { name.len() <= 255 && name.split('.').all(label) } else { label(&name) };
+    if good { Ok(name) } else { Err(validate::invalid("hostname", &name, format!("'{name}' is not a host name"))) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,53 @@
+//! How an action on a server begins: under its rule, with the task, the record and the promise to do it in one transaction. Of two actions at
+//! once one wins, and the other is told what is in the way.
+
+use kit::flow::Flow;
+use kit::{Context, Error, Result};
+use sea_orm::{ConnectionTrait, Set};
+
+use super::instance::{ActiveModel, Model};
+use super::states::rules::Rule;
+use super::store::{self, Guard};
+use crate::{Nova, instance_actions};
+
+/// Begins an action whose work is a flow.
+pub async fn promise<F: Flow<App = Nova>>(
+    app: &Nova,
+    ctx: &Context,
+    server: Model,
+    rule: &'static Rule,
+    change: ActiveModel,
+    flow: F,
+) -> Result<()> {
+    rule.check(&server, ctx.is_admin())?;
+    let (nova, context) = (app.clone(), ctx.clone());
+    let flow = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                take(tx, &context, &server, rule, change).await?;
+                nova.flows()?.insert(tx, &server.id, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow);
+    Ok(())
+}
+
+/// Begins an action in a transaction of the caller's: the server is its from here on.
+pub async fn take(tx: &impl ConnectionTrait, ctx: &Context, server: &Model, rule: &Rule, mut change: ActiveModel) -> Result<()> {
+    if let Some(task) = rule.begins {
+        change.task_state = Set(Some(task.word().into()));
+    }
+    if !store::change(tx, &server.id, Guard::unchanged(server), change).await? {
+        let now = store::load(tx, &server.id).await?.ok_or_else(|| store::missing(&server.id))?;
+        rule.check(&now, ctx.is_admin())?;
+        return Err(Error::conflict(format!("Instance {} changed meanwhile; try again.", server.id)));
+    }
+    instance_actions::begin(tx, ctx, &server.id, rule.record).await
+}
+
+/// The host of a server that has one; 409 for one that is nowhere.
+pub fn host_of(server: &Model) -> Result<String> {
+    server.host.clone().ok_or_else(|| Error::conflict(format!("Instance {} is not ready", server.id)))
+}

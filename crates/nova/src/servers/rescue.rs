@@ -1,0 +1,56 @@
+//! `rescue` and `unrescue`: the guest boots from another image, with its own disk beside, and back.
+
+use kit::{Error, Reply, Result};
+use serde_json::json;
+
+use super::actions::{Action, accepted};
+use super::begin;
+use super::create::{active_image, password};
+use super::instance::ActiveModel;
+use super::states::rules;
+use super::store;
+use crate::conductor::host_task::{HostTask, Work};
+use crate::microversions::RESCUE_FROM_VOLUME;
+use crate::validate;
+
+/// `{"rescue": {"adminPass": "...", "rescue_image_ref": "..."}}`, or null for both to be chosen.
+pub async fn rescue(action: Action) -> Result<Reply> {
+    let (given, image) = if action.body.is_null() {
+        (None, None)
+    } else {
+        action.only(&["adminPass", "rescue_image_ref"])?;
+        (action.optional("adminPass")?, action.optional("rescue_image_ref")?)
+    };
+    let image = match image {
+        None => None,
+        Some(reference) => {
+            let id = kit::ids::parse_uuid(validate::id_of(&reference));
+            let bad = || validate::invalid("rescue_image_ref", &reference, format!("'{reference}' is not a 'uuid'"));
+            let id = id.ok_or_else(bad)?;
+            active_image(&action.app, &action.ctx, &id).await?;
+            Some(id)
+        }
+    };
+    let Action { app, ctx, server, .. } = action;
+    rules::RESCUE.check(&server, ctx.is_admin())?;
+    begin::host_of(&server)?;
+    // a volume has no image of its own to be rescued with
+    let can = ctx.speaks(RESCUE_FROM_VOLUME) && image.is_some();
+    if !can && store::boots_from_volume(app.db.read(), &server.id).await? {
+        return Err(Error::bad_request(format!("Instance {} cannot be rescued: Cannot rescue a volume-backed instance", server.id)));
+    }
+    let password = given.unwrap_or_else(password);
+    app.builds.keep_password(&server.id, &password);
+    let task = HostTask::new(ctx.caller(), &server.id, Work::Rescue(image));
+    begin::promise(&app, &ctx, server, &rules::RESCUE, <ActiveModel as Default>::default(), task).await?;
+    Reply::ok(&json!({"adminPass": password}))
+}
+
+/// `{"unrescue": null}`
+pub async fn unrescue(action: Action) -> Result<Reply> {
+    action.no_body()?;
+    let Action { app, ctx, server, .. } = action;
+    let task = HostTask::new(ctx.caller(), &server.id, Work::Unrescue);
+    begin::promise(&app, &ctx, server, &rules::UNRESCUE, <ActiveModel as Default>::default(), task).await?;
+    Ok(accepted())
+}

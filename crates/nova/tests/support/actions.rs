@@ -1,0 +1,126 @@
+//! What a host of the tests does with guests that exist.
+
+use kit::bus::Handlers;
+use rpc::actions::{
+    ConfirmResize, ConsoleAccess, FinishResize, FinishRevertResize, GetConsole, GetDiagnostics, InjectNmi, OfferedDisks, PrepResize,
+    RebuildInstance, RescueInstance, ResizeInstance, RevertResize, SetAdminPassword, ShelveInstance, ShelveOffloadInstance,
+    SnapshotInstance, SwapVolume, UnrescueInstance, UnshelveInstance,
+};
+use rpc::compute::{AttachInterface, DetachInterface, GetConsoleOutput, NetworkInterface};
+use rpc::conductor::{SaveInstance, SavedBlockDevice};
+use serde_json::json;
+
+use super::{Behaviour, FakeHost, NETWORK};
+
+/// Adds the answers to everything but builds and power.
+pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
+    macro_rules! on {
+        ($handlers:expr, $($message:ty => |$host:ident, $m:ident| $body:expr),+ $(,)?) => {
+            $handlers$(.on({
+                let host = host.clone();
+                move |$m: $message| {
+                    let $host = host.clone();
+                    async move { $body }
+                }
+            }))+
+        };
+    }
+    on!(handlers,
+        RescueInstance => |host, m| host.ends(&m.instance_id, "rescued", 1).await,
+        UnrescueInstance => |host, m| host.ends(&m.instance_id, "active", 1).await,
+        RebuildInstance => |host, m| host.ends(&m.instance_id, "active", 1).await,
+        SnapshotInstance => |host, m| host.fills(&m.image_id),
+        ShelveInstance => |host, m| m.image_id.map_or(Ok(()), |image| host.fills(&image)),
+        ShelveOffloadInstance => |host, m| host.leaves(&m.instance_id),
+        UnshelveInstance => |host, m| {
+            host.arrives(&m.instance_id)?;
+            host.ends(&m.instance_id, "active", 1).await
+        },
+        PrepResize => |host, _m| host.can(),
+        ResizeInstance => |host, m| {
+            host.leaves(&m.instance_id)?;
+            Ok(OfferedDisks { running: true, disks: Vec::new() })
+        },
+        FinishResize => |host, m| host.arrives(&m.instance_id),
+        ConfirmResize => |_host, _m| Ok(()),
+        RevertResize => |host, m| host.leaves(&m.instance_id),
+        FinishRevertResize => |host, m| host.arrives(&m.instance_id),
+        SwapVolume => |host, m| {
+            let device = SavedBlockDevice {
+                bdm_id: m.bdm_id,
+                device_name: None,
+                volume_id: Some(m.new_volume_id),
+                attachment_id: Some(m.new_attachment_id),
+                connection_info: None,
+            };
+            let change = SaveInstance { block_devices: vec![device], ..host.save(&m.instance_id) };
+            host.call(change).await.map(drop)
+        },
+        SetAdminPassword => |host, _m| host.can(),
+        InjectNmi => |host, _m| host.can(),
+        GetDiagnostics => |_host, _m| Ok(json!({"state": "running", "driver": "fake", "memory_details": {"maximum": 128, "used": 1}})),
+        GetConsole => |host, m| Ok(ConsoleAccess {
+            url: format!("http://{}:6080/?token=t-{}", host.name, m.instance_id),
+            token: format!("t-{}", m.instance_id),
+            host: host.name.clone(),
+            port: 5900,
+            expires_at: kit::clock::Timestamp::now().secs() + 60,
+        }),
+        GetConsoleOutput => |_host, _m| Ok("login:".to_owned()),
+        AttachInterface => |host, m| {
+            let port = m.requested.port_id.unwrap_or_else(kit::ids::uuid);
+            host.neighbours.0.lock().unwrap().ports.insert(port.clone(), m.instance_id.clone());
+            let nic = NetworkInterface {
+                port_id: port,
+                network_id: NETWORK.into(),
+                network_name: "private".into(),
+                mac_address: "fa:16:3e:00:00:01".into(),
+                mtu: 1450,
+                fixed_ips: Vec::new(),
+                device_name: "tap".into(),
+                created_by_nova: true,
+                tag: m.requested.tag,
+            };
+            let change = SaveInstance { network_info: Some(vec![nic.clone()]), ..host.save(&m.instance_id) };
+            host.call(change).await?;
+            Ok(nic)
+        },
+        DetachInterface => |host, m| {
+            host.neighbours.0.lock().unwrap().ports.remove(&m.port_id);
+            let change = SaveInstance { network_info: Some(Vec::new()), ..host.save(&m.instance_id) };
+            host.call(change).await.map(drop)
+        },
+    )
+}
+
+impl FakeHost {
+    fn can(&self) -> kit::Result<()> {
+        match self.hosts.lock().unwrap()[&self.name] {
+            Behaviour::Run | Behaviour::Hang => Ok(()),
+            Behaviour::Refuse | Behaviour::Fail => Err(kit::Error::conflict(format!("{} cannot", self.name))),
+        }
+    }
+
+    fn leaves(&self, id: &str) -> kit::Result<()> {
+        self.guests.lock().unwrap().retain(|(host, guest)| *host != self.name || guest != id);
+        Ok(())
+    }
+
+    fn arrives(&self, id: &str) -> kit::Result<()> {
+        self.leaves(id)?;
+        self.guests.lock().unwrap().push((self.name.clone(), id.to_owned()));
+        Ok(())
+    }
+
+    fn fills(&self, image: &str) -> kit::Result<()> {
+        if let Some(image) = self.neighbours.0.lock().unwrap().images.get_mut(image) {
+            image["status"] = json!("active");
+        }
+        Ok(())
+    }
+
+    async fn ends(&self, id: &str, vm_state: &str, power: u8) -> kit::Result<()> {
+        let change = SaveInstance { vm_state: Some(vm_state.into()), task_state: Some(None), power_state: Some(power), ..self.save(id) };
+        self.call(change).await.map(drop)
+    }
+}
