@@ -10,7 +10,7 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::microversion::{Versioned, check_keys, unexpected};

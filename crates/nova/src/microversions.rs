@@ -52,6 +52,10 @@ pub const GROUP_POLICY: Microversion = Microversion(2, 64);
 pub const VOLUME_TYPES: Microversion = Microversion(2, 67);
 /// Lists filter by the time of the last change.
 pub const CHANGES_BEFORE: Microversion = Microversion(2, 66);
+/// Migrations tell their kind, and lead to what is under way.
+pub const MIGRATION_LINKS: Microversion = Microversion(2, 23);
+/// Lists of migrations refuse what they do not know.
+pub const STRICT_MIGRATIONS: Microversion = Microversion(2, 59);
 /// Migrations are known by uuid.
 pub const MIGRATION_UUIDS: Microversion = Microversion(2, 59);
 /// Migrations tell whose they are.

@@ -36,6 +36,7 @@ const RULES: &[(&str, &str)] = &[
     ("os_compute_api:servers:revert_resize", MEMBER),
     ("os_compute_api:servers:create_image", MEMBER),
     ("os_compute_api:servers:create_image:allow_volume_backed", MEMBER),
+    ("os_compute_api:os-migrations:index", MANAGER),
     ("os_compute_api:servers:migrations:index", MANAGER),
     ("os_compute_api:servers:migrations:show", ADMIN),
     ("os_compute_api:servers:migrations:force_complete", MANAGER),

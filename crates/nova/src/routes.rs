@@ -9,8 +9,8 @@ use crate::servers::{
     security_groups, server_migrations, tags,
 };
 use crate::{
-    Nova, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits, os_aggregates, os_services,
-    proxies, quotas, server_groups,
+    Nova, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits, migrations, os_aggregates,
+    os_services, proxies, quotas, server_groups,
 };
 
 /// Which versions there are.
@@ -75,6 +75,7 @@ fn below_servers() -> Routes<Nova> {
         .since(2, 26)
         .delete("/servers/{server_id}/tags/{id}", "os_compute_api:os-server-tags:delete", tags::delete)
         .since(2, 26)
+        .get("/os-migrations", "os_compute_api:os-migrations:index", migrations::api::list)
         .get("/servers/{server_id}/migrations", "os_compute_api:servers:migrations:index", server_migrations::list)
         .since(2, 23)
         .get("/servers/{server_id}/migrations/{id}", "os_compute_api:servers:migrations:show", server_migrations::show)

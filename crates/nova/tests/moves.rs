@@ -95,19 +95,20 @@ async fn a_resize_that_fails_after_any_step_leaves_the_server_as_it_was() {
         let id = cloud.active(MEMBER).await;
         let host = cloud.get(&format!("/v2.1/servers/{id}")).await.body["server"]["OS-EXT-SRV-ATTR:host"].clone();
         resize(&cloud, &id).await;
-        let mut shown = cloud.get(&format!("/v2.1/servers/{id}")).await.body["server"].clone();
-        for _ in 0..200 {
-            shown = cloud.get(&format!("/v2.1/servers/{id}")).await.body["server"].clone();
-            if shown["OS-EXT-STS:task_state"].is_null() && shown["OS-EXT-SRV-ATTR:host"] == host {
+        let mut ended = Value::Null;
+        for _ in 0..400 {
+            let actions = cloud.get(&format!("/v2.1/servers/{id}/os-instance-actions")).await;
+            ended = actions.body["instanceActions"][0]["message"].clone();
+            if ended == "Error" {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(25)).await;
         }
+        assert_eq!(ended, "Error", "after {step}");
+        let shown = cloud.settled(&id, "ACTIVE").await;
         assert_eq!((&shown["OS-EXT-SRV-ATTR:host"], &shown["flavor"]["original_name"]), (&host, &json!("m1.nano")), "after {step}");
         assert_eq!((claimed(&cloud), used(&cloud).await), (vec![128], json!(128)), "after {step}");
         assert_eq!(cloud.guests.lock().unwrap().len(), 1, "after {step}");
-        let actions = cloud.get(&format!("/v2.1/servers/{id}/os-instance-actions")).await;
-        assert_eq!(actions.body["instanceActions"][0]["message"], "Error", "after {step}");
     }
 }
 

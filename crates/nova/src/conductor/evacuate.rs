@@ -27,6 +27,17 @@ use crate::servers::instance::{ActiveModel, Model};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
 
+/// What is going on meanwhile.
+const TASKS: &[TaskState] = &[
+    TaskState::Rebuilding,
+    TaskState::RebuildBlockDeviceMapping,
+    TaskState::RebuildSpawning,
+    TaskState::Networking,
+    TaskState::BlockDeviceMapping,
+    TaskState::Spawning,
+    TaskState::PoweringOff,
+];
+
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
 pub struct Evacuate {
@@ -77,7 +88,7 @@ impl Evacuate {
     async fn give_up(&mut self, app: &Nova, error: &Error) -> Result<()> {
         let migration = self.migration_id.clone();
         app.db.write(move |tx| Box::pin(async move { migrations::set_status(tx, &migration, "failed").await })).await?;
-        super::settle(app, &self.caller, &self.instance_id, error).await
+        super::settle(app, &self.caller, &self.instance_id, TASKS, error).await
     }
 
     async fn switch(&mut self, app: &Nova) -> Result<()> {
@@ -138,7 +149,7 @@ impl Evacuate {
             app.bus.cast(&self.topic()?, PowerInstance { caller, instance_id, action: PowerAction::Stop }).await?;
             until_idle(app, &self.instance_id).await?;
         }
-        super::end_action(app, &self.caller, &self.instance_id, <ActiveModel as Default>::default(), false).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, <ActiveModel as Default>::default(), false).await
     }
 
     fn topic(&self) -> Result<String> {

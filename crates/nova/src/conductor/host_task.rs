@@ -98,7 +98,7 @@ impl HostTask {
 
     async fn settle(&mut self, app: &Nova, error: &Error) -> Result<()> {
         app.builds.forget(&self.instance_id);
-        super::settle(app, &self.caller, &self.instance_id, error).await
+        super::settle(app, &self.caller, &self.instance_id, TaskState::ALL, error).await
     }
 }
 

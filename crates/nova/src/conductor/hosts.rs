@@ -109,7 +109,7 @@ async fn sync_power(app: &Nova, host: &str, reported: Vec<(String, u8)>) -> Resu
         } else if *seen == power::RUNNING && vm_state == VmState::Stopped.word() {
             change.vm_state = Set(VmState::Active.word().into());
         }
-        let guard = Guard { vm_state: Some(vm_state), task_state: Some(None), host: Some(Some(host.to_owned())), alive: false };
+        let guard = Guard { vm_state: Some(vm_state), task_state: Some(None), host: Some(Some(host.to_owned())), ..Guard::default() };
         store::save(app, &id, guard, change).await?;
     }
     Ok(())

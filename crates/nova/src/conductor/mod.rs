@@ -110,19 +110,27 @@ pub fn fault(error: &Error) -> Fault {
 }
 
 /// The end of an action that failed and was taken back: no task, the server as it was, and a fault that says why.
-pub async fn settle(app: &Nova, caller: &Caller, instance_id: &str, error: &Error) -> Result<()> {
+pub async fn settle(app: &Nova, caller: &Caller, instance_id: &str, during: &'static [TaskState], error: &Error) -> Result<()> {
     let change = ActiveModel { fault: Set(Some(Json(store::stored(fault(error))))), ..Default::default() };
-    end_action(app, caller, instance_id, change, true).await
+    end_action(app, caller, instance_id, during, change, true).await
 }
 
-/// The end of an action: no task, what changed, and the record. A server that is going meanwhile is left alone.
-pub async fn end_action(app: &Nova, caller: &Caller, instance_id: &str, mut change: ActiveModel, failed: bool) -> Result<()> {
+/// The end of an action: no task, what changed, and the record. A server that is going meanwhile, or with which something other than `during`
+/// is done by now, is left alone.
+pub async fn end_action(
+    app: &Nova,
+    caller: &Caller,
+    instance_id: &str,
+    during: &'static [TaskState],
+    mut change: ActiveModel,
+    failed: bool,
+) -> Result<()> {
     change.task_state = Set(None);
     let (id, request) = (instance_id.to_owned(), caller.request_id.clone());
     app.db
         .write(move |tx| {
             Box::pin(async move {
-                store::change(tx, &id, Guard::alive(), change).await?;
+                store::change(tx, &id, Guard { during: Some(during), ..Guard::alive() }, change).await?;
                 instance_actions::end(tx, &id, &request, failed).await
             })
         })

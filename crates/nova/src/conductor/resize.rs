@@ -31,6 +31,9 @@ use crate::servers::states::{TaskState, VmState, power};
 use crate::servers::store::{self, Guard};
 use crate::{Nova, quotas};
 
+/// What is going on meanwhile.
+const TASKS: &[TaskState] = &[TaskState::ResizePrep, TaskState::ResizeMigrating, TaskState::ResizeMigrated, TaskState::ResizeFinish];
+
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
 pub struct Resize {
@@ -41,6 +44,8 @@ pub struct Resize {
     new_flavor: Flavor,
     source: String,
     source_node: Option<String>,
+    /// The server's state before.
+    was: String,
     /// What an administrator asked for.
     forced_host: Option<String>,
     /// Not to the host it is on.
@@ -69,6 +74,7 @@ impl Resize {
             new_flavor,
             source: source.to_owned(),
             source_node: server.node.clone(),
+            was: server.vm_state.clone(),
             forced_host: None,
             elsewhere: false,
             destinations: Vec::new(),
@@ -97,7 +103,12 @@ impl Resize {
                 })
             })
             .await?;
-        super::settle(app, &self.caller, &self.instance_id, error).await
+        let change = ActiveModel {
+            vm_state: Set(self.was.clone()),
+            fault: Set(Some(Json(store::stored(super::fault(error))))),
+            ..Default::default()
+        };
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, change, true).await
     }
 
     async fn choose(&mut self, app: &Nova) -> Result<()> {
@@ -224,7 +235,7 @@ impl Resize {
             launched_at: Set(Some(Timestamp::now())),
             ..Default::default()
         };
-        super::end_action(app, &self.caller, &self.instance_id, change, false).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, change, false).await
     }
 
     fn destination(&self) -> Result<&Destination> {

@@ -21,9 +21,12 @@ use serde::{Deserialize, Serialize};
 use super::{alive, place};
 use crate::migrations::{self, Model as Migration};
 use crate::servers::instance::ActiveModel;
-use crate::servers::states::{VmState, power};
+use crate::servers::states::{TaskState, VmState, power};
 use crate::servers::store::{self, Guard};
 use crate::{Nova, quotas};
+
+/// What is going on meanwhile.
+const TASKS: &[TaskState] = &[TaskState::ResizeConfirming, TaskState::ResizeReverting];
 
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
@@ -54,7 +57,7 @@ impl Confirm {
     }
 
     async fn stay(&mut self, app: &Nova, error: &Error) -> Result<()> {
-        super::settle(app, &self.caller, &self.instance_id, error).await
+        super::settle(app, &self.caller, &self.instance_id, TASKS, error).await
     }
 
     async fn finish(&mut self, app: &Nova) -> Result<()> {
@@ -73,7 +76,7 @@ impl Confirm {
         let off = server.is_some_and(|s| s.power_state == i64::from(power::SHUTDOWN));
         let state = if off { VmState::Stopped } else { VmState::Active };
         let change = ActiveModel { vm_state: Set(state.word().into()), ..Default::default() };
-        super::end_action(app, &self.caller, &self.instance_id, change, false).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, change, false).await
     }
 }
 
@@ -119,7 +122,7 @@ impl Revert {
     async fn give_up(&mut self, app: &Nova, error: &Error) -> Result<()> {
         let migration = self.migration_id.clone();
         app.db.write(move |tx| Box::pin(async move { migrations::set_status(tx, &migration, "error").await })).await?;
-        super::end_action(app, &self.caller, &self.instance_id, store::failed(super::fault(error)), true).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, store::failed(super::fault(error)), true).await
     }
 
     async fn switch(&mut self, app: &Nova) -> Result<()> {
@@ -166,7 +169,7 @@ impl Revert {
             power_state: Set(i64::from(if running { power::RUNNING } else { power::SHUTDOWN })),
             ..Default::default()
         };
-        super::end_action(app, &self.caller, &self.instance_id, change, false).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, change, false).await
     }
 
     async fn migration(&self, app: &Nova) -> Result<Migration> {

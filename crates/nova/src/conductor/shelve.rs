@@ -25,6 +25,10 @@ use crate::servers::states::{TaskState, VmState, power};
 use crate::servers::store::{self, Guard};
 use crate::{Nova, os_services};
 
+/// What is going on meanwhile.
+const TASKS: &[TaskState] =
+    &[TaskState::Shelving, TaskState::ShelvingImagePendingUpload, TaskState::ShelvingImageUploading, TaskState::ShelvingOffloading];
+
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
 pub struct Shelve {
@@ -67,7 +71,7 @@ impl Shelve {
             let auth = app.session.on_behalf(&self.caller).await?;
             sdk::found(app.cloud.image.delete(&auth, image).await)?;
         }
-        super::settle(app, &self.caller, &self.instance_id, error).await
+        super::settle(app, &self.caller, &self.instance_id, TASKS, error).await
     }
 
     async fn keep(&mut self, app: &Nova) -> Result<()> {
@@ -131,7 +135,7 @@ impl Offload {
     }
 
     async fn stay(&mut self, app: &Nova, error: &Error) -> Result<()> {
-        super::settle(app, &self.caller, &self.instance_id, error).await
+        super::settle(app, &self.caller, &self.instance_id, TASKS, error).await
     }
 
     async fn vacate(&mut self, app: &Nova) -> Result<()> {
@@ -143,6 +147,6 @@ impl Offload {
             node: Set(None),
             ..Default::default()
         };
-        super::end_action(app, &self.caller, &self.instance_id, change, false).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, change, false).await
     }
 }

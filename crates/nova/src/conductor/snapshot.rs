@@ -17,6 +17,16 @@ use super::alive;
 use crate::Nova;
 use crate::servers::begin::host_of;
 use crate::servers::instance::ActiveModel;
+use crate::servers::states::TaskState;
+
+/// What is going on meanwhile.
+const TASKS: &[TaskState] = &[
+    TaskState::ImageSnapshotPending,
+    TaskState::ImageSnapshot,
+    TaskState::ImagePendingUpload,
+    TaskState::ImageUploading,
+    TaskState::ImageBackup,
+];
 
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
@@ -60,7 +70,7 @@ impl Snapshot {
     async fn discard(&mut self, app: &Nova, error: &Error) -> Result<()> {
         let auth = app.session.on_behalf(&self.caller).await?;
         sdk::found(app.cloud.image.delete(&auth, &self.image_id).await)?;
-        super::settle(app, &self.caller, &self.instance_id, error).await
+        super::settle(app, &self.caller, &self.instance_id, TASKS, error).await
     }
 
     async fn rotate(&mut self, app: &Nova) -> Result<()> {
@@ -76,7 +86,7 @@ impl Snapshot {
     }
 
     async fn finish(&mut self, app: &Nova) -> Result<()> {
-        super::end_action(app, &self.caller, &self.instance_id, <ActiveModel as Default>::default(), false).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, <ActiveModel as Default>::default(), false).await
     }
 }
 

@@ -23,6 +23,9 @@ use crate::servers::instance::{ActiveModel, Model};
 use crate::servers::states::{TaskState, VmState, power};
 use crate::servers::store::{self, Guard};
 
+/// What is going on meanwhile.
+const TASKS: &[TaskState] = &[TaskState::Unshelving, TaskState::Networking, TaskState::BlockDeviceMapping, TaskState::Spawning];
+
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
 pub struct Unshelve {
@@ -77,7 +80,7 @@ impl Unshelve {
             change.vm_state = Set(VmState::ShelvedOffloaded.word().into());
             (change.host, change.node) = (Set(None), Set(None));
         }
-        super::end_action(app, &self.caller, &self.instance_id, change, true).await
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, change, true).await
     }
 
     async fn build(&mut self, app: &Nova) -> Result<()> {
@@ -106,12 +109,10 @@ impl Unshelve {
                 tracing::warn!(image, %error, "the image of an unshelved server was left");
             }
         }
-        let change = ActiveModel {
-            vm_state: Set(VmState::Active.word().into()),
-            power_state: Set(i64::from(power::RUNNING)),
-            shelved: Set(None),
-            ..Default::default()
-        };
-        super::end_action(app, &self.caller, &self.instance_id, change, false).await
+        let unshelved = ActiveModel { shelved: Set(None), ..Default::default() };
+        store::save(app, &self.instance_id, Guard::default(), unshelved).await?;
+        let change =
+            ActiveModel { vm_state: Set(VmState::Active.word().into()), power_state: Set(i64::from(power::RUNNING)), ..Default::default() };
+        super::end_action(app, &self.caller, &self.instance_id, TASKS, change, false).await
     }
 }

@@ -1,6 +1,8 @@
 //! Moves of servers: what each was and is to be, and how far it got. Conductor's flows write them; `os-migrations` and a server's own
 //! `migrations` show them.
 
+pub mod api;
+
 use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Context, Result, ids};

@@ -11,7 +11,7 @@ use crate::microversions::{MIGRATION_OWNERS, MIGRATION_UUIDS};
 use crate::migrations::{Column, Entity, LIVE, Model};
 
 /// Statuses of a migration that is under way.
-const UNDER_WAY: [&str; 4] = ["queued", "preparing", "running", "post-migrating"];
+pub const UNDER_WAY: [&str; 4] = ["queued", "preparing", "running", "post-migrating"];
 
 fn view(ctx: &Context, row: &Model) -> Value {
     let progress = row.progress.as_ref().map(|p| p.0);

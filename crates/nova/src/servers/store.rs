@@ -49,12 +49,14 @@ pub struct Guard {
     pub host: Option<Option<String>>,
     /// Not once the server is being deleted.
     pub alive: bool,
+    /// Only while nothing is going on, or one of these.
+    pub during: Option<&'static [TaskState]>,
 }
 
 impl Guard {
     /// Only while the row is in the states it was read in.
     pub fn unchanged(row: &Model) -> Guard {
-        Guard { vm_state: Some(row.vm_state.clone()), task_state: Some(row.task_state.clone()), host: None, alive: false }
+        Guard { vm_state: Some(row.vm_state.clone()), task_state: Some(row.task_state.clone()), ..Guard::default() }
     }
 
     pub fn alive() -> Guard {
@@ -75,6 +77,10 @@ impl Guard {
         }
         if let Some(host) = self.host {
             condition = condition.add(either(Column::Host, host));
+        }
+        if let Some(tasks) = self.during {
+            let ours = Column::TaskState.is_in(tasks.iter().map(|task| task.word()));
+            condition = condition.add(ours.or(Column::TaskState.is_null()));
         }
         if self.alive {
             let not_deleting = Column::TaskState.ne(TaskState::Deleting.word()).or(Column::TaskState.is_null());
