@@ -8,6 +8,7 @@ use rpc::actions::{ConsoleAccess, ConsoleKind, GetConsole};
 use rpc::compute::compute_topic;
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
 use serde_json::{Value, json};
 
 use super::actions::Action;
@@ -124,7 +125,9 @@ async fn open(app: &Nova, ctx: &Context, server: &Server, kind: ConsoleKind, nam
         .write(move |tx| {
             Box::pin(async move {
                 Entity::delete_many().filter(Column::ExpiresAt.lt(Timestamp::now())).exec(tx).await?;
-                Entity::insert(row).exec_without_returning(tx).await?;
+                // a host may hand out the same one again while it is good
+                let latest = OnConflict::column(Column::Token).update_columns([Column::Host, Column::Port, Column::ExpiresAt]).to_owned();
+                Entity::insert(row).on_conflict(latest).exec_without_returning(tx).await?;
                 Ok(())
             })
         })
