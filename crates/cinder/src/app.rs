@@ -19,7 +19,11 @@ use crate::volumes::delete::DeleteVolume;
 use crate::volumes::extend::ExtendVolume;
 use crate::{discovery, fault, hosts, microversions, policies, routes, types};
 
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") }, flow::migration(2)];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
+    flow::migration(2),
+    Migration { version: 3, sql: include_str!("../migrations/0003_types.sql") },
+];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.
 const LEASE: Duration = Duration::from_secs(10);

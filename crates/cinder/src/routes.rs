@@ -4,7 +4,7 @@ use kit::Routes;
 use kit::policy::ANY;
 
 use crate::volumes::{actions, create, delete, metadata};
-use crate::{Cinder, attachments, discovery, quotas, services, snapshots, types, volumes};
+use crate::{Cinder, attachments, discovery, messages, qos, quotas, services, snapshots, transfers, types, volumes};
 
 pub fn routes() -> Routes<Cinder> {
     Routes::new()
@@ -13,6 +13,8 @@ pub fn routes() -> Routes<Cinder> {
         .merge(attachment_routes())
         .merge(snapshot_routes())
         .merge(type_routes())
+        .merge(transfer_routes())
+        .merge(message_routes())
         .merge(project_routes())
         .merge(service_routes())
 }
@@ -65,11 +67,14 @@ fn snapshot_routes() -> Routes<Cinder> {
         .get("/snapshots/{snapshot_id}", "volume:get_snapshot", snapshots::api::show)
         .put("/snapshots/{snapshot_id}", "volume:update_snapshot", snapshots::api::update)
         .delete("/snapshots/{snapshot_id}", "volume:delete_snapshot", snapshots::api::delete)
-        .post("/snapshots/{snapshot_id}/action", "volume_extension:snapshot_admin_actions:reset_status", snapshots::api::action)
-        .get("/snapshots/{snapshot_id}/metadata", "volume:get_snapshot_metadata", snapshots::api::show_metadata)
-        .post("/snapshots/{snapshot_id}/metadata", "volume:update_snapshot_metadata", snapshots::api::merge_metadata)
-        .put("/snapshots/{snapshot_id}/metadata", "volume:update_snapshot_metadata", snapshots::api::replace_metadata)
-        .delete("/snapshots/{snapshot_id}/metadata/{key}", "volume:delete_snapshot_metadata", snapshots::api::delete_metadata)
+        // each action has a rule of its own
+        .post("/snapshots/{snapshot_id}/action", ANY, snapshots::actions::act)
+        .get("/snapshots/{snapshot_id}/metadata", "volume:get_snapshot_metadata", snapshots::metadata::list)
+        .post("/snapshots/{snapshot_id}/metadata", "volume:update_snapshot_metadata", snapshots::metadata::merge)
+        .put("/snapshots/{snapshot_id}/metadata", "volume:update_snapshot_metadata", snapshots::metadata::replace)
+        .get("/snapshots/{snapshot_id}/metadata/{key}", "volume:get_snapshot_metadata", snapshots::metadata::show)
+        .put("/snapshots/{snapshot_id}/metadata/{key}", "volume:update_snapshot_metadata", snapshots::metadata::set)
+        .delete("/snapshots/{snapshot_id}/metadata/{key}", "volume:delete_snapshot_metadata", snapshots::metadata::delete)
 }
 
 fn type_routes() -> Routes<Cinder> {
@@ -79,10 +84,63 @@ fn type_routes() -> Routes<Cinder> {
         .get("/types/{volume_type_id}", "volume_extension:type_get", types::api::show)
         .put("/types/{volume_type_id}", "volume_extension:type_update", types::api::update)
         .delete("/types/{volume_type_id}", "volume_extension:type_delete", types::api::delete)
-        .get("/types/{volume_type_id}/extra_specs", "volume_extension:types_extra_specs:index", types::api::list_specs)
-        .post("/types/{volume_type_id}/extra_specs", "volume_extension:types_extra_specs:create", types::api::add_specs)
-        .get("/types/{volume_type_id}/extra_specs/{key}", "volume_extension:types_extra_specs:index", types::api::show_spec)
-        .delete("/types/{volume_type_id}/extra_specs/{key}", "volume_extension:types_extra_specs:delete", types::api::delete_spec)
+        .get("/types/{volume_type_id}/extra_specs", "volume_extension:types_extra_specs:index", types::specs::list)
+        .post("/types/{volume_type_id}/extra_specs", "volume_extension:types_extra_specs:create", types::specs::create)
+        .get("/types/{volume_type_id}/extra_specs/{key}", "volume_extension:types_extra_specs:show", types::specs::show)
+        .put("/types/{volume_type_id}/extra_specs/{key}", "volume_extension:types_extra_specs:update", types::specs::update)
+        .delete("/types/{volume_type_id}/extra_specs/{key}", "volume_extension:types_extra_specs:delete", types::specs::delete)
+        .get("/types/{volume_type_id}/os-volume-type-access", "volume_extension:volume_type_access:get_all_for_type", types::access::list)
+        .post("/types/{volume_type_id}/action", "volume_extension:volume_type_access", types::access::act)
+        .get("/default-types", "volume_extension:default_get_all", types::defaults::list)
+        .since(3, 62)
+        .get("/default-types/{project_id}", "volume_extension:default_get", types::defaults::show)
+        .since(3, 62)
+        .put("/default-types/{project_id}", "volume_extension:default_set_or_update", types::defaults::set)
+        .since(3, 62)
+        .delete("/default-types/{project_id}", "volume_extension:default_unset", types::defaults::unset)
+        .since(3, 62)
+        .get("/qos-specs", "volume_extension:qos_specs_manage:get_all", qos::api::list)
+        .post("/qos-specs", "volume_extension:qos_specs_manage:create", qos::api::create)
+        .get("/qos-specs/{qos_id}", "volume_extension:qos_specs_manage:get", qos::api::show)
+        .put("/qos-specs/{qos_id}", "volume_extension:qos_specs_manage:update", qos::api::update)
+        .delete("/qos-specs/{qos_id}", "volume_extension:qos_specs_manage:delete", qos::api::delete)
+        .put("/qos-specs/{qos_id}/delete_keys", "volume_extension:qos_specs_manage:update", qos::api::delete_keys)
+        .get("/qos-specs/{qos_id}/associations", "volume_extension:qos_specs_manage:get_all", qos::associations::list)
+        .get("/qos-specs/{qos_id}/associate", "volume_extension:qos_specs_manage:update", qos::associations::associate)
+        .get("/qos-specs/{qos_id}/disassociate", "volume_extension:qos_specs_manage:update", qos::associations::disassociate)
+        .get("/qos-specs/{qos_id}/disassociate_all", "volume_extension:qos_specs_manage:update", qos::associations::disassociate_all)
+}
+
+fn transfer_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/os-volume-transfer", "volume:get_all_transfers", transfers::api::list)
+        .post("/os-volume-transfer", "volume:create_transfer", transfers::api::create)
+        .get("/os-volume-transfer/detail", "volume:get_all_transfers", transfers::api::detail)
+        .get("/os-volume-transfer/{transfer_id}", "volume:get_transfer", transfers::api::show)
+        .delete("/os-volume-transfer/{transfer_id}", "volume:delete_transfer", transfers::api::delete)
+        .post("/os-volume-transfer/{transfer_id}/accept", "volume:accept_transfer", transfers::accept::accept)
+        .get("/volume-transfers", "volume:get_all_transfers", transfers::api::list)
+        .since(3, 55)
+        .post("/volume-transfers", "volume:create_transfer", transfers::api::create)
+        .since(3, 55)
+        .get("/volume-transfers/detail", "volume:get_all_transfers", transfers::api::detail)
+        .since(3, 55)
+        .get("/volume-transfers/{transfer_id}", "volume:get_transfer", transfers::api::show)
+        .since(3, 55)
+        .delete("/volume-transfers/{transfer_id}", "volume:delete_transfer", transfers::api::delete)
+        .since(3, 55)
+        .post("/volume-transfers/{transfer_id}/accept", "volume:accept_transfer", transfers::accept::accept)
+        .since(3, 55)
+}
+
+fn message_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/messages", "message:get_all", messages::api::list)
+        .since(3, 3)
+        .get("/messages/{message_id}", "message:get", messages::api::show)
+        .since(3, 3)
+        .delete("/messages/{message_id}", "message:delete", messages::api::delete)
+        .since(3, 3)
 }
 
 fn project_routes() -> Routes<Cinder> {

@@ -8,9 +8,8 @@ use kit::call::Wrapper;
 use kit::clock::Timestamp;
 use kit::db::Json as DbJson;
 use kit::policy::Target;
-use kit::{Context, Error, Json, Path, Query, Reply, Result, Versioned, collection, ids};
+use kit::{Context, Error, Json, Path, Query, Reply, Result, Versioned, ids};
 use rpc::volume::{InitializeConnection, TerminateConnection};
-use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,12 +17,20 @@ use serde_json::{Value, json};
 use super::{ActiveModel, Attachment, Column, Entity, store, view};
 use crate::body::Body;
 use crate::microversions::ATTACHMENT_MODE;
-use crate::page::{self, Key};
+use crate::page::{self, Sorts};
 use crate::volumes::{AttachStatus, Volume, api as volumes, store as volume_store};
 use crate::{Cinder, hosts};
 
 /// How long a host may take to export a volume, or to end that.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const SORTS: Sorts<Entity> = &[
+    ("id", Column::Id),
+    ("created_at", Column::CreatedAt),
+    ("attach_status", Column::Status),
+    ("volume_id", Column::VolumeId),
+    ("instance_uuid", Column::InstanceId),
+];
 
 /// `POST /attachments`
 #[derive(Deserialize, Versioned)]
@@ -197,8 +204,6 @@ async fn find(app: &Cinder, ctx: &Context, id: &str) -> Result<(Attachment, Volu
 }
 
 async fn listed(app: &Cinder, ctx: &Context, query: &Query, path: &str, show: fn(&Attachment) -> Value) -> Result<Reply> {
-    let page = page::parse(query)?;
-    let db = app.db().read();
     let mut select = Entity::find();
     if !(query.flag("all_tenants") && ctx.is_service_or_admin()) {
         select = select.filter(Column::ProjectId.eq(ctx.project_id()?));
@@ -212,19 +217,6 @@ async fn listed(app: &Cinder, ctx: &Context, query: &Query, path: &str, show: fn
             _ => select,
         };
     }
-    let marker = match &page.marker {
-        None => None,
-        Some(id) => Some(Entity::find_by_id(id).one(db).await?.ok_or_else(|| page::no_marker(id))?),
-    };
-    let key = |(name, _): &(String, bool)| match name.as_str() {
-        "id" => Ok(Key { expr: Expr::col(Column::Id), at_marker: marker.as_ref().map(|m| m.id.clone().into()) }),
-        "created_at" => Ok(Key { expr: Expr::col(Column::CreatedAt), at_marker: marker.as_ref().map(|m| m.created_at.0.into()) }),
-        other => Err(Error::bad_request(format!("Invalid sort key: {other}"))),
-    };
-    let keys = page.sort.iter().map(key).collect::<Result<Vec<_>>>()?;
-    let mut rows = page::apply(select, &page, keys).all(db).await?;
-    let more = collection::cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.id.clone());
-    let views = rows.iter().map(show).collect();
-    Reply::ok(&page::finish(ctx, query, path, "attachments", views, next.as_deref(), None))
+    let rows = page::fetch(app.db().read(), ctx, query, select, SORTS).await?;
+    rows.map(|row| show(&row)).reply(ctx, query, path, "attachments", "attachments_links")
 }

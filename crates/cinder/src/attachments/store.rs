@@ -36,10 +36,21 @@ pub async fn add(tx: &impl ConnectionTrait, volume_id: &str, row: ActiveModel) -
         | Status::Detaching
         | Status::Maintenance
         | Status::Extending
+        | Status::Uploading
+        | Status::Retyping
+        | Status::Reverting
+        | Status::BackingUp
+        | Status::RestoringBackup
+        | Status::AwaitingTransfer
+        | Status::Managing
+        | Status::Unmanaging
         | Status::Deleting
         | Status::Error
         | Status::ErrorDeleting
-        | Status::ErrorExtending => false,
+        | Status::ErrorExtending
+        | Status::ErrorRestoring
+        | Status::ErrorBackingUp
+        | Status::ErrorManaging => false,
     };
     if !free {
         return Err(volumes::invalid(format!(

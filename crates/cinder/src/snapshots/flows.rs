@@ -6,7 +6,8 @@ use kit::flow::{Flow, Step};
 use kit::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Status, store};
+use super::{Change, store};
+use crate::messages::{self, Action};
 use crate::{Cinder, hosts};
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -14,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// take -> announce
 #[derive(Serialize, Deserialize)]
 pub struct CreateSnapshot {
+    #[serde(default)]
+    pub caller: rpc::Caller,
     pub snapshot_id: String,
     pub volume_id: String,
     pub host: Option<String>,
@@ -35,14 +38,15 @@ impl CreateSnapshot {
     }
 
     /// Says so first: a host that is gone must not keep the owner waiting.
-    async fn drop_again(&mut self, app: &Cinder, _: &Error) -> Result<()> {
-        turn(app, &self.snapshot_id, Status::Creating, Status::Error).await?;
+    async fn drop_again(&mut self, app: &Cinder, error: &Error) -> Result<()> {
+        messages::tell(app, &self.caller, Action::CreateSnapshot, &self.snapshot_id, error).await;
+        store::turn(app, &self.snapshot_id, Change::CreateFailed).await?;
         let message = rpc::volume::DeleteSnapshot { volume_id: self.volume_id.clone(), snapshot_id: self.snapshot_id.clone() };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 
     async fn announce(&mut self, app: &Cinder) -> Result<()> {
-        turn(app, &self.snapshot_id, Status::Creating, Status::Available).await
+        store::turn(app, &self.snapshot_id, Change::Created).await
     }
 }
 
@@ -71,7 +75,7 @@ impl DeleteSnapshot {
     }
 
     async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
-        turn(app, &self.snapshot_id, Status::Deleting, Status::ErrorDeleting).await
+        store::turn(app, &self.snapshot_id, Change::DeleteFailed).await
     }
 
     async fn forget(&mut self, app: &Cinder) -> Result<()> {
@@ -87,9 +91,4 @@ impl DeleteSnapshot {
             })
             .await
     }
-}
-
-async fn turn(app: &Cinder, id: &str, from: Status, to: Status) -> Result<()> {
-    let id = id.to_owned();
-    app.db().write(move |tx| Box::pin(async move { store::change(tx, &id, &[from], to).await.map(drop) })).await
 }

@@ -1,8 +1,12 @@
 //! A snapshot: what a volume held at a moment, kept on the volume's own host.
 
+pub mod actions;
 pub mod api;
 pub mod flows;
+pub mod metadata;
+pub mod status;
 pub mod store;
+pub mod view;
 
 use std::collections::BTreeMap;
 
@@ -10,39 +14,7 @@ use kit::clock::Timestamp;
 use kit::db::Json;
 use sea_orm::entity::prelude::*;
 
-/// `status`: creating -> available -> deleting -> (gone), or an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
-#[sea_orm(rs_type = "String", db_type = "Text")]
-pub enum Status {
-    #[sea_orm(string_value = "creating")]
-    Creating,
-    #[sea_orm(string_value = "available")]
-    Available,
-    #[sea_orm(string_value = "deleting")]
-    Deleting,
-    #[sea_orm(string_value = "error")]
-    Error,
-    #[sea_orm(string_value = "error_deleting")]
-    ErrorDeleting,
-}
-
-impl Status {
-    pub fn text(self) -> String {
-        self.to_value()
-    }
-
-    pub fn parse(text: &str) -> Option<Status> {
-        Status::try_from_value(&text.to_owned()).ok()
-    }
-
-    /// Nothing is going on with it.
-    pub fn is_settled(self) -> bool {
-        match self {
-            Status::Available | Status::Error | Status::ErrorDeleting => true,
-            Status::Creating | Status::Deleting => false,
-        }
-    }
-}
+pub use status::{Change, Status};
 
 /// A row of `snapshots`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -58,6 +30,7 @@ pub struct Model {
     pub size: i64,
     pub status: Status,
     pub metadata: Json<BTreeMap<String, String>>,
+    pub group_snapshot_id: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }

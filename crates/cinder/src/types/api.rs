@@ -6,44 +6,70 @@ use http::StatusCode;
 use kit::call::Wrapper;
 use kit::clock::Timestamp;
 use kit::db::Json as DbJson;
-use kit::{Context, Error, Json, Path, Query, Reply, Result, Versioned, ids};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use kit::{Context, Error, Path, Query, Reply, Result, Versioned, ids};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ActiveModel, Column, DEFAULT, Entity, VolumeType, store};
+use super::{ActiveModel, Column, DEFAULT, Entity, VolumeType, specs, store};
 use crate::body::{Body, boolean, text};
-use crate::{Cinder, volumes};
+use crate::microversions::TYPE_SPEC_FILTER;
+use crate::page::{self, Sorts};
+use crate::{Cinder, filter};
+
+const SORTS: Sorts<Entity> = &[
+    ("id", Column::Id),
+    ("name", Column::Name),
+    ("description", Column::Description),
+    ("is_public", Column::IsPublic),
+    ("created_at", Column::CreatedAt),
+    ("updated_at", Column::UpdatedAt),
+];
 
 fn view(ctx: &Context, kind: &VolumeType) -> Value {
-    let hidden = |key: &str| !ctx.is_admin() && !matches!(key, "multiattach" | "RESKEY:availability_zones" | "replication_enabled");
-    let specs: BTreeMap<_, _> = kind.extra_specs.0.iter().filter(|(key, _)| !hidden(key)).collect();
     let mut view = json!({
         "id": kind.id, "name": kind.name, "description": kind.description, "is_public": kind.is_public,
-        "os-volume-type-access:is_public": kind.is_public, "extra_specs": specs,
+        "os-volume-type-access:is_public": kind.is_public, "extra_specs": specs::visible(ctx, kind),
     });
     if ctx.is_admin() {
-        view["qos_specs_id"] = Value::Null;
+        view["qos_specs_id"] = json!(kind.qos_id);
     }
     view
 }
 
 pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
-    let mut select = Entity::find().order_by_asc(Column::CreatedAt).order_by_asc(Column::Id);
+    let mut select = Entity::find();
     let public = query.get("is_public").unwrap_or("true");
     if !ctx.is_admin() {
-        select = select.filter(Column::IsPublic.eq(true));
+        select = select.filter(store::seen_by(ctx.project_id()?));
     } else if !public.eq_ignore_ascii_case("none") {
-        select = select.filter(Column::IsPublic.eq(kit::call::truthy(public)));
+        select = select.filter(Column::IsPublic.eq(filter::flag("is_public", public)?));
     }
-    let types = select.all(app.db().read()).await?;
-    Reply::ok(&json!({"volume_types": types.iter().map(|kind| view(&ctx, kind)).collect::<Vec<_>>()}))
+    for (key, value) in &query.0 {
+        select = match key.as_str() {
+            "name" => select.filter(Column::Name.eq(value)),
+            "description" => select.filter(Column::Description.eq(value)),
+            _ => select,
+        };
+    }
+    let mut page = page::fetch(app.db().read(), &ctx, &query, select, SORTS).await?;
+    if let Some(wanted) = query.get("extra_specs").filter(|_| ctx.speaks(TYPE_SPEC_FILTER)) {
+        // types are few, and their specs one column: the page is made first
+        let wanted = filter::pairs("extra_specs", wanted)?;
+        let has = |kind: &VolumeType| wanted.iter().all(|(key, value)| specs::visible(&ctx, kind).get(key.as_str()) == Some(&value.as_str()));
+        let rows = page.take().into_iter().filter(has).collect();
+        page = page.with(rows);
+    }
+    page.map(|kind| view(&ctx, &kind)).reply(&ctx, &query, "/types", "volume_types", "volume_type_links")
 }
 
 pub async fn show(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     // `default` is a name of its own in this place
-    let id = if id == "default" { DEFAULT } else { &id };
-    let kind = store::find(app.db().read(), &ctx, id).await?;
+    let kind = match id.as_str() {
+        "default" => store::default_of(app.db().read(), ctx.project_id()?).await?,
+        id => store::find(app.db().read(), &ctx, id).await?,
+    };
     Reply::ok(&json!({"volume_type": view(&ctx, &kind)}))
 }
 
@@ -63,12 +89,15 @@ impl Wrapper for NewType {
 
 pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewType>) -> Result<Reply> {
     let name = text("name", Some(body.name))?.filter(|name| !name.is_empty());
+    let extra_specs = body.extra_specs.unwrap_or_default();
+    specs::check(&extra_specs)?;
     let kind = VolumeType {
         id: ids::uuid(),
         name: name.ok_or_else(|| Error::bad_request("Invalid input for field/attribute name. Value: . '' is too short"))?,
         description: text("description", body.description)?,
         is_public: body.is_public.unwrap_or(true),
-        extra_specs: DbJson(body.extra_specs.unwrap_or_default()),
+        extra_specs: DbJson(extra_specs),
+        qos_id: None,
         created_at: Timestamp::now(),
         updated_at: None,
     };
@@ -76,9 +105,10 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewType>) -> Res
     app.db()
         .write(move |tx| {
             Box::pin(async move {
-                match Entity::insert(row).exec_without_returning(tx).await {
-                    Err(error) if kit::db::is_duplicate(&error) => Err(taken),
-                    other => Ok(other.map(drop)?),
+                let once = OnConflict::column(Column::Name).do_nothing().to_owned();
+                match Entity::insert(row).on_conflict(once).exec_without_returning(tx).await? {
+                    0 => Err(taken),
+                    _ => Ok(()),
                 }
             })
         })
@@ -101,8 +131,14 @@ impl Wrapper for UpdateType {
 
 pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body): Body<UpdateType>) -> Result<Reply> {
     let kind = store::find(app.db().read(), &ctx, &id).await?;
+    if body.name.is_none() && body.description.is_none() && body.is_public.is_none() {
+        return Err(Error::bad_request("Specify volume type name, description, is_public or a combination thereof."));
+    }
     let mut row = ActiveModel { ..Default::default() };
     if let Some(name) = text("name", body.name)? {
+        if name.is_empty() {
+            return Err(Error::bad_request("Volume type name can not be empty."));
+        }
         let taken = Entity::find().filter(Column::Name.eq(&name)).filter(Column::Id.ne(&kind.id)).one(app.db().read()).await?;
         if taken.is_some() {
             return Err(Error::conflict(format!("Volume Type {name} already exists.")));
@@ -115,7 +151,7 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
     if let Some(is_public) = body.is_public {
         row.is_public = Set(is_public);
     }
-    write(&app, &kind.id, row).await?;
+    store::update(&app, &kind.id, row).await?;
     show(app, ctx, Path(kind.id)).await
 }
 
@@ -124,68 +160,6 @@ pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result
     if kind.name == DEFAULT {
         return Err(Error::bad_request(format!("The volume type {DEFAULT} is the default volume type and cannot be deleted.")));
     }
-    app.db()
-        .write(move |tx| {
-            Box::pin(async move {
-                if volumes::store::uses_type(tx, &kind.id).await? {
-                    return Err(Error::bad_request("Target volume type is still in use."));
-                }
-                Entity::delete_by_id(&kind.id).exec(tx).await?;
-                Ok(())
-            })
-        })
-        .await?;
+    app.db().write(move |tx| Box::pin(async move { store::remove(tx, &kind.id).await })).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
-}
-
-pub async fn list_specs(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
-    let kind = store::find(app.db().read(), &ctx, &id).await?;
-    Reply::ok(&json!({"extra_specs": view(&ctx, &kind)["extra_specs"]}))
-}
-
-/// `{"extra_specs": {...}}`
-#[derive(Deserialize)]
-pub struct Specs {
-    extra_specs: BTreeMap<String, String>,
-}
-
-pub async fn add_specs(app: Cinder, ctx: Context, Path(id): Path<String>, Json(body): Json<Specs>) -> Result<Reply> {
-    let kind = store::find(app.db().read(), &ctx, &id).await?;
-    volumes::metadata::check(&body.extra_specs)?;
-    let mut specs = kind.extra_specs.0;
-    specs.extend(body.extra_specs.clone());
-    write(&app, &kind.id, ActiveModel { extra_specs: Set(DbJson(specs)), ..Default::default() }).await?;
-    Reply::ok(&json!({"extra_specs": body.extra_specs}))
-}
-
-pub async fn show_spec(app: Cinder, ctx: Context, Path((id, key)): Path<(String, String)>) -> Result<Reply> {
-    let kind = store::find(app.db().read(), &ctx, &id).await?;
-    let value = kind.extra_specs.0.get(&key).ok_or_else(|| no_spec(&id, &key))?;
-    Reply::ok(&json!({key: value}))
-}
-
-pub async fn delete_spec(app: Cinder, ctx: Context, Path((id, key)): Path<(String, String)>) -> Result<Reply> {
-    let kind = store::find(app.db().read(), &ctx, &id).await?;
-    let mut specs = kind.extra_specs.0;
-    if specs.remove(&key).is_none() {
-        return Err(no_spec(&id, &key));
-    }
-    write(&app, &kind.id, ActiveModel { extra_specs: Set(DbJson(specs)), ..Default::default() }).await?;
-    Ok(Reply::empty(StatusCode::ACCEPTED))
-}
-
-fn no_spec(id: &str, key: &str) -> Error {
-    Error::not_found(format!("Volume Type {id} has no extra specs with key {key}."))
-}
-
-async fn write(app: &Cinder, id: &str, row: ActiveModel) -> Result<()> {
-    let (id, row) = (id.to_owned(), ActiveModel { updated_at: Set(Some(Timestamp::now())), ..row });
-    app.db()
-        .write(move |tx| {
-            Box::pin(async move {
-                Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx).await?;
-                Ok(())
-            })
-        })
-        .await
 }

@@ -1,6 +1,9 @@
 //! Volume types. `__DEFAULT__` is there from the start.
 
+pub mod access;
 pub mod api;
+pub mod defaults;
+pub mod specs;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -22,6 +25,7 @@ pub struct Model {
     pub description: Option<String>,
     pub is_public: bool,
     pub extra_specs: Json<BTreeMap<String, String>>,
+    pub qos_id: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }

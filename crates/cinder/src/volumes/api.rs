@@ -4,27 +4,26 @@ use std::collections::BTreeMap;
 
 use kit::call::Wrapper;
 use kit::policy::Target;
-use kit::{Context, Path, Query, Reply, Result, Versioned, collection};
-use sea_orm::{PaginatorTrait, Set};
+use kit::{Context, Path, Query, Reply, Result, Versioned};
+use sea_orm::Set;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{ActiveModel, Volume, filters, store, view};
 use crate::Cinder;
 use crate::body::{Body, text};
-use crate::microversions::{SUMMARY_METADATA, WITH_COUNT};
-use crate::page;
+use crate::microversions::SUMMARY_METADATA;
+use crate::page::{self, Rows};
 
 pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
-    let (volumes, next, count) = fetch_page(&app, &ctx, &query).await?;
-    let rows = volumes.iter().map(|volume| view::brief(&ctx, volume)).collect();
-    Reply::ok(&page::finish(&ctx, &query, "/volumes", "volumes", rows, next.as_deref(), count))
+    let page = fetch_page(&app, &ctx, &query).await?;
+    page.map(|volume| view::brief(&ctx, &volume)).reply(&ctx, &query, "/volumes", "volumes", "volumes_links")
 }
 
 pub async fn detail(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
-    let (volumes, next, count) = fetch_page(&app, &ctx, &query).await?;
-    let rows = view::many(&app, &ctx, volumes).await?.into();
-    Reply::ok(&page::finish(&ctx, &query, "/volumes/detail", "volumes", rows, next.as_deref(), count))
+    let mut page = fetch_page(&app, &ctx, &query).await?;
+    let rows = view::many(&app, &ctx, page.take()).await?;
+    page.with(rows).reply(&ctx, &query, "/volumes/detail", "volumes", "volumes_links")
 }
 
 pub async fn show(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
@@ -107,18 +106,6 @@ pub async fn find_for(app: &Cinder, ctx: &Context, id: &str, rule: &str) -> Resu
     Ok(volume)
 }
 
-type Found = (Vec<Volume>, Option<String>, Option<u64>);
-
-async fn fetch_page(app: &Cinder, ctx: &Context, query: &Query) -> Result<Found> {
-    let page = page::parse(query)?;
-    let select = filters::select(ctx, query)?;
-    let db = app.db().read();
-    let count = match ctx.speaks(WITH_COUNT) && query.flag("with_count") {
-        true => Some(select.clone().count(db).await?),
-        false => None,
-    };
-    let mut volumes = filters::paged(db, select, &page).await?;
-    let more = collection::cut(&mut volumes, page.limit);
-    let next = volumes.last().filter(|_| more).map(|volume| volume.id.clone());
-    Ok((volumes, next, count))
+async fn fetch_page(app: &Cinder, ctx: &Context, query: &Query) -> Result<Rows<Volume>> {
+    page::fetch(app.db().read(), ctx, query, filters::select(ctx, query)?, filters::SORTS).await
 }

@@ -17,6 +17,7 @@ use super::store::{self, Kind};
 use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, metadata, view};
 use crate::body::{Body, boolean, integer, text};
 use crate::scheduler::{self, Wish};
+use crate::messages::{self, Action};
 use crate::{Cinder, hosts, quotas, services, snapshots, types};
 
 /// An image may be large and glance slow; a repeated message would find the first one's work.
@@ -93,10 +94,12 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewVolume>) -> R
         type_id: Set(kind.id.clone()),
         snapshot_id: Set(body.snapshot_id),
         source_volid: Set(body.source_volid),
+        group_id: Set(None),
+        encryption_key_id: Set(None),
         created_at: Set(Timestamp::now()),
         updated_at: Set(None),
     };
-    let flow = CreateVolume { caller: ctx.caller(), volume_id: id.clone(), size, zone, source: source.from, host: source.host };
+    let flow = CreateVolume { caller: ctx.caller(), volume_id: id.clone(), size, zone, source: source.from, host: source.host, told: false };
     promise(&app, &ctx, row, flow, &kind.name, pairs, source.image).await?;
     let volume = store::fetch(app.db().read(), &id).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::one(&app, &ctx, volume).await?}))
@@ -221,6 +224,9 @@ pub struct CreateVolume {
     source: VolumeSource,
     /// Where it is made, once that is known.
     host: Option<String>,
+    /// The user knows that it failed.
+    #[serde(default)]
+    told: bool,
 }
 
 impl Flow for CreateVolume {
@@ -258,9 +264,21 @@ impl CreateVolume {
     }
 
     /// The volume stays, in error, until its owner deletes it.
-    async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
-        let id = self.volume_id.clone();
-        app.db().write(move |tx| Box::pin(async move { store::change(tx, &id, Change::CreateFailed).await.map(drop) })).await
+    async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
+        self.tell(app, error).await;
+        store::turn(app, &self.volume_id, Change::CreateFailed).await
+    }
+
+    /// Once, however many steps are undone.
+    async fn tell(&mut self, app: &Cinder, error: &Error) {
+        let action = match (&self.host, &self.source) {
+            (None, _) => Action::Schedule,
+            (Some(_), VolumeSource::Image { .. }) => Action::CopyImageToVolume,
+            (Some(_), VolumeSource::Blank | VolumeSource::Volume { .. } | VolumeSource::Snapshot { .. }) => Action::CreateVolume,
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            messages::tell(app, &self.caller, action, &self.volume_id, error).await;
+        }
     }
 
     async fn build(&mut self, app: &Cinder) -> Result<()> {
@@ -286,8 +304,7 @@ impl CreateVolume {
     }
 
     async fn announce(&mut self, app: &Cinder) -> Result<()> {
-        let id = self.volume_id.clone();
-        app.db().write(move |tx| Box::pin(async move { store::change(tx, &id, Change::Created).await.map(drop) })).await
+        store::turn(app, &self.volume_id, Change::Created).await
     }
 }
 

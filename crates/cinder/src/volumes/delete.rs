@@ -87,8 +87,7 @@ impl DeleteVolume {
     }
 
     async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
-        let id = self.volume_id.clone();
-        app.db().write(move |tx| Box::pin(async move { store::change(tx, &id, Change::DeleteFailed).await.map(drop) })).await
+        store::turn(app, &self.volume_id, Change::DeleteFailed).await
     }
 
     /// The row goes, and with it the quota it took: once, however often this runs.

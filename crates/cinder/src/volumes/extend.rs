@@ -106,18 +106,13 @@ impl ExtendVolume {
 
     async fn announce(&mut self, app: &Cinder) -> Result<()> {
         let (id, size) = (self.volume_id.clone(), self.new_size);
-        let status = if self.was_in_use { Status::InUse } else { Status::Available };
         app.db()
             .write(move |tx| {
                 Box::pin(async move {
-                    let row = ActiveModel { size: Set(size), status: Set(status), ..Default::default() };
+                    let row = ActiveModel { size: Set(size), ..Default::default() };
                     let extending = Entity::update_many().set(row).filter(Column::Id.eq(&id)).filter(Column::Status.eq(Status::Extending));
                     extending.exec(tx).await?;
-                    // an attachment may have gone meanwhile
-                    match store::find(tx, &id).await? {
-                        Some(volume) if status == Status::InUse => store::follow_attachments(tx, &volume).await,
-                        _ => Ok(()),
-                    }
+                    store::finish(tx, &id, Change::Extended).await
                 })
             })
             .await

@@ -1,19 +1,50 @@
 //! Which volumes a list shows. Filters nobody knows are dropped, as cinder does.
 
-use kit::clock::Timestamp;
-use kit::collection::Page;
-use kit::{Context, Error, Query, Result};
-use sea_orm::sea_query::{Expr, ExprTrait, Func};
-use sea_orm::{ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select, Value};
-use serde_json::Map;
+use kit::{Context, Query, Result};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
 
 use super::store::{Kind, pairs, status_filter};
-use super::{Column, Entity, Volume, store};
-use crate::microversions::{LIKE_FILTER, TIME_FILTERS};
-use crate::page::{self, Key};
+use super::{AttachStatus, Column, Entity, store};
+use crate::filter::{flag, nothing, times};
+use crate::microversions::{CONSUMES_QUOTA, GLANCE_METADATA_FILTER, GROUP_FILTER, LIKE_FILTER, TIME_FILTERS};
+use crate::page::Sorts;
+use crate::filter;
 
 /// The filters that are known, for `/resource_filters`.
-pub const KNOWN: &[&str] = &["name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id", "size"];
+pub const KNOWN: &[&str] = &[
+    "name",
+    "status",
+    "metadata",
+    "bootable",
+    "migration_status",
+    "availability_zone",
+    "group_id",
+    "size",
+    "created_at",
+    "updated_at",
+    "glance_metadata",
+    "volume_type_id",
+    "multiattach",
+    "consumes_quota",
+];
+
+pub const SORTS: Sorts<Entity> = &[
+    ("id", Column::Id),
+    ("name", Column::Name),
+    ("display_name", Column::Name),
+    ("size", Column::Size),
+    ("status", Column::Status),
+    ("attach_status", Column::AttachStatus),
+    ("availability_zone", Column::AvailabilityZone),
+    ("host", Column::Host),
+    ("bootable", Column::Bootable),
+    ("volume_type_id", Column::TypeId),
+    ("group_id", Column::GroupId),
+    ("project_id", Column::ProjectId),
+    ("user_id", Column::UserId),
+    ("created_at", Column::CreatedAt),
+    ("updated_at", Column::UpdatedAt),
+];
 
 /// Whose volumes the caller asked for: `None` for everybody's, which only an administrator gets.
 pub fn project<'a>(ctx: &'a Context, query: &'a Query) -> Result<Option<&'a str>> {
@@ -28,23 +59,31 @@ pub fn select(ctx: &Context, query: &Query) -> Result<Select<Entity>> {
     let mut select = store::of(project(ctx, query)?);
     for (key, value) in &query.0 {
         let condition = match key.as_str() {
-            "name" | "display_name" => Condition::all().add(Column::Name.eq(value)),
-            "name~" if ctx.speaks(LIKE_FILTER) => Condition::all().add(Column::Name.contains(value)),
-            "status" => one_of(status_filter(value)),
-            "availability_zone" => Condition::all().add(Column::AvailabilityZone.eq(value)),
-            "bootable" => Condition::all().add(Column::Bootable.eq(flag("bootable", value)?)),
-            "multiattach" => Condition::all().add(Column::Multiattach.eq(flag("multiattach", value)?)),
-            "size" => one_of(value.parse::<i64>().ok().map(|size| Column::Size.eq(size))),
-            "migration_status" => Condition::all().add(Column::MigrationStatus.eq(value)),
-            "user_id" => Condition::all().add(Column::UserId.eq(value)),
-            "snapshot_id" => Condition::all().add(Column::SnapshotId.eq(value)),
-            "host" if ctx.is_admin() => Condition::all().add(Column::Host.eq(value.split('#').next())),
-            // nothing here is in a group
-            "group_id" | "consistencygroup_id" => one_of(None),
+            "name" | "display_name" => Column::Name.eq(value).into(),
+            "name~" | "display_name~" if ctx.speaks(LIKE_FILTER) => Column::Name.contains(value).into(),
+            "description" | "display_description" => Column::Description.eq(value).into(),
+            "id" => Column::Id.is_in(value.split(',')).into(),
+            "status" => status_filter(value).map_or_else(nothing, Condition::from),
+            "attach_status" => Column::AttachStatus.eq(AttachStatus::parse(value)).into(),
+            "availability_zone" => Column::AvailabilityZone.eq(value).into(),
+            "bootable" => Column::Bootable.eq(flag("bootable", value)?).into(),
+            "multiattach" => Column::Multiattach.eq(flag("multiattach", value)?).into(),
+            "size" => value.parse::<i64>().map_or_else(|_| nothing(), |size| Column::Size.eq(size).into()),
+            "migration_status" => Column::MigrationStatus.eq(value).into(),
+            "user_id" => Column::UserId.eq(value).into(),
+            "snapshot_id" => Column::SnapshotId.eq(value).into(),
+            "source_volid" => Column::SourceVolid.eq(value).into(),
+            "volume_type_id" => Column::TypeId.eq(value).into(),
+            "encryption_key_id" => Column::EncryptionKeyId.eq(value).into(),
+            "host" if ctx.is_admin() => Column::Host.eq(value.split('#').next()).into(),
+            "group_id" if ctx.speaks(GROUP_FILTER) => Column::GroupId.eq(value).into(),
+            "consistencygroup_id" => Column::GroupId.eq(value).into(),
             "metadata" => metadata(Kind::User, value)?,
-            "glance_metadata" => metadata(Kind::Image, value)?,
+            "glance_metadata" if ctx.speaks(GLANCE_METADATA_FILTER) => metadata(Kind::Image, value)?,
             "created_at" if ctx.speaks(TIME_FILTERS) => times(Column::CreatedAt, value)?,
             "updated_at" if ctx.speaks(TIME_FILTERS) => times(Column::UpdatedAt, value)?,
+            // what this cinder keeps always counts
+            "consumes_quota" if ctx.speaks(CONSUMES_QUOTA) && !flag("consumes_quota", value)? => nothing(),
             _ => continue,
         };
         select = select.filter(condition);
@@ -52,55 +91,9 @@ pub fn select(ctx: &Context, query: &Query) -> Result<Select<Entity>> {
     Ok(select)
 }
 
-/// Orders and cuts the selected volumes.
-pub async fn paged(db: &impl ConnectionTrait, select: Select<Entity>, page: &Page) -> Result<Vec<Volume>> {
-    let marker = match &page.marker {
-        None => None,
-        Some(id) => Some(store::find(db, id).await?.ok_or_else(|| page::no_marker(id))?),
-    };
-    let keys = page.sort.iter().map(|(name, _)| key(name, marker.as_ref())).collect::<Result<Vec<_>>>()?;
-    Ok(page::apply(select, page, keys).all(db).await?)
-}
-
-fn key(name: &str, marker: Option<&Volume>) -> Result<Key> {
-    let text = |column: Column| Expr::from(Func::coalesce([Expr::col((Entity, column)), Expr::value("")]));
-    let time = |column: Column| Expr::from(Func::coalesce([Expr::col((Entity, column)), Expr::value(0i64)]));
-    let plain = |column: Column| Expr::col((Entity, column));
-    let (expr, at_marker): (Expr, Option<Value>) = match name {
-        "id" => (plain(Column::Id), marker.map(|v| v.id.clone().into())),
-        "name" | "display_name" => (text(Column::Name), marker.map(|v| v.name.clone().unwrap_or_default().into())),
-        "size" => (plain(Column::Size), marker.map(|v| v.size.into())),
-        "status" => (plain(Column::Status), marker.map(|v| v.status.to_value().into())),
-        "availability_zone" => (plain(Column::AvailabilityZone), marker.map(|v| v.availability_zone.clone().into())),
-        "host" => (text(Column::Host), marker.map(|v| v.host.clone().unwrap_or_default().into())),
-        "bootable" => (plain(Column::Bootable), marker.map(|v| v.bootable.into())),
-        "volume_type_id" => (plain(Column::TypeId), marker.map(|v| v.type_id.clone().into())),
-        "project_id" => (plain(Column::ProjectId), marker.map(|v| v.project_id.clone().into())),
-        "user_id" => (plain(Column::UserId), marker.map(|v| v.user_id.clone().into())),
-        "created_at" => (plain(Column::CreatedAt), marker.map(|v| v.created_at.0.into())),
-        "updated_at" => (time(Column::UpdatedAt), marker.map(|v| v.updated_at.map_or(0, |at| at.0).into())),
-        other => return Err(Error::bad_request(format!("Invalid sort key: {other}"))),
-    };
-    Ok(Key { expr, at_marker })
-}
-
-fn one_of(expr: Option<Expr>) -> Condition {
-    Condition::all().add(expr.unwrap_or_else(|| Expr::value(1).eq(0)))
-}
-
-fn flag(name: &str, value: &str) -> Result<bool> {
-    let value = serde_json::Value::String(value.to_owned());
-    crate::body::truth(&value).ok_or_else(|| Error::bad_request(format!("Value '{value}' is not a valid {name} filter.")))
-}
-
-/// `{"key": "value"}`, or the same as Python writes it.
 fn metadata(kind: Kind, text: &str) -> Result<Condition> {
-    let json: Map<String, serde_json::Value> = serde_json::from_str(text)
-        .or_else(|_| serde_json::from_str(&text.replace('\'', "\"")))
-        .map_err(|_| Error::bad_request(format!("Invalid filter metadata: {text}")))?;
     let mut all = Condition::all();
-    for (key, value) in json {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for (key, value) in filter::pairs("metadata", text)? {
         let having = pairs::Entity::find()
             .select_only()
             .column(pairs::Column::VolumeId)
@@ -108,25 +101,6 @@ fn metadata(kind: Kind, text: &str) -> Result<Condition> {
             .filter(pairs::Column::Key.eq(key))
             .filter(pairs::Column::Value.eq(value));
         all = all.add(Column::Id.in_subquery(having.into_query()));
-    }
-    Ok(all)
-}
-
-/// `gt:2026-01-01,lte:2026-02-01`
-fn times(column: Column, text: &str) -> Result<Condition> {
-    let mut all = Condition::all();
-    for part in text.split(',').filter(|part| !part.is_empty()) {
-        let (operator, moment) = part.split_once(':').filter(|(op, _)| op.chars().all(char::is_alphabetic)).unwrap_or(("eq", part));
-        let at = Timestamp::parse(moment).ok_or_else(|| Error::bad_request(format!("Invalid time filter: {text}")))?;
-        all = all.add(match operator {
-            "gt" => column.gt(at),
-            "gte" => column.gte(at),
-            "lt" => column.lt(at),
-            "lte" => column.lte(at),
-            "eq" => column.eq(at),
-            "neq" => column.ne(at),
-            _ => return Err(Error::bad_request(format!("Invalid time filter: {text}"))),
-        });
     }
     Ok(all)
 }

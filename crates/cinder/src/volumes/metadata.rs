@@ -13,13 +13,13 @@ use crate::Cinder;
 /// `{"metadata": {...}}`
 #[derive(Deserialize)]
 pub struct Metadata {
-    metadata: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// `{"meta": {...}}`
 #[derive(Deserialize)]
 pub struct Meta {
-    meta: BTreeMap<String, String>,
+    pub meta: BTreeMap<String, String>,
 }
 
 pub async fn list(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {

@@ -40,6 +40,8 @@ pub struct Model {
     pub type_id: String,
     pub snapshot_id: Option<String>,
     pub source_volid: Option<String>,
+    pub group_id: Option<String>,
+    pub encryption_key_id: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }

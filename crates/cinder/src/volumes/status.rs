@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!  creating -> downloading -> available <-> reserved -> attaching -> in-use <-> detaching
-//!      \            |          |  ^  \                                 |
-//!       +--> error <+   extending-+   deleting -> (gone)          extending
-//!                          |              |
-//!                   error_extending  error_deleting
+//!      \            |          |     ^                                | ^
+//!       +--> error <+          v     |                                v |
+//!            a busy state: extending, uploading, retyping, backing-up, restoring-backup, reverting, downloading,
+//!                          awaiting-transfer, managing, unmanaging, deleting
+//!                          |
+//!                    its own error: error_extending, error_restoring, error_managing, error_deleting; else error
 //! ```
+//! Where a busy state ends well, the attachments say whether the volume is in use again.
 
 use sea_orm::entity::prelude::*;
 
@@ -32,6 +35,22 @@ pub enum Status {
     Maintenance,
     #[sea_orm(string_value = "extending")]
     Extending,
+    #[sea_orm(string_value = "uploading")]
+    Uploading,
+    #[sea_orm(string_value = "retyping")]
+    Retyping,
+    #[sea_orm(string_value = "reverting")]
+    Reverting,
+    #[sea_orm(string_value = "backing-up")]
+    BackingUp,
+    #[sea_orm(string_value = "restoring-backup")]
+    RestoringBackup,
+    #[sea_orm(string_value = "awaiting-transfer")]
+    AwaitingTransfer,
+    #[sea_orm(string_value = "managing")]
+    Managing,
+    #[sea_orm(string_value = "unmanaging")]
+    Unmanaging,
     #[sea_orm(string_value = "deleting")]
     Deleting,
     #[sea_orm(string_value = "error")]
@@ -40,6 +59,12 @@ pub enum Status {
     ErrorDeleting,
     #[sea_orm(string_value = "error_extending")]
     ErrorExtending,
+    #[sea_orm(string_value = "error_restoring")]
+    ErrorRestoring,
+    #[sea_orm(string_value = "error_backing-up")]
+    ErrorBackingUp,
+    #[sea_orm(string_value = "error_managing")]
+    ErrorManaging,
 }
 
 /// `attach_status`
@@ -57,7 +82,7 @@ pub enum AttachStatus {
 }
 
 /// What changes a volume's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
 pub enum Change {
     Download,
     Created,
@@ -67,17 +92,41 @@ pub enum Change {
     DeleteFailed,
     Extend,
     ExtendInUse,
+    Extended,
     ExtendFailed,
     /// os-reserve
     Reserve,
     Unreserve,
     BeginDetaching,
     RollDetaching,
+    Upload,
+    UploadInUse,
+    Uploaded,
+    Retype,
+    Retyped,
+    Revert,
+    Reverted,
+    RevertFailed,
+    Reimage,
+    ReimageReserved,
+    BackUp,
+    BackUpInUse,
+    BackedUp,
+    Restore,
+    Restored,
+    RestoreFailed,
+    OfferTransfer,
+    EndTransfer,
+    Managed,
+    ManageFailed,
+    Unmanage,
+    UnmanageFailed,
 }
 
 use Status::{
-    Attaching, Available, Creating, Deleting, Detaching, Downloading, ErrorDeleting, ErrorExtending, Extending, InUse, Maintenance,
-    Reserved,
+    Attaching, Available, AwaitingTransfer, BackingUp, Creating, Deleting, Detaching, Downloading, ErrorBackingUp, ErrorDeleting,
+    ErrorExtending, ErrorManaging, ErrorRestoring, Extending, InUse, Maintenance, Managing, Reserved, RestoringBackup, Retyping, Reverting,
+    Unmanaging, Uploading,
 };
 
 /// Each change with the states it may come from and the one it leads to.
@@ -85,20 +134,46 @@ pub const TABLE: &[(Change, &[Status], Status)] = &[
     (Change::Download, &[Creating, Downloading], Downloading),
     (Change::Created, &[Creating, Downloading], Available),
     (Change::CreateFailed, &[Creating, Downloading], Status::Error),
-    (Change::Delete, &[Available, Status::Error, ErrorExtending], Deleting),
+    (Change::Delete, &[Available, Status::Error, ErrorRestoring, ErrorExtending, ErrorManaging], Deleting),
     (
         Change::ForceDelete,
-        &[Available, Reserved, Attaching, InUse, Detaching, Maintenance, Status::Error, ErrorExtending, ErrorDeleting],
+        &[
+            Available, Reserved, Attaching, InUse, Detaching, Maintenance, AwaitingTransfer, Status::Error, ErrorExtending, ErrorDeleting,
+            ErrorRestoring, ErrorBackingUp, ErrorManaging,
+        ],
         Deleting,
     ),
     (Change::DeleteFailed, &[Deleting], ErrorDeleting),
     (Change::Extend, &[Available], Extending),
     (Change::ExtendInUse, &[Available, InUse], Extending),
+    (Change::Extended, &[Extending], Available),
     (Change::ExtendFailed, &[Extending], ErrorExtending),
     (Change::Reserve, &[Available], Attaching),
     (Change::Unreserve, &[Attaching], Available),
     (Change::BeginDetaching, &[InUse], Detaching),
     (Change::RollDetaching, &[Detaching], InUse),
+    (Change::Upload, &[Available], Uploading),
+    (Change::UploadInUse, &[Available, InUse], Uploading),
+    (Change::Uploaded, &[Uploading], Available),
+    (Change::Retype, &[Available, InUse], Retyping),
+    (Change::Retyped, &[Retyping], Available),
+    (Change::Revert, &[Available], Reverting),
+    (Change::Reverted, &[Reverting], Available),
+    (Change::RevertFailed, &[Reverting], Status::Error),
+    (Change::Reimage, &[Available, Status::Error], Downloading),
+    (Change::ReimageReserved, &[Available, Status::Error, Reserved], Downloading),
+    (Change::BackUp, &[Available], BackingUp),
+    (Change::BackUpInUse, &[Available, InUse], BackingUp),
+    (Change::BackedUp, &[BackingUp], Available),
+    (Change::Restore, &[Available], RestoringBackup),
+    (Change::Restored, &[RestoringBackup], Available),
+    (Change::RestoreFailed, &[RestoringBackup], ErrorRestoring),
+    (Change::OfferTransfer, &[Available], AwaitingTransfer),
+    (Change::EndTransfer, &[AwaitingTransfer], Available),
+    (Change::Managed, &[Managing], Available),
+    (Change::ManageFailed, &[Managing], ErrorManaging),
+    (Change::Unmanage, &[Available, Status::Error], Unmanaging),
+    (Change::UnmanageFailed, &[Unmanaging], Status::Error),
 ];
 
 impl Change {
@@ -107,6 +182,28 @@ impl Change {
         let row = TABLE.iter().find(|(change, _, _)| *change == self);
         // every change has its row, which a test checks; none would allow nothing
         row.map_or((&[], Status::Error), |(_, from, to)| (from, *to))
+    }
+
+    /// As a refusal names it: `Volume status must be ... to extend`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Change::Download | Change::Created | Change::CreateFailed => "create",
+            Change::Delete | Change::ForceDelete | Change::DeleteFailed => "delete",
+            Change::Extend | Change::ExtendInUse | Change::Extended | Change::ExtendFailed => "extend",
+            Change::Reserve => "reserve",
+            Change::Unreserve => "unreserve",
+            Change::BeginDetaching => "begin detaching",
+            Change::RollDetaching => "roll detaching",
+            Change::Upload | Change::UploadInUse | Change::Uploaded => "upload to image",
+            Change::Retype | Change::Retyped => "retype",
+            Change::Revert | Change::Reverted | Change::RevertFailed => "revert",
+            Change::Reimage | Change::ReimageReserved => "re-image",
+            Change::BackUp | Change::BackUpInUse | Change::BackedUp => "be backed up",
+            Change::Restore | Change::Restored | Change::RestoreFailed => "be restored to",
+            Change::OfferTransfer | Change::EndTransfer => "transfer",
+            Change::Managed | Change::ManageFailed => "manage",
+            Change::Unmanage | Change::UnmanageFailed => "unmanage",
+        }
     }
 }
 
@@ -124,7 +221,23 @@ impl Status {
     pub fn follows_attachments(self) -> bool {
         match self {
             Available | Reserved | Attaching | InUse | Detaching => true,
-            Creating | Downloading | Maintenance | Extending | Deleting | Status::Error | ErrorDeleting | ErrorExtending => false,
+            Creating | Downloading | Maintenance | Extending | Uploading | Retyping | Reverting | BackingUp | RestoringBackup
+            | AwaitingTransfer | Managing | Unmanaging | Deleting | Status::Error | ErrorDeleting | ErrorExtending | ErrorRestoring
+            | ErrorBackingUp | ErrorManaging => false,
+        }
+    }
+
+    /// The states that a flow is in the middle of, each with what becomes of the volume if there is no such flow.
+    pub fn without_flow(self) -> Option<Status> {
+        match self {
+            Creating | Downloading | Reverting | Unmanaging => Some(Status::Error),
+            Deleting => Some(ErrorDeleting),
+            Extending => Some(ErrorExtending),
+            RestoringBackup => Some(ErrorRestoring),
+            Managing => Some(ErrorManaging),
+            Uploading | Retyping | BackingUp => Some(Available),
+            Available | Reserved | Attaching | InUse | Detaching | Maintenance | AwaitingTransfer | Status::Error | ErrorDeleting
+            | ErrorExtending | ErrorRestoring | ErrorBackingUp | ErrorManaging => None,
         }
     }
 }
@@ -155,15 +268,27 @@ pub fn settle(attachments: impl Iterator<Item = AttachStatus> + Clone) -> (Statu
 
 #[cfg(test)]
 mod tests {
+    use sea_orm::Iterable;
+
     use super::*;
 
     #[test]
     fn every_change_has_one_row() {
-        for (change, from, _) in TABLE {
-            assert!(!from.is_empty());
-            assert_eq!(TABLE.iter().filter(|(other, _, _)| other == change).count(), 1);
+        for change in Change::iter() {
+            assert_eq!(TABLE.iter().filter(|(other, _, _)| *other == change).count(), 1, "{change:?}");
+            assert!(!change.rule().0.is_empty());
         }
-        assert_eq!(TABLE.len(), 13);
+    }
+
+    #[test]
+    fn what_a_flow_is_in_the_middle_of_can_end() {
+        for status in Status::iter() {
+            let leaves = TABLE.iter().any(|(_, from, to)| from.contains(&status) && *to != status);
+            assert!(leaves, "{status:?} is never left");
+            if let Some(after) = status.without_flow() {
+                assert!(after.without_flow().is_none());
+            }
+        }
     }
 
     #[test]

@@ -9,8 +9,7 @@ use sea_orm::{ActiveEnum, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter
 
 use super::status::{Change, settle};
 use super::{ActiveModel, Column, Entity, Status, Volume};
-use crate::Cinder;
-use crate::attachments;
+use crate::{Cinder, attachments, transfers};
 
 /// Which metadata: the user's own, or the image's it was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ pub async fn change_or_refuse(tx: &impl ConnectionTrait, id: &str, to: Change) -
     Err(invalid(format!(
         "Volume status must be {} to {}, but current status is: {}.",
         allowed.join(" or "),
-        verb(to),
+        to.verb(),
         volume.status.text()
     )))
 }
@@ -94,16 +93,12 @@ pub fn invalid(why: impl std::fmt::Display) -> Error {
     Error::bad_request(format!("Invalid volume: {why}")).code("InvalidVolume")
 }
 
-fn verb(change: Change) -> &'static str {
-    match change {
-        Change::Download | Change::Created | Change::CreateFailed => "create",
-        Change::Delete | Change::ForceDelete | Change::DeleteFailed => "delete",
-        Change::Extend | Change::ExtendInUse | Change::ExtendFailed => "extend",
-        Change::Reserve => "reserve",
-        Change::Unreserve => "unreserve",
-        Change::BeginDetaching => "begin detaching",
-        Change::RollDetaching => "roll detaching",
+/// Ends a busy state well: the attachments say whether the volume is in use again. Nothing happens when it is not in that state.
+pub async fn finish(tx: &impl ConnectionTrait, id: &str, ended: Change) -> Result<()> {
+    if change(tx, id, ended).await? {
+        follow_attachments(tx, &fetch(tx, id).await?).await?;
     }
+    Ok(())
 }
 
 /// Takes the volume's row for this transaction: whoever else wants it waits.
@@ -142,6 +137,7 @@ pub async fn update(app: &Cinder, id: &str, row: ActiveModel) -> Result<()> {
 pub async fn remove(tx: &impl ConnectionTrait, id: &str) -> Result<bool> {
     pairs::Entity::delete_many().filter(pairs::Column::VolumeId.eq(id)).exec(tx).await?;
     attachments::Entity::delete_many().filter(attachments::Column::VolumeId.eq(id)).exec(tx).await?;
+    transfers::Entity::delete_many().filter(transfers::Column::VolumeId.eq(id)).exec(tx).await?;
     Ok(Entity::delete_by_id(id).exec(tx).await?.rows_affected == 1)
 }
 
@@ -206,6 +202,12 @@ pub fn of(project: Option<&str>) -> sea_orm::Select<Entity> {
         Some(project) => Entity::find().filter(Column::ProjectId.eq(project)),
         None => Entity::find(),
     }
+}
+
+/// Writes one change of status on its own.
+pub async fn turn(app: &Cinder, id: &str, to: Change) -> Result<()> {
+    let id = id.to_owned();
+    app.db().write(move |tx| Box::pin(async move { finish(tx, &id, to).await })).await
 }
 
 /// Whether some volume is of this type.

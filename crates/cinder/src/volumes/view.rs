@@ -36,6 +36,9 @@ pub struct VolumeView {
     consistencygroup_id: Option<String>,
     #[since(3.13)]
     group_id: Option<String>,
+    #[since(3.64)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_key_id: Option<String>,
     multiattach: bool,
     attachments: Vec<Value>,
     migration_status: Option<String>,
@@ -45,6 +48,7 @@ pub struct VolumeView {
     volume_image_metadata: Option<BTreeMap<String, String>>,
     #[since(3.48)]
     service_uuid: Option<String>,
+    /// Before 3.69 a truth value, since then also unknown; a target of ours is never shared.
     #[since(3.48)]
     shared_targets: bool,
     #[since(3.65)]
@@ -128,10 +132,11 @@ fn bare(ctx: &Context, volume: Volume) -> VolumeView {
         metadata: BTreeMap::new(),
         user_id: volume.user_id,
         bootable: volume.bootable.to_string(),
-        encrypted: false,
+        encrypted: volume.encryption_key_id.is_some(),
         replication_status: None,
         consistencygroup_id: None,
-        group_id: None,
+        group_id: volume.group_id,
+        encryption_key_id: volume.encryption_key_id,
         multiattach: volume.multiattach,
         attachments: Vec::new(),
         migration_status: volume.migration_status.clone(),

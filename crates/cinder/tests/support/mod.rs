@@ -105,6 +105,17 @@ impl World {
         id
     }
 
+    /// A new snapshot of a volume, made and available; its id.
+    pub async fn snapshot(&self, volume: &str, mut fields: Value) -> String {
+        fields["volume_id"] = json!(volume);
+        let (status, body) = self.post("/v3/snapshots", json!({"snapshot": fields})).await;
+        assert_eq!(status, 202, "{body}");
+        let id = body["snapshot"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/v3/snapshots/{id}");
+        self.until("the snapshot is there", async |world| world.get(&path).await["snapshot"]["status"] == "available").await;
+        id
+    }
+
     /// Waits until a volume has a status; `gone` is 404.
     pub async fn status(&self, id: &str, wanted: &str) {
         self.until(&format!("{id} is {wanted}"), async |world| {

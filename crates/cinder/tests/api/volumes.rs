@@ -1,11 +1,9 @@
-//! Statuses and bodies of the API, over a simulated host.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! Volumes, attachments and their quotas.
 
 use http::Method;
 use serde_json::{Value, json};
-use support::{IMAGE, world};
+
+use crate::support::{IMAGE, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovery_needs_no_token_and_the_rest_does() {

@@ -1,0 +1,46 @@
+//! The values that lists filter by, as clients write them.
+
+use kit::clock::Timestamp;
+use kit::{Error, Result};
+use sea_orm::{ColumnTrait, Condition};
+use serde_json::Map;
+
+/// `true`, `False`, `1` ...
+pub fn flag(name: &str, value: &str) -> Result<bool> {
+    let value = serde_json::Value::String(value.to_owned());
+    crate::body::truth(&value).ok_or_else(|| Error::bad_request(format!("Value '{value}' is not a valid {name} filter.")))
+}
+
+/// `{"key": "value"}`, or the same as Python writes it.
+pub fn pairs(name: &str, text: &str) -> Result<Vec<(String, String)>> {
+    let json: Map<String, serde_json::Value> = serde_json::from_str(text)
+        .or_else(|_| serde_json::from_str(&text.replace('\'', "\"")))
+        .map_err(|_| Error::bad_request(format!("Invalid filter {name}: {text}")))?;
+    let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(json.into_iter().map(|(key, value)| (key, text(value))).collect())
+}
+
+/// `gt:2026-01-01,lte:2026-02-01`
+pub fn times(column: impl ColumnTrait, text: &str) -> Result<Condition> {
+    let mut all = Condition::all();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (operator, moment) = part.split_once(':').filter(|(op, _)| op.chars().all(char::is_alphabetic)).unwrap_or(("eq", part));
+        let at = Timestamp::parse(moment).ok_or_else(|| Error::bad_request(format!("Invalid time filter: {text}")))?;
+        all = all.add(match operator {
+            "gt" => column.gt(at),
+            "gte" => column.gte(at),
+            "lt" => column.lt(at),
+            "lte" => column.lte(at),
+            "eq" => column.eq(at),
+            "neq" => column.ne(at),
+            _ => return Err(Error::bad_request(format!("Invalid time filter: {text}"))),
+        });
+    }
+    Ok(all)
+}
+
+/// A condition that nothing meets.
+pub fn nothing() -> Condition {
+    use sea_orm::sea_query::{Expr, ExprTrait};
+    Condition::all().add(Expr::value(1).eq(0))
+}

@@ -1,0 +1,127 @@
+//! Messages: why something that was accepted did not come about, in words for the user who asked for it.
+
+pub mod api;
+
+use std::time::Duration;
+
+use kit::clock::Timestamp;
+use kit::{Error, Kind, Result, ids};
+use sea_orm::entity::prelude::*;
+
+use crate::Cinder;
+
+/// How long a message is kept.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A row of `messages`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "messages")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub request_id: String,
+    pub resource_type: String,
+    pub resource_uuid: Option<String>,
+    pub event_id: String,
+    pub user_message: String,
+    pub message_level: String,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Schedule,
+    CopyVolumeToImage,
+    CopyImageToVolume,
+    ExtendVolume,
+    CreateVolume,
+    CreateSnapshot,
+    DeleteSnapshot,
+    CreateBackup,
+    DeleteBackup,
+    RestoreBackup,
+    Reimage,
+}
+
+impl Action {
+    /// Its number in event ids, what it is about, and its words.
+    fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Action::Schedule => ("001", "VOLUME", "schedule allocate volume"),
+            Action::CopyVolumeToImage => ("003", "VOLUME", "copy volume to image"),
+            Action::CopyImageToVolume => ("005", "VOLUME", "copy image to volume"),
+            Action::ExtendVolume => ("007", "VOLUME", "extend volume"),
+            Action::CreateVolume => ("008", "VOLUME", "create volume from backend storage"),
+            Action::CreateSnapshot => ("009", "VOLUME_SNAPSHOT", "create snapshot"),
+            Action::DeleteSnapshot => ("010", "VOLUME_SNAPSHOT", "delete snapshot"),
+            Action::CreateBackup => ("013", "VOLUME_BACKUP", "create backup"),
+            Action::DeleteBackup => ("014", "VOLUME_BACKUP", "delete backup"),
+            Action::RestoreBackup => ("015", "VOLUME_BACKUP", "restore backup"),
+            Action::Reimage => ("016", "VOLUME", "reimage volume"),
+        }
+    }
+
+    /// The number and the words of a cause.
+    fn cause(self, error: &Error) -> (&'static str, &'static str) {
+        match (self, error.kind) {
+            (Action::Schedule, Kind::Unavailable) => ("003", "Could not find any available weighted backend."),
+            (Action::CopyVolumeToImage, _) => ("004", "Failed to upload volume to image at backend."),
+            (Action::CopyImageToVolume | Action::Reimage, Kind::BadRequest) => {
+                ("008", "The image is not acceptable, or does not fit into the volume.")
+            }
+            (_, Kind::Unavailable | Kind::TimedOut) => ("002", "Driver is not initialized at present."),
+            _ => ("001", "An unknown error occurred."),
+        }
+    }
+}
+
+/// Tells the user that `action` on a resource failed. A message that cannot be kept is no reason for more to fail.
+pub async fn tell(app: &Cinder, caller: &rpc::Caller, action: Action, resource: &str, error: &Error) {
+    let (number, kind, words) = action.names();
+    let (cause, sentence) = action.cause(error);
+    let row = Model {
+        id: ids::uuid(),
+        project_id: caller.project_id.clone(),
+        request_id: caller.request_id.clone(),
+        resource_type: kind.to_owned(),
+        resource_uuid: Some(resource.to_owned()),
+        event_id: format!("VOLUME_{kind}_{number}_{cause}"),
+        user_message: format!("{words}:{sentence}"),
+        message_level: "ERROR".to_owned(),
+        created_at: Timestamp::now(),
+        expires_at: Timestamp::now().plus(KEPT),
+    };
+    let kept = app.db().write(move |tx| {
+        Box::pin(async move {
+            Entity::insert(ActiveModel::from(row)).exec_without_returning(tx).await?;
+            Ok(())
+        })
+    });
+    if let Err(error) = kept.await {
+        tracing::warn!(resource, %error, "a message to the user was lost");
+    }
+}
+
+/// Forgets the messages whose time is over.
+pub async fn forget_expired(app: &Cinder) -> Result<()> {
+    let now = Timestamp::now();
+    if Entity::find().filter(Column::ExpiresAt.lt(now)).one(app.db().read()).await?.is_none() {
+        return Ok(());
+    }
+    app.db()
+        .write(move |tx| {
+            Box::pin(async move {
+                Entity::delete_many().filter(Column::ExpiresAt.lt(now)).exec(tx).await?;
+                Ok(())
+            })
+        })
+        .await
+}

@@ -1,0 +1,11 @@
+//! Statuses and bodies of the API, over a simulated host: a file for each family of resources.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod messages;
+mod snapshots;
+mod transfers;
+mod types;
+mod volumes;
