@@ -1,8 +1,11 @@
 //! What a storage must be able to do. Every call may be repeated, and finds then what is already there; what it answered `Ok` to is on
 //! disk. Calls for one volume never overlap: the manager sees to that.
 
+use std::path::PathBuf;
+
 use futures::future::BoxFuture;
 use kit::Result;
+use rpc::volume::{BackedUp, Manageable};
 use serde_json::Value;
 
 use crate::image::Image;
@@ -14,6 +17,25 @@ pub enum Origin {
     Image(Box<Image>),
     Volume(String),
     Snapshot { volume_id: String, snapshot_id: String },
+    Backup(String),
+}
+
+/// What is to be backed up.
+#[derive(Clone, Debug)]
+pub struct Original {
+    pub volume_id: String,
+    /// As it was then; as it is now if absent.
+    pub snapshot_id: Option<String>,
+    /// The backup that the new one builds on.
+    pub parent_id: Option<String>,
+}
+
+/// What an image is to be uploaded from.
+#[derive(Debug)]
+pub enum ImageFile {
+    /// A file that whoever reads it removes.
+    Path(PathBuf),
+    Bytes(Vec<u8>),
 }
 
 /// GiB
@@ -42,6 +64,20 @@ pub trait VolumeBackend: Send + Sync + 'static {
     fn unexport<'a>(&'a self, volume_id: &'a str, attachment_id: &'a str) -> BoxFuture<'a, Result<()>>;
     fn snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>>;
     fn delete_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>>;
+    /// The volume holds again what it held at the snapshot.
+    fn revert<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str, size: u64) -> BoxFuture<'a, Result<()>>;
+    /// The volume holds an image, or a backup, instead of what it held.
+    fn refill<'a>(&'a self, volume_id: &'a str, size: u64, origin: Origin) -> BoxFuture<'a, Result<()>>;
+    /// What the volume holds now, in a glance disk format.
+    fn image_file<'a>(&'a self, volume_id: &'a str, image_id: &'a str, disk_format: &'a str) -> BoxFuture<'a, Result<ImageFile>>;
+    fn back_up<'a>(&'a self, backup_id: &'a str, original: Original) -> BoxFuture<'a, Result<BackedUp>>;
+    fn delete_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn has_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<bool>>;
+    /// What is here and could become a volume.
+    fn manageable(&self) -> BoxFuture<'_, Result<Vec<Manageable>>>;
+    /// Makes it a volume; answers GiB.
+    fn manage<'a>(&'a self, volume_id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u64>>;
+    fn unmanage<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>>;
     /// At start: `exports` are all that shall be reachable, of `volumes`, which are all there are. Other exports of ours end.
     fn restore<'a>(&'a self, volumes: &'a [String], exports: &'a [(String, Export)]) -> BoxFuture<'a, Result<()>>;
     fn capacity(&self) -> BoxFuture<'_, Result<Capacity>>;

@@ -1,4 +1,5 @@
-//! An image's file on its way into a volume: streamed from glance, and believed only when its hash and length are what glance says.
+//! An image's file on its way into a volume, or out of one: streamed, and on the way in believed only when its hash and length are what
+//! glance says.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha512};
 use tokio::io::AsyncWriteExt;
 
+use crate::backend::ImageFile;
+
+/// Bytes read at once from a file on its way to glance.
+const CHUNK: usize = 256 * 1024;
 /// Glance may be silent for this long in the middle of a file.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -81,6 +86,29 @@ impl Image {
         let whole = self.info.size.is_none_or(|size| size == length);
         if whole && hash.holds() { Ok(()) } else { Err(Error::bad_request(format!("Image {} arrived corrupted.", self.info.id))) }
     }
+}
+
+/// Gives an image its file, and removes the file.
+pub async fn upload(images: &sdk::image::Image, auth: &sdk::Auth, image_id: &str, file: ImageFile) -> Result<()> {
+    match file {
+        ImageFile::Bytes(bytes) => {
+            let size = bytes.len() as u64;
+            Ok(images.upload(auth, image_id, bytes.into(), Some(size)).await?)
+        }
+        ImageFile::Path(path) => {
+            let sent = send(images, auth, image_id, &path).await;
+            // it was made for this
+            let _ = tokio::fs::remove_file(&path).await;
+            sent
+        }
+    }
+}
+
+async fn send(images: &sdk::image::Image, auth: &sdk::Auth, image_id: &str, path: &Path) -> Result<()> {
+    let file = tokio::fs::File::open(path).await?;
+    let size = file.metadata().await?.len();
+    let body = sdk::Body::from_stream(tokio_util::io::ReaderStream::with_capacity(file, CHUNK));
+    Ok(images.upload(auth, image_id, body, Some(size)).await?)
 }
 
 /// The strongest hash glance gave, on its way to be compared.

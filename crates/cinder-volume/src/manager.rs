@@ -10,14 +10,15 @@ use kit::auth::ServiceSession;
 use kit::bus::{Bus, Handlers};
 use kit::{Result, reconcile};
 use rpc::volume::{
-    CreateSnapshot, CreateVolume, Created, DeleteSnapshot, DeleteVolume, ExtendVolume, FetchState, Heartbeat, InitializeConnection,
-    SERVER_TOPIC, TerminateConnection, VolumeSource, volume_topic,
+    BackedUp, CreateBackup, CreateSnapshot, CreateVolume, Created, DeleteBackup, DeleteSnapshot, DeleteVolume, ExtendVolume, FetchState,
+    FindBackup, Heartbeat, InitializeConnection, ListManageable, ManageVolume, ReimageVolume, RestoreBackup, RevertVolume, SERVER_TOPIC,
+    TerminateConnection, UnmanageVolume, UploadVolume, VolumeSource, volume_topic,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Export, Origin, VolumeBackend};
-use crate::image::Image;
+use crate::backend::{Export, Origin, Original, VolumeBackend};
+use crate::image::{Image, upload};
 
 /// Messages handled at once.
 const CONCURRENCY: usize = 32;
@@ -81,6 +82,25 @@ impl Manager {
                 |m: &DeleteSnapshot| m.volume_id.clone(),
                 |this, m| async move { this.backend.delete_snapshot(&m.volume_id, &m.snapshot_id).await },
             ))
+            .on(self.serial(
+                |m: &RevertVolume| m.volume_id.clone(),
+                |this, m| async move { this.backend.revert(&m.volume_id, &m.snapshot_id, m.size).await },
+            ))
+            .on(self.serial(|m: &ReimageVolume| m.volume_id.clone(), |this, m| async move { this.reimage(m).await }))
+            .on(self.serial(
+                |m: &RestoreBackup| m.volume_id.clone(),
+                |this, m| async move { this.backend.refill(&m.volume_id, m.size, Origin::Backup(m.backup_id)).await },
+            ))
+            .on(self
+                .serial(|m: &ManageVolume| m.volume_id.clone(), |this, m| async move { this.backend.manage(&m.volume_id, &m.name).await }))
+            .on(self.serial(|m: &UnmanageVolume| m.volume_id.clone(), |this, m| async move { this.backend.unmanage(&m.volume_id).await }))
+            // what only reads a volume leaves it to others meanwhile
+            .on(self.serial(|m: &UploadVolume| m.image_id.clone(), |this, m| async move { this.upload(m).await }))
+            .on(self.serial(|m: &CreateBackup| m.backup_id.clone(), |this, m| async move { this.back_up(m).await }))
+            .on(self
+                .serial(|m: &DeleteBackup| m.backup_id.clone(), |this, m| async move { this.backend.delete_backup(&m.backup_id).await }))
+            .on(self.serial(|m: &FindBackup| m.backup_id.clone(), |this, m| async move { this.backend.has_backup(&m.backup_id).await }))
+            .on(self.serial(|_: &ListManageable| String::new(), |this, _| async move { this.backend.manageable().await }))
     }
 
     /// A handler of messages about the volume that `subject` names, one at a time.
@@ -121,9 +141,32 @@ impl Manager {
             }
             VolumeSource::Volume { volume_id } => Origin::Volume(volume_id),
             VolumeSource::Snapshot { volume_id, snapshot_id } => Origin::Snapshot { volume_id, snapshot_id },
+            VolumeSource::Backup { backup_id } => Origin::Backup(backup_id),
         };
         self.backend.create(&message.volume_id, message.size, origin).await?;
         Ok(Created { image_metadata })
+    }
+
+    async fn reimage(&self, message: ReimageVolume) -> Result<Created> {
+        let image = Image::find(&self.images, &self.session, &message.caller, &message.image_id).await?;
+        let image_metadata = image.metadata();
+        self.backend.refill(&message.volume_id, message.size, Origin::Image(Box::new(image))).await?;
+        Ok(Created { image_metadata })
+    }
+
+    async fn upload(&self, message: UploadVolume) -> Result<()> {
+        let auth = self.session.on_behalf(&message.caller).await?;
+        if self.images.show(&auth, &message.image_id).await?.status == "active" {
+            // a repeated message
+            return Ok(());
+        }
+        let file = self.backend.image_file(&message.volume_id, &message.image_id, &message.disk_format).await?;
+        upload(&self.images, &auth, &message.image_id, file).await
+    }
+
+    async fn back_up(&self, message: CreateBackup) -> Result<BackedUp> {
+        let original = Original { volume_id: message.volume_id, snapshot_id: message.snapshot_id, parent_id: message.parent_id };
+        self.backend.back_up(&message.backup_id, original).await
     }
 
     async fn export(&self, message: InitializeConnection) -> Result<Value> {

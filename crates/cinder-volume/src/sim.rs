@@ -6,16 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use kit::{Error, Result};
+use rpc::volume::{BackedUp, Manageable};
 use serde_json::{Value, json};
 
-use crate::backend::{Capacity, Export, Origin, VolumeBackend};
+use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
 
 /// GiB a simulated host has.
 const CAPACITY: f64 = 100_000.0;
 
 /// The simulated storage of a host.
 #[derive(Default)]
-pub struct SimBackend(Mutex<BTreeMap<String, SimVolume>>);
+pub struct SimBackend {
+    volumes: Mutex<BTreeMap<String, SimVolume>>,
+    /// Backups, each with the one it builds on.
+    backups: Mutex<BTreeMap<String, Option<String>>>,
+    /// What nobody manages, with its size.
+    strays: Mutex<BTreeMap<String, u64>>,
+}
 
 #[derive(Default)]
 struct SimVolume {
@@ -34,8 +41,39 @@ impl SimBackend {
         self.lock().iter().map(|(id, volume)| (id.clone(), volume.exports.iter().cloned().collect())).collect()
     }
 
+    /// The backups that exist.
+    pub fn backups(&self) -> Vec<String> {
+        held(&self.backups).keys().cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, SimVolume>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.volumes)
+    }
+
+    fn copy(&self, backup_id: &str, original: &Original) -> Result<BackedUp> {
+        let volumes = self.lock();
+        let volume = volumes.get(&original.volume_id).ok_or_else(|| missing(&original.volume_id))?;
+        if original.snapshot_id.as_ref().is_some_and(|id| !volume.snapshots.contains(id)) {
+            return Err(missing(&original.volume_id));
+        }
+        let mut backups = held(&self.backups);
+        if let Some(parent) = &original.parent_id
+            && !backups.contains_key(parent)
+        {
+            return Err(Error::not_found(format!("Backup {parent} could not be found.")));
+        }
+        backups.insert(backup_id.to_owned(), original.parent_id.clone());
+        Ok(BackedUp { object_count: 1 })
+    }
+
+    fn adopt(&self, volume_id: &str, name: &str) -> Result<u64> {
+        let mut volumes = self.lock();
+        if let Some(volume) = volumes.get(volume_id) {
+            return Ok(volume.size);
+        }
+        let size = held(&self.strays).remove(name).ok_or_else(|| no_stray(name))?;
+        volumes.insert(volume_id.to_owned(), SimVolume { size, ..SimVolume::default() });
+        Ok(size)
     }
 
     fn change(&self, volume_id: &str, change: impl FnOnce(&mut SimVolume)) -> Result<()> {
@@ -46,6 +84,8 @@ impl SimBackend {
         let mut volumes = self.lock();
         match origin {
             Origin::Blank | Origin::Image(_) => {}
+            Origin::Backup(id) if held(&self.backups).contains_key(id) => {}
+            Origin::Backup(id) => return Err(Error::not_found(format!("Backup {id} could not be found."))),
             Origin::Volume(id) if volumes.contains_key(id) => {}
             Origin::Snapshot { volume_id: id, snapshot_id } if volumes.get(id).is_some_and(|v| v.snapshots.contains(snapshot_id)) => {}
             Origin::Volume(id) | Origin::Snapshot { volume_id: id, .. } => return Err(missing(id)),
@@ -62,6 +102,14 @@ impl SimBackend {
         volumes.remove(volume_id);
         Ok(())
     }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn no_stray(name: &str) -> Error {
+    Error::bad_request(format!("Manage existing volume failed due to invalid backend reference {name}: it is not there."))
 }
 
 fn missing(volume_id: &str) -> Error {
@@ -104,6 +152,48 @@ impl VolumeBackend for SimBackend {
     fn delete_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>> {
         if let Some(volume) = self.lock().get_mut(volume_id) {
             volume.snapshots.remove(snapshot_id);
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn revert<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str, _: u64) -> BoxFuture<'a, Result<()>> {
+        let kept = self.lock().get(volume_id).is_some_and(|volume| volume.snapshots.contains(snapshot_id));
+        ready(if kept { Ok(()) } else { Err(missing(volume_id)) }).boxed()
+    }
+
+    fn refill<'a>(&'a self, volume_id: &'a str, size: u64, _: Origin) -> BoxFuture<'a, Result<()>> {
+        ready(self.change(volume_id, |volume| volume.size = volume.size.max(size))).boxed()
+    }
+
+    fn image_file<'a>(&'a self, volume_id: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<ImageFile>> {
+        ready(self.change(volume_id, |_| ()).map(|()| ImageFile::Bytes(vec![0; 512]))).boxed()
+    }
+
+    fn back_up<'a>(&'a self, backup_id: &'a str, original: Original) -> BoxFuture<'a, Result<BackedUp>> {
+        ready(self.copy(backup_id, &original)).boxed()
+    }
+
+    fn delete_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        held(&self.backups).remove(backup_id);
+        ready(Ok(())).boxed()
+    }
+
+    fn has_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<bool>> {
+        ready(Ok(held(&self.backups).contains_key(backup_id))).boxed()
+    }
+
+    fn manageable(&self) -> BoxFuture<'_, Result<Vec<Manageable>>> {
+        let strays = held(&self.strays).iter().map(|(name, size)| Manageable { name: name.clone(), size: *size }).collect();
+        ready(Ok(strays)).boxed()
+    }
+
+    fn manage<'a>(&'a self, volume_id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u64>> {
+        ready(self.adopt(volume_id, name)).boxed()
+    }
+
+    fn unmanage<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        if let Some(volume) = self.lock().remove(volume_id) {
+            held(&self.strays).insert(format!("volume-{volume_id}"), volume.size);
         }
         ready(Ok(())).boxed()
     }

@@ -13,16 +13,23 @@ use kit::{Error, Result, reconcile};
 use rpc::volume::SERVER_TOPIC;
 use tokio_util::sync::CancellationToken;
 
+use crate::backups::flows::{CreateBackup, DeleteBackup};
+use crate::backups::restore::RestoreBackup;
+use crate::manageable::flows::{ManageVolume, UnmanageVolume};
 use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
 use crate::volumes::create::CreateVolume;
 use crate::volumes::delete::DeleteVolume;
 use crate::volumes::extend::ExtendVolume;
+use crate::volumes::reimage::ReimageVolume;
+use crate::volumes::revert::RevertVolume;
+use crate::volumes::upload::UploadVolume;
 use crate::{discovery, fault, hosts, microversions, policies, routes, types};
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
     flow::migration(2),
     Migration { version: 3, sql: include_str!("../migrations/0003_types.sql") },
+    Migration { version: 4, sql: include_str!("../migrations/0004_backups.sql") },
 ];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.
@@ -71,6 +78,14 @@ pub async fn open(
         .with::<ExtendVolume>()
         .with::<CreateSnapshot>()
         .with::<DeleteSnapshot>()
+        .with::<UploadVolume>()
+        .with::<RevertVolume>()
+        .with::<ReimageVolume>()
+        .with::<ManageVolume>()
+        .with::<UnmanageVolume>()
+        .with::<CreateBackup>()
+        .with::<DeleteBackup>()
+        .with::<RestoreBackup>()
         .probe(probe)
         .build();
     // set once, here

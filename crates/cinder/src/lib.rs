@@ -9,11 +9,13 @@
 
 pub mod app;
 pub mod attachments;
+pub mod backups;
 pub mod body;
 pub mod discovery;
 pub mod fault;
 pub mod filter;
 pub mod hosts;
+pub mod manageable;
 pub mod messages;
 pub mod microversions;
 pub mod page;

@@ -4,6 +4,8 @@ use kit::microversion::{Microversion, Versions};
 
 pub const VERSIONS: Versions = Versions { service: "volume", min: Microversion(3, 0), max: Microversion(3, 67), legacy_header: None };
 
+/// An image made from a volume can say who sees it.
+pub const UPLOAD_VISIBILITY: Microversion = Microversion(3, 1);
 /// Lists filter by the image's metadata.
 pub const GLANCE_METADATA_FILTER: Microversion = Microversion(3, 4);
 /// Services name their cluster.

@@ -25,13 +25,7 @@ pub struct Rows<T> {
 }
 
 /// The page of `select` that the query asks for; newest first unless told.
-pub async fn fetch<E>(
-    db: &impl ConnectionTrait,
-    ctx: &Context,
-    query: &Query,
-    select: Select<E>,
-    sorts: Sorts<E>,
-) -> Result<Rows<E::Model>>
+pub async fn fetch<E>(db: &impl ConnectionTrait, ctx: &Context, query: &Query, select: Select<E>, sorts: Sorts<E>) -> Result<Rows<E::Model>>
 where
     E: EntityTrait,
     E::Model: ModelTrait<Entity = E> + Sync,

@@ -4,7 +4,7 @@ use kit::Routes;
 use kit::policy::ANY;
 
 use crate::volumes::{actions, create, delete, metadata};
-use crate::{Cinder, attachments, discovery, messages, qos, quotas, services, snapshots, transfers, types, volumes};
+use crate::{Cinder, attachments, backups, discovery, manageable, messages, qos, quotas, services, snapshots, transfers, types, volumes};
 
 pub fn routes() -> Routes<Cinder> {
     Routes::new()
@@ -14,6 +14,8 @@ pub fn routes() -> Routes<Cinder> {
         .merge(snapshot_routes())
         .merge(type_routes())
         .merge(transfer_routes())
+        .merge(backup_routes())
+        .merge(manageable_routes())
         .merge(message_routes())
         .merge(project_routes())
         .merge(service_routes())
@@ -131,6 +133,35 @@ fn transfer_routes() -> Routes<Cinder> {
         .since(3, 55)
         .post("/volume-transfers/{transfer_id}/accept", "volume:accept_transfer", transfers::accept::accept)
         .since(3, 55)
+}
+
+fn backup_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/backups", "backup:get_all", backups::api::list)
+        .post("/backups", "backup:create", backups::create::create)
+        .get("/backups/detail", "backup:get_all", backups::api::detail)
+        .post("/backups/import_record", "backup:backup-import", backups::records::import)
+        .get("/backups/{backup_id}", "backup:get", backups::api::show)
+        .put("/backups/{backup_id}", "backup:update", backups::api::update)
+        .since(3, 9)
+        .delete("/backups/{backup_id}", "backup:delete", backups::api::delete)
+        .post("/backups/{backup_id}/restore", "backup:restore", backups::restore::restore)
+        .get("/backups/{backup_id}/export_record", "backup:export-import", backups::records::export)
+        // each action has a rule of its own
+        .post("/backups/{backup_id}/action", ANY, backups::api::act)
+}
+
+fn manageable_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/manageable_volumes", "volume_extension:list_manageable", manageable::api::list)
+        .since(3, 8)
+        .post("/manageable_volumes", "volume_extension:volume_manage", manageable::api::create)
+        .since(3, 8)
+        .get("/manageable_volumes/detail", "volume_extension:list_manageable", manageable::api::detail)
+        .since(3, 8)
+        .get("/os-volume-manage", "volume_extension:list_manageable", manageable::api::list)
+        .post("/os-volume-manage", "volume_extension:volume_manage", manageable::api::create)
+        .get("/os-volume-manage/detail", "volume_extension:list_manageable", manageable::api::detail)
 }
 
 fn message_routes() -> Routes<Cinder> {

@@ -31,6 +31,7 @@ pub enum VolumeSource {
     Image { image_id: String },
     Volume { volume_id: String },
     Snapshot { volume_id: String, snapshot_id: String },
+    Backup { backup_id: String },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,6 +88,106 @@ pub struct DeleteSnapshot {
     pub snapshot_id: String,
 }
 message!(DeleteSnapshot => (), "delete_snapshot");
+
+/// Make the volume hold again what it held at the snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RevertVolume {
+    pub volume_id: String,
+    pub snapshot_id: String,
+    /// GiB
+    pub size: u64,
+}
+message!(RevertVolume => (), "revert_volume");
+
+/// Make the volume hold an image instead of what it held.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReimageVolume {
+    pub caller: Caller,
+    pub volume_id: String,
+    pub image_id: String,
+    /// GiB
+    pub size: u64,
+}
+message!(ReimageVolume => Created, "reimage_volume");
+
+/// Give an image that is there and has no file yet what the volume holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UploadVolume {
+    pub caller: Caller,
+    pub volume_id: String,
+    pub image_id: String,
+    /// Glance's word: `raw`, `qcow2`, `vmdk`, `vdi`, `vhd`, `vhdx`.
+    pub disk_format: String,
+}
+message!(UploadVolume => (), "upload_volume");
+
+/// Keep what the volume, or its snapshot, holds in a place of its own; with a parent, only what differs from that backup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreateBackup {
+    pub backup_id: String,
+    pub volume_id: String,
+    pub snapshot_id: Option<String>,
+    pub parent_id: Option<String>,
+}
+message!(CreateBackup => BackedUp, "create_backup");
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// Files it consists of.
+    pub object_count: i64,
+}
+
+/// Make an existing volume hold what the backup holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestoreBackup {
+    pub backup_id: String,
+    pub volume_id: String,
+    /// GiB
+    pub size: u64,
+}
+message!(RestoreBackup => (), "restore_backup");
+
+/// Forget the backup; succeeds when there is none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeleteBackup {
+    pub backup_id: String,
+}
+message!(DeleteBackup => (), "delete_backup");
+
+/// Whether a backup is here, and readable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FindBackup {
+    pub backup_id: String,
+}
+message!(FindBackup => bool, "find_backup");
+
+/// What is on the storage that cinder could take over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListManageable {}
+message!(ListManageable => Vec<Manageable>, "list_manageable");
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manageable {
+    /// The storage's own name of it.
+    pub name: String,
+    /// GiB
+    pub size: u64,
+}
+
+/// Make what the storage calls `name` this volume; answers GiB.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ManageVolume {
+    pub volume_id: String,
+    pub name: String,
+}
+message!(ManageVolume => u64, "manage_volume");
+
+/// Leave the volume's data on the storage, under the name `volume-ID`, and forget the volume.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnmanageVolume {
+    pub volume_id: String,
+}
+message!(UnmanageVolume => (), "unmanage_volume");
 
 /// cinder-volume -> cinder: alive, and how much room there is (GiB).
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -28,36 +28,37 @@ pub async fn create(layout: &Layout, bytes: u64) -> Result<()> {
 
 /// A disk that holds an image.
 pub async fn from_image(layout: &Layout, image: &Image, bytes: u64) -> Result<()> {
-    make(layout, async |path| {
-        let file = layout.dir.join("image.part");
-        image.fetch(&file).await?;
-        let format = inspect::format(image.info.disk_format.as_deref().unwrap_or_default())?;
-        let found = info(&file, Some(format)).await?;
-        inspect::check(&found, format, &file, bytes)?;
-        convert(&["-f", format], &file, path).await?;
-        resize(path, bytes).await?;
-        Ok(tokio::fs::remove_file(&file).await?)
-    })
-    .await
+    make(layout, async |part| fill_from_image(layout, image, bytes, part).await).await
 }
 
-/// A disk that holds what another holds, or held at a snapshot.
-pub async fn clone(layout: &Layout, source: &Layout, snapshot: Option<&str>, bytes: u64) -> Result<()> {
-    make(layout, async |path| {
-        match snapshot {
-            // a snapshot's clusters never change, so it can be read below a daemon that writes
-            Some(id) => convert(&["-U", "-f", "qcow2", "-l", &format!("snapshot.name={id}")], &source.disk, path).await?,
-            None => convert(&["-f", "qcow2"], &source.disk, path).await?,
-        }
-        resize(path, bytes).await
-    })
-    .await
+/// Puts an image into a file, by way of a download beside it.
+pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &Path) -> Result<()> {
+    let file = layout.dir.join("image.part");
+    image.fetch(&file).await?;
+    let format = inspect::format(image.info.disk_format.as_deref().unwrap_or_default())?;
+    let found = info(&file, Some(format)).await?;
+    inspect::check(&found, format, &file, bytes)?;
+    convert(&["-f", format], &file, part).await?;
+    resize(part, bytes).await?;
+    Ok(tokio::fs::remove_file(&file).await?)
+}
+
+/// Copies a disk, with all that it stands on, into a file of its own.
+pub async fn fill_from_disk(source: &Path, bytes: u64, part: &Path) -> Result<()> {
+    convert(&["-U", "-f", "qcow2"], source, part).await?;
+    resize(part, bytes).await
+}
+
+/// An empty disk on another, which need not be there yet.
+pub async fn overlay(part: &Path, backing: &str, bytes: u64) -> Result<()> {
+    let size = bytes.to_string();
+    let options = ["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing].map(OsStr::new);
+    qemu_img(options.into_iter().chain([part.as_os_str(), OsStr::new(&size)])).await.map(drop)
 }
 
 /// Grows a disk; one that is as large already stays.
 pub async fn resize(disk: &Path, bytes: u64) -> Result<()> {
-    let have = info(disk, Some("qcow2")).await?["virtual-size"].as_u64().unwrap_or_default();
-    if have >= bytes {
+    if virtual_size(disk).await? >= bytes {
         return Ok(());
     }
     let size = bytes.to_string();
@@ -65,21 +66,10 @@ pub async fn resize(disk: &Path, bytes: u64) -> Result<()> {
     sync(disk.to_owned()).await
 }
 
-/// Keeps what the disk holds under a name.
-pub async fn snapshot(disk: &Path, name: &str) -> Result<()> {
-    if has_snapshot(disk, name).await? {
-        return Ok(());
-    }
-    qemu_img(["snapshot", "-q", "-c", name].map(OsStr::new).into_iter().chain([disk.as_os_str()])).await?;
-    sync(disk.to_owned()).await
-}
-
-pub async fn delete_snapshot(disk: &Path, name: &str) -> Result<()> {
-    if !has_snapshot(disk, name).await? {
-        return Ok(());
-    }
-    qemu_img(["snapshot", "-q", "-d", name].map(OsStr::new).into_iter().chain([disk.as_os_str()])).await?;
-    sync(disk.to_owned()).await
+/// Bytes the disk shows to who uses it.
+pub async fn virtual_size(disk: &Path) -> Result<u64> {
+    let size = info(disk, Some("qcow2")).await?["virtual-size"].as_u64();
+    size.ok_or_else(|| Error::internal(format!("{} has no size", disk.display())))
 }
 
 /// Removes all a volume has here. Its blocks go back to the file system, which gives them to nobody unwiped.
@@ -98,17 +88,23 @@ pub async fn remove(layout: &Layout) -> Result<()> {
 }
 
 /// Lets `fill` write a new disk under a name of its own, and puts it in place when it is on disk. A disk that is there stays.
-async fn make(layout: &Layout, fill: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<()> {
+pub async fn make(layout: &Layout, fill: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<()> {
     if tokio::fs::try_exists(&layout.disk).await? {
         return Ok(());
     }
     tokio::fs::create_dir_all(&layout.dir).await?;
-    let part = layout.dir.join("disk.part");
-    if let Err(error) = fill(&part).await {
+    let made = replace(layout, fill).await;
+    if made.is_err() {
         // what was begun is of no use to anybody; the error is what matters now
         let _ = tokio::fs::remove_dir_all(&layout.dir).await;
-        return Err(error);
     }
+    made
+}
+
+/// The same where a disk is there: until the new one is whole, the old one stays.
+pub async fn replace(layout: &Layout, fill: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<()> {
+    let part = layout.dir.join("disk.part");
+    fill(&part).await?;
     let (disk, dir) = (layout.disk.clone(), layout.dir.clone());
     blocking(move || {
         std::fs::File::open(&part)?.sync_all()?;
@@ -126,18 +122,13 @@ pub async fn info(file: &Path, format: Option<&str>) -> Result<Value> {
     Ok(serde_json::from_slice(&qemu_img(arguments).await?)?)
 }
 
-async fn has_snapshot(disk: &Path, name: &str) -> Result<bool> {
-    let found = info(disk, Some("qcow2")).await?;
-    Ok(inspect::snapshots(&found).any(|have| have == name))
-}
-
-async fn convert(options: &[&str], from: &Path, to: &Path) -> Result<()> {
+pub async fn convert(options: &[&str], from: &Path, to: &Path) -> Result<()> {
     let arguments = ["convert", "-q", "-O", "qcow2"].iter().chain(options).map(OsStr::new);
     qemu_img(arguments.chain([from.as_os_str(), to.as_os_str()])).await.map(drop)
 }
 
 /// Runs `qemu-img` within limits; its words are the error's source.
-async fn qemu_img<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Vec<u8>> {
+pub async fn qemu_img<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Vec<u8>> {
     let mut command = Command::new("sh");
     command.args(["-c", LIMITS, "qemu-img"]).args(arguments).stdin(Stdio::null()).kill_on_drop(true).env("LC_ALL", "C");
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
@@ -153,7 +144,7 @@ async fn sync(path: PathBuf) -> Result<()> {
     blocking(move || std::fs::File::open(path)?.sync_all()).await
 }
 
-async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<()> {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
     Ok(tokio::task::spawn_blocking(work).await.map_err(Error::internal)??)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::qmp::Qmp;
-use super::{Layout, daemon, inspect};
+use super::{Layout, daemon, layers};
 use crate::backend::Export;
 
 /// Pauses before a daemon that keeps dying is started again.
@@ -23,8 +23,8 @@ pub enum Change {
     Export(Export),
     /// bytes
     Resize(u64),
-    Snapshot(String),
-    DropSnapshot(String),
+    /// The volume's disk stands on this layer now: write to the disk, no longer to what has become the layer.
+    Stack(String),
     /// The attachment; the daemon ends with its last export.
     Withdraw(String),
 }
@@ -134,7 +134,7 @@ impl Served {
                 self.exports.push(export.clone());
             }
             Change::Withdraw(id) => self.exports.retain(|have| have.attachment_id != *id),
-            Change::Resize(_) | Change::Snapshot(_) | Change::DropSnapshot(_) => {}
+            Change::Resize(_) | Change::Stack(_) => {}
         }
         if self.exports.is_empty() {
             *monitor = None;
@@ -160,11 +160,13 @@ impl Served {
         let layout = self.layout.clone();
         let running = tokio::task::spawn_blocking(move || daemon::running(&layout)).await.map_err(Error::internal)?;
         if running.is_some() {
-            if let Ok(mut qmp) = Qmp::connect(&self.layout.qmp).await {
+            if let Ok(mut qmp) = Qmp::connect(&self.layout.qmp).await
+                && !exported(&mut qmp).await?.is_empty()
+            {
                 self.agree(&mut qmp).await?;
                 return Ok(qmp);
             }
-            // it runs and does not speak: it serves nobody well
+            // it does not speak, or serves nobody and so does not show which node is the volume
             let layout = self.layout.clone();
             tokio::task::spawn_blocking(move || daemon::end(&layout)).await.map_err(Error::internal)?;
         }
@@ -176,18 +178,17 @@ impl Served {
         match change {
             Change::Export(_) | Change::Withdraw(_) => self.agree(qmp).await,
             Change::Resize(bytes) => self.resize(qmp, *bytes).await,
-            Change::Snapshot(name) if !has_snapshot(qmp, name).await? => {
-                qmp.execute("blockdev-snapshot-internal-sync", json!({"device": "volume", "name": name})).await.map(drop)
-            }
-            Change::DropSnapshot(name) if has_snapshot(qmp, name).await? => {
-                qmp.execute("blockdev-snapshot-delete-internal-sync", json!({"device": "volume", "name": name})).await.map(drop)
-            }
-            Change::Snapshot(_) | Change::DropSnapshot(_) => Ok(()),
+            Change::Stack(layer_id) => self.stack(qmp, layer_id).await,
         }
     }
 
     /// Removes exports that should not be and adds those that should.
     async fn agree(&self, qmp: &mut Qmp) -> Result<()> {
+        let top = top(qmp).await?;
+        self.agree_on(qmp, &top).await
+    }
+
+    async fn agree_on(&self, qmp: &mut Qmp, top: &str) -> Result<()> {
         let have = exported(qmp).await?;
         for id in &have {
             if !self.exports.iter().any(|export| daemon::export_id(&export.attachment_id) == *id) {
@@ -197,8 +198,7 @@ impl Served {
         for export in &self.exports {
             let id = daemon::export_id(&export.attachment_id);
             if !have.contains(&id) {
-                let new =
-                    json!({"type": "nbd", "id": id, "node-name": "volume", "name": export.attachment_id, "writable": !export.readonly});
+                let new = json!({"type": "nbd", "id": id, "node-name": top, "name": export.attachment_id, "writable": !export.readonly});
                 qmp.execute("block-export-add", new).await?;
             }
         }
@@ -207,16 +207,45 @@ impl Served {
 
     /// QEMU refuses to grow what is exported, so the exports go for a moment; guests reconnect by themselves.
     async fn resize(&self, qmp: &mut Qmp, bytes: u64) -> Result<()> {
-        if virtual_size(qmp).await? >= bytes {
-            return self.agree(qmp).await;
+        let top = top(qmp).await?;
+        if virtual_size(qmp, &top).await? >= bytes {
+            return self.agree_on(qmp, &top).await;
         }
         for id in exported(qmp).await? {
             qmp.execute("block-export-del", json!({"id": id, "mode": "hard"})).await?;
         }
-        let resized = qmp.execute("block_resize", json!({"node-name": "volume", "size": bytes})).await;
-        self.agree(qmp).await?;
+        let resized = qmp.execute("block_resize", json!({"node-name": top, "size": bytes})).await;
+        self.agree_on(qmp, &top).await?;
         resized.map(drop)
     }
+
+    /// Puts the disk that now lies at the volume's path on top of what the daemon has open, which has become the layer. A daemon that
+    /// was started since has the right disk open already.
+    async fn stack(&self, qmp: &mut Qmp, layer_id: &str) -> Result<()> {
+        let top = top(qmp).await?;
+        if image(qmp, &top).await?["backing-filename"] == json!(layers::backing_name(layer_id)) {
+            return Ok(());
+        }
+        // a node's name has 31 characters at most
+        let name = format!("v{}", layer_id.replace('-', "").get(..30).unwrap_or(layer_id));
+        let file = json!({"driver": "file", "filename": self.layout.disk, "discard": "unmap"});
+        let disk = json!({"driver": "qcow2", "node-name": name, "file": file, "backing": null, "discard": "unmap"});
+        qmp.execute("blockdev-add", disk).await?;
+        match qmp.execute("blockdev-snapshot", json!({"node": top, "overlay": name})).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                qmp.execute("blockdev-del", json!({"node-name": name})).await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The node that guests write to: the one that is exported, or the first there was.
+async fn top(qmp: &mut Qmp) -> Result<String> {
+    let exports = qmp.execute("query-block-exports", json!({})).await?;
+    let mut live = exports.as_array().into_iter().flatten().filter(|export| export["shutting-down"] != json!(true));
+    Ok(live.find_map(|export| export["node-name"].as_str()).unwrap_or("volume").to_owned())
 }
 
 async fn exported(qmp: &mut Qmp) -> Result<Vec<String>> {
@@ -225,16 +254,12 @@ async fn exported(qmp: &mut Qmp) -> Result<Vec<String>> {
     Ok(live.filter_map(|export| export["id"].as_str().map(str::to_owned)).collect())
 }
 
-async fn image(qmp: &mut Qmp) -> Result<Value> {
+async fn image(qmp: &mut Qmp, top: &str) -> Result<Value> {
     let mut nodes = qmp.execute("query-named-block-nodes", json!({"flat": true})).await?;
-    let volume = nodes.as_array_mut().into_iter().flatten().find(|node| node["node-name"] == json!("volume"));
+    let volume = nodes.as_array_mut().into_iter().flatten().find(|node| node["node-name"] == json!(top));
     Ok(volume.map(|node| node["image"].take()).unwrap_or_default())
 }
 
-async fn has_snapshot(qmp: &mut Qmp, name: &str) -> Result<bool> {
-    Ok(inspect::snapshots(&image(qmp).await?).any(|have| have == name))
-}
-
-async fn virtual_size(qmp: &mut Qmp) -> Result<u64> {
-    Ok(image(qmp).await?["virtual-size"].as_u64().unwrap_or_default())
+async fn virtual_size(qmp: &mut Qmp, top: &str) -> Result<u64> {
+    Ok(image(qmp, top).await?["virtual-size"].as_u64().unwrap_or_default())
 }

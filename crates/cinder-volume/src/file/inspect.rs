@@ -48,11 +48,6 @@ pub fn check(info: &Value, format: &str, file: &Path, bytes: u64) -> Result<()> 
     }
 }
 
-/// The names of the snapshots inside a file.
-pub fn snapshots(info: &Value) -> impl Iterator<Item = &str> {
-    info["snapshots"].as_array().into_iter().flatten().filter_map(|snapshot| snapshot["name"].as_str())
-}
-
 /// A VMDK may be a description of other files; only the two kinds that are one file pass, and only if that file is itself.
 fn check_vmdk(specific: &Value, file: &Path) -> Result<()> {
     let kind = specific["create-type"].as_str().unwrap_or_default();

@@ -6,12 +6,16 @@
 //!                         /qmp.sock     how we speak to that daemon
 //! STATE_DIR/nbd/VOLUME.sock             what guests connect to; the only thing their user may open
 //! ```
+//! [`layers`] are what snapshots and clones stand on; [`backup`] and [`manage`] keep disks beside the volumes.
 //! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`export`] keeps it alive.
 
+pub mod backup;
 pub mod daemon;
 pub mod disk;
 pub mod export;
 pub mod inspect;
+pub mod layers;
+pub mod manage;
 pub mod qmp;
 
 use std::collections::HashMap;
@@ -22,9 +26,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kit::{Error, Result};
+use rpc::volume::{BackedUp, Manageable};
 use serde_json::{Value, json};
 
-use crate::backend::{Capacity, Export, Origin, VolumeBackend};
+use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
 use export::{Change, Exporter};
 
 const GIB: u64 = 1 << 30;
@@ -45,6 +50,8 @@ struct Inner {
     state_dir: PathBuf,
     qemu_gid: Option<u32>,
     exporters: Mutex<HashMap<String, Exporter>>,
+    /// Whoever makes, takes or sweeps layers does so alone.
+    layers: tokio::sync::Mutex<()>,
 }
 
 /// The paths of one volume.
@@ -55,15 +62,23 @@ pub struct Layout {
     pub pid: PathBuf,
     pub qmp: PathBuf,
     pub socket: PathBuf,
+    /// A file for each snapshot, with the id of its layer.
+    pub snapshots: PathBuf,
 }
 
 impl Layout {
     pub fn new(state_dir: &Path, volume_id: &str) -> Layout {
-        let dir = state_dir.join("volumes").join(volume_id);
+        Layout::beside(state_dir, "volumes", volume_id)
+    }
+
+    /// Of a disk in another home than the volumes'.
+    pub fn beside(state_dir: &Path, home: &str, volume_id: &str) -> Layout {
+        let dir = state_dir.join(home).join(volume_id);
         Layout {
             disk: dir.join("disk.qcow2"),
             pid: dir.join("nbd.pid"),
             qmp: dir.join("qmp.sock"),
+            snapshots: dir.join("snapshots"),
             socket: state_dir.join("nbd").join(format!("{volume_id}.sock")),
             dir,
         }
@@ -80,7 +95,7 @@ pub fn preflight() -> Vec<String> {
 /// Ends what serves volumes of `state_dir`, and removes the volumes.
 pub fn cleanup(state_dir: &Path) -> std::io::Result<()> {
     daemon::end_all(state_dir, |_| true);
-    for dir in ["volumes", "nbd"] {
+    for dir in ["volumes", "layers", "backups", "unmanaged", "nbd"] {
         match std::fs::remove_dir_all(state_dir.join(dir)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -94,13 +109,26 @@ impl FileBackend {
     pub fn open(config: FileConfig) -> Result<FileBackend> {
         let user = config.qemu_user.as_deref().and_then(|name| nix::unistd::User::from_name(name).ok().flatten());
         let qemu_gid = user.map(|user| user.gid.as_raw());
-        for (dir, mode) in [("volumes", 0o700), ("nbd", 0o750)] {
+        for (dir, mode) in [("volumes", 0o700), ("layers", 0o700), ("backups", 0o700), ("nbd", 0o750)] {
             let path = config.state_dir.join(dir);
             std::fs::create_dir_all(&path)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
         }
         std::os::unix::fs::chown(config.state_dir.join("nbd"), None, qemu_gid)?;
-        Ok(FileBackend(Arc::new(Inner { state_dir: config.state_dir, qemu_gid, exporters: Mutex::default() })))
+        Ok(FileBackend(Arc::new(Inner {
+            state_dir: config.state_dir,
+            qemu_gid,
+            exporters: Mutex::default(),
+            layers: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    fn state_dir(&self) -> &Path {
+        &self.0.state_dir
+    }
+
+    fn layers(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.layers
     }
 
     fn layout(&self, volume_id: &str) -> Result<Layout> {
@@ -133,22 +161,61 @@ impl FileBackend {
             Origin::Blank => disk::create(&layout, size * GIB).await,
             Origin::Image(image) => disk::from_image(&layout, &image, size * GIB).await,
             Origin::Volume(source) => {
-                if self.exporter(&source).is_some() {
-                    return Err(Error::conflict(format!("Volume {source} is attached and cannot be cloned.")));
+                // frozen under the new volume's id, the source goes on as if nothing had been
+                if !tokio::fs::try_exists(&layout.disk).await? {
+                    self.freeze(&self.existing(&source).await?, volume_id, self.exporter(&source)).await?;
                 }
-                disk::clone(&layout, &self.existing(&source).await?, None, size * GIB).await
+                self.stand_on(&layout, volume_id, size * GIB).await
             }
             Origin::Snapshot { volume_id: source, snapshot_id } => {
-                disk::clone(&layout, &self.existing(&source).await?, Some(&snapshot_id), size * GIB).await
+                let layer = self.layer_of_snapshot(&self.existing(&source).await?, &snapshot_id).await?;
+                self.stand_on(&layout, &layer, size * GIB).await
+            }
+            Origin::Backup(backup) => {
+                let source = self.backup_place(&backup)?.disk;
+                disk::make(&layout, async |part| disk::fill_from_disk(&source, size * GIB, part).await).await
             }
         }
+    }
+
+    /// A new content for a volume that nobody uses.
+    async fn refill_with(&self, volume_id: &str, size: u64, origin: Origin) -> Result<()> {
+        let layout = self.unserved(volume_id).await?;
+        match origin {
+            Origin::Image(image) => {
+                disk::replace(&layout, async |part| disk::fill_from_image(&layout, &image, size * GIB, part).await).await?;
+            }
+            Origin::Backup(backup) => {
+                let source = self.backup_place(&backup)?.disk;
+                disk::replace(&layout, async |part| disk::fill_from_disk(&source, size * GIB, part).await).await?;
+            }
+            Origin::Blank | Origin::Volume(_) | Origin::Snapshot { .. } => {
+                return Err(Error::bad_request("A volume is refilled from images and backups only."));
+            }
+        }
+        self.sweep().await
+    }
+
+    async fn go_back(&self, volume_id: &str, snapshot_id: &str, size: u64) -> Result<()> {
+        let layout = self.unserved(volume_id).await?;
+        let layer = self.layer_of_snapshot(&layout, snapshot_id).await?;
+        self.fall_back_to(&layout, &layer, size * GIB).await?;
+        self.sweep().await
+    }
+
+    async fn unserved(&self, volume_id: &str) -> Result<Layout> {
+        if self.exporter(volume_id).is_some() {
+            return Err(Error::conflict(format!("Volume {volume_id} is still exported.")));
+        }
+        self.existing(volume_id).await
     }
 
     async fn remove(&self, volume_id: &str) -> Result<()> {
         if self.exporter(volume_id).is_some() {
             return Err(Error::conflict(format!("Volume {volume_id} is still exported.")));
         }
-        disk::remove(&self.layout(volume_id)?).await
+        disk::remove(&self.layout(volume_id)?).await?;
+        self.sweep().await
     }
 
     async fn grow(&self, volume_id: &str, size: u64) -> Result<()> {
@@ -184,20 +251,44 @@ impl FileBackend {
 
     async fn keep_snapshot(&self, volume_id: &str, snapshot_id: &str) -> Result<()> {
         let layout = self.existing(volume_id).await?;
+        let note = snapshot_note(&layout, snapshot_id)?;
+        if tokio::fs::try_exists(&note).await? {
+            return Ok(());
+        }
+        self.freeze(&layout, snapshot_id, self.exporter(volume_id)).await?;
+        let (dir, layer) = (layout.snapshots.clone(), snapshot_id.to_owned());
+        disk::blocking(move || {
+            std::fs::create_dir_all(&dir)?;
+            let mut file = std::fs::File::create(&note)?;
+            std::io::Write::write_all(&mut file, layer.as_bytes())?;
+            file.sync_all()?;
+            std::fs::File::open(&dir)?.sync_all()
+        })
+        .await
+    }
+
+    /// What only the snapshot needed goes with it.
+    async fn drop_snapshot(&self, volume_id: &str, snapshot_id: &str) -> Result<()> {
+        let layout = self.layout(volume_id)?;
+        let note = snapshot_note(&layout, snapshot_id)?;
+        match tokio::fs::remove_file(&note).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        self.sweep().await?;
         match self.exporter(volume_id) {
-            Some(exporter) => exporter.apply(Change::Snapshot(snapshot_id.to_owned())).await,
-            None => disk::snapshot(&layout.disk, snapshot_id).await,
+            Some(_) => Ok(()),
+            None => self.collapse(&layout).await,
         }
     }
 
-    async fn drop_snapshot(&self, volume_id: &str, snapshot_id: &str) -> Result<()> {
-        let layout = self.layout(volume_id)?;
-        if !tokio::fs::try_exists(&layout.disk).await? {
-            return Ok(());
-        }
-        match self.exporter(volume_id) {
-            Some(exporter) => exporter.apply(Change::DropSnapshot(snapshot_id.to_owned())).await,
-            None => disk::delete_snapshot(&layout.disk, snapshot_id).await,
+    /// The layer that holds a snapshot.
+    async fn layer_of_snapshot(&self, volume: &Layout, snapshot_id: &str) -> Result<String> {
+        match tokio::fs::read_to_string(snapshot_note(volume, snapshot_id)?).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::not_found(format!("Snapshot {snapshot_id} has no data on this host.")))
+            }
+            other => Ok(other?.trim().to_owned()),
         }
     }
 
@@ -208,6 +299,7 @@ impl FileBackend {
             .await
             .map_err(Error::internal)?;
         self.report_strangers(volumes).await?;
+        self.sweep().await?;
         for (volume_id, export) in exports {
             // one broken volume must not keep the others from their guests
             if let Err(error) = self.start_export(volume_id, export.clone()).await {
@@ -228,6 +320,12 @@ impl FileBackend {
         }
         Ok(())
     }
+}
+
+/// The file that says which layer holds a snapshot.
+fn snapshot_note(volume: &Layout, snapshot_id: &str) -> Result<PathBuf> {
+    let id = kit::ids::parse_uuid(snapshot_id).ok_or_else(|| Error::bad_request(format!("{snapshot_id} is no snapshot id.")))?;
+    Ok(volume.snapshots.join(id))
 }
 
 impl VolumeBackend for FileBackend {
@@ -261,6 +359,42 @@ impl VolumeBackend for FileBackend {
 
     fn delete_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>> {
         self.drop_snapshot(volume_id, snapshot_id).boxed()
+    }
+
+    fn revert<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str, size: u64) -> BoxFuture<'a, Result<()>> {
+        self.go_back(volume_id, snapshot_id, size).boxed()
+    }
+
+    fn refill<'a>(&'a self, volume_id: &'a str, size: u64, origin: Origin) -> BoxFuture<'a, Result<()>> {
+        self.refill_with(volume_id, size, origin).boxed()
+    }
+
+    fn image_file<'a>(&'a self, volume_id: &'a str, image_id: &'a str, disk_format: &'a str) -> BoxFuture<'a, Result<ImageFile>> {
+        self.convert_for_image(volume_id, image_id, disk_format).boxed()
+    }
+
+    fn back_up<'a>(&'a self, backup_id: &'a str, original: Original) -> BoxFuture<'a, Result<BackedUp>> {
+        self.keep_backup(backup_id, original).boxed()
+    }
+
+    fn delete_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.drop_backup(backup_id).boxed()
+    }
+
+    fn has_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<bool>> {
+        self.find_backup(backup_id).boxed()
+    }
+
+    fn manageable(&self) -> BoxFuture<'_, Result<Vec<Manageable>>> {
+        self.strays().boxed()
+    }
+
+    fn manage<'a>(&'a self, volume_id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u64>> {
+        self.take_over(volume_id, name).boxed()
+    }
+
+    fn unmanage<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.let_go(volume_id).boxed()
     }
 
     fn restore<'a>(&'a self, volumes: &'a [String], exports: &'a [(String, Export)]) -> BoxFuture<'a, Result<()>> {

@@ -8,6 +8,7 @@ use kit::{Context, Error, Json, Path, Query, Reply, Result};
 use serde_json::{Map, Value, json};
 
 use super::{DEFAULTS, store};
+use crate::microversions::LIMITS_OF_PROJECT;
 use crate::{Cinder, types};
 
 pub async fn show(app: Cinder, ctx: Context, Path(project): Path<String>, query: Query) -> Result<Reply> {
@@ -61,8 +62,12 @@ pub async fn update_class(app: Cinder, _: Context, Path(name): Path<String>, Jso
     class_answer(&app, None, &limits).await
 }
 
-pub async fn limits(app: Cinder, ctx: Context) -> Result<Reply> {
-    let project = ctx.project_id()?;
+pub async fn limits(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
+    let asked = query.get("project_id").or(query.get("tenant_id")).filter(|_| ctx.speaks(LIMITS_OF_PROJECT) && ctx.is_admin());
+    let project = match asked {
+        Some(project) => project,
+        None => ctx.project_id()?,
+    };
     let (limits, used) = (store::limits_of(app.db().read(), project).await?, store::in_use(app.db().read(), project).await?);
     let limit = |name: &str| limits.get(name).copied().unwrap_or(-1);
     let used = |name: &str| used.get(name).copied().unwrap_or_default();
@@ -70,7 +75,7 @@ pub async fn limits(app: Cinder, ctx: Context) -> Result<Reply> {
         "maxTotalVolumes": limit("volumes"), "maxTotalSnapshots": limit("snapshots"), "maxTotalVolumeGigabytes": limit("gigabytes"),
         "maxTotalBackups": limit("backups"), "maxTotalBackupGigabytes": limit("backup_gigabytes"),
         "totalVolumesUsed": used("volumes"), "totalSnapshotsUsed": used("snapshots"), "totalGigabytesUsed": used("gigabytes"),
-        "totalBackupsUsed": 0, "totalBackupGigabytesUsed": 0,
+        "totalBackupsUsed": used("backups"), "totalBackupGigabytesUsed": used("backup_gigabytes"),
     }}}))
 }
 

@@ -28,6 +28,16 @@ pub fn snapshot(size: i64, type_name: &str) -> Vec<Charge> {
     charges("snapshots", size, type_name)
 }
 
+/// What a backup takes.
+pub fn backup(size: i64) -> Vec<Charge> {
+    vec![("backup_gigabytes".into(), size), ("backups".into(), 1)]
+}
+
+/// What a group takes.
+pub fn group() -> Vec<Charge> {
+    vec![("groups".into(), 1)]
+}
+
 /// What growing takes.
 pub fn gigabytes(size: i64, type_name: &str) -> Vec<Charge> {
     vec![("gigabytes".into(), size), (format!("gigabytes_{type_name}"), size)]

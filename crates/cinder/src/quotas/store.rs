@@ -112,6 +112,14 @@ pub async fn charge(tx: &impl ConnectionTrait, project: &str, charges: &[Charge]
     Ok(())
 }
 
+/// Takes an amount of each resource whatever the limit, of what is there already.
+pub async fn add_anyway(tx: &impl ConnectionTrait, project: &str, charges: &[Charge]) -> Result<()> {
+    for (resource, amount) in charges {
+        add(project, resource, *amount).exec(tx).await?;
+    }
+    Ok(())
+}
+
 /// Gives back what was taken.
 pub async fn release(tx: &impl ConnectionTrait, project: &str, charges: &[Charge]) -> Result<()> {
     for (resource, amount) in charges {
@@ -142,6 +150,11 @@ fn over(resource: &str, amount: i64, limit: i64, used: i64) -> Error {
         "gigabytes" => format!(
             "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed {resource} quota. Requested {amount}G, quota is {limit}G and {used}G has been consumed."
         ),
+        "backup" => format!(
+            "VolumeBackupSizeExceedsAvailableQuota: Requested backup exceeds allowed Backup gigabytes quota. Requested {amount}G, quota is {limit}G and {used}G has been consumed."
+        ),
+        "backups" => format!("BackupLimitExceeded: Maximum number of backups allowed ({limit}) exceeded"),
+        "groups" => format!("GroupLimitExceeded: Maximum number of groups allowed ({limit}) exceeded"),
         "snapshots" => format!("SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded"),
         _ => format!("VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota '{resource}'."),
     };

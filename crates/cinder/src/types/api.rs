@@ -27,7 +27,8 @@ const SORTS: Sorts<Entity> = &[
     ("updated_at", Column::UpdatedAt),
 ];
 
-fn view(ctx: &Context, kind: &VolumeType) -> Value {
+/// A type as the caller may see it.
+pub fn view(ctx: &Context, kind: &VolumeType) -> Value {
     let mut view = json!({
         "id": kind.id, "name": kind.name, "description": kind.description, "is_public": kind.is_public,
         "os-volume-type-access:is_public": kind.is_public, "extra_specs": specs::visible(ctx, kind),
@@ -57,7 +58,8 @@ pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
     if let Some(wanted) = query.get("extra_specs").filter(|_| ctx.speaks(TYPE_SPEC_FILTER)) {
         // types are few, and their specs one column: the page is made first
         let wanted = filter::pairs("extra_specs", wanted)?;
-        let has = |kind: &VolumeType| wanted.iter().all(|(key, value)| specs::visible(&ctx, kind).get(key.as_str()) == Some(&value.as_str()));
+        let has =
+            |kind: &VolumeType| wanted.iter().all(|(key, value)| specs::visible(&ctx, kind).get(key.as_str()) == Some(&value.as_str()));
         let rows = page.take().into_iter().filter(has).collect();
         page = page.with(rows);
     }

@@ -10,8 +10,9 @@ use sea_orm::Set;
 use serde_json::{Value, json};
 
 use super::store::{self, Kind};
-use super::{ActiveModel, AttachStatus, Change, Status, Volume, api, delete, extend, metadata};
+use super::{ActiveModel, AttachStatus, Change, Status, Volume, api, delete, extend, metadata, reimage, retype, revert, upload};
 use crate::attachments::legacy;
+use crate::manageable::api as manageable;
 use crate::{Cinder, body};
 
 type Run = fn(Cinder, Context, Volume, Value) -> BoxFuture<'static, Result<Reply>>;
@@ -25,29 +26,36 @@ pub struct Action {
 }
 
 macro_rules! actions {
-    ($($key:literal, $rule:literal, $run:path;)+) => {
-        &[$(Action { key: $key, rule: $rule, since: Microversion(3, 0), run: |app, ctx, volume, body| Box::pin($run(app, ctx, volume, body)) }),+]
+    ($($key:literal, $minor:literal, $rule:literal, $run:path;)+) => {
+        &[$(Action { key: $key, rule: $rule, since: Microversion(3, $minor), run: |app, ctx, volume, body| Box::pin($run(app, ctx, volume, body)) }),+]
     };
 }
 
+/// Each with the minor version it began with.
 pub const ACTIONS: &[Action] = actions! {
-    "os-extend", "volume:extend", extend::extend;
-    "os-reserve", "volume_extension:volume_actions:reserve", reserve;
-    "os-unreserve", "volume_extension:volume_actions:unreserve", unreserve;
-    "os-begin_detaching", "volume_extension:volume_actions:begin_detaching", begin_detaching;
-    "os-roll_detaching", "volume_extension:volume_actions:roll_detaching", roll_detaching;
-    "os-attach", "volume_extension:volume_actions:attach", legacy::attach;
-    "os-detach", "volume_extension:volume_actions:detach", legacy::detach;
-    "os-force_detach", "volume_extension:volume_admin_actions:force_detach", legacy::detach;
-    "os-initialize_connection", "volume_extension:volume_actions:initialize_connection", legacy::initialize;
-    "os-terminate_connection", "volume_extension:volume_actions:terminate_connection", legacy::terminate;
-    "os-set_bootable", "volume:update", set_bootable;
-    "os-update_readonly_flag", "volume:update_readonly_flag", set_readonly;
-    "os-set_image_metadata", "volume_extension:volume_image_metadata:set", set_image_metadata;
-    "os-unset_image_metadata", "volume_extension:volume_image_metadata:remove", unset_image_metadata;
-    "os-show_image_metadata", "volume_extension:volume_image_metadata:show", show_image_metadata;
-    "os-reset_status", "volume_extension:volume_admin_actions:reset_status", reset_status;
-    "os-force_delete", "volume_extension:volume_admin_actions:force_delete", force_delete;
+    "os-extend", 0, "volume:extend", extend::extend;
+    "os-reserve", 0, "volume_extension:volume_actions:reserve", reserve;
+    "os-unreserve", 0, "volume_extension:volume_actions:unreserve", unreserve;
+    "os-begin_detaching", 0, "volume_extension:volume_actions:begin_detaching", begin_detaching;
+    "os-roll_detaching", 0, "volume_extension:volume_actions:roll_detaching", roll_detaching;
+    "os-attach", 0, "volume_extension:volume_actions:attach", legacy::attach;
+    "os-detach", 0, "volume_extension:volume_actions:detach", legacy::detach;
+    "os-force_detach", 0, "volume_extension:volume_admin_actions:force_detach", legacy::detach;
+    "os-initialize_connection", 0, "volume_extension:volume_actions:initialize_connection", legacy::initialize;
+    "os-terminate_connection", 0, "volume_extension:volume_actions:terminate_connection", legacy::terminate;
+    "os-set_bootable", 0, "volume:update", set_bootable;
+    "os-update_readonly_flag", 0, "volume:update_readonly_flag", set_readonly;
+    "os-set_image_metadata", 0, "volume_extension:volume_image_metadata:set", set_image_metadata;
+    "os-unset_image_metadata", 0, "volume_extension:volume_image_metadata:remove", unset_image_metadata;
+    "os-show_image_metadata", 0, "volume_extension:volume_image_metadata:show", show_image_metadata;
+    "os-volume_upload_image", 0, "volume_extension:volume_actions:upload_image", upload::upload;
+    "os-retype", 0, "volume:retype", retype::retype;
+    "revert", 40, "volume:revert_to_snapshot", revert::revert;
+    "os-reimage", 68, "volume:reimage", reimage::reimage;
+    "os-extend_volume_completion", 71, "volume_extension:volume_actions:extend_volume_completion", extend::complete;
+    "os-unmanage", 0, "volume_extension:volume_unmanage", manageable::unmanage;
+    "os-reset_status", 0, "volume_extension:volume_admin_actions:reset_status", reset_status;
+    "os-force_delete", 0, "volume_extension:volume_admin_actions:force_delete", force_delete;
 };
 
 pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request): Json<Value>) -> Result<Reply> {

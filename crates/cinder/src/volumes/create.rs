@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use super::store::{self, Kind};
 use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, metadata, view};
 use crate::body::{Body, boolean, integer, text};
-use crate::scheduler::{self, Wish};
 use crate::messages::{self, Action};
-use crate::{Cinder, hosts, quotas, services, snapshots, types};
+use crate::scheduler::{self, Wish};
+use crate::{Cinder, backups, hosts, quotas, services, snapshots, types};
 
 /// An image may be large and glance slow; a repeated message would find the first one's work.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -99,7 +99,8 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewVolume>) -> R
         created_at: Set(Timestamp::now()),
         updated_at: Set(None),
     };
-    let flow = CreateVolume { caller: ctx.caller(), volume_id: id.clone(), size, zone, source: source.from, host: source.host, told: false };
+    let flow =
+        CreateVolume { caller: ctx.caller(), volume_id: id.clone(), size, zone, source: source.from, host: source.host, told: false };
     promise(&app, &ctx, row, flow, &kind.name, pairs, source.image).await?;
     let volume = store::fetch(app.db().read(), &id).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::one(&app, &ctx, volume).await?}))
@@ -137,14 +138,15 @@ async fn promise(
 /// Looks the source up in the caller's name, so that nobody copies what they may not read.
 async fn source(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source> {
     let image_id = body.image_ref.as_ref().or(body.image_id.as_ref()).filter(|id| !id.is_empty());
-    let given = [image_id.is_some(), body.snapshot_id.is_some(), body.source_volid.is_some()].iter().filter(|given| **given).count();
+    let given = [image_id.is_some(), body.snapshot_id.is_some(), body.source_volid.is_some(), body.backup_id.is_some()]
+        .iter()
+        .filter(|given| **given)
+        .count();
     if given > 1 {
-        return Err(Error::bad_request("Invalid input received: Only one of snapshot, source volume or image can be given."));
+        return Err(Error::bad_request("Invalid input received: Only one of snapshot, source volume, image or backup can be given."));
     }
-    for (given, what) in [(&body.group_id, "Group"), (&body.consistencygroup_id, "ConsistencyGroup"), (&body.backup_id, "Backup")] {
-        if let Some(id) = given {
-            return Err(Error::not_found(format!("{what} {id} could not be found.")));
-        }
+    if let Some(id) = &body.backup_id {
+        return from_backup(app, ctx, id).await;
     }
     if let Some(id) = image_id {
         return from_image(app, ctx, id).await;
@@ -172,9 +174,23 @@ async fn source(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source>
     Ok(Source { from: VolumeSource::Blank, host: None, least: 1, bootable: false, image: BTreeMap::new() })
 }
 
+async fn from_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
+    let backup = backups::api::find_for(app, ctx, id, "backup:restore").await?;
+    if backup.status != backups::Status::Available {
+        return Err(Error::bad_request(format!("Invalid backup: Backup {id} is not available: its status is {}.", backup.status.text())));
+    }
+    let from = VolumeSource::Backup { backup_id: backup.id };
+    Ok(Source { from, host: Some(backup.host), least: backup.size, bootable: false, image: BTreeMap::new() })
+}
+
 async fn copy(app: &Cinder, volume: Volume, from: VolumeSource, least: i64) -> Result<Source> {
     let image = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
     Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image })
+}
+
+/// GiB that a volume needs to hold an image that the caller may use.
+pub async fn image_size(app: &Cinder, ctx: &Context, id: &str) -> Result<i64> {
+    Ok(from_image(app, ctx, id).await?.least)
 }
 
 async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
@@ -197,7 +213,7 @@ async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
 fn size(body: &NewVolume, source: &Source) -> Result<i64> {
     let size = match (body.size, &source.from) {
         (Some(size), _) => size,
-        (None, VolumeSource::Volume { .. } | VolumeSource::Snapshot { .. }) => source.least,
+        (None, VolumeSource::Volume { .. } | VolumeSource::Snapshot { .. } | VolumeSource::Backup { .. }) => source.least,
         (None, VolumeSource::Blank | VolumeSource::Image { .. }) => {
             return Err(Error::bad_request("Invalid input received: Volume size must be an integer greater than 0."));
         }
@@ -274,7 +290,7 @@ impl CreateVolume {
         let action = match (&self.host, &self.source) {
             (None, _) => Action::Schedule,
             (Some(_), VolumeSource::Image { .. }) => Action::CopyImageToVolume,
-            (Some(_), VolumeSource::Blank | VolumeSource::Volume { .. } | VolumeSource::Snapshot { .. }) => Action::CreateVolume,
+            (Some(_), _) => Action::CreateVolume,
         };
         if !std::mem::replace(&mut self.told, true) {
             messages::tell(app, &self.caller, action, &self.volume_id, error).await;
@@ -308,7 +324,8 @@ impl CreateVolume {
     }
 }
 
-fn image_pairs(metadata: &Value) -> BTreeMap<String, String> {
+/// `volume_image_metadata` as a host tells it.
+pub fn image_pairs(metadata: &Value) -> BTreeMap<String, String> {
     let pairs = metadata.as_object().into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -5,14 +5,13 @@ use std::time::Duration;
 use http::StatusCode;
 use kit::flow::{Flow, Step};
 use kit::{Context, Error, Reply, Result};
-use sdk::compute::ExternalEvent;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ActiveModel, Change, Column, Entity, Status, Volume, store};
 use crate::microversions::EXTEND_IN_USE;
-use crate::{Cinder, attachments, hosts, quotas, types};
+use crate::{Cinder, hosts, quotas, types};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -58,6 +57,15 @@ pub async fn extend(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
         .await?;
     app.flows()?.start(&flow_id);
     Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// `os-extend_volume_completion`: for storages whose volumes grow only when the guest's host has done its part. Those of ours grow at once,
+/// so that no extension ever waits for this.
+pub async fn complete(_: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    if crate::body::truth(&body["error"]).is_none() && !body["error"].is_null() {
+        return Err(Error::bad_request("Invalid input for field/attribute error. It is not a boolean."));
+    }
+    Err(store::invalid(format!("Volume {} does not wait for the end of its extension: its status is {}.", volume.id, volume.status.text())))
 }
 
 /// grow -> announce -> tell
@@ -118,25 +126,10 @@ impl ExtendVolume {
             .await
     }
 
-    /// Tells nova, which lets the guest see it. The volume has grown whether or not nova listens.
+    /// Tells nova, which lets the guest see it.
     async fn tell(&mut self, app: &Cinder) -> Result<()> {
-        if !self.was_in_use {
-            return Ok(());
-        }
-        let servers = attachments::store::of_volume(app.db().read(), &self.volume_id).await?;
-        let event = |server: String| ExternalEvent {
-            name: "volume-extended".into(),
-            server_uuid: server,
-            status: "completed".into(),
-            tag: Some(self.volume_id.clone()),
-        };
-        let events: Vec<_> = servers.into_iter().filter_map(|attachment| attachment.instance_id).map(event).collect();
-        let told =
-            async { app.compute().external_events(&app.session().auth(&self.request_id).await?, &events).await.map_err(Error::from) };
-        if !events.is_empty()
-            && let Err(error) = told.await
-        {
-            tracing::warn!(volume = self.volume_id, %error, "nova was not told of the new size");
+        if self.was_in_use {
+            super::events::tell(app, &self.request_id, &self.volume_id, "volume-extended", &self.volume_id).await;
         }
         Ok(())
     }

@@ -5,10 +5,10 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, Que
 
 use super::store::{Kind, pairs, status_filter};
 use super::{AttachStatus, Column, Entity, store};
+use crate::filter;
 use crate::filter::{flag, nothing, times};
 use crate::microversions::{CONSUMES_QUOTA, GLANCE_METADATA_FILTER, GROUP_FILTER, LIKE_FILTER, TIME_FILTERS};
 use crate::page::Sorts;
-use crate::filter;
 
 /// The filters that are known, for `/resource_filters`.
 pub const KNOWN: &[&str] = &[

@@ -4,11 +4,16 @@ pub mod actions;
 pub mod api;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod extend;
 pub mod filters;
 pub mod metadata;
+pub mod reimage;
+pub mod retype;
+pub mod revert;
 pub mod status;
 pub mod store;
+pub mod upload;
 pub mod view;
 
 use kit::clock::Timestamp;

@@ -138,8 +138,19 @@ pub const TABLE: &[(Change, &[Status], Status)] = &[
     (
         Change::ForceDelete,
         &[
-            Available, Reserved, Attaching, InUse, Detaching, Maintenance, AwaitingTransfer, Status::Error, ErrorExtending, ErrorDeleting,
-            ErrorRestoring, ErrorBackingUp, ErrorManaging,
+            Available,
+            Reserved,
+            Attaching,
+            InUse,
+            Detaching,
+            Maintenance,
+            AwaitingTransfer,
+            Status::Error,
+            ErrorExtending,
+            ErrorDeleting,
+            ErrorRestoring,
+            ErrorBackingUp,
+            ErrorManaging,
         ],
         Deleting,
     ),
@@ -221,9 +232,25 @@ impl Status {
     pub fn follows_attachments(self) -> bool {
         match self {
             Available | Reserved | Attaching | InUse | Detaching => true,
-            Creating | Downloading | Maintenance | Extending | Uploading | Retyping | Reverting | BackingUp | RestoringBackup
-            | AwaitingTransfer | Managing | Unmanaging | Deleting | Status::Error | ErrorDeleting | ErrorExtending | ErrorRestoring
-            | ErrorBackingUp | ErrorManaging => false,
+            Creating
+            | Downloading
+            | Maintenance
+            | Extending
+            | Uploading
+            | Retyping
+            | Reverting
+            | BackingUp
+            | RestoringBackup
+            | AwaitingTransfer
+            | Managing
+            | Unmanaging
+            | Deleting
+            | Status::Error
+            | ErrorDeleting
+            | ErrorExtending
+            | ErrorRestoring
+            | ErrorBackingUp
+            | ErrorManaging => false,
         }
     }
 
@@ -236,8 +263,19 @@ impl Status {
             RestoringBackup => Some(ErrorRestoring),
             Managing => Some(ErrorManaging),
             Uploading | Retyping | BackingUp => Some(Available),
-            Available | Reserved | Attaching | InUse | Detaching | Maintenance | AwaitingTransfer | Status::Error | ErrorDeleting
-            | ErrorExtending | ErrorRestoring | ErrorBackingUp | ErrorManaging => None,
+            Available
+            | Reserved
+            | Attaching
+            | InUse
+            | Detaching
+            | Maintenance
+            | AwaitingTransfer
+            | Status::Error
+            | ErrorDeleting
+            | ErrorExtending
+            | ErrorRestoring
+            | ErrorBackingUp
+            | ErrorManaging => None,
         }
     }
 }

@@ -1,0 +1,120 @@
+//! Asking for a backup: what is checked and promised before 202.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use kit::call::Wrapper;
+use kit::clock::Timestamp;
+use kit::db::Json as DbJson;
+use kit::{Context, Error, Reply, Result, Versioned, ids};
+use sea_orm::EntityTrait;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::flows::CreateBackup;
+use super::{ActiveModel, Backup, Entity, Status, store, view};
+use crate::body::{Body, boolean, text};
+use crate::volumes::{self, Volume, metadata};
+use crate::{Cinder, quotas, snapshots};
+
+/// `POST /backups`
+#[derive(Deserialize, Versioned)]
+pub struct NewBackup {
+    volume_id: String,
+    container: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    #[serde(default, deserialize_with = "boolean")]
+    incremental: Option<bool>,
+    #[serde(default, deserialize_with = "boolean")]
+    force: Option<bool>,
+    snapshot_id: Option<String>,
+    #[since(3.43)]
+    metadata: Option<BTreeMap<String, String>>,
+    #[since(3.51)]
+    availability_zone: Option<String>,
+}
+
+impl Wrapper for NewBackup {
+    const KEY: &'static str = "backup";
+}
+
+pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewBackup>) -> Result<Reply> {
+    let volume = volumes::api::find_for(&app, &ctx, &body.volume_id, "volume:get").await?;
+    let snapshot = match &body.snapshot_id {
+        Some(id) => Some(snapshots::api::find_for(&app, &ctx, id, "volume:get_snapshot").await?),
+        None => None,
+    };
+    if let Some(snapshot) = &snapshot
+        && snapshot.volume_id != volume.id
+    {
+        return Err(Error::bad_request(format!("Invalid snapshot: Snapshot {} is of another volume.", snapshot.id)));
+    }
+    let host = volume.host.clone().ok_or_else(|| volumes::store::invalid("The volume is on no host."))?;
+    let parent = match body.incremental {
+        Some(true) => Some(store::newest(app.db().read(), &volume.id, &host).await?.ok_or_else(no_parent)?),
+        Some(false) | None => None,
+    };
+    let pairs = body.metadata.unwrap_or_default();
+    metadata::check(&pairs)?;
+    let backup = Backup {
+        id: ids::uuid(),
+        project_id: ctx.project_id()?.to_owned(),
+        user_id: ctx.user_id()?.to_owned(),
+        volume_id: volume.id.clone(),
+        snapshot_id: body.snapshot_id,
+        parent_id: parent.map(|parent| parent.id),
+        host,
+        name: text("name", body.name)?,
+        description: text("description", body.description)?,
+        size: volume.size,
+        status: Status::Creating,
+        object_count: 0,
+        fail_reason: None,
+        container: text("container", body.container)?,
+        availability_zone: body.availability_zone.unwrap_or_else(|| volume.availability_zone.clone()),
+        metadata: DbJson(pairs),
+        data_at: snapshot.as_ref().map_or_else(Timestamp::now, |snapshot| snapshot.created_at),
+        created_at: Timestamp::now(),
+        updated_at: None,
+    };
+    let answer = view::brief(&ctx, &backup);
+    promise(&app, &ctx, volume, backup, body.force == Some(true)).await?;
+    Reply::json(StatusCode::ACCEPTED, &json!({"backup": answer}))
+}
+
+/// The row, its quota, the busy state of what is read, and the flow.
+async fn promise(app: &Cinder, ctx: &Context, volume: Volume, backup: Backup, force: bool) -> Result<()> {
+    let (flows, caller) = (app.flows()?.clone(), ctx.caller());
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                match &backup.snapshot_id {
+                    Some(snapshot) => snapshots::store::change_or_refuse(tx, snapshot, snapshots::Change::BackUp).await?,
+                    None => {
+                        let change = if force { volumes::Change::BackUpInUse } else { volumes::Change::BackUp };
+                        volumes::store::change_or_refuse(tx, &volume.id, change).await?;
+                    }
+                }
+                quotas::store::charge(tx, &backup.project_id, &quotas::backup(backup.size)).await?;
+                let flow = CreateBackup {
+                    caller,
+                    backup_id: backup.id.clone(),
+                    volume_id: volume.id,
+                    snapshot_id: backup.snapshot_id.clone(),
+                    parent_id: backup.parent_id.clone(),
+                    host: backup.host.clone(),
+                };
+                Entity::insert(ActiveModel::from(backup)).exec_without_returning(tx).await?;
+                flows.insert(tx, &flow.backup_id, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Ok(())
+}
+
+fn no_parent() -> Error {
+    Error::bad_request("Invalid backup: No backups available to do an incremental backup.")
+}

@@ -1,0 +1,151 @@
+//! Restoring: into a volume that is there, or into a new one.
+
+use http::StatusCode;
+use kit::call::Wrapper;
+use kit::clock::Timestamp;
+use kit::flow::{Flow, Step};
+use kit::{Context, Error, Path, Reply, Result, Versioned, ids};
+use rpc::volume::VolumeSource;
+use sea_orm::EntityTrait;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::flows::PATIENCE;
+use super::{Backup, Change, api, store};
+use crate::body::{Body, text};
+use crate::messages::{self, Action};
+use crate::volumes::{self, Volume};
+use crate::{Cinder, hosts, quotas, types};
+
+/// `POST /backups/{id}/restore`
+#[derive(Deserialize, Versioned)]
+pub struct Restoration {
+    volume_id: Option<String>,
+    name: Option<String>,
+}
+
+impl Wrapper for Restoration {
+    const KEY: &'static str = "restore";
+}
+
+pub async fn restore(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body): Body<Restoration>) -> Result<Reply> {
+    let backup = api::find(&app, &ctx, &id).await?;
+    let new = body.volume_id.is_none();
+    let volume = match &body.volume_id {
+        Some(volume) => fitting(&backup, volumes::api::find_for(&app, &ctx, volume, "volume:update").await?)?,
+        None => blank(&app, &ctx, &backup, text("name", body.name)?).await?,
+    };
+    let answer = json!({"backup_id": backup.id, "volume_id": volume.id, "volume_name": volume.name});
+    promise(&app, &ctx, backup, volume, new).await?;
+    Reply::json(StatusCode::ACCEPTED, &json!({"restore": answer}))
+}
+
+/// The volume, if the backup can be put into it.
+fn fitting(backup: &Backup, volume: Volume) -> Result<Volume> {
+    if volume.size < backup.size {
+        return Err(volumes::store::invalid(format!(
+            "volume size {} is too small to restore backup of size {}.",
+            volume.size, backup.size
+        )));
+    }
+    if volume.host.as_ref() != Some(&backup.host) {
+        return Err(volumes::store::invalid("The volume is on another host than the backup."));
+    }
+    Ok(volume)
+}
+
+/// A volume that is about to be made of the backup, on the backup's host.
+async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String>) -> Result<Volume> {
+    let kind = types::store::find_for(app.db().read(), ctx, None).await?;
+    Ok(Volume {
+        id: ids::uuid(),
+        project_id: ctx.project_id()?.to_owned(),
+        user_id: ctx.user_id()?.to_owned(),
+        name: Some(name.unwrap_or_else(|| format!("restore_backup_{}", backup.id))),
+        description: Some(format!("auto-created_from_restore_from_backup: {}", backup.id)),
+        size: backup.size,
+        status: volumes::Status::RestoringBackup,
+        attach_status: volumes::AttachStatus::Detached,
+        migration_status: None,
+        bootable: false,
+        multiattach: kind.multiattach(),
+        readonly: false,
+        availability_zone: backup.availability_zone.clone(),
+        host: Some(backup.host.clone()),
+        type_id: kind.id,
+        snapshot_id: None,
+        source_volid: None,
+        group_id: None,
+        encryption_key_id: None,
+        created_at: Timestamp::now(),
+        updated_at: None,
+    })
+}
+
+async fn promise(app: &Cinder, ctx: &Context, backup: Backup, volume: Volume, new: bool) -> Result<()> {
+    let (flows, caller) = (app.flows()?.clone(), ctx.caller());
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                store::change_or_refuse(tx, &backup.id, Change::Restore).await?;
+                let flow =
+                    RestoreBackup { caller, backup_id: backup.id, volume_id: volume.id.clone(), host: backup.host, size: volume.size, new };
+                if new {
+                    let type_name = types::store::name(tx, &volume.type_id).await?;
+                    quotas::store::charge(tx, &volume.project_id, &quotas::volume(volume.size, &type_name)).await?;
+                    volumes::Entity::insert(volumes::ActiveModel::from(volume)).exec_without_returning(tx).await?;
+                } else {
+                    volumes::store::change_or_refuse(tx, &volume.id, volumes::Change::Restore).await?;
+                }
+                flows.insert(tx, &flow.volume_id, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Ok(())
+}
+
+/// fill -> announce
+#[derive(Serialize, Deserialize)]
+pub struct RestoreBackup {
+    caller: rpc::Caller,
+    backup_id: String,
+    volume_id: String,
+    host: String,
+    size: i64,
+    new: bool,
+}
+
+impl Flow for RestoreBackup {
+    type App = Cinder;
+    const KIND: &'static str = "restore_backup";
+
+    fn steps() -> Vec<Step<Self>> {
+        kit::steps![Self: fill / fail, announce]
+    }
+}
+
+impl RestoreBackup {
+    async fn fill(&mut self, app: &Cinder) -> Result<()> {
+        let (volume_id, backup_id, size) = (self.volume_id.clone(), self.backup_id.clone(), self.size.unsigned_abs());
+        if self.new {
+            let (source, caller) = (VolumeSource::Backup { backup_id }, self.caller.clone());
+            let message = rpc::volume::CreateVolume { caller, volume_id, size, source };
+            return hosts::call(app, Some(&self.host), message, PATIENCE).await.map(drop);
+        }
+        hosts::call(app, Some(&self.host), rpc::volume::RestoreBackup { backup_id, volume_id, size }, PATIENCE).await
+    }
+
+    async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
+        volumes::store::turn(app, &self.volume_id, volumes::Change::RestoreFailed).await?;
+        store::turn(app, &self.backup_id, Change::Restored).await?;
+        messages::tell(app, &self.caller, Action::RestoreBackup, &self.backup_id, error).await;
+        Ok(())
+    }
+
+    async fn announce(&mut self, app: &Cinder) -> Result<()> {
+        volumes::store::turn(app, &self.volume_id, volumes::Change::Restored).await?;
+        store::turn(app, &self.backup_id, Change::Restored).await
+    }
+}

@@ -1,0 +1,152 @@
+//! `/manageable_volumes` and `/os-volume-manage`, and the action `os-unmanage`.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use kit::call::Wrapper;
+use kit::clock::Timestamp;
+use kit::{Context, Error, Query, Reply, Result, Versioned, ids};
+use sea_orm::EntityTrait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::flows::{ManageVolume, UnmanageVolume};
+use crate::body::{Body, boolean, text};
+use crate::volumes::store::{self, Kind};
+use crate::volumes::{ActiveModel, AttachStatus, Change, Entity, Status, Volume, metadata, view};
+use crate::{Cinder, attachments, hosts, quotas, services, snapshots, types};
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+pub async fn list(app: Cinder, _: Context, query: Query) -> Result<Reply> {
+    listed(app, query, false).await
+}
+
+pub async fn detail(app: Cinder, _: Context, query: Query) -> Result<Reply> {
+    listed(app, query, true).await
+}
+
+/// `POST`: the reference is the storage's own name of the volume.
+#[derive(Deserialize, Versioned)]
+pub struct NewManaged {
+    host: Option<String>,
+    #[serde(rename = "ref")]
+    reference: Value,
+    name: Option<String>,
+    description: Option<String>,
+    volume_type: Option<String>,
+    availability_zone: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "boolean")]
+    bootable: Option<bool>,
+    #[since(3.16)]
+    cluster: Option<String>,
+}
+
+impl Wrapper for NewManaged {
+    const KEY: &'static str = "volume";
+}
+
+pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> Result<Reply> {
+    if body.cluster.is_some() {
+        return Err(Error::not_found("Cluster could not be found: the hosts of this cloud form none."));
+    }
+    let host = body.host.as_deref().and_then(|host| host.split('#').next()).unwrap_or_default().to_owned();
+    let host = host_named(&app, &host).await?;
+    let name = body.reference["source-name"].as_str().or(body.reference["source-id"].as_str());
+    let name = name.ok_or_else(|| Error::bad_request("The element 'source-name' or 'source-id' is required in 'ref'."))?.to_owned();
+    let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
+    let pairs = body.metadata.unwrap_or_default();
+    metadata::check(&pairs)?;
+    let volume = Volume {
+        id: ids::uuid(),
+        project_id: ctx.project_id()?.to_owned(),
+        user_id: ctx.user_id()?.to_owned(),
+        name: text("name", body.name)?,
+        description: text("description", body.description)?,
+        size: 0,
+        status: Status::Managing,
+        attach_status: AttachStatus::Detached,
+        migration_status: None,
+        bootable: body.bootable.unwrap_or(false),
+        multiattach: kind.multiattach(),
+        readonly: false,
+        availability_zone: body.availability_zone.unwrap_or_else(|| app.zone().to_owned()),
+        host: Some(host.clone()),
+        type_id: kind.id,
+        snapshot_id: None,
+        source_volid: None,
+        group_id: None,
+        encryption_key_id: None,
+        created_at: Timestamp::now(),
+        updated_at: None,
+    };
+    let (flows, row) = (app.flows()?.clone(), volume.clone());
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                quotas::store::charge(tx, &row.project_id, &quotas::volume(0, &kind.name)).await?;
+                let flow = ManageVolume { volume_id: row.id.clone(), host, name, size: 0 };
+                Entity::insert(ActiveModel::from(row)).exec_without_returning(tx).await?;
+                store::set_metadata(tx, &flow.volume_id, Kind::User, &pairs, true).await?;
+                flows.insert(tx, &flow.volume_id, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::one(&app, &ctx, volume).await?}))
+}
+
+/// `os-unmanage`
+pub async fn unmanage(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    let flows = app.flows()?.clone();
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                let volume = store::lock(tx, &volume.id).await?;
+                if !attachments::store::of_volume(tx, &volume.id).await?.is_empty() {
+                    return Err(store::invalid(format!("Volume {} is still attached, detach volume first.", volume.id)));
+                }
+                if !snapshots::store::of_volume(tx, &volume.id).await?.is_empty() {
+                    return Err(store::invalid("Volume status must be available or error, and the volume without snapshots, to unmanage."));
+                }
+                store::change_or_refuse(tx, &volume.id, Change::Unmanage).await?;
+                flows.insert(tx, &volume.id, &UnmanageVolume { volume_id: volume.id.clone(), host: volume.host }).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+async fn listed(app: Cinder, query: Query, detailed: bool) -> Result<Reply> {
+    let host = query.get("host").ok_or_else(|| Error::bad_request("Host must be specified in query."))?;
+    let host = host_named(&app, host.split('#').next().unwrap_or_default()).await?;
+    let found = hosts::call(&app, Some(&host), rpc::volume::ListManageable {}, PATIENCE).await?;
+    let mut rows: Vec<Value> =
+        found.iter().map(|one| json!({"reference": {"source-name": one.name}, "size": one.size, "safe_to_manage": true})).collect();
+    if detailed {
+        for row in &mut rows {
+            row["cinder_id"] = Value::Null;
+            row["reason_not_safe"] = Value::Null;
+            row["extra_info"] = Value::Null;
+        }
+    }
+    let offset = query.get("offset").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let limit = query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let rows: Vec<Value> = rows.into_iter().skip(offset).take(limit).collect();
+    Reply::ok(&json!({"manageable-volumes": rows}))
+}
+
+/// The host, if it keeps volumes and is alive.
+pub async fn host_named(app: &Cinder, host: &str) -> Result<String> {
+    let known = services::store::volume_hosts(app.db().read()).await?;
+    let service = known.into_iter().find(|service| service.host == host);
+    let service = service.ok_or_else(|| Error::bad_request(format!("Service {host} could not be found.")))?;
+    match service.is_up() && !service.disabled {
+        true => Ok(service.host),
+        false => Err(Error::bad_request(format!("Service cinder-volume is unavailable at this time on {host}."))),
+    }
+}

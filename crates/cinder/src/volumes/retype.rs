@@ -1,0 +1,73 @@
+//! `os-retype`: another type for a volume that stays where it is. The quota of the types changes hands with it.
+
+use http::StatusCode;
+use kit::{Context, Error, Reply, Result};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use serde_json::Value;
+
+use super::{ActiveModel, Change, Column, Entity, Status, Volume, store};
+use crate::quotas::{self, store as quota};
+use crate::types::{self, VolumeType};
+use crate::{Cinder, snapshots};
+
+pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let new = body["new_type"].as_str().filter(|name| !name.is_empty());
+    let new = new.ok_or_else(|| Error::bad_request("New volume type must be specified."))?;
+    let policy = body["migration_policy"].as_str().unwrap_or("never");
+    if !matches!(policy, "never" | "on-demand") {
+        return Err(Error::bad_request("migration_policy must be 'on-demand' or 'never', passed: ".to_owned() + policy));
+    }
+    let kind = types::store::find(app.db().read(), &ctx, new).await.map_err(|_| invalid_type(new))?;
+    let old = types::store::fetch(app.db().read(), &volume.type_id).await?;
+    check(&volume, &old, &kind)?;
+    app.db().write(move |tx| Box::pin(async move { change_type(tx, volume, &old, &kind).await })).await?;
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+fn check(volume: &Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
+    if old.id == new.id {
+        return Err(Error::bad_request("Invalid input received: New volume type same as original."));
+    }
+    if let Some(group) = &volume.group_id {
+        return Err(store::invalid(format!("Volume {} is in the group {group} and cannot be retyped.", volume.id)));
+    }
+    if volume.status == Status::InUse {
+        if old.qos_id != new.qos_id {
+            return Err(Error::bad_request("Invalid input received: Retype cannot change front-end qos specs for in-use volume."));
+        }
+        if old.multiattach() != new.multiattach() {
+            return Err(store::invalid("Changing the multiattach of a volume in use is not possible: detach it first."));
+        }
+    }
+    if let Some(backend) = new.extra_specs.0.get("volume_backend_name")
+        && volume.host.as_deref().and_then(|host| host.rsplit('@').next()) != Some(backend)
+    {
+        return Err(store::invalid(format!("The type {} belongs to the backend {backend}, where the volume is not.", new.name)));
+    }
+    Ok(())
+}
+
+/// The data stays as it is, so this is all at once.
+async fn change_type(tx: &impl ConnectionTrait, volume: Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
+    store::change_or_refuse(tx, &volume.id, Change::Retype).await?;
+    let of_type = |charges: Vec<quotas::Charge>, name: &str| charges.into_iter().filter(|(key, _)| key.ends_with(name)).collect::<Vec<_>>();
+    let mut moved = vec![quotas::volume(volume.size, &new.name)];
+    let mut freed = vec![quotas::volume(volume.size, &old.name)];
+    for snapshot in snapshots::store::of_volume(tx, &volume.id).await? {
+        moved.push(quotas::snapshot(snapshot.size, &new.name));
+        freed.push(quotas::snapshot(snapshot.size, &old.name));
+    }
+    for charges in freed {
+        quota::release(tx, &volume.project_id, &of_type(charges, &format!("_{}", old.name))).await?;
+    }
+    for charges in moved {
+        quota::charge(tx, &volume.project_id, &of_type(charges, &format!("_{}", new.name))).await?;
+    }
+    let row = ActiveModel { type_id: Set(new.id.clone()), multiattach: Set(new.multiattach()), ..Default::default() };
+    Entity::update_many().set(row).filter(Column::Id.eq(&volume.id)).exec(tx).await?;
+    store::finish(tx, &volume.id, Change::Retyped).await
+}
+
+fn invalid_type(name: &str) -> Error {
+    Error::bad_request(format!("Invalid volume type: {name} could not be found."))
+}
