@@ -2,7 +2,7 @@
 
 use kit::microversion::{Microversion, Versions};
 
-pub const VERSIONS: Versions = Versions { service: "volume", min: Microversion(3, 0), max: Microversion(3, 67), legacy_header: None };
+pub const VERSIONS: Versions = Versions { service: "volume", min: Microversion(3, 0), max: Microversion(3, 71), legacy_header: None };
 
 /// An image made from a volume can say who sees it.
 pub const UPLOAD_VISIBILITY: Microversion = Microversion(3, 1);

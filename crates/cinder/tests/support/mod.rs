@@ -185,6 +185,9 @@ impl LocalService for StandIn {
         let image = json!({"id": IMAGE, "status": "active", "visibility": "public", "name": "tiny", "min_disk": 2, "size": 4,
             "disk_format": "raw", "container_format": "bare", "os_distro": "cumulo", "created_at": "", "updated_at": ""});
         let (status, body) = match request.uri().path() {
+            // one made of a volume is the one there is, without its file
+            "/v2/images" => (201, json!({"id": IMAGE, "status": "queued", "visibility": "private", "created_at": "", "updated_at": ""})),
+            path if path.ends_with("/file") => (204, json!({})),
             "/v3/auth/tokens" => (201, json!({"token": {}})),
             path if path.ends_with(IMAGE) => (200, image),
             _ => (404, json!({})),

@@ -1,0 +1,104 @@
+//! What can be made of a volume: an image, what it was, what an image holds, another type, nobody's.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{IMAGE, World, world};
+
+async fn act(world: &World, who: &str, volume: &str, version: &str, body: Value) -> (u16, Value) {
+    let (status, body, _) = world.send(who, Method::POST, &format!("/v3/volumes/{volume}/action"), version, Some(body)).await;
+    (status, body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_becomes_an_image() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1})).await;
+    let wish = json!({"os-volume_upload_image": {"image_name": "i", "disk_format": "qcow2", "visibility": "private"}});
+    let (status, body) = act(&world, "member", &id, "3.1", wish).await;
+    let told = &body["os-volume_upload_image"];
+    assert_eq!(
+        (status, &told["status"], &told["image_id"], &told["disk_format"]),
+        (202, &json!("uploading"), &json!(IMAGE), &json!("qcow2"))
+    );
+    world.status(&id, "available").await;
+    for bad in [
+        json!({}),
+        json!({"image_name": ""}),
+        json!({"image_name": "i", "disk_format": "x"}),
+        json!({"image_name": "i", "container_format": "ova"}),
+    ] {
+        assert_eq!(act(&world, "member", &id, "3.1", json!({"os-volume_upload_image": bad})).await.0, 400);
+    }
+    let public = json!({"os-volume_upload_image": {"image_name": "i", "visibility": "public"}});
+    assert_eq!(act(&world, "member", &id, "3.1", public).await.0, 403);
+    world.status(&id, "available").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_goes_back_to_its_latest_snapshot_only() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1})).await;
+    let first = world.snapshot(&id, json!({})).await;
+    let second = world.snapshot(&id, json!({})).await;
+    let revert = async |snapshot: &str| act(&world, "member", &id, "3.40", json!({"revert": {"snapshot_id": snapshot}})).await.0;
+    assert_eq!(act(&world, "member", &id, "3.39", json!({"revert": {"snapshot_id": second}})).await.0, 400);
+    assert_eq!(revert(&first).await, 400);
+    assert_eq!(revert("none").await, 404);
+    assert_eq!(revert(&second).await, 202);
+    world.status(&id, "available").await;
+    world.until("it is free", async |w| w.get(&format!("/v3/snapshots/{second}")).await["snapshot"]["status"] == "available").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_made_anew_from_an_image() {
+    let world = world().await;
+    let (small, id) = (world.volume(json!({"size": 1})).await, world.volume(json!({"size": 2})).await);
+    let reimage = json!({"os-reimage": {"image_id": IMAGE}});
+    assert_eq!(act(&world, "member", &id, "3.67", reimage.clone()).await.0, 400);
+    assert_eq!(act(&world, "member", &small, "3.68", reimage.clone()).await.0, 400);
+    assert_eq!(act(&world, "member", &id, "3.68", reimage).await.0, 202);
+    world.status(&id, "available").await;
+    assert_eq!(world.get(&format!("/v3/volumes/{id}")).await["volume"]["volume_image_metadata"]["image_name"], "tiny");
+    let over = json!({"os-extend_volume_completion": {"error": false}});
+    assert_eq!(act(&world, "admin", &id, "3.71", over.clone()).await.0, 400);
+    assert_eq!(act(&world, "member", &id, "3.71", over).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_changes_its_type_with_its_quota() {
+    let world = world().await;
+    for name in ["one", "two"] {
+        world.ask("admin", Method::POST, "/v3/types", Some(json!({"volume_type": {"name": name}}))).await;
+    }
+    let id = world.volume(json!({"size": 3, "volume_type": "one"})).await;
+    let retype =
+        async |name: &str| act(&world, "member", &id, "3.0", json!({"os-retype": {"new_type": name, "migration_policy": "never"}})).await.0;
+    assert_eq!(retype("one").await, 400);
+    assert_eq!(retype("none").await, 400);
+    assert_eq!(retype("two").await, 202);
+    assert_eq!(world.get(&format!("/v3/volumes/{id}")).await["volume"]["volume_type"], "two");
+    assert_eq!((world.used("gigabytes_one").await, world.used("gigabytes_two").await, world.used("gigabytes").await), (0, 3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_let_go_and_taken_over_again() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 4})).await;
+    assert_eq!(act(&world, "member", &id, "3.0", json!({"os-unmanage": {}})).await.0, 403);
+    assert_eq!(act(&world, "admin", &id, "3.0", json!({"os-unmanage": {}})).await.0, 202);
+    world.status(&id, "gone").await;
+    assert_eq!((world.used("gigabytes").await, world.used("volumes").await), (0, 0));
+    let (status, found) = world.ask("admin", Method::GET, "/v3/manageable_volumes/detail?host=sim1@sim%23sim", None).await;
+    assert_eq!((status, &found["manageable-volumes"][0]["size"]), (200, &json!(4)));
+    let name = found["manageable-volumes"][0]["reference"]["source-name"].clone();
+    let new = |name: &Value| json!({"volume": {"host": "sim1@sim", "ref": {"source-name": name}, "name": "taken"}});
+    assert_eq!(world.ask("member", Method::POST, "/v3/manageable_volumes", Some(new(&name))).await.0, 403);
+    let (status, body) = world.ask("admin", Method::POST, "/v3/manageable_volumes", Some(new(&name))).await;
+    assert_eq!((status, &body["volume"]["status"]), (202, &json!("managing")));
+    let taken = body["volume"]["id"].as_str().unwrap();
+    world.status(taken, "available").await;
+    assert_eq!(world.ask("admin", Method::GET, &format!("/v3/volumes/{taken}"), None).await.1["volume"]["size"], 4);
+    let (_, body) = world.ask("admin", Method::POST, "/v3/os-volume-manage", Some(new(&name))).await;
+    world.status(body["volume"]["id"].as_str().unwrap(), "error_managing").await;
+}
