@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cinder_volume::backend::{Export, Origin};
+use cinder_volume::backend::{Export, Origin, Original};
 use cinder_volume::file::{Layout, daemon};
 use cinder_volume::{FileBackend, FileConfig, VolumeBackend, cleanup, preflight};
 use serde_json::Value;
@@ -94,8 +94,9 @@ async fn data_survives_the_daemon_and_deletion_leaves_nothing() {
     eprintln!("served again {:?} after kill -9", began.elapsed());
 
     // growing and keeping while in use
-    backend.snapshot(&id, "kept").await.unwrap();
-    backend.snapshot(&id, "kept").await.unwrap();
+    let kept = kit::ids::uuid();
+    backend.snapshot(&id, &kept).await.unwrap();
+    backend.snapshot(&id, &kept).await.unwrap();
     assert!(qemu_io(&url(&info), "write -P 0xa5 0 1M"));
     backend.extend(&id, 2).await.unwrap();
     assert!(qemu_io(&url(&info), "write -P 0x11 1536M 1M"));
@@ -112,7 +113,7 @@ async fn data_survives_the_daemon_and_deletion_leaves_nothing() {
 
     // what the snapshot holds, in a volume of its own, while the first is in use
     let copy = kit::ids::uuid();
-    let origin = Origin::Snapshot { volume_id: id.clone(), snapshot_id: "kept".into() };
+    let origin = Origin::Snapshot { volume_id: id.clone(), snapshot_id: kept.clone() };
     successor.create(&copy, 2, origin).await.unwrap();
     let copied = successor.export(&copy, export("two")).await.unwrap();
     assert!(qemu_io(&url(&copied), "read -P 0x5a 0 1M"));
@@ -120,10 +121,12 @@ async fn data_survives_the_daemon_and_deletion_leaves_nothing() {
     successor.unexport(&id, "one").await.unwrap();
     successor.unexport(&id, "one").await.unwrap();
     assert_eq!(daemon::running(&layout), None);
-    successor.delete_snapshot(&id, "kept").await.unwrap();
+    successor.delete_snapshot(&id, &kept).await.unwrap();
     successor.delete(&id).await.unwrap();
     successor.delete(&id).await.unwrap();
     assert!(!layout.dir.exists() && !layout.socket.exists());
+    // the copy stands on a layer of its own now
+    assert!(qemu_io(&url(&copied), "read -P 0x5a 0 1M"));
     cleanup(dir.path()).unwrap();
     assert_eq!(daemon::running(&Layout::new(dir.path(), &copy)), None);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -151,4 +154,89 @@ async fn a_restart_ends_orphans_and_revives_what_should_be() {
     assert_eq!(daemon::running(&layouts[1]), None);
     cleanup(dir.path()).unwrap();
     assert_eq!(daemon::running(&layouts[0]), None);
+}
+
+/// The file as `qemu-io` reads it, with all it stands on.
+fn holds(disk: &Path, pattern: &str) -> bool {
+    let read = format!("read -P {pattern} 0 1M");
+    let output = Command::new("qemu-io").args(["-r", "-U", "-f", "qcow2", "-c", &read]).arg(disk).output().unwrap();
+    output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("failed")
+}
+
+fn layers(dir: &Path) -> usize {
+    std::fs::read_dir(dir.join("layers")).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_and_clones_copy_nothing_and_survive_crashes() {
+    if !ready() {
+        return;
+    }
+    let dir = State::new();
+    let backend = open(dir.path());
+    let (id, clone, snapshot) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
+    let layout = Layout::new(dir.path(), &id);
+    backend.create(&id, 10, Origin::Blank).await.unwrap();
+    let info = backend.export(&id, export("a")).await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0x11 0 1M"));
+    let began = Instant::now();
+    backend.snapshot(&id, &snapshot).await.unwrap();
+    eprintln!("snapshot of a served volume of 10 GiB: {:?}", began.elapsed());
+    assert!(qemu_io(&url(&info), "write -P 0x22 0 1M"));
+    let began = Instant::now();
+    backend.create(&clone, 10, Origin::Volume(id.clone())).await.unwrap();
+    eprintln!("clone of it: {:?}", began.elapsed());
+    assert!(qemu_io(&url(&info), "write -P 0x33 0 1M"));
+    // what the guest flushed is there after the worst
+    let pid = daemon::running(&layout).unwrap();
+    kill(pid);
+    wait("the daemon comes back", || daemon::running(&layout).is_some_and(|new| new != pid));
+    wait("it serves what was written last", || qemu_io(&url(&info), "read -P 0x33 0 1M"));
+    assert!(holds(&Layout::new(dir.path(), &clone).disk, "0x22"));
+    backend.unexport(&id, "a").await.unwrap();
+    backend.revert(&id, &snapshot, 10).await.unwrap();
+    assert!(holds(&layout.disk, "0x11"));
+    backend.delete_snapshot(&id, &snapshot).await.unwrap();
+    assert!(holds(&layout.disk, "0x11") && holds(&Layout::new(dir.path(), &clone).disk, "0x22"));
+    backend.delete(&id).await.unwrap();
+    assert!(holds(&Layout::new(dir.path(), &clone).disk, "0x22"));
+    backend.delete(&clone).await.unwrap();
+    assert_eq!(layers(dir.path()), 0, "nothing needs them any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_holds_what_differs_from_its_parent() {
+    if !ready() {
+        return;
+    }
+    let dir = State::new();
+    let backend = open(dir.path());
+    let (id, full, step, new) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
+    backend.create(&id, 1, Origin::Blank).await.unwrap();
+    let info = backend.export(&id, export("a")).await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0x11 0 8M"));
+    let original = |parent: Option<&String>| Original { volume_id: id.clone(), snapshot_id: None, parent_id: parent.cloned() };
+    backend.back_up(&full, original(None)).await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0x22 0 1M"));
+    backend.back_up(&step, original(Some(&full))).await.unwrap();
+    let size = |id: &str| std::fs::metadata(dir.path().join("backups").join(id).join("disk.qcow2")).unwrap().len();
+    assert!(size(&step) < 4 << 20 && size(&full) >= 8 << 20, "{} of {}", size(&step), size(&full));
+    backend.unexport(&id, "a").await.unwrap();
+    backend.delete(&id).await.unwrap();
+    backend.create(&new, 1, Origin::Backup(step.clone())).await.unwrap();
+    assert!(holds(&Layout::new(dir.path(), &new).disk, "0x22"));
+    backend.refill(&new, 1, Origin::Backup(full.clone())).await.unwrap();
+    assert!(holds(&Layout::new(dir.path(), &new).disk, "0x11"));
+    assert!(backend.has_backup(&full).await.unwrap());
+    for id in [&step, &full] {
+        backend.delete_backup(id).await.unwrap();
+        assert!(!backend.has_backup(id).await.unwrap());
+    }
+    // let go, and taken over under another id
+    backend.unmanage(&new).await.unwrap();
+    let found = backend.manageable().await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(backend.manage(&id, &found[0].name).await.unwrap(), 1);
+    assert!(holds(&Layout::new(dir.path(), &id).disk, "0x11"));
+    assert!(backend.manage(&new, "../volumes").await.is_err());
 }

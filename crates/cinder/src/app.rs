@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backups::flows::{CreateBackup, DeleteBackup};
 use crate::backups::restore::RestoreBackup;
+use crate::group_snapshots::flows::{DeleteGroupSnapshot, MakeGroupSnapshot};
+use crate::groups::flows::{DeleteGroup, MakeGroup};
 use crate::manageable::flows::{ManageVolume, UnmanageVolume};
 use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
 use crate::volumes::create::CreateVolume;
@@ -23,13 +25,14 @@ use crate::volumes::extend::ExtendVolume;
 use crate::volumes::reimage::ReimageVolume;
 use crate::volumes::revert::RevertVolume;
 use crate::volumes::upload::UploadVolume;
-use crate::{discovery, fault, hosts, microversions, policies, routes, types};
+use crate::{discovery, fault, hosts, microversions, policies, reconcile as repairs, routes, types};
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
     flow::migration(2),
     Migration { version: 3, sql: include_str!("../migrations/0003_types.sql") },
     Migration { version: 4, sql: include_str!("../migrations/0004_backups.sql") },
+    Migration { version: 5, sql: include_str!("../migrations/0005_groups.sql") },
 ];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.
@@ -86,6 +89,10 @@ pub async fn open(
         .with::<CreateBackup>()
         .with::<DeleteBackup>()
         .with::<RestoreBackup>()
+        .with::<MakeGroup>()
+        .with::<DeleteGroup>()
+        .with::<MakeGroupSnapshot>()
+        .with::<DeleteGroupSnapshot>()
         .probe(probe)
         .build();
     // set once, here
@@ -127,10 +134,15 @@ impl Cinder {
                 flows.take_over(false).await
             }
         });
+        let app = self.clone();
+        let repairs = reconcile::every("stuck resources", repairs::PERIOD, stop.clone(), move || {
+            let app = app.clone();
+            async move { repairs::run(&app).await }
+        });
         stop.cancelled().await;
         serving.abort();
-        // it stops by itself at `stop`
-        let _ = leases.await;
+        // they stop by themselves at `stop`
+        let _ = tokio::join!(leases, repairs);
         Ok(())
     }
 

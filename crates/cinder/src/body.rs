@@ -20,6 +20,17 @@ impl<T: DeserializeOwned + Versioned + Wrapper + Send> FromCall<Cinder> for Body
     }
 }
 
+/// The same, with what stands beside it: scheduler hints.
+pub struct BodyAndHints<T>(pub T, pub Value);
+
+impl<T: DeserializeOwned + Versioned + Wrapper + Send> FromCall<Cinder> for BodyAndHints<T> {
+    async fn from_call(call: &mut Call<Cinder>) -> Result<Self> {
+        call.ctx.strict = call.ctx.version >= STRICT_SCHEMAS;
+        let mut wrapped = Wrapped::<T>::from_call(call).await?;
+        Ok(BodyAndHints(wrapped.inner, wrapped.beside.remove("OS-SCH-HNT:scheduler_hints").unwrap_or_default()))
+    }
+}
+
 /// A whole number that clients also send as text.
 pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     match Value::deserialize(deserializer)? {

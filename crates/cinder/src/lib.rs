@@ -1,7 +1,9 @@
 //! Cinder: volumes, and what servers do with them.
 //!
 //! - [`routes`]: the index of the API; [`actions`](volumes::actions): what `POST /volumes/{id}/action` can do; [`policies`]: who may.
-//! - [`volumes`], [`attachments`], [`snapshots`], [`types`], [`quotas`], [`services`]: a room per resource.
+//! - [`volumes`], [`attachments`], [`snapshots`], [`backups`], [`transfers`], [`groups`], [`group_snapshots`], [`types`], [`group_types`],
+//!   [`qos`], [`quotas`], [`messages`], [`manageable`], [`services`]: a room per resource.
+//! - [`page`], [`filter`], [`body`]: how lists and bodies are read; [`reconcile`]: what repairs.
 //! - [`scheduler`]: which host gets a volume; [`hosts`]: what the cinder-volume processes ask and say.
 //! - [`microversions`], [`fault`], [`discovery`]: the shape of the API.
 //!
@@ -14,6 +16,9 @@ pub mod body;
 pub mod discovery;
 pub mod fault;
 pub mod filter;
+pub mod group_snapshots;
+pub mod group_types;
+pub mod groups;
 pub mod hosts;
 pub mod manageable;
 pub mod messages;
@@ -22,6 +27,7 @@ pub mod page;
 pub mod policies;
 pub mod qos;
 pub mod quotas;
+pub mod reconcile;
 pub mod routes;
 pub mod scheduler;
 pub mod services;

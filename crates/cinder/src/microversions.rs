@@ -18,6 +18,10 @@ pub const ETAGS: Microversion = Microversion(3, 15);
 pub const SNAPSHOT_METADATA_FILTER: Microversion = Microversion(3, 22);
 /// `force` on deleting a volume.
 pub const FORCE_DELETE: Microversion = Microversion(3, 23);
+/// Groups' statuses can be set.
+pub const RESET_GROUP: Microversion = Microversion(3, 20);
+/// Pools filter by name and type.
+pub const POOL_FILTERS: Microversion = Microversion(3, 28);
 /// `name~=part` matches names that contain the part.
 pub const LIKE_FILTER: Microversion = Microversion(3, 34);
 /// The summary tells the metadata in use.
@@ -36,6 +40,8 @@ pub const TYPE_SPEC_FILTER: Microversion = Microversion(3, 52);
 pub const STRICT_SCHEMAS: Microversion = Microversion(3, 53);
 /// An attachment can ask for `ro` or `rw`.
 pub const ATTACHMENT_MODE: Microversion = Microversion(3, 54);
+/// Administrators see whose a group is.
+pub const GROUP_PROJECT: Microversion = Microversion(3, 58);
 /// `created_at` and `updated_at` filter with `gt:`, `lt:` and so on.
 pub const TIME_FILTERS: Microversion = Microversion(3, 60);
 /// Volumes and snapshots filter by whether they count for the quota.

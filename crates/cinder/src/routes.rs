@@ -4,7 +4,10 @@ use kit::Routes;
 use kit::policy::ANY;
 
 use crate::volumes::{actions, create, delete, metadata};
-use crate::{Cinder, attachments, backups, discovery, manageable, messages, qos, quotas, services, snapshots, transfers, types, volumes};
+use crate::{
+    Cinder, attachments, backups, discovery, group_snapshots, group_types, groups, manageable, messages, qos, quotas, services, snapshots,
+    transfers, types, volumes,
+};
 
 pub fn routes() -> Routes<Cinder> {
     Routes::new()
@@ -16,6 +19,8 @@ pub fn routes() -> Routes<Cinder> {
         .merge(transfer_routes())
         .merge(backup_routes())
         .merge(manageable_routes())
+        .merge(group_routes())
+        .merge(group_type_routes())
         .merge(message_routes())
         .merge(project_routes())
         .merge(service_routes())
@@ -151,6 +156,63 @@ fn backup_routes() -> Routes<Cinder> {
         .post("/backups/{backup_id}/action", ANY, backups::api::act)
 }
 
+fn group_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/groups", "group:get_all", groups::api::list)
+        .since(3, 13)
+        .post("/groups", "group:create", groups::create::create)
+        .since(3, 13)
+        .get("/groups/detail", "group:get_all", groups::api::detail)
+        .since(3, 13)
+        .post("/groups/action", "group:create", groups::create::create_from_source)
+        .since(3, 14)
+        .get("/groups/{group_id}", "group:get", groups::api::show)
+        .since(3, 13)
+        .put("/groups/{group_id}", "group:update", groups::change::update)
+        .since(3, 13)
+        // each action has a rule of its own
+        .post("/groups/{group_id}/action", ANY, groups::api::act)
+        .since(3, 13)
+        .get("/group_snapshots", "group:get_all_group_snapshots", group_snapshots::api::list)
+        .since(3, 14)
+        .post("/group_snapshots", "group:create_group_snapshot", group_snapshots::api::create)
+        .since(3, 14)
+        .get("/group_snapshots/detail", "group:get_all_group_snapshots", group_snapshots::api::detail)
+        .since(3, 14)
+        .get("/group_snapshots/{group_snapshot_id}", "group:get_group_snapshot", group_snapshots::api::show)
+        .since(3, 14)
+        .delete("/group_snapshots/{group_snapshot_id}", "group:delete_group_snapshot", group_snapshots::api::delete)
+        .since(3, 14)
+        .post("/group_snapshots/{group_snapshot_id}/action", "group:reset_group_snapshot_status", group_snapshots::api::act)
+        .since(3, 19)
+}
+
+fn group_type_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/group_types", ANY, group_types::api::list)
+        .since(3, 11)
+        .post("/group_types", "group:group_types:create", group_types::api::create)
+        .since(3, 11)
+        .get("/group_types/default", ANY, group_types::api::default)
+        .since(3, 11)
+        .get("/group_types/{group_type_id}", ANY, group_types::api::show)
+        .since(3, 11)
+        .put("/group_types/{group_type_id}", "group:group_types:update", group_types::api::update)
+        .since(3, 11)
+        .delete("/group_types/{group_type_id}", "group:group_types:delete", group_types::api::delete)
+        .since(3, 11)
+        .get("/group_types/{group_type_id}/group_specs", "group:group_types_specs:get_all", group_types::specs::list)
+        .since(3, 11)
+        .post("/group_types/{group_type_id}/group_specs", "group:group_types_specs:create", group_types::specs::create)
+        .since(3, 11)
+        .get("/group_types/{group_type_id}/group_specs/{key}", "group:group_types_specs:get", group_types::specs::show)
+        .since(3, 11)
+        .put("/group_types/{group_type_id}/group_specs/{key}", "group:group_types_specs:update", group_types::specs::update)
+        .since(3, 11)
+        .delete("/group_types/{group_type_id}/group_specs/{key}", "group:group_types_specs:delete", group_types::specs::delete)
+        .since(3, 11)
+}
+
 fn manageable_routes() -> Routes<Cinder> {
     Routes::new()
         .get("/manageable_volumes", "volume_extension:list_manageable", manageable::api::list)
@@ -195,6 +257,24 @@ fn service_routes() -> Routes<Cinder> {
         .put("/os-services/enable", "volume_extension:services:update", services::api::enable)
         .put("/os-services/disable", "volume_extension:services:update", services::api::disable)
         .put("/os-services/disable-log-reason", "volume_extension:services:update", services::api::disable_with_reason)
+        .put("/os-services/freeze", "volume:freeze_host", services::freeze::freeze)
+        .put("/os-services/thaw", "volume:thaw_host", services::freeze::thaw)
+        .put("/os-services/failover_host", "volume:failover_host", services::freeze::fail_over)
+        .get("/os-hosts", "volume_extension:hosts", services::hosts::list)
+        .get("/os-hosts/{host_name}", "volume_extension:hosts", services::hosts::show)
+        .get("/capabilities/{hostname}", "volume_extension:capabilities", services::hosts::capabilities)
+        .get("/clusters", "clusters:get_all", services::hosts::clusters)
+        .since(3, 7)
+        .get("/clusters/detail", "clusters:get_all", services::hosts::clusters)
+        .since(3, 7)
+        .put("/clusters/enable", "clusters:update", services::hosts::change_cluster)
+        .since(3, 7)
+        .put("/clusters/disable", "clusters:update", services::hosts::change_cluster)
+        .since(3, 7)
+        .get("/clusters/{name}", "clusters:get", services::hosts::cluster)
+        .since(3, 7)
+        .post("/workers/cleanup", "workers:cleanup", services::hosts::clean_up)
+        .since(3, 24)
         .get("/scheduler-stats/get_pools", "scheduler_extension:scheduler_stats:get_pools", services::api::pools)
         .get("/os-availability-zone", "volume:availability_zone_list", services::api::zones)
         .get("/extensions", ANY, services::api::extensions)

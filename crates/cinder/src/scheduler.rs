@@ -12,6 +12,11 @@ pub struct Wish<'a> {
     /// GiB
     pub size: i64,
     pub zone: &'a str,
+    /// The backend that its type asks for.
+    pub backend: Option<&'a str>,
+    /// Hosts of the volumes it shall be together with, and of those it shall be apart from.
+    pub together: &'a [String],
+    pub apart: &'a [String],
 }
 
 /// Chooses among hosts; `promised` tells the GiB already promised on each.
@@ -20,6 +25,10 @@ pub fn choose<'a>(hosts: &'a [Service], promised: impl Fn(&str) -> i64, wish: &W
         let promised = promised(&host.host) as f64;
         host.is_up()
             && !host.disabled
+            && !host.frozen
+            && wish.backend.is_none_or(|backend| backend == host.backend())
+            && (wish.together.is_empty() || wish.together.contains(&host.host))
+            && !wish.apart.contains(&host.host)
             && host.availability_zone == wish.zone
             && host.free_gb > 0.0
             && promised + wish.size as f64 <= host.total_gb * OVERSUBSCRIPTION
@@ -69,10 +78,14 @@ mod tests {
             host("off", 999.0, true, now),
             host("dead", 999.0, false, Timestamp(0)),
         ];
-        let wish = |size| Wish { size, zone: "nova" };
+        let wish = |size| Wish { size, zone: "nova", backend: None, together: &[], apart: &[] };
         assert_eq!(choose(&hosts, |_| 0, &wish(1)).unwrap().host, "big");
         assert_eq!(choose(&hosts, |name| if name == "big" { 1950 } else { 0 }, &wish(60)).unwrap().host, "small");
         assert!(choose(&hosts, |_| 0, &wish(5000)).is_err());
-        assert!(choose(&hosts, |_| 0, &Wish { size: 1, zone: "elsewhere" }).is_err());
+        let big = ["big".to_owned()];
+        assert_eq!(choose(&hosts, |_| 0, &Wish { apart: &big, ..wish(1) }).unwrap().host, "small");
+        assert!(choose(&hosts, |_| 0, &Wish { apart: &big, together: &big, ..wish(1) }).is_err());
+        assert!(choose(&hosts, |_| 0, &Wish { backend: Some("fast"), ..wish(1) }).is_err());
+        assert!(choose(&hosts, |_| 0, &Wish { zone: "elsewhere", ..wish(1) }).is_err());
     }
 }

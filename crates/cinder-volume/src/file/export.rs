@@ -223,7 +223,7 @@ impl Served {
     /// was started since has the right disk open already.
     async fn stack(&self, qmp: &mut Qmp, layer_id: &str) -> Result<()> {
         let top = top(qmp).await?;
-        if image(qmp, &top).await?["backing-filename"] == json!(layers::backing_name(layer_id)) {
+        if image(qmp, &top).await?["full-backing-filename"].as_str().is_some_and(|name| name.ends_with(&layers::tail(layer_id))) {
             return Ok(());
         }
         // a node's name has 31 characters at most

@@ -31,7 +31,12 @@ pub fn path(state_dir: &Path, layer_id: &str) -> PathBuf {
 
 /// How a disk that stands on the layer names it.
 pub fn backing_name(layer_id: &str) -> String {
-    format!("../../layers/{layer_id}/disk.qcow2")
+    format!("../..{}", tail(layer_id))
+}
+
+/// How every name of the layer's disk ends.
+pub fn tail(layer_id: &str) -> String {
+    format!("/layers/{layer_id}/disk.qcow2")
 }
 
 impl FileBackend {

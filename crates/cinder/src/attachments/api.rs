@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::microversions::ATTACHMENT_MODE;
 use crate::page::{self, Sorts};
 use crate::volumes::{AttachStatus, Volume, api as volumes, store as volume_store};
-use crate::{Cinder, hosts};
+use crate::{Cinder, hosts, qos, types};
 
 /// How long a host may take to export a volume, or to end that.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -154,7 +154,9 @@ pub async fn connect(app: &Cinder, volume: &Volume, attachment: Attachment, conn
         connector,
         readonly: attachment.mode == "ro",
     };
-    let info = hosts::call(app, volume.host.as_deref(), message, PATIENCE).await?;
+    let mut info = hosts::call(app, volume.host.as_deref(), message, PATIENCE).await?;
+    let kind = types::store::fetch(app.db().read(), &volume.type_id).await?;
+    info["data"]["qos_specs"] = json!(qos::of_front_end(app.db().read(), kind.qos_id.as_deref()).await?);
     let row = ActiveModel { connection_info: Set(Some(DbJson(info))), ..Default::default() };
     store::update(app, &attachment, row).await?;
     store::fetch(app.db().read(), &attachment.id).await

@@ -6,8 +6,9 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
 
 use super::{ActiveModel, Column, Entity, Model, store};
-use crate::Cinder;
+use crate::microversions::{BACKEND_STATE, CLUSTERS, POOL_FILTERS};
 use crate::volumes::{filters, store as volumes};
+use crate::{Cinder, types};
 
 pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
     let wanted = |service: &&Model| {
@@ -28,12 +29,12 @@ fn view(ctx: &Context, service: &Model) -> Value {
     if service.kind == "cinder-volume" {
         view["replication_status"] = json!("disabled");
         view["active_backend_id"] = Value::Null;
-        view["frozen"] = json!(false);
-        if ctx.version.1 >= 49 {
+        view["frozen"] = json!(service.frozen);
+        if ctx.speaks(BACKEND_STATE) {
             view["backend_state"] = json!(if service.is_up() { "up" } else { "down" });
         }
     }
-    if ctx.version.1 >= 7 {
+    if ctx.speaks(CLUSTERS) {
         view["cluster"] = Value::Null;
     }
     view
@@ -85,26 +86,33 @@ async fn set(app: Cinder, body: &Value, disabled: bool, reason: Option<String>) 
 }
 
 /// One pool for each backend, of the backend's own name.
-pub async fn pools(app: Cinder, _: Context, query: Query) -> Result<Reply> {
+pub async fn pools(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
     let promised = volumes::promised(app.db().read()).await?;
-    let pool = |service: &Model| {
-        let backend = service.host.rsplit('@').next().unwrap_or_default();
-        let mut pool = json!({"name": format!("{}#{backend}", service.host)});
-        if query.flag("detail") {
-            pool["capabilities"] = json!({
-                "total_capacity_gb": service.total_gb, "free_capacity_gb": service.free_gb, "reserved_percentage": 0,
-                "allocated_capacity_gb": promised.get(&service.host).copied().unwrap_or_default(),
-                "provisioned_capacity_gb": promised.get(&service.host).copied().unwrap_or_default(),
-                "max_over_subscription_ratio": "20.0", "thin_provisioning_support": true, "thick_provisioning_support": false,
-                "volume_backend_name": backend, "storage_protocol": service.protocol, "vendor_name": "Cumulo", "driver_version": env!("CARGO_PKG_VERSION"),
-                "pool_name": backend, "multiattach": true, "QoS_support": false, "backend_state": if service.is_up() { "up" } else { "down" },
-                "timestamp": service.seen_at.to_micros(),
-            });
-        }
-        pool
+    let name = |service: &Model| format!("{}#{}", service.host, service.backend());
+    let mut hosts = store::volume_hosts(app.db().read()).await?;
+    if let Some(wanted) = query.get("name").filter(|_| ctx.speaks(POOL_FILTERS)) {
+        hosts.retain(|service| name(service) == wanted);
+    }
+    if let Some(wanted) = query.get("volume_type").filter(|_| ctx.speaks(POOL_FILTERS)) {
+        let kind = types::store::find(app.db().read(), &ctx, wanted).await?;
+        hosts.retain(|service| kind.backend().is_none_or(|backend| backend == service.backend()));
+    }
+    let pool = |service: &Model| match query.flag("detail") {
+        true => json!({"name": name(service), "capabilities": capabilities(service, promised.get(&service.host).copied())}),
+        false => json!({"name": name(service)}),
     };
-    let hosts = store::volume_hosts(app.db().read()).await?;
     Reply::ok(&json!({"pools": hosts.iter().map(pool).collect::<Vec<_>>()}))
+}
+
+fn capabilities(service: &Model, promised: Option<i64>) -> Value {
+    json!({
+        "total_capacity_gb": service.total_gb, "free_capacity_gb": service.free_gb, "reserved_percentage": 0,
+        "allocated_capacity_gb": promised.unwrap_or_default(), "provisioned_capacity_gb": promised.unwrap_or_default(),
+        "max_over_subscription_ratio": "20.0", "thin_provisioning_support": true, "thick_provisioning_support": false,
+        "volume_backend_name": service.backend(), "storage_protocol": service.protocol, "vendor_name": "Cumulo",
+        "driver_version": env!("CARGO_PKG_VERSION"), "pool_name": service.backend(), "multiattach": true, "QoS_support": false,
+        "backend_state": if service.is_up() { "up" } else { "down" }, "timestamp": service.seen_at.to_micros(),
+    })
 }
 
 pub async fn zones(app: Cinder, _: Context) -> Result<Reply> {
@@ -120,17 +128,26 @@ pub async fn zones(app: Cinder, _: Context) -> Result<Reply> {
 const EXTENSIONS: &[(&str, &str)] = &[
     ("AvailabilityZones", "os-availability-zone"),
     ("AdminActions", "os-admin-actions"),
+    ("Backups", "backups"),
+    ("Capabilities", "capabilities"),
     ("ExtendedServices", "os-extended-services"),
     ("ExtendedSnapshotAttributes", "os-extended-snapshot-attributes"),
     ("QuotaClasses", "os-quota-class-sets"),
+    ("Hosts", "os-hosts"),
+    ("Qos_specs_manage", "qos-specs"),
     ("Quotas", "os-quota-sets"),
     ("SchedulerHints", "OS-SCH-HNT"),
     ("SchedulerStats", "scheduler-stats"),
+    ("SnapshotActions", "os-snapshot-actions"),
     ("Services", "os-services"),
     ("TypesExtraSpecs", "os-types-extra-specs"),
     ("TypesManage", "os-types-manage"),
     ("UsedLimits", "os-used-limits"),
     ("VolumeActions", "os-volume-actions"),
+    ("VolumeManage", "os-volume-manage"),
+    ("VolumeTransfer", "os-volume-transfer"),
+    ("VolumeTypeAccess", "os-volume-type-access"),
+    ("VolumeUnmanage", "os-volume-unmanage"),
     ("VolumeEncryptionMetadata", "os-volume-encryption-metadata"),
     ("VolumeHostAttribute", "os-vol-host-attr"),
     ("VolumeImageMetadata", "os-vol-image-meta"),
@@ -146,9 +163,14 @@ pub async fn extensions(_: Cinder, _: Context) -> Result<Reply> {
 pub async fn resource_filters(_: Cinder, _: Context, query: Query) -> Result<Reply> {
     let all = [
         ("volume", filters::KNOWN),
-        ("snapshot", &["name", "status", "volume_id"][..]),
-        ("attachment", &["volume_id", "instance_id", "status"][..]),
-        ("pool", &[][..]),
+        ("snapshot", &["name", "status", "volume_id", "metadata", "created_at", "updated_at", "consumes_quota"][..]),
+        ("backup", &["name", "status", "volume_id", "created_at", "updated_at"][..]),
+        ("group", &["name", "status", "availability_zone", "group_type"][..]),
+        ("group_snapshot", &["name", "status", "group_id"][..]),
+        ("attachment", &["volume_id", "instance_id", "status", "attach_status"][..]),
+        ("message", &["resource_uuid", "resource_type", "event_id", "request_id", "message_level"][..]),
+        ("pool", &["name", "volume_type"][..]),
+        ("volume_type", &["is_public", "extra_specs"][..]),
     ];
     let wanted = |(resource, _): &&(&str, &[&str])| query.get("resource").is_none_or(|want| want == *resource);
     let rows: Vec<Value> = all.iter().filter(wanted).map(|(resource, filters)| json!({"resource": resource, "filters": filters})).collect();

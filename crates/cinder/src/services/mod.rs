@@ -1,6 +1,8 @@
 //! The processes of block storage, as their heartbeats tell, and the room on their hosts.
 
 pub mod api;
+pub mod freeze;
+pub mod hosts;
 pub mod store;
 
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub struct Model {
     pub protocol: String,
     pub seen_at: Timestamp,
     pub updated_at: Timestamp,
+    /// It gets nothing new.
+    pub frozen: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -36,6 +40,11 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
+    /// The backend in `HOST@BACKEND`.
+    pub fn backend(&self) -> &str {
+        self.host.rsplit('@').next().unwrap_or_default()
+    }
+
     pub fn is_up(&self) -> bool {
         Timestamp::now().since(self.seen_at) < SILENCE
     }

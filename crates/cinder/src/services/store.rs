@@ -25,6 +25,7 @@ pub async fn seen(app: &Cinder, kind: &'static str, beat: Heartbeat) -> Result<(
         protocol: Set(beat.storage_protocol),
         seen_at: Set(Timestamp::now()),
         updated_at: Set(Timestamp::now()),
+        frozen: Set(false),
     };
     let news = [Column::TotalGb, Column::FreeGb, Column::Protocol, Column::SeenAt, Column::AvailabilityZone];
     app.db()

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::store::{self, Kind};
 use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, metadata, view};
-use crate::body::{Body, boolean, integer, text};
+use crate::body::{BodyAndHints, boolean, integer, text};
 use crate::messages::{self, Action};
 use crate::scheduler::{self, Wish};
-use crate::{Cinder, backups, hosts, quotas, services, snapshots, types};
+use crate::{Cinder, backups, groups, hosts, quotas, services, snapshots, types};
 
 /// An image may be large and glance slow; a repeated message would find the first one's work.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -65,7 +65,7 @@ struct Source {
     image: BTreeMap<String, String>,
 }
 
-pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewVolume>) -> Result<Reply> {
+pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAndHints<NewVolume>) -> Result<Reply> {
     let source = source(&app, &ctx, &body).await?;
     let size = size(&body, &source)?;
     let pairs = body.metadata.clone().unwrap_or_default();
@@ -75,6 +75,10 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewVolume>) -> R
         return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
     }
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
+    let group = match body.group_id.as_ref().or(body.consistencygroup_id.as_ref()) {
+        Some(group) => Some(group_for(&app, &ctx, group, &kind.id).await?),
+        None => None,
+    };
     let id = ids::uuid();
     let row = ActiveModel {
         id: Set(id.clone()),
@@ -94,13 +98,23 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewVolume>) -> R
         type_id: Set(kind.id.clone()),
         snapshot_id: Set(body.snapshot_id),
         source_volid: Set(body.source_volid),
-        group_id: Set(None),
+        group_id: Set(group),
         encryption_key_id: Set(None),
         created_at: Set(Timestamp::now()),
         updated_at: Set(None),
     };
-    let flow =
-        CreateVolume { caller: ctx.caller(), volume_id: id.clone(), size, zone, source: source.from, host: source.host, told: false };
+    let flow = CreateVolume {
+        caller: ctx.caller(),
+        volume_id: id.clone(),
+        size,
+        zone,
+        source: source.from,
+        host: source.host,
+        backend: kind.backend().map(str::to_owned),
+        together: hosts_of(&app, &hints["same_host"]).await?,
+        apart: hosts_of(&app, &hints["different_host"]).await?,
+        told: false,
+    };
     promise(&app, &ctx, row, flow, &kind.name, pairs, source.image).await?;
     let volume = store::fetch(app.db().read(), &id).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::one(&app, &ctx, volume).await?}))
@@ -133,6 +147,29 @@ async fn promise(
         .await?;
     app.flows()?.start(&flow_id);
     Ok(())
+}
+
+/// The group a volume may be born into.
+async fn group_for(app: &Cinder, ctx: &Context, id: &str, type_id: &String) -> Result<String> {
+    let group = groups::api::find_for(app, ctx, id, "group:get").await?;
+    if group.status != groups::Status::Available {
+        return Err(groups::store::invalid(format!("Group status must be available, but current status is: {}.", group.status.text())));
+    }
+    if !group.volume_types.0.contains(type_id) {
+        return Err(Error::bad_request(format!("Invalid input received: the volume type is not one of the group {id}'s.")));
+    }
+    Ok(group.id)
+}
+
+/// Where the volumes of a scheduler hint are: an id, or a list of them.
+async fn hosts_of(app: &Cinder, hint: &Value) -> Result<Vec<String>> {
+    let ids: Vec<&str> = match hint {
+        Value::String(id) => vec![id],
+        Value::Array(ids) => ids.iter().filter_map(Value::as_str).collect(),
+        _ => return Ok(Vec::new()),
+    };
+    let volumes = Entity::find().filter(Column::Id.is_in(ids)).all(app.db().read()).await?;
+    Ok(volumes.into_iter().filter_map(|volume| volume.host).collect())
 }
 
 /// Looks the source up in the caller's name, so that nobody copies what they may not read.
@@ -240,6 +277,12 @@ pub struct CreateVolume {
     source: VolumeSource,
     /// Where it is made, once that is known.
     host: Option<String>,
+    #[serde(default)]
+    backend: Option<String>,
+    #[serde(default)]
+    together: Vec<String>,
+    #[serde(default)]
+    apart: Vec<String>,
     /// The user knows that it failed.
     #[serde(default)]
     told: bool,
@@ -255,11 +298,28 @@ impl Flow for CreateVolume {
 }
 
 impl CreateVolume {
+    /// For a volume that is a copy of one on the same host.
+    pub fn on_host(caller: rpc::Caller, volume: &Volume, source: VolumeSource) -> CreateVolume {
+        CreateVolume {
+            caller,
+            volume_id: volume.id.clone(),
+            size: volume.size,
+            zone: volume.availability_zone.clone(),
+            source,
+            host: volume.host.clone(),
+            backend: None,
+            together: Vec::new(),
+            apart: Vec::new(),
+            told: false,
+        }
+    }
+
     async fn schedule(&mut self, app: &Cinder) -> Result<()> {
         if self.host.is_none() {
             let db = app.db().read();
             let (hosts, promised) = (services::store::volume_hosts(db).await?, store::promised(db).await?);
-            let wish = Wish { size: self.size, zone: &self.zone };
+            let wish =
+                Wish { size: self.size, zone: &self.zone, backend: self.backend.as_deref(), together: &self.together, apart: &self.apart };
             let host = scheduler::choose(&hosts, |host| promised.get(host).copied().unwrap_or_default(), &wish)?;
             self.host = Some(host.host.clone());
         }

@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     let volume = api::find(&app, &ctx, &id).await?;
+    if let Some(group) = &volume.group_id {
+        return Err(refusal(&volume, &format!("must not be part of a group ({group})")));
+    }
     let force = ctx.speaks(FORCE_DELETE) && query.flag("force");
     if force {
         api::find_for(&app, &ctx, &id, "volume:force_delete").await?;
@@ -51,7 +54,7 @@ pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -
 
 fn refusal(volume: &Volume, why: &str) -> Error {
     store::invalid(format!(
-        "Volume status must be available or error or error_restoring or error_extending or error_managing and {why}, but volume {} is {}.",
+        "Volume status must be available or error or error_restoring or error_extending or error_managing and must not be migrating and {why}, but volume {} is {}.",
         volume.id,
         volume.status.text()
     ))

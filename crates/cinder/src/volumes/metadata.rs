@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use kit::call::{Call, FromCall};
 use kit::{Context, Error, Json, Path, Reply, Result};
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::api::find;
 use super::store::{self, Kind};
 use crate::Cinder;
+use crate::microversions::ETAGS;
 
 /// `{"metadata": {...}}`
 #[derive(Deserialize)]
@@ -22,17 +25,27 @@ pub struct Meta {
     pub meta: BTreeMap<String, String>,
 }
 
+/// The entity tags a change is to be made to only.
+pub struct IfMatch(Option<String>);
+
+impl FromCall<Cinder> for IfMatch {
+    async fn from_call(call: &mut Call<Cinder>) -> Result<Self> {
+        let tag = call.parts.headers.get("if-match").and_then(|value| value.to_str().ok());
+        Ok(IfMatch(tag.filter(|_| call.ctx.speaks(ETAGS)).map(str::to_owned)))
+    }
+}
+
 pub async fn list(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let volume = find(&app, &ctx, &id).await?;
-    Reply::ok(&json!({"metadata": store::metadata(app.db().read(), &volume.id, Kind::User).await?}))
+    answer(&ctx, &store::metadata(app.db().read(), &volume.id, Kind::User).await?)
 }
 
-pub async fn merge(app: Cinder, ctx: Context, path: Path<String>, Json(body): Json<Metadata>) -> Result<Reply> {
-    put(app, ctx, path, body.metadata, false).await
+pub async fn merge(app: Cinder, ctx: Context, path: Path<String>, tag: IfMatch, Json(body): Json<Metadata>) -> Result<Reply> {
+    put(app, ctx, path, tag, body.metadata, false).await
 }
 
-pub async fn replace(app: Cinder, ctx: Context, path: Path<String>, Json(body): Json<Metadata>) -> Result<Reply> {
-    put(app, ctx, path, body.metadata, true).await
+pub async fn replace(app: Cinder, ctx: Context, path: Path<String>, tag: IfMatch, Json(body): Json<Metadata>) -> Result<Reply> {
+    put(app, ctx, path, tag, body.metadata, true).await
 }
 
 pub async fn show(app: Cinder, ctx: Context, Path((id, key)): Path<(String, String)>) -> Result<Reply> {
@@ -83,11 +96,45 @@ pub async fn remove(app: &Cinder, id: &str, kind: Kind, key: String) -> Result<b
     app.db().write(move |tx| Box::pin(async move { store::remove_metadata(tx, &id, kind, &key).await })).await
 }
 
-async fn put(app: Cinder, ctx: Context, Path(id): Path<String>, pairs: BTreeMap<String, String>, replace: bool) -> Result<Reply> {
+async fn put(
+    app: Cinder,
+    ctx: Context,
+    Path(id): Path<String>,
+    IfMatch(tag): IfMatch,
+    pairs: BTreeMap<String, String>,
+    replace: bool,
+) -> Result<Reply> {
     let volume = find(&app, &ctx, &id).await?;
     check(&pairs)?;
-    write(&app, &volume.id, Kind::User, pairs, replace).await?;
-    Reply::ok(&json!({"metadata": store::metadata(app.db().read(), &volume.id, Kind::User).await?}))
+    let after = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                if let Some(tag) = tag {
+                    let now = etag(&store::metadata(tx, &volume.id, Kind::User).await?)?;
+                    if tag != "*" && !tag.split(',').any(|one| one.trim().trim_matches('"') == now) {
+                        return Err(Error::new(kit::Kind::PreconditionFailed, "The metadata has changed meanwhile."));
+                    }
+                }
+                store::set_metadata(tx, &volume.id, Kind::User, &pairs, replace).await?;
+                store::metadata(tx, &volume.id, Kind::User).await
+            })
+        })
+        .await?;
+    answer(&ctx, &after)
+}
+
+/// The pairs, with their tag where the caller's version knows such.
+fn answer(ctx: &Context, pairs: &BTreeMap<String, String>) -> Result<Reply> {
+    let reply = Reply::ok(&json!({"metadata": pairs}))?;
+    match ctx.speaks(ETAGS) {
+        true => Ok(reply.header("etag", &format!("\"{}\"", etag(pairs)?))),
+        false => Ok(reply),
+    }
+}
+
+fn etag(pairs: &BTreeMap<String, String>) -> Result<String> {
+    Ok(Sha256::digest(serde_json::to_vec(pairs)?).iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn missing(id: &str, key: &str) -> Error {

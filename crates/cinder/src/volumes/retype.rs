@@ -39,7 +39,7 @@ fn check(volume: &Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
             return Err(store::invalid("Changing the multiattach of a volume in use is not possible: detach it first."));
         }
     }
-    if let Some(backend) = new.extra_specs.0.get("volume_backend_name")
+    if let Some(backend) = new.backend()
         && volume.host.as_deref().and_then(|host| host.rsplit('@').next()) != Some(backend)
     {
         return Err(store::invalid(format!("The type {} belongs to the backend {backend}, where the volume is not.", new.name)));

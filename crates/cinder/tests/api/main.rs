@@ -6,7 +6,9 @@ mod support;
 
 mod actions;
 mod backups;
+mod groups;
 mod messages;
+mod services;
 mod snapshots;
 mod transfers;
 mod types;

@@ -80,6 +80,13 @@ impl World {
         (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap_or_default(), parts.headers)
     }
 
+    /// At version 3.15, if the thing has this entity tag; the status.
+    pub async fn send_if(&self, tag: &str, method: Method, path: &str, body: Value) -> u16 {
+        let request = Request::builder().method(method).uri(path).header("x-auth-token", "member").header("host", "cloud:8776");
+        let request = request.header("openstack-api-version", "volume 3.15").header("if-match", tag);
+        self.service.call(request.body(Body::from(body.to_string())).unwrap()).await.status().as_u16()
+    }
+
     /// At version 3.54.
     pub async fn ask(&self, who: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         let (status, body, _) = self.send(who, method, path, "3.54", body).await;

@@ -1,0 +1,69 @@
+//! A group: volumes that are kept, copied and deleted together.
+//!
+//! `creating -> available -> deleting -> (gone)`, or `error`, `error_deleting`.
+
+pub mod api;
+pub mod change;
+pub mod create;
+pub mod flows;
+pub mod store;
+pub mod view;
+
+use kit::clock::Timestamp;
+use kit::db::Json;
+use sea_orm::entity::prelude::*;
+
+/// `status`, of groups and of their snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "Text")]
+pub enum Status {
+    #[sea_orm(string_value = "creating")]
+    Creating,
+    #[sea_orm(string_value = "available")]
+    Available,
+    #[sea_orm(string_value = "deleting")]
+    Deleting,
+    #[sea_orm(string_value = "error")]
+    Error,
+    #[sea_orm(string_value = "error_deleting")]
+    ErrorDeleting,
+}
+
+impl Status {
+    pub fn text(self) -> String {
+        self.to_value()
+    }
+
+    pub fn parse(text: &str) -> Option<Status> {
+        Status::try_from_value(&text.to_owned()).ok()
+    }
+}
+
+/// A row of `volume_groups`.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "volume_groups")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub user_id: String,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub type_id: String,
+    /// The ids of the types its volumes may have.
+    pub volume_types: Json<Vec<String>>,
+    pub availability_zone: String,
+    pub status: Status,
+    /// What it was made from.
+    pub group_snapshot_id: Option<String>,
+    pub source_group_id: Option<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Option<Timestamp>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+pub type Group = Model;

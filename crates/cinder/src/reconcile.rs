@@ -1,0 +1,97 @@
+//! Repairs: what says that it is in the middle of something, and no flow is, comes to an end; messages whose time is over go.
+
+use std::time::Duration;
+
+use kit::Result;
+use kit::clock::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter};
+
+use crate::{Cinder, backups, messages, snapshots, volumes};
+
+/// How often somebody looks.
+pub const PERIOD: Duration = Duration::from_secs(60);
+/// What changed more recently may be between a status and its flow.
+const YOUNG: Duration = Duration::from_secs(120);
+
+/// One round.
+pub async fn run(app: &Cinder) -> Result<()> {
+    stuck(app).await?;
+    messages::forget_expired(app).await
+}
+
+/// Ends what nobody is working on.
+pub async fn stuck(app: &Cinder) -> Result<()> {
+    let before = Timestamp::now().minus(YOUNG);
+    stuck_volumes(app, before).await?;
+    stuck_snapshots(app, before).await?;
+    stuck_backups(app, before).await
+}
+
+async fn stuck_volumes(app: &Cinder, before: Timestamp) -> Result<()> {
+    let busy = volumes::Status::iter().filter(|status| status.without_flow().is_some());
+    let old = old(volumes::Column::UpdatedAt, volumes::Column::CreatedAt, before);
+    for volume in volumes::Entity::find().filter(volumes::Column::Status.is_in(busy)).filter(old).all(app.db().read()).await? {
+        let backed_up = backups::Entity::find()
+            .filter(backups::Column::VolumeId.eq(&volume.id))
+            .filter(backups::Column::Status.eq(backups::Status::Creating));
+        let worked_on = app.flows()?.busy(&volume.id).await? || backed_up.one(app.db().read()).await?.is_some();
+        if let (false, Some(status)) = (worked_on, volume.status.without_flow()) {
+            tracing::warn!(volume = volume.id, was = volume.status.text(), is = status.text(), "nobody was working on it");
+            let was = volume.status;
+            app.db()
+                .write(move |tx| {
+                    Box::pin(async move {
+                        volumes::Entity::update_many()
+                            .filter(volumes::Column::Id.eq(&volume.id))
+                            .filter(volumes::Column::Status.eq(was))
+                            .col_expr(volumes::Column::Status, Expr::value(status.to_value()))
+                            .exec(tx)
+                            .await?;
+                        let volume = volumes::store::fetch(tx, &volume.id).await?;
+                        volumes::store::follow_attachments(tx, &volume).await
+                    })
+                })
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn stuck_snapshots(app: &Cinder, before: Timestamp) -> Result<()> {
+    let busy = snapshots::Status::iter().filter(|status| status.without_flow().is_some());
+    let old = old(snapshots::Column::UpdatedAt, snapshots::Column::CreatedAt, before);
+    for snapshot in snapshots::Entity::find().filter(snapshots::Column::Status.is_in(busy)).filter(old).all(app.db().read()).await? {
+        let backed_up = backups::Entity::find()
+            .filter(backups::Column::SnapshotId.eq(&snapshot.id))
+            .filter(backups::Column::Status.eq(backups::Status::Creating));
+        let flows = app.flows()?;
+        let worked_on =
+            flows.busy(&snapshot.id).await? || flows.busy(&snapshot.volume_id).await? || backed_up.one(app.db().read()).await?.is_some();
+        if let (false, Some(status)) = (worked_on, snapshot.status.without_flow()) {
+            tracing::warn!(snapshot = snapshot.id, was = snapshot.status.text(), is = status.text(), "nobody was working on it");
+            let row = snapshots::ActiveModel { status: sea_orm::Set(status), ..Default::default() };
+            snapshots::store::update(app, &snapshot.id, row).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn stuck_backups(app: &Cinder, before: Timestamp) -> Result<()> {
+    let busy = [backups::Status::Creating, backups::Status::Deleting];
+    let old = old(backups::Column::UpdatedAt, backups::Column::CreatedAt, before);
+    for backup in backups::Entity::find().filter(backups::Column::Status.is_in(busy)).filter(old).all(app.db().read()).await? {
+        if let (false, Some(status)) = (app.flows()?.busy(&backup.id).await?, backup.status.without_flow()) {
+            tracing::warn!(backup = backup.id, was = backup.status.text(), is = status.text(), "nobody was working on it");
+            let row = backups::ActiveModel { status: sea_orm::Set(status), ..Default::default() };
+            backups::store::update(app, &backup.id, row).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Last changed, or made if never changed, before a moment.
+fn old(updated: impl ColumnTrait, created: impl ColumnTrait, before: Timestamp) -> Condition {
+    let never = updated.is_null().and(created.lt(before));
+    Condition::any().add(updated.lt(before)).add(never)
+}
