@@ -70,6 +70,8 @@ pub trait VolumeBackend: Send + Sync + 'static {
     fn refill<'a>(&'a self, volume_id: &'a str, size: u64, origin: Origin) -> BoxFuture<'a, Result<()>>;
     /// What the volume holds now, in a glance disk format.
     fn image_file<'a>(&'a self, volume_id: &'a str, image_id: &'a str, disk_format: &'a str) -> BoxFuture<'a, Result<ImageFile>>;
+    /// Writes what the volume holds to another that is exported as `connection` tells.
+    fn copy_to<'a>(&'a self, volume_id: &'a str, connection: &'a Value) -> BoxFuture<'a, Result<()>>;
     fn back_up<'a>(&'a self, backup_id: &'a str, original: Original) -> BoxFuture<'a, Result<BackedUp>>;
     fn delete_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<()>>;
     fn has_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<bool>>;

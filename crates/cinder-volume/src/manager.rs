@@ -10,9 +10,9 @@ use kit::auth::ServiceSession;
 use kit::bus::{Bus, Handlers};
 use kit::{Result, reconcile};
 use rpc::volume::{
-    BackedUp, CreateBackup, CreateSnapshot, CreateVolume, Created, DeleteBackup, DeleteSnapshot, DeleteVolume, ExtendVolume, FetchState,
-    FindBackup, Heartbeat, InitializeConnection, ListManageable, ManageVolume, ReimageVolume, RestoreBackup, RevertVolume, SERVER_TOPIC,
-    TerminateConnection, UnmanageVolume, UploadVolume, VolumeSource, volume_topic,
+    BackedUp, CopyVolume, CreateBackup, CreateSnapshot, CreateVolume, Created, DeleteBackup, DeleteSnapshot, DeleteVolume, ExtendVolume,
+    FetchState, FindBackup, Heartbeat, InitializeConnection, ListManageable, ManageVolume, ReimageVolume, RestoreBackup, RevertVolume,
+    SERVER_TOPIC, TerminateConnection, UnmanageVolume, UploadVolume, VolumeSource, volume_topic,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -96,6 +96,10 @@ impl Manager {
             .on(self.serial(|m: &UnmanageVolume| m.volume_id.clone(), |this, m| async move { this.backend.unmanage(&m.volume_id).await }))
             // what only reads a volume leaves it to others meanwhile
             .on(self.serial(|m: &UploadVolume| m.image_id.clone(), |this, m| async move { this.upload(m).await }))
+            .on(self.serial(
+                |m: &CopyVolume| m.volume_id.clone(),
+                |this, m| async move { this.backend.copy_to(&m.volume_id, &m.connection).await },
+            ))
             .on(self.serial(|m: &CreateBackup| m.backup_id.clone(), |this, m| async move { this.back_up(m).await }))
             .on(self
                 .serial(|m: &DeleteBackup| m.backup_id.clone(), |this, m| async move { this.backend.delete_backup(&m.backup_id).await }))

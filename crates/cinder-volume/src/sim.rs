@@ -169,6 +169,10 @@ impl VolumeBackend for SimBackend {
         ready(self.change(volume_id, |_| ()).map(|()| ImageFile::Bytes(vec![0; 512]))).boxed()
     }
 
+    fn copy_to<'a>(&'a self, volume_id: &'a str, _: &'a Value) -> BoxFuture<'a, Result<()>> {
+        ready(self.change(volume_id, |_| ())).boxed()
+    }
+
     fn back_up<'a>(&'a self, backup_id: &'a str, original: Original) -> BoxFuture<'a, Result<BackedUp>> {
         ready(self.copy(backup_id, &original)).boxed()
     }

@@ -22,6 +22,7 @@ use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
 use crate::volumes::create::CreateVolume;
 use crate::volumes::delete::DeleteVolume;
 use crate::volumes::extend::ExtendVolume;
+use crate::volumes::migrate::MigrateVolume;
 use crate::volumes::reimage::ReimageVolume;
 use crate::volumes::revert::RevertVolume;
 use crate::volumes::upload::UploadVolume;
@@ -84,6 +85,7 @@ pub async fn open(
         .with::<UploadVolume>()
         .with::<RevertVolume>()
         .with::<ReimageVolume>()
+        .with::<MigrateVolume>()
         .with::<ManageVolume>()
         .with::<UnmanageVolume>()
         .with::<CreateBackup>()

@@ -66,6 +66,10 @@ pub fn text(field: &str, value: Option<String>) -> Result<Option<String>> {
         Some(text) if text.chars().count() > 255 => {
             Err(Error::bad_request(format!("Invalid input for field/attribute {field}. Value: {text}. '{text}' is too long")))
         }
+        // PostgreSQL keeps no such character
+        Some(text) if text.contains('\0') => {
+            Err(Error::bad_request(format!("Invalid input for field/attribute {field}. It contains a null character.")))
+        }
         value => Ok(value),
     }
 }

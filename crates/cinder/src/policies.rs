@@ -78,6 +78,7 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("volume:reimage", MEMBER),
     ("volume:reimage_reserved", MEMBER),
     ("volume_extension:volume_actions:extend_volume_completion", ADMIN),
+    ("volume_extension:volume_admin_actions:migrate_volume", ADMIN),
     ("volume_extension:volume_manage", ADMIN),
     ("volume_extension:volume_unmanage", ADMIN),
     ("volume_extension:list_manageable", ADMIN),

@@ -121,6 +121,15 @@ pub struct UploadVolume {
 }
 message!(UploadVolume => (), "upload_volume");
 
+/// Write what the volume holds to another, on the same machine, that is exported as `connection` tells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CopyVolume {
+    pub volume_id: String,
+    /// The `connection_info` of the other volume.
+    pub connection: Value,
+}
+message!(CopyVolume => (), "copy_volume");
+
 /// Keep what the volume, or its snapshot, holds in a place of its own; with a parent, only what differs from that backup.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CreateBackup {

@@ -58,6 +58,21 @@ impl FileBackend {
         Ok(ImageFile::Path(file))
     }
 
+    /// Writes what a volume that nobody uses holds to another one's export, which must be on this machine.
+    pub(super) async fn write_to(&self, volume_id: &str, connection: &serde_json::Value) -> Result<()> {
+        let volume = self.unserved(volume_id).await?;
+        let (socket, export) = (connection["data"]["socket_path"].as_str(), connection["data"]["export"].as_str());
+        let (Some(socket), Some(export)) = (socket, export) else {
+            return Err(Error::bad_request("The other volume cannot be written to from this host."));
+        };
+        if !tokio::fs::try_exists(socket).await? {
+            return Err(Error::bad_request("The other volume is on another machine."));
+        }
+        let to = format!("nbd+unix:///{export}?socket={socket}");
+        let arguments = ["convert", "-q", "-n", "-f", "qcow2", "-O", "raw"].map(OsStr::new);
+        qemu_img(arguments.into_iter().chain([volume.disk.as_os_str(), OsStr::new(&to)])).await.map(drop)
+    }
+
     /// Where a backup is kept; laid out as a volume is, of which it uses the disk only.
     pub(super) fn backup_place(&self, backup_id: &str) -> Result<Layout> {
         let id = kit::ids::parse_uuid(backup_id).ok_or_else(|| Error::bad_request(format!("{backup_id} is no backup id.")))?;

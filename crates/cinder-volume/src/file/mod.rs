@@ -373,6 +373,10 @@ impl VolumeBackend for FileBackend {
         self.convert_for_image(volume_id, image_id, disk_format).boxed()
     }
 
+    fn copy_to<'a>(&'a self, volume_id: &'a str, connection: &'a Value) -> BoxFuture<'a, Result<()>> {
+        self.write_to(volume_id, connection).boxed()
+    }
+
     fn back_up<'a>(&'a self, backup_id: &'a str, original: Original) -> BoxFuture<'a, Result<BackedUp>> {
         self.keep_backup(backup_id, original).boxed()
     }

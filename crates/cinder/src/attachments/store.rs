@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use super::{ActiveModel, Attachment, Column, Entity};
 use crate::Cinder;
+use crate::volumes::migrate::is_migrating;
 use crate::volumes::{AttachStatus, Status, store as volumes};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Attachment> {
@@ -28,7 +29,7 @@ pub async fn of_volumes(db: &impl ConnectionTrait, volume_ids: &[String]) -> Res
 pub async fn add(tx: &impl ConnectionTrait, volume_id: &str, row: ActiveModel) -> Result<()> {
     let volume = volumes::lock(tx, volume_id).await?;
     let free = match volume.status {
-        Status::Available | Status::Downloading => true,
+        Status::Available | Status::Downloading => !is_migrating(&volume),
         // os-reserve has marked it for the attachment that now comes
         Status::Attaching => of_volume(tx, volume_id).await?.is_empty() || volume.multiattach,
         Status::InUse | Status::Reserved => volume.multiattach,

@@ -128,6 +128,18 @@ pub async fn release(tx: &impl ConnectionTrait, project: &str, charges: &[Charge
     Ok(())
 }
 
+/// A type has another name: what is counted and limited by it goes by the new one.
+pub async fn rename_type(tx: &impl ConnectionTrait, old: &str, new: &str) -> Result<()> {
+    for what in ["volumes", "snapshots", "gigabytes"] {
+        let (from, to) = (format!("{what}_{old}"), format!("{what}_{new}"));
+        let usages = usages::Entity::update_many().col_expr(usages::Column::Resource, Expr::value(to.clone()));
+        usages.filter(usages::Column::Resource.eq(&from)).exec(tx).await?;
+        let limits = limits::Entity::update_many().col_expr(limits::Column::Resource, Expr::value(to));
+        limits.filter(limits::Column::Resource.eq(&from)).exec(tx).await?;
+    }
+    Ok(())
+}
+
 /// 413 for a single volume beyond what any may have.
 pub async fn check_volume_size(tx: &impl ConnectionTrait, project: &str, size: i64) -> Result<()> {
     let limit = limits_of(tx, project).await?.get("per_volume_gigabytes").copied().unwrap_or(-1);

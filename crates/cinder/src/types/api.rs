@@ -16,6 +16,7 @@ use super::{ActiveModel, Column, DEFAULT, Entity, VolumeType, specs, store};
 use crate::body::{Body, boolean, text};
 use crate::microversions::TYPE_SPEC_FILTER;
 use crate::page::{self, Sorts};
+use crate::quotas::store as quota;
 use crate::{Cinder, filter};
 
 const SORTS: Sorts<Entity> = &[
@@ -153,7 +154,19 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
     if let Some(is_public) = body.is_public {
         row.is_public = Set(is_public);
     }
-    store::update(&app, &kind.id, row).await?;
+    let (id, old) = (kind.id.clone(), kind.name);
+    app.db()
+        .write(move |tx| {
+            Box::pin(async move {
+                if let Some(name) = row.name.try_as_ref() {
+                    quota::rename_type(tx, &old, name).await?;
+                }
+                let row = ActiveModel { updated_at: Set(Some(Timestamp::now())), ..row };
+                Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx).await?;
+                Ok(())
+            })
+        })
+        .await?;
     show(app, ctx, Path(kind.id)).await
 }
 

@@ -10,7 +10,7 @@ use sea_orm::Set;
 use serde_json::{Value, json};
 
 use super::store::{self, Kind};
-use super::{ActiveModel, AttachStatus, Change, Status, Volume, api, delete, extend, metadata, reimage, retype, revert, upload};
+use super::{ActiveModel, AttachStatus, Change, Status, Volume, api, delete, extend, metadata, migrate, reimage, retype, revert, upload};
 use crate::attachments::legacy;
 use crate::manageable::api as manageable;
 use crate::{Cinder, body};
@@ -53,6 +53,7 @@ pub const ACTIONS: &[Action] = actions! {
     "revert", 40, "volume:revert_to_snapshot", revert::revert;
     "os-reimage", 68, "volume:reimage", reimage::reimage;
     "os-extend_volume_completion", 71, "volume_extension:volume_actions:extend_volume_completion", extend::complete;
+    "os-migrate_volume", 0, "volume_extension:volume_admin_actions:migrate_volume", migrate::migrate;
     "os-unmanage", 0, "volume_extension:volume_unmanage", manageable::unmanage;
     "os-reset_status", 0, "volume_extension:volume_admin_actions:reset_status", reset_status;
     "os-force_delete", 0, "volume_extension:volume_admin_actions:force_delete", force_delete;

@@ -7,7 +7,7 @@ use kit::flow::{Flow, Step};
 use kit::{Context, Error, Path, Query, Reply, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Volume, api, store};
+use super::{Change, Volume, api, migrate, store};
 use crate::microversions::FORCE_DELETE;
 use crate::{Cinder, attachments, hosts, quotas, snapshots, types};
 
@@ -35,6 +35,9 @@ pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -
             Box::pin(async move {
                 let volume = store::lock(tx, &volume.id).await?;
                 let uses = attachments::store::of_volume(tx, &volume.id).await?;
+                if !force && migrate::is_migrating(&volume) {
+                    return Err(refusal(&volume, "must not be migrating"));
+                }
                 if !force && !uses.is_empty() {
                     return Err(refusal(&volume, "must not be attached"));
                 }
@@ -54,7 +57,7 @@ pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -
 
 fn refusal(volume: &Volume, why: &str) -> Error {
     store::invalid(format!(
-        "Volume status must be available or error or error_restoring or error_extending or error_managing and must not be migrating and {why}, but volume {} is {}.",
+        "Volume status must be available or error or error_restoring or error_extending or error_managing and {why}, but volume {} is {}.",
         volume.id,
         volume.status.text()
     ))

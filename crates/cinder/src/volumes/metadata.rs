@@ -75,7 +75,7 @@ pub async fn delete(app: Cinder, ctx: Context, Path((id, key)): Path<(String, St
 
 /// Keys of 1 to 255 characters, values of at most 255.
 pub fn check(pairs: &BTreeMap<String, String>) -> Result<()> {
-    let long = |text: &str| text.chars().count() > 255;
+    let long = |text: &str| text.chars().count() > 255 || text.contains('\0');
     match pairs.iter().find(|(key, value)| key.is_empty() || long(key) || long(value)) {
         Some((key, _)) => {
             Err(Error::bad_request(format!("Metadata property key or value of '{key}' is empty or longer than 255 characters.")))

@@ -8,6 +8,7 @@ pub mod events;
 pub mod extend;
 pub mod filters;
 pub mod metadata;
+pub mod migrate;
 pub mod reimage;
 pub mod retype;
 pub mod revert;

@@ -102,3 +102,25 @@ async fn a_volume_is_let_go_and_taken_over_again() {
     let (_, body) = world.ask("admin", Method::POST, "/v3/os-volume-manage", Some(new(&name))).await;
     world.status(body["volume"]["id"].as_str().unwrap(), "error_managing").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_moves_to_another_host() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1})).await;
+    let (_, shown) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+    assert_eq!(shown["volume"]["os-vol-host-attr:host"], "sim1@sim#sim");
+    let other = world.another_host("sim2@sim").await;
+    let to = async |host: &str| act(&world, "admin", &id, "3.0", json!({"os-migrate_volume": {"host": host}})).await.0;
+    assert_eq!(to("none").await, 400);
+    assert_eq!(to("sim1@sim#sim").await, 400);
+    assert_eq!(to("sim2@sim#sim").await, 202);
+    world
+        .until("it is there", async |w| {
+            let (_, shown) = w.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+            shown["volume"]["os-vol-host-attr:host"] == "sim2@sim#sim" && shown["volume"]["migration_status"] == "success"
+        })
+        .await;
+    world.until("nothing is left behind", async |w| w.sim.volumes().is_empty()).await;
+    assert_eq!(other.volumes().len(), 1);
+    assert_eq!(act(&world, "member", &id, "3.0", json!({"os-migrate_volume": {"host": "sim1@sim"}})).await.0, 403);
+}

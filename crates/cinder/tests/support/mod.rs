@@ -58,6 +58,19 @@ pub async fn world_with(probe: Option<ProbeFn>) -> World {
 }
 
 impl World {
+    /// Another host for volumes.
+    pub async fn another_host(&self, host: &str) -> Arc<SimBackend> {
+        let sim = Arc::new(SimBackend::new());
+        let config = cinder_volume::Config { host: host.into() };
+        tokio::spawn(cinder_volume::run(config, self.bus.clone(), sim.clone(), images(), session(), self.stop.clone()));
+        self.until("the other host is up", async |world| {
+            let (_, pools) = world.ask("admin", Method::GET, "/v3/scheduler-stats/get_pools", None).await;
+            pools["pools"].as_array().unwrap().len() == 2
+        })
+        .await;
+        sim
+    }
+
     /// The process dies, and another opens the same database.
     pub async fn restart(&mut self) {
         let (app, service) = start(self.dir.path().into(), &self.bus, None).await;

@@ -1,0 +1,150 @@
+//! `os-migrate_volume`: a volume that nobody uses moves to another host, and keeps its id.
+//!
+//! `migration_status`: starting -> migrating -> success, or error.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use kit::flow::{Flow, Step};
+use kit::{Context, Error, Reply, Result};
+use rpc::volume::{CopyVolume, DeleteVolume, InitializeConnection, TerminateConnection, VolumeSource};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{ActiveModel, Column, Entity, Status, Volume, store};
+use crate::body::truth;
+use crate::manageable::api::host_named;
+use crate::{Cinder, hosts, snapshots};
+
+/// A volume may be large.
+const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+/// As whom the new host exports the volume while it is filled.
+const EXPORT: &str = "migration";
+
+pub async fn migrate(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
+    if body["cluster"].is_string() {
+        return Err(Error::bad_request("No available service in the cluster: the hosts of this cloud form none."));
+    }
+    let host = body["host"].as_str().and_then(|host| host.split('#').next());
+    let host = host.ok_or_else(|| Error::bad_request("Must specify 'host' or 'cluster' to migrate to."))?;
+    let host = host_named(&app, host).await?;
+    if volume.host.as_ref() == Some(&host) {
+        return Err(Error::bad_request("Invalid input received: Destination host must be different than the current host."));
+    }
+    let maintenance = truth(&body["lock_volume"]) == Some(true);
+    let flow = MigrateVolume { caller: ctx.caller(), volume_id: volume.id, from: volume.host, to: host, size: volume.size, maintenance };
+    let flows = app.flows()?.clone();
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                let volume = store::lock(tx, &flow.volume_id).await?;
+                check(&volume, !snapshots::store::of_volume(tx, &volume.id).await?.is_empty())?;
+                let mut row = ActiveModel { migration_status: Set(Some("starting".into())), ..Default::default() };
+                if flow.maintenance {
+                    row.status = Set(Status::Maintenance);
+                }
+                Entity::update_many().set(row).filter(Column::Id.eq(&volume.id)).exec(tx).await?;
+                flows.insert(tx, &volume.id, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow_id);
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// Whether something is under way that a volume's status does not tell.
+pub fn is_migrating(volume: &Volume) -> bool {
+    matches!(volume.migration_status.as_deref(), Some("starting" | "migrating"))
+}
+
+fn check(volume: &Volume, has_snapshots: bool) -> Result<()> {
+    let sentence = "Volume status must be available, and it must not be migrating, have snapshots or be in a group, to migrate";
+    if volume.status != Status::Available || is_migrating(volume) || has_snapshots || volume.group_id.is_some() {
+        return Err(store::invalid(format!("{sentence}: volume {} is {}.", volume.id, volume.status.text())));
+    }
+    Ok(())
+}
+
+/// prepare -> fill -> move_over -> leave
+#[derive(Serialize, Deserialize)]
+pub struct MigrateVolume {
+    caller: rpc::Caller,
+    volume_id: String,
+    from: Option<String>,
+    to: String,
+    size: i64,
+    maintenance: bool,
+}
+
+impl Flow for MigrateVolume {
+    type App = Cinder;
+    const KIND: &'static str = "migrate_volume";
+
+    fn steps() -> Vec<Step<Self>> {
+        kit::steps![Self: prepare / give_up, fill / stop_filling, move_over, leave]
+    }
+}
+
+impl MigrateVolume {
+    async fn prepare(&mut self, app: &Cinder) -> Result<()> {
+        self.say(app, "migrating", None).await?;
+        let message = rpc::volume::CreateVolume {
+            caller: self.caller.clone(),
+            volume_id: self.volume_id.clone(),
+            size: self.size.unsigned_abs(),
+            source: VolumeSource::Blank,
+        };
+        hosts::call(app, Some(&self.to), message, PATIENCE).await.map(drop)
+    }
+
+    /// The volume is where it was.
+    async fn give_up(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+        self.say(app, "error", None).await?;
+        hosts::call(app, Some(&self.to), DeleteVolume { volume_id: self.volume_id.clone() }, PATIENCE).await
+    }
+
+    async fn fill(&mut self, app: &Cinder) -> Result<()> {
+        let export =
+            InitializeConnection { volume_id: self.volume_id.clone(), attachment_id: EXPORT.into(), connector: json!({}), readonly: false };
+        let connection = hosts::call(app, Some(&self.to), export, PATIENCE).await?;
+        let copy = CopyVolume { volume_id: self.volume_id.clone(), connection };
+        hosts::call(app, self.from.as_deref(), copy, PATIENCE).await?;
+        self.end_export(app).await
+    }
+
+    async fn stop_filling(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+        self.end_export(app).await
+    }
+
+    async fn move_over(&mut self, app: &Cinder) -> Result<()> {
+        self.say(app, "success", Some(self.to.clone())).await
+    }
+
+    /// What is left behind is of no use; a host that cannot be asked now reports it as a stranger.
+    async fn leave(&mut self, app: &Cinder) -> Result<()> {
+        let gone = hosts::call(app, self.from.as_deref(), DeleteVolume { volume_id: self.volume_id.clone() }, PATIENCE).await;
+        if let Err(error) = gone {
+            tracing::warn!(volume = self.volume_id, host = self.from, %error, "the old copy stays behind");
+        }
+        Ok(())
+    }
+
+    async fn end_export(&self, app: &Cinder) -> Result<()> {
+        let message = TerminateConnection { volume_id: self.volume_id.clone(), attachment_id: EXPORT.into() };
+        hosts::call(app, Some(&self.to), message, PATIENCE).await
+    }
+
+    /// `migration_status`, and where the volume is; maintenance ends with the migration.
+    async fn say(&self, app: &Cinder, status: &str, host: Option<String>) -> Result<()> {
+        let mut row = ActiveModel { migration_status: Set(Some(status.to_owned())), ..Default::default() };
+        if let Some(host) = host {
+            row.host = Set(Some(host));
+        }
+        if self.maintenance && status != "migrating" {
+            row.status = Set(Status::Available);
+        }
+        store::update(app, &self.volume_id, row).await
+    }
+}
