@@ -85,7 +85,7 @@ impl FileBackend {
         while let Some(layer_id) = backing(&layout.disk).await?.as_deref().and_then(layer_of).map(str::to_owned) {
             let (state_dir, own) = (self.state_dir().to_owned(), layout.disk.clone());
             let wanted = layer_id.clone();
-            if !blocking(move || Ok(only_below(&state_dir, &wanted, &own)?)).await? {
+            if !blocking(move || only_below(&state_dir, &wanted, &own)).await? {
                 return Ok(());
             }
             qemu_img(["commit", "-q", "-d", "-f", "qcow2"].map(OsStr::new).into_iter().chain([layout.disk.as_os_str()])).await?;
