@@ -61,18 +61,25 @@ impl Attribute {
 
 /// What every main resource has beside its own.
 pub const STANDARD: &[Attribute] = &[
-    Attribute::shown("id", Kind::Uuid),
-    Attribute::fixed("project_id", Kind::Text(255)),
-    Attribute::fixed("tenant_id", Kind::Text(255)).column("project_id"),
+    ID,
+    PROJECT,
+    TENANT,
     Attribute::writable("description", Kind::Text(255)),
     Attribute::shown("created_at", Kind::Text(32)),
     Attribute::shown("updated_at", Kind::Text(32)),
     Attribute::shown("revision_number", Kind::Int(0, i64::MAX)),
 ];
 
+/// Of resources without times and revisions. Attributes that name `id` are complete.
+pub const ID: Attribute = Attribute::shown("id", Kind::Uuid);
+pub const PROJECT: Attribute = Attribute::fixed("project_id", Kind::Text(255));
+pub const TENANT: Attribute = Attribute::fixed("tenant_id", Kind::Text(255)).column("project_id");
+
 /// Finds an attribute by its name.
 pub fn find(own: &'static [Attribute], name: &str) -> Option<&'static Attribute> {
-    own.iter().chain(STANDARD).find(|attribute| attribute.name == name)
+    let complete = own.iter().any(|attribute| attribute.name == "id");
+    let standard = if complete { &[] } else { STANDARD };
+    own.iter().chain(standard).find(|attribute| attribute.name == name)
 }
 
 /// A request's body, and the revision it was made for.
@@ -152,15 +159,18 @@ impl Input {
 pub struct Checked(pub Map<String, Value>);
 
 impl Checked {
+    /// Checks the body of the creation of a part of something else, whose owner is that thing's.
+    pub fn inner(own: &'static [Attribute], body: Map<String, Value>) -> Result<Checked> {
+        let checked = check(own, body, "POST", |attribute| attribute.create)?;
+        check_required(own, &checked)?;
+        Ok(Checked(checked))
+    }
+
     /// Checks the body of a creation. The owner is put in as `project_id`; only an administrator may choose another than their own.
     pub fn create(ctx: &Context, key: &str, own: &'static [Attribute], mut body: Map<String, Value>) -> Result<Checked> {
         let project = owner(ctx, &mut body)?;
         let mut checked = check(own, body, "POST", |attribute| attribute.create)?;
-        for attribute in own.iter().filter(|attribute| attribute.required) {
-            if !checked.contains_key(attribute.name) {
-                return Err(Error::bad_request(format!("Failed to parse request. Required attribute '{}' not specified", attribute.name)));
-            }
-        }
+        check_required(own, &checked)?;
         checked.insert("project_id".into(), project.clone().into());
         enforce(ctx, &format!("create_{key}"), &Target::project(&project))?;
         Ok(Checked(checked))
@@ -202,6 +212,15 @@ impl Checked {
             *place = value;
         }
         Ok(())
+    }
+}
+
+fn check_required(own: &[Attribute], checked: &Map<String, Value>) -> Result<()> {
+    match own.iter().find(|attribute| attribute.required && !checked.contains_key(attribute.name)) {
+        Some(attribute) => {
+            Err(Error::bad_request(format!("Failed to parse request. Required attribute '{}' not specified", attribute.name)))
+        }
+        None => Ok(()),
     }
 }
 

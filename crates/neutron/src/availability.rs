@@ -10,9 +10,16 @@ use crate::resource::{missing, with};
 use crate::{App, networks, sql, subnets};
 
 /// `GET /availability_zones`
-pub async fn zones(_: App, _: Context) -> Result<Reply> {
+pub async fn zones(_: App, _: Context, query: Query) -> Result<Reply> {
     let zone = |resource: &str| json!({"name": "nova", "resource": resource, "state": "available"});
-    Reply::ok(&json!({"availability_zones": [zone("network"), zone("router")]}))
+    let wanted = |zone: &Value| query.0.iter().all(|(key, value)| zone.get(key).and_then(Value::as_str).is_none_or(|have| have == value));
+    let zones: Vec<Value> = ["network", "router"].map(zone).into_iter().filter(wanted).collect();
+    Reply::ok(&json!({"availability_zones": zones}))
+}
+
+/// `GET /service-providers`: who carries out what beyond networks themselves.
+pub async fn providers(_: App, _: Context) -> Result<Reply> {
+    Reply::ok(&json!({"service_providers": [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": true}]}))
 }
 
 /// `GET /network-ip-availabilities`
@@ -25,6 +32,10 @@ pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
         let wanted: Vec<&str> = query.all(key).collect();
         all.retain(|one| wanted.is_empty() || one.get(field).and_then(Value::as_str).is_some_and(|v| wanted.contains(&v)));
     }
+    if let Some(version) = query.get("ip_version").and_then(|text| text.parse::<i64>().ok()) {
+        all.iter_mut().for_each(|one| only_version(one, version));
+        all.retain(|one| one.get("subnet_ip_availability").and_then(Value::as_array).is_some_and(|subnets| !subnets.is_empty()));
+    }
     Reply::ok(&json!({"network_ip_availabilities": all}))
 }
 
@@ -32,6 +43,16 @@ pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
 pub async fn show(app: App, _: Context, id: Path<String>) -> Result<Reply> {
     let one = of(&app, std::slice::from_ref(&id.0)).await?.pop();
     Reply::ok(&json!({"network_ip_availability": one.ok_or_else(|| missing::<networks::Model>(&id.0))?}))
+}
+
+/// Leaves only subnets of a version, and their sums.
+fn only_version(one: &mut Value, version: i64) {
+    let Some(subnets) = one.get_mut("subnet_ip_availability").and_then(Value::as_array_mut) else { return };
+    subnets.retain(|subnet| subnet.get("ip_version") == Some(&json!(version)));
+    let sum = |key: &str| subnets.iter().filter_map(|subnet| subnet.get(key)?.as_u64()).fold(0_u64, u64::saturating_add);
+    let (total, used) = (sum("total_ips"), sum("used_ips"));
+    one["total_ips"] = json!(total);
+    one["used_ips"] = json!(used);
 }
 
 async fn of(app: &App, ids: &[String]) -> Result<Vec<Value>> {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Error, Result, ids};
 
@@ -50,34 +49,23 @@ pub async fn run(app: &App, bootstrap: &Bootstrap) -> Result<()> {
 }
 
 async fn join(app: &App, tx: &Tx<'_>, router: routers::Model, public: &networks::Model, inside: &subnets::Model) -> Result<()> {
-    let gateway = GatewayInfo { network_id: Some(public.id.clone()), ..GatewayInfo::default() };
+    let gateway = GatewayInfo::to(&public.id);
     let router = routers::make(app, tx, None, router, Some(gateway)).await?;
     routers::attach(tx, &router, inside).await.map(drop)
 }
 
 fn network(app: &App, project: &str, name: &str, external: bool) -> networks::Model {
-    let now = Timestamp::now();
-    let mtu = i64::from(app.config().physical_mtu);
+    let tenant = networks::Model { id: ids::derived("bootstrap-network", name), ..networks::tenant(app, project, name) };
+    if !external {
+        return tenant;
+    }
     networks::Model {
-        id: ids::derived("bootstrap-network", name),
-        project_id: project.to_owned(),
-        name: name.to_owned(),
-        description: String::new(),
-        admin_state_up: true,
-        shared: false,
         external,
-        is_default: external,
-        mtu: if external { mtu } else { mtu - 50 },
-        network_type: if external { "flat" } else { "vxlan" }.into(),
-        physical_network: external.then(|| name.to_owned()),
-        segmentation_id: None,
-        dns_domain: String::new(),
-        port_security_enabled: true,
-        availability_zone_hints: Json(Vec::new()),
-        tags: Json(Vec::new()),
-        revision_number: 1,
-        created_at: now,
-        updated_at: now,
+        is_default: true,
+        mtu: i64::from(app.config().physical_mtu),
+        network_type: "flat".into(),
+        physical_network: Some(name.to_owned()),
+        ..tenant
     }
 }
 
@@ -106,6 +94,8 @@ fn subnet(
         ipv6_ra_mode: None,
         ipv6_address_mode: None,
         service_types: Json(Vec::new()),
+        subnetpool_id: None,
+        dns_publish_fixed_ip: false,
         tags: Json(Vec::new()),
         revision_number: 0,
         created_at: network.created_at,
@@ -114,24 +104,5 @@ fn subnet(
 }
 
 fn router(project: &str) -> routers::Model {
-    let now = Timestamp::now();
-    routers::Model {
-        id: ids::derived("bootstrap-router", "router1"),
-        project_id: project.to_owned(),
-        name: "router1".into(),
-        description: String::new(),
-        admin_state_up: true,
-        status: "ACTIVE".into(),
-        host: String::new(),
-        gateway_port_id: None,
-        gateway_network_id: None,
-        enable_snat: true,
-        external_fixed_ips: Json(Vec::new()),
-        routes: Json(Vec::new()),
-        availability_zone_hints: Json(Vec::new()),
-        tags: Json(Vec::new()),
-        revision_number: 1,
-        created_at: now,
-        updated_at: now,
-    }
+    routers::Model { id: ids::derived("bootstrap-router", "router1"), ..routers::plain(project, "router1") }
 }

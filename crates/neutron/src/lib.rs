@@ -3,13 +3,17 @@
 //! A tour:
 //! - [`routes`] is the index of the API, [`policy`] who may do what, [`extensions`] what clients may count on.
 //! - [`attributes`], [`values`], [`resource`], [`listing`] are what every resource shares: bodies, rows, lists. [`fault`]: errors.
-//! - One room per resource: [`networks`], [`subnets`], [`ports`], [`routers`], [`floatingips`], [`security_groups`], [`quotas`].
+//! - One room per resource: [`networks`], [`subnets`], [`ports`], [`routers`], [`floatingips`], [`security_groups`], [`quotas`] and the
+//!   rest of the API, where [`plain`] does what is the same for all that are hardly more than a row. [`rbac`]: with whom they are shared.
 //! - [`ipam`] gives out addresses. [`agents`] knows the hosts and tells them what changed; [`nova`] tells nova what became of its ports.
 //!
 //! A change is one transaction ([`App::write`]); it notes what it touched, and after the commit the hosts concerned hear of it.
 
+mod address_groups;
+mod address_scopes;
 mod agents;
 mod attributes;
+mod auto_topology;
 mod availability;
 mod bootstrap;
 mod discovery;
@@ -18,18 +22,24 @@ mod fault;
 mod floatingips;
 mod ipam;
 mod listing;
+mod metering;
 mod networks;
 mod nova;
+mod plain;
 mod policy;
 mod ports;
+mod qos;
 mod quotas;
+mod rbac;
 mod resource;
 mod routers;
 mod routes;
 mod security_groups;
 mod sql;
+mod subnetpools;
 mod subnets;
 mod tags;
+mod trunks;
 mod values;
 
 use std::net::IpAddr;
@@ -47,7 +57,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::Bootstrap;
 
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
+    Migration { version: 2, sql: include_str!("../migrations/0002_sharing_pools_qos.sql") },
+];
 
 /// What an operator may choose.
 #[derive(Clone, Debug)]

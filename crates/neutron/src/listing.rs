@@ -4,20 +4,21 @@ use kit::call::truthy;
 use kit::clock::Timestamp;
 use kit::{Context, Error, Query, Reply, Result};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, Query as Select, SimpleExpr};
-use sea_orm::{EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{DatabaseConnection, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::{Map, Value, json};
 
-use crate::App;
 use crate::attributes::{Attribute, find};
 use crate::resource::{Resource, Seen, missing, seen, visible};
 use crate::values::Kind;
+use crate::{App, rbac};
 
 /// Query keys that are no filters.
 const KEYWORDS: &[&str] = &["fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir", "verbose"];
 
 /// `GET /networks`
 pub async fn list<R: Resource>(app: App, ctx: Context, query: Query) -> Result<Reply> {
-    let mut select = R::Table::find().filter(visible::<R>(&ctx)?).filter(filters::<R>(&query)?);
+    let seen_by = Seen::from(&ctx);
+    let mut select = R::Table::find().filter(visible::<R>(&ctx)?).filter(filters::<R>(&query, &seen_by)?);
     let page = Page::of::<R>(&query)?;
     if let Some(marker) = &page.marker {
         seen::<R, _>(app.db().read(), &ctx, marker).await.map_err(|_| missing::<R>(marker))?;
@@ -30,8 +31,8 @@ pub async fn list<R: Resource>(app: App, ctx: Context, query: Query) -> Result<R
     if page.reverse {
         rows.reverse();
     }
-    let links = page.links(&ctx.link(&format!("/{}", R::PLURAL.replace('_', "-"))), &query, rows.iter().map(Resource::id));
-    let mut views = R::views(app.db().read(), rows, Seen::from(&ctx)).await?;
+    let links = page.links(&ctx.link(&R::path()), &query, rows.iter().map(Resource::id));
+    let mut views = render(app.db().read(), rows, &seen_by).await?;
     select_fields(&mut views, &query);
     let mut body = Map::new();
     body.insert(R::PLURAL.into(), json!(views));
@@ -44,21 +45,34 @@ pub async fn list<R: Resource>(app: App, ctx: Context, query: Query) -> Result<R
 /// `GET /networks/{network_id}`
 pub async fn show<R: Resource>(app: App, ctx: Context, id: kit::Path<String>, query: Query) -> Result<Reply> {
     let row = seen::<R, _>(app.db().read(), &ctx, &id.0).await?;
-    let mut views = R::views(app.db().read(), vec![row], Seen::from(&ctx)).await?;
+    let mut views = render(app.db().read(), vec![row], &Seen::from(&ctx)).await?;
     select_fields(&mut views, &query);
     Reply::ok(&json!({R::KEY: views.pop()}))
 }
 
 /// What a creation answers: one object, or many when many were asked for.
 pub async fn created<R: Resource>(app: &App, ctx: &Context, rows: Vec<R>, bulk: bool) -> Result<Reply> {
-    let mut views = R::views(app.db().read(), rows, Seen::from(ctx)).await?;
+    let mut views = render(app.db().read(), rows, &Seen::from(ctx)).await?;
     if bulk { Reply::created(&json!({R::PLURAL: views})) } else { Reply::created(&json!({R::KEY: views.pop()})) }
 }
 
 /// What an update answers.
 pub async fn updated<R: Resource>(app: &App, ctx: &Context, row: R) -> Result<Reply> {
-    let mut views = R::views(app.db().read(), vec![row], Seen::from(ctx)).await?;
+    let mut views = render(app.db().read(), vec![row], &Seen::from(ctx)).await?;
     Reply::ok(&json!({R::KEY: views.pop()}))
+}
+
+/// Views, and of what can be shared whether it is shared with whoever looks.
+async fn render<R: Resource>(db: &DatabaseConnection, rows: Vec<R>, seen: &Seen) -> Result<Vec<Map<String, Value>>> {
+    let mut views = R::views(db, rows, seen).await?;
+    if let Some(kind) = R::SHARED_AS {
+        let shared = rbac::shared_with(db, kind, &seen.project).await?;
+        for view in &mut views {
+            let is_shared = view.get("id").and_then(Value::as_str).is_some_and(|id| shared.contains(id));
+            view.insert("shared".into(), json!(is_shared));
+        }
+    }
+    Ok(views)
 }
 
 /// Leaves only the attributes asked for with `fields`.
@@ -72,7 +86,7 @@ pub fn select_fields(views: &mut [Map<String, Value>], query: &Query) {
 }
 
 /// Repeated keys mean or, different keys mean and.
-fn filters<R: Resource>(query: &Query) -> Result<Condition> {
+fn filters<R: Resource>(query: &Query, seen: &Seen) -> Result<Condition> {
     let mut all = Condition::all();
     let mut done: Vec<&str> = Vec::new();
     for (key, _) in &query.0 {
@@ -81,19 +95,25 @@ fn filters<R: Resource>(query: &Query) -> Result<Condition> {
         }
         done.push(key);
         let values: Vec<&str> = query.all(key).collect();
-        all = all.add(filter::<R>(key, &values)?);
+        all = all.add(filter::<R>(key, &values, seen)?);
     }
     Ok(all)
 }
 
-fn filter<R: Resource>(key: &str, values: &[&str]) -> Result<Condition> {
-    if let Some(special) = R::filter(key, values) {
+fn filter<R: Resource>(key: &str, values: &[&str], seen: &Seen) -> Result<Condition> {
+    if let Some(special) = R::filter(key, values, seen) {
         return Ok(special);
     }
-    if let Some(tags) = tag_filter::<R>(key, values) {
+    if let (Some(kind), "shared") = (R::SHARED_AS, key) {
+        let shared = Condition::all().add(Expr::col((R::TABLE, "id")).in_subquery(rbac::shared_objects(kind, &seen.project)));
+        return Ok(if values.iter().any(|value| truthy(value)) { shared } else { shared.not() });
+    }
+    if R::TAGGED
+        && let Some(tags) = tag_filter::<R>(key, values)
+    {
         return Ok(tags);
     }
-    if key == "changed_since" {
+    if key == "changed_since" && find(R::ATTRIBUTES, "updated_at").is_some() {
         let since = values.first().and_then(|text| Timestamp::parse(text));
         let since = since.ok_or_else(|| Error::bad_request("Invalid input for changed_since. Reason: it is not an ISO 8601 time."))?;
         return Ok(Condition::all().add(Expr::col((R::TABLE, "updated_at")).gte(since.0)));
@@ -110,7 +130,7 @@ fn filter<R: Resource>(key: &str, values: &[&str]) -> Result<Condition> {
 
 fn equals(column: SimpleExpr, attribute: &Attribute, value: &str) -> SimpleExpr {
     match attribute.kind {
-        Kind::Bool => column.eq(truthy(value)),
+        Kind::Bool | Kind::BoolOrNull => column.eq(truthy(value)),
         Kind::Int(..) | Kind::IntOrNull(..) => match value.parse::<i64>() {
             Ok(number) => column.eq(number),
             Err(_) => Expr::val(1).eq(0),
@@ -146,7 +166,7 @@ fn sort_expr<R: Resource>(key: &str) -> SimpleExpr {
     let attribute = find(R::ATTRIBUTES, key);
     let column = Expr::col((R::TABLE, attribute.and_then(|a| a.column).unwrap_or("id").to_owned()));
     match attribute.map(|a| a.kind) {
-        Some(Kind::TextOrNull(_) | Kind::UuidOrNull | Kind::IpOrNull | Kind::OneOfOrNull(_)) => {
+        Some(Kind::TextOrNull(_) | Kind::UuidOrNull | Kind::IpOrNull | Kind::CidrOrNull | Kind::OneOfOrNull(_)) => {
             Func::coalesce([column, Expr::val("")]).into()
         }
         _ => column,

@@ -18,6 +18,9 @@ const RESOURCES: &[(&str, &str, i64)] = &[
     ("floatingip", "floatingips", 50),
     ("security_group", "security_groups", 10),
     ("security_group_rule", "security_group_rules", 100),
+    ("subnetpool", "subnetpools", -1),
+    ("rbac_policy", "rbac_policies", 10),
+    ("trunk", "trunks", -1),
 ];
 
 /// Makes room for `amount` more of a resource; 409 OverQuota when there is none. The count and the insert that follows are one: writers of

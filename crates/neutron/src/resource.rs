@@ -13,7 +13,7 @@ use sea_orm::{
 use serde_json::{Map, Value, json};
 
 use crate::attributes::Attribute;
-use crate::fault;
+use crate::{fault, rbac};
 
 /// A row of a main table, which is also a resource of the API.
 pub trait Resource:
@@ -25,7 +25,7 @@ pub trait Resource:
     + Sync
     + 'static
 {
-    type Table: EntityTrait<Model = Self>;
+    type Table: EntityTrait<Model = Self, ActiveModel: Send>;
     /// `network`: the key of a body, and the stem of policy rules.
     const KEY: &'static str;
     /// `networks`: the key of a list.
@@ -36,55 +36,90 @@ pub trait Resource:
     const NOUN: &'static str;
     const NOT_FOUND: &'static str;
     const ATTRIBUTES: &'static [Attribute];
+    /// Its name in RBAC policies, if its owner may share it.
+    const SHARED_AS: Option<&'static str> = None;
+    /// It has tags.
+    const TAGGED: bool = false;
 
     fn id(&self) -> &str;
     fn project_id(&self) -> &str;
     /// Counts a change.
-    fn touch(&mut self);
-    fn tags(&mut self) -> Option<&mut Vec<String>>;
+    fn touch(&mut self) {}
 
-    /// What a project that is not an administrator's sees: its own, unless the room says more.
+    fn revision(&self) -> Option<i64> {
+        None
+    }
+
+    fn tags(&mut self) -> Option<&mut Vec<String>> {
+        None
+    }
+
+    /// What a project that is not an administrator's sees: its own and what is shared with it, unless the room says more.
     fn visible(project: &str) -> Condition {
-        Condition::any().add(Expr::col("project_id").eq(project))
+        let own = Condition::any().add(Expr::col((Self::TABLE, "project_id")).eq(project));
+        match Self::SHARED_AS {
+            Some(kind) => own.add(Expr::col((Self::TABLE, "id")).in_subquery(rbac::objects(kind, project))),
+            None => own,
+        }
+    }
+
+    /// Where its list is.
+    fn path() -> String {
+        format!("/{}", Self::PLURAL.replace('_', "-"))
     }
 
     /// Filters that are no plain column.
-    fn filter(_name: &str, _values: &[&str]) -> Option<Condition> {
+    fn filter(_name: &str, _values: &[&str], _seen: &Seen) -> Option<Condition> {
         None
     }
 
     /// As the API shows it, with what administrators and services see besides.
-    fn view(&self, seen: Seen) -> Map<String, Value>;
+    fn view(&self, seen: &Seen) -> Map<String, Value>;
 
     /// Many at once, with whatever else has to be looked up for them, in a number of queries that does not grow with them.
-    fn views(_: &DatabaseConnection, rows: Vec<Self>, seen: Seen) -> impl Future<Output = Result<Vec<Map<String, Value>>>> + Send {
+    fn views(_: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> impl Future<Output = Result<Vec<Map<String, Value>>>> + Send {
         async move { Ok(rows.iter().map(|row| row.view(seen)).collect()) }
     }
 }
 
 /// For whom a view is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Seen {
     pub admin: bool,
+    pub project: String,
 }
 
 impl From<&Context> for Seen {
     fn from(ctx: &Context) -> Seen {
-        Seen { admin: ctx.is_service_or_admin() }
+        Seen { admin: ctx.is_service_or_admin(), project: ctx.project_id().unwrap_or_default().to_owned() }
     }
 }
 
-/// Writes the accessors of a [`Resource`] whose model has the usual columns.
+/// Writes the accessors of a [`Resource`] whose model has the usual columns; `untagged` without tags, `bare` without revision either.
 #[macro_export]
 macro_rules! standard {
     () => {
         $crate::standard!(untagged);
+
+        const TAGGED: bool = true;
 
         fn tags(&mut self) -> Option<&mut Vec<String>> {
             Some(&mut self.tags.0)
         }
     };
     (untagged) => {
+        $crate::standard!(bare);
+
+        fn touch(&mut self) {
+            self.revision_number += 1;
+            self.updated_at = kit::clock::Timestamp::now();
+        }
+
+        fn revision(&self) -> Option<i64> {
+            Some(self.revision_number)
+        }
+    };
+    (bare) => {
         type Table = Entity;
 
         fn id(&self) -> &str {
@@ -93,11 +128,6 @@ macro_rules! standard {
 
         fn project_id(&self) -> &str {
             &self.project_id
-        }
-
-        fn touch(&mut self) {
-            self.revision_number += 1;
-            self.updated_at = kit::clock::Timestamp::now();
         }
     };
 }

@@ -32,9 +32,7 @@ pub async fn replace<R: Resource>(app: App, ctx: Context, id: Path<String>, inpu
         .get("tags")
         .and_then(|tags| serde_json::from_value(tags.clone()).ok())
         .ok_or_else(|| Error::bad_request("Invalid tags body."))?;
-    for tag in &tags {
-        check(tag)?;
-    }
+    check_all(&tags)?;
     let answer = json!({"tags": tags});
     change::<R>(app, ctx, id.0, move |have| {
         *have = tags;
@@ -44,6 +42,25 @@ pub async fn replace<R: Resource>(app: App, ctx: Context, id: Path<String>, inpu
     })
     .await?;
     Reply::ok(&answer)
+}
+
+/// `POST .../tags`: these as well.
+pub async fn extend<R: Resource>(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
+    let body = input.into_body();
+    let tags: Vec<String> = body
+        .get("tags")
+        .and_then(|tags| serde_json::from_value(tags.clone()).ok())
+        .ok_or_else(|| Error::bad_request("Invalid tags body."))?;
+    check_all(&tags)?;
+    change::<R>(app.clone(), ctx.clone(), id.0.clone(), move |have| {
+        have.extend(tags);
+        have.sort();
+        have.dedup();
+        Ok(())
+    })
+    .await?;
+    let mut row = seen::<R, _>(app.db().read(), &ctx, &id.0).await?;
+    Reply::created(&json!({"tags": row.tags()}))
 }
 
 /// `PUT .../tags/{tag}`
@@ -105,6 +122,14 @@ async fn change<R: Resource>(
         })
     })
     .await
+}
+
+/// Tags as they come with a creation.
+pub fn check_all(tags: &[String]) -> Result<()> {
+    if tags.len() > MOST {
+        return Err(invalid_attribute("tags", format!("a resource has at most {MOST} tags")));
+    }
+    tags.iter().try_for_each(|tag| check(tag))
 }
 
 fn check(tag: &str) -> Result<()> {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Bool,
+    BoolOrNull,
     Int(i64, i64),
     /// A number, as such or as text, or null.
     IntOrNull(i64, i64),
@@ -16,6 +17,12 @@ pub enum Kind {
     Text(usize),
     /// The same, or null.
     TextOrNull(usize),
+    /// The same; null is the empty one.
+    TextOrEmpty(usize),
+    /// A host's name, or nothing.
+    DnsName,
+    /// A domain that ends with a dot, or nothing.
+    DnsDomain,
     Uuid,
     UuidOrNull,
     /// Ids; null is an empty list.
@@ -23,7 +30,8 @@ pub enum Kind {
     IpOrNull,
     Ips,
     /// Host bits are cut off.
-    Cidr,
+    CidrOrNull,
+    Cidrs,
     Mac,
     /// One of these words.
     OneOf(&'static [&'static str]),
@@ -35,16 +43,32 @@ pub enum Kind {
     FixedIps,
     AddressPairs,
     DhcpOptions,
+    SubPorts,
+    /// `80:90`
+    PortRange,
     ObjectOrNull,
 }
 
 /// The value as it is kept, or why it is refused.
 pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
     match kind {
-        Kind::Bool => boolean(&value).map(Value::Bool).ok_or_else(|| format!("'{}' cannot be converted to boolean", plain(&value))),
+        Kind::BoolOrNull if value.is_null() => Ok(value),
+        Kind::Bool | Kind::BoolOrNull => {
+            boolean(&value).map(Value::Bool).ok_or_else(|| format!("'{}' cannot be converted to boolean", plain(&value)))
+        }
         Kind::Text(max) => text(&value, max).map(Value::from),
+        Kind::TextOrEmpty(_) | Kind::DnsName | Kind::DnsDomain if value.is_null() => Ok(json!("")),
+        Kind::TextOrEmpty(max) => text(&value, max).map(Value::from),
+        Kind::DnsName => dns(&value, false).map(Value::from),
+        Kind::DnsDomain => dns(&value, true).map(Value::from),
         Kind::Uuid => uuid(&value).map(Value::from),
-        Kind::IntOrNull(..) | Kind::TextOrNull(_) | Kind::UuidOrNull | Kind::IpOrNull | Kind::OneOfOrNull(_) | Kind::ObjectOrNull
+        Kind::IntOrNull(..)
+        | Kind::TextOrNull(_)
+        | Kind::UuidOrNull
+        | Kind::IpOrNull
+        | Kind::CidrOrNull
+        | Kind::OneOfOrNull(_)
+        | Kind::ObjectOrNull
             if value.is_null() =>
         {
             Ok(value)
@@ -55,7 +79,8 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::IpOrNull => ip(&value).map(|ip| json!(ip)),
         Kind::Uuids => list(value, |item| uuid(&item).map(Value::from)),
         Kind::Ips => list(value, |item| ip(&item).map(|ip| json!(ip))),
-        Kind::Cidr => cidr(&value).map(|cidr| json!(cidr.trunc())),
+        Kind::CidrOrNull => cidr(&value).map(|cidr| json!(cidr.trunc())),
+        Kind::Cidrs => list(value, |item| cidr(&item).map(|cidr| json!(cidr.trunc()))),
         Kind::Mac => mac(&value).map(Value::from),
         Kind::OneOf(words) | Kind::OneOfOrNull(words) => {
             let word = plain(&value);
@@ -66,7 +91,9 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::Pools => list(value, |item| object(item, &["start", "end"], pool)),
         Kind::FixedIps => list(value, |item| object(item, &["subnet_id", "ip_address"], fixed_ip)),
         Kind::AddressPairs => list(value, |item| object(item, &["ip_address", "mac_address"], address_pair)),
-        Kind::DhcpOptions => list(value, |item| object(item, &["opt_name", "opt_value", "ip_version"], Ok)),
+        Kind::DhcpOptions => list(value, |item| object(item, &["opt_name", "opt_value", "ip_version"], dhcp_option)),
+        Kind::PortRange => port_range(&value).map(Value::from),
+        Kind::SubPorts => list(value, |item| object(item, &["port_id", "segmentation_type", "segmentation_id"], sub_port)),
         Kind::ObjectOrNull => {
             if value.is_object() {
                 Ok(value)
@@ -113,6 +140,31 @@ fn text(value: &Value, max: usize) -> Result<String, String> {
         return Err(format!("'{text}' exceeds maximum length of {max}"));
     }
     Ok(text.to_owned())
+}
+
+/// Labels of letters, digits and hyphens.
+fn dns(value: &Value, domain: bool) -> Result<String, String> {
+    let name = text(value, 255)?;
+    if name.is_empty() {
+        return Ok(name);
+    }
+    if domain && !name.ends_with('.') {
+        return Err(format!("'{name}' is not a FQDN: it does not end with '.'"));
+    }
+    let label = |label: &str| {
+        let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if name.trim_end_matches('.').split('.').all(label) { Ok(name) } else { Err(format!("'{name}' not a valid PQDN or FQDN")) }
+}
+
+/// A port is a range of one.
+fn port_range(value: &Value) -> Result<String, String> {
+    let text = plain(value);
+    let refuse = || format!("'{text}' is not a valid port range");
+    let (first, last) = text.split_once(':').unwrap_or((&text, &text));
+    let (first, last) = (first.parse::<u16>().map_err(|_| refuse())?, last.parse::<u16>().map_err(|_| refuse())?);
+    if first == 0 || first > last { Err(refuse()) } else { Ok(format!("{first}:{last}")) }
 }
 
 fn uuid(value: &Value) -> Result<String, String> {
@@ -209,6 +261,42 @@ fn address_pair(mut fields: Fields) -> Result<Fields, String> {
     Ok(fields)
 }
 
+fn sub_port(mut fields: Fields) -> Result<Fields, String> {
+    let port = uuid(fields.get("port_id").unwrap_or(&Value::Null))?;
+    fields.insert("port_id".into(), json!(port));
+    fields.retain(|_, value| !value.is_null());
+    if let Some(id) = fields.get("segmentation_id") {
+        let id = int(id, 0, i64::from(u32::MAX))?;
+        fields.insert("segmentation_id".into(), id);
+    }
+    if fields.get("segmentation_type").is_some_and(|kind| !kind.is_string()) {
+        return Err("segmentation_type is not a valid string".into());
+    }
+    Ok(fields)
+}
+
+fn dhcp_option(fields: Fields) -> Result<Fields, String> {
+    let name = text(fields.get("opt_name").unwrap_or(&Value::Null), 64)?;
+    if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(format!("'{name}' is not a valid option name"));
+    }
+    match fields.get("opt_value") {
+        None | Some(Value::Null) => {}
+        Some(value) => {
+            let value = text(value, 255)?;
+            // it ends up in a line of a file
+            if value.chars().any(char::is_control) {
+                return Err("opt_value contains control characters".into());
+            }
+        }
+    }
+    match fields.get("ip_version") {
+        None | Some(Value::Null) => Ok(fields),
+        Some(version) if matches!(plain(version).as_str(), "4" | "6") => Ok(fields),
+        Some(version) => Err(format!("'{}' is not in [4, 6]", plain(version))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +305,7 @@ mod tests {
     fn spellings_come_to_one_form() {
         assert_eq!(normalize(Kind::Bool, json!("True")), Ok(json!(true)));
         assert_eq!(normalize(Kind::Int(0, 10), json!("7")), Ok(json!(7)));
-        assert_eq!(normalize(Kind::Cidr, json!("10.1.2.3/24")), Ok(json!("10.1.2.0/24")));
+        assert_eq!(normalize(Kind::CidrOrNull, json!("10.1.2.3/24")), Ok(json!("10.1.2.0/24")));
         assert_eq!(normalize(Kind::Mac, json!("FA-16-3E-00-00-01")), Ok(json!("fa:16:3e:00:00:01")));
         assert_eq!(normalize(Kind::Uuids, Value::Null), Ok(json!([])));
         assert_eq!(normalize(Kind::IpOrNull, json!("FD00::0001")), Ok(json!("fd00::1")));

@@ -5,12 +5,17 @@ use kit::{Context, Path, Query, Reply, Result};
 use sea_orm::QueryResult;
 use serde_json::{Map, Value, json};
 
-use crate::attributes::Input;
+use crate::attributes::{Attribute, Checked, ID, Input};
 use crate::fault::{conflict, not_found};
 use crate::listing::select_fields;
+use crate::values::Kind;
 use crate::{App, sql};
 
 const SELECT: &str = "SELECT id, host, agent_type, admin_state_up, description, started_at, heartbeat_at, created_at FROM agents";
+
+/// What may be said of an agent.
+const ATTRIBUTES: &[Attribute] =
+    &[ID, Attribute::writable("admin_state_up", Kind::Bool), Attribute::writable("description", Kind::TextOrEmpty(255))];
 
 /// `GET /agents`
 pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
@@ -26,16 +31,19 @@ pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
 }
 
 /// `GET /agents/{agent_id}`
-pub async fn show(app: App, _: Context, id: Path<String>) -> Result<Reply> {
-    Reply::ok(&json!({"agent": fetch(&app, &id.0).await?}))
+pub async fn show(app: App, _: Context, id: Path<String>, query: Query) -> Result<Reply> {
+    let mut agent = [fetch(&app, &id.0).await?];
+    select_fields(&mut agent, &query);
+    let [agent] = agent;
+    Reply::ok(&json!({"agent": agent}))
 }
 
 /// `PUT /agents/{agent_id}`
 pub async fn update(app: App, _: Context, id: Path<String>, input: Input) -> Result<Reply> {
-    let body = input.one("agent")?;
+    let checked = Checked::update(ATTRIBUTES, input.one("agent")?)?;
     fetch(&app, &id.0).await?;
-    let up = body.get("admin_state_up").and_then(crate::values::boolean);
-    let description = body.get("description").and_then(Value::as_str).map(str::to_owned);
+    let up = checked.get::<bool>("admin_state_up")?;
+    let description = checked.get::<String>("description")?;
     let agent = id.0.clone();
     app.write(move |tx| {
         Box::pin(async move {
@@ -66,9 +74,17 @@ pub async fn delete(app: App, _: Context, id: Path<String>) -> Result<Reply> {
     Reply::no_content()
 }
 
-async fn fetch(app: &App, id: &str) -> Result<Map<String, Value>> {
+pub async fn fetch(app: &App, id: &str) -> Result<Map<String, Value>> {
     let rows = sql::query(app.db().read(), &format!("{SELECT} WHERE id = $1"), [id.into()]).await?;
     view(app, rows.first().ok_or_else(|| not_found("AgentNotFound", "Agent", id))?)
+}
+
+/// The agents of a kind on some hosts.
+pub async fn on_hosts(app: &App, kind: &str, hosts: &[String]) -> Result<Vec<Map<String, Value>>> {
+    let rows = sql::query(app.db().read(), &format!("{SELECT} WHERE agent_type = $1 ORDER BY host"), [kind.into()]).await?;
+    let agents = rows.iter().map(|row| view(app, row)).collect::<Result<Vec<_>>>()?;
+    let named = |agent: &Map<String, Value>| agent.get("host").and_then(Value::as_str).is_some_and(|host| hosts.iter().any(|h| h == host));
+    Ok(agents.into_iter().filter(named).collect())
 }
 
 fn view(app: &App, row: &QueryResult) -> Result<Map<String, Value>> {

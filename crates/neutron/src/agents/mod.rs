@@ -2,8 +2,11 @@
 
 mod api;
 mod publisher;
+mod router_state;
 mod rpc_server;
+pub mod schedulers;
 mod state;
+mod told;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -20,7 +23,7 @@ pub use rpc_server::serve;
 
 use crate::{App, routers, sql};
 
-/// How often routers without a host are looked for.
+/// How often routers without a host, or with a silent one, are looked for.
 const SCHEDULE: Duration = Duration::from_secs(5);
 
 /// What a change touched; hosts hear of what it is now.
@@ -28,9 +31,11 @@ const SCHEDULE: Duration = Duration::from_secs(5);
 pub enum Touched {
     /// The network, its subnets, or a DHCP port of it.
     Network(String),
+    /// A port that is, or was, on a host.
     Port(String),
     Router(String),
     Group(String),
+    AddressGroup(String),
     /// An address came to a group or left it.
     Member {
         group_id: String,
@@ -38,37 +43,20 @@ pub enum Touched {
     },
 }
 
-/// The host of the first L3 agent that is alive.
-pub async fn l3_host<C: ConnectionTrait>(app: &App, db: &C) -> Result<Option<String>> {
-    let alive =
-        "SELECT host FROM agents WHERE agent_type = 'L3 agent' AND admin_state_up AND heartbeat_at > $1 ORDER BY created_at, host LIMIT 1";
+/// Hosts with an L3 agent that is alive, those with the fewest routers first.
+pub async fn l3_hosts<C: ConnectionTrait>(app: &App, db: &C) -> Result<Vec<String>> {
+    let alive = "SELECT a.host FROM agents a LEFT JOIN routers r ON r.host = a.host \
+                 WHERE a.agent_type = 'L3 agent' AND a.admin_state_up AND a.heartbeat_at > $1 \
+                 GROUP BY a.host ORDER BY COUNT(r.id), MIN(a.created_at), a.host";
     let since = Timestamp::now().minus(app.config().agent_down_time);
-    Ok(sql::texts(db, alive, [since.0.into()]).await?.pop())
-}
-
-/// Gives routers that have no host one, as soon as there is one.
-pub async fn place_routers(app: &App) -> Result<()> {
-    let homeless = sql::texts(app.db().read(), "SELECT id FROM routers WHERE host = '' LIMIT 100", []).await?;
-    if homeless.is_empty() {
-        return Ok(());
-    }
-    let Some(host) = l3_host(app, app.db().read()).await? else { return Ok(()) };
-    app.write(move |tx| {
-        Box::pin(async move {
-            for router in homeless {
-                routers::place(&tx, &router, &host).await?;
-            }
-            Ok(())
-        })
-    })
-    .await
+    sql::texts(db, alive, [since.0.into()]).await
 }
 
 /// Now and then, until `stop`.
 pub fn schedule(app: App, stop: CancellationToken) -> tokio::task::JoinHandle<()> {
     kit::reconcile::every("l3-scheduler", SCHEDULE, stop, move || {
         let app = app.clone();
-        async move { place_routers(&app).await }
+        async move { routers::reconcile(&app).await }
     })
 }
 

@@ -5,15 +5,18 @@
 //! was told things by an earlier server sees a gap and asks for everything.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use kit::bus::Bus;
 use kit::clock::Timestamp;
 use kit::{Error, Result};
-use rpc::network::{Change, HostState, Update, agent_topic};
+use rpc::network::{self as wire, Change, HostState, Update, agent_topic};
 use sea_orm::DatabaseConnection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::router_state::{self, Carried};
+use super::told::{Named, Told};
 use super::{Touched, distinct, state};
 use crate::resource::with;
 use crate::{App, ports};
@@ -32,6 +35,7 @@ pub enum Command {
     Touched(Touched),
     Fetch { host: String, answer: oneshot::Sender<Result<HostState>> },
     Heard { host: String },
+    Moved,
 }
 
 pub fn channel() -> (Publisher, Inbox) {
@@ -59,45 +63,14 @@ impl Publisher {
         wait.await.map_err(|_| gone())?
     }
 
+    /// Hosts are reached in another way than they were: what was told of them is to be told anew.
+    pub async fn moved(&self) {
+        let _ = self.0.send(Command::Moved).await;
+    }
+
     /// A host's agent is alive.
     pub async fn heard(&self, host: String) {
         let _ = self.0.send(Command::Heard { host }).await;
-    }
-}
-
-/// What a host was told.
-struct Told {
-    sequence: u64,
-    heard: Instant,
-    /// Ports with their network and groups.
-    ports: HashMap<String, (String, Vec<String>)>,
-    /// Routers with their networks.
-    routers: HashMap<String, Vec<String>>,
-    networks: HashSet<String>,
-    /// Groups with those their rules name.
-    groups: HashMap<String, Vec<String>>,
-}
-
-impl Told {
-    fn from_state(state: &HostState) -> Told {
-        Told {
-            sequence: state.sequence,
-            heard: Instant::now(),
-            ports: state.ports.iter().map(|p| (p.id.clone(), (p.network_id.clone(), p.security_groups.clone()))).collect(),
-            routers: state.routers.iter().map(|r| (r.id.clone(), state::networks_of(r))).collect(),
-            networks: state.networks.iter().map(|n| n.id.clone()).collect(),
-            groups: state.security_groups.iter().map(|g| (g.id.clone(), state::remotes(g))).collect(),
-        }
-    }
-
-    fn needs_network(&self, id: &String) -> bool {
-        self.ports.values().any(|(network, _)| network == id) || self.routers.values().any(|networks| networks.contains(id))
-    }
-
-    fn needed_groups(&self) -> HashSet<String> {
-        let used: HashSet<&String> = self.ports.values().flat_map(|(_, groups)| groups).collect();
-        let remote = used.iter().filter_map(|id| self.groups.get(*id)).flatten();
-        used.iter().copied().chain(remote).cloned().collect()
     }
 }
 
@@ -143,6 +116,7 @@ impl Hosts {
                 let state = self.fetch(&host).await;
                 let _ = answer.send(state);
             }
+            Command::Moved => self.told.clear(),
             Command::Heard { host } => match self.told.get_mut(&host) {
                 Some(told) => told.heard = Instant::now(),
                 // it was told things by an earlier server: an update it cannot place makes it fetch
@@ -196,7 +170,10 @@ impl Hosts {
 /// How the things that were touched are now, read once for all hosts.
 struct Now {
     ports: HashMap<String, ports::Model>,
-    routers: HashMap<String, (String, rpc::network::Router)>,
+    /// Those of them that are guests on some host, as that host knows them.
+    guests: HashMap<String, wire::Port>,
+    routers: HashMap<String, Carried>,
+    vteps: HashMap<String, IpAddr>,
 }
 
 impl Now {
@@ -204,9 +181,13 @@ impl Now {
         let ids = |pick: fn(&Touched) -> Option<&String>| touched.iter().filter_map(pick).cloned().collect::<Vec<_>>();
         let ports = ids(|t| if let Touched::Port(id) = t { Some(id) } else { None });
         let routers = ids(|t| if let Touched::Router(id) = t { Some(id) } else { None });
+        let rows: Vec<ports::Model> = with(db, "id", &ports).await?;
+        let guests: Vec<ports::Model> = rows.iter().filter(|port| port.is_bound_guest()).cloned().collect();
         Ok(Now {
-            ports: with(db, "id", &ports).await?.into_iter().map(|port: ports::Model| (port.id.clone(), port)).collect(),
-            routers: state::routers(db, &routers).await?.into_iter().map(|(host, router)| (router.id.clone(), (host, router))).collect(),
+            guests: state::ports(db, &guests).await?.into_iter().map(|port| (port.id.clone(), port)).collect(),
+            routers: router_state::read(db, &routers).await?.into_iter().map(|carried| (carried.router.id.clone(), carried)).collect(),
+            vteps: if rows.is_empty() { HashMap::new() } else { state::vteps(db).await? },
+            ports: rows.into_iter().map(|port| (port.id.clone(), port)).collect(),
         })
     }
 }
@@ -217,11 +198,11 @@ async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: 
     for what in touched {
         match what {
             Touched::Port(id) => {
-                port(told, &mut changes, id, now.ports.get(id).filter(|port| port.is_bound_guest() && port.host_id == host))
+                let here = now.ports.get(id).is_some_and(|port| port.host_id == host);
+                port(told, &mut changes, id, now.guests.get(id).filter(|_| here));
+                peer(told, &mut changes, id, host, now);
             }
-            Touched::Router(id) => {
-                router(told, &mut changes, id, now.routers.get(id).filter(|(on, _)| on == host).map(|(_, router)| router))
-            }
+            Touched::Router(id) => router(told, &mut changes, id, now.routers.get(id).and_then(|carried| carried.on(host))),
             Touched::Network(id) => {
                 if told.networks.contains(id) {
                     changes.networks.push(id.clone());
@@ -230,6 +211,11 @@ async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: 
             Touched::Group(id) => {
                 if told.groups.contains_key(id) {
                     changes.groups.push(id.clone());
+                }
+            }
+            Touched::AddressGroup(id) => {
+                if told.address_groups.contains(id) {
+                    changes.address_groups.push(id.clone());
                 }
             }
             Touched::Member { group_id, address } => {
@@ -248,9 +234,12 @@ struct Changes {
     /// To be sent whole.
     networks: Vec<String>,
     groups: Vec<String>,
+    address_groups: Vec<String>,
     ports: Vec<Change>,
     routers: Vec<Change>,
     members: Vec<(String, Change)>,
+    /// By network.
+    peers: Vec<(String, Change)>,
     /// Something left, so that what it needed may be needed no more.
     left: bool,
 }
@@ -266,15 +255,42 @@ impl Changes {
             if member { added.push(address) } else { removed.push(address) }
         }
     }
+
+    fn peer(&mut self, network: &str, came: Option<wire::Peer>, left: Option<String>) {
+        let index = self.peers.iter().position(|(id, _)| id == network).unwrap_or_else(|| {
+            self.peers.push((network.to_owned(), Change::Peers { network_id: network.to_owned(), now: Vec::new(), gone: Vec::new() }));
+            self.peers.len() - 1
+        });
+        if let Some((_, Change::Peers { now, gone, .. })) = self.peers.get_mut(index) {
+            now.extend(came);
+            gone.extend(left);
+        }
+    }
 }
 
-fn port(told: &mut Told, changes: &mut Changes, id: &str, now: Option<&ports::Model>) {
+/// A port on another host came to a network that this host knows, changed there, or left.
+fn peer(told: &mut Told, changes: &mut Changes, id: &str, host: &str, now: &Now) {
+    let elsewhere = |port: &&ports::Model| !port.host_id.is_empty() && port.host_id != host && told.networks.contains(&port.network_id);
+    match now.ports.get(id).filter(elsewhere) {
+        Some(port) => {
+            told.peers.insert(id.to_owned(), port.network_id.clone());
+            changes.peer(&port.network_id, Some(state::peer(port, &now.vteps)), None);
+        }
+        None => {
+            if let Some(network) = told.peers.remove(id) {
+                changes.peer(&network, None, Some(id.to_owned()));
+            }
+        }
+    }
+}
+
+fn port(told: &mut Told, changes: &mut Changes, id: &str, now: Option<&wire::Port>) {
     match now {
         Some(port) => {
-            let needs = (port.network_id.clone(), port.security_groups.0.clone());
+            let needs = (port.network_id.clone(), port.security_groups.clone());
             let before = told.ports.insert(id.to_owned(), needs.clone());
             changes.left |= before.is_some_and(|before| before != needs);
-            changes.ports.push(Change::Port(state::port(port)));
+            changes.ports.push(Change::Port(port.clone()));
         }
         None => {
             if told.ports.remove(id).is_some() {
@@ -285,13 +301,13 @@ fn port(told: &mut Told, changes: &mut Changes, id: &str, now: Option<&ports::Mo
     }
 }
 
-fn router(told: &mut Told, changes: &mut Changes, id: &str, now: Option<&rpc::network::Router>) {
+fn router(told: &mut Told, changes: &mut Changes, id: &str, now: Option<wire::Router>) {
     match now {
         Some(router) => {
-            let needs = state::networks_of(router);
+            let needs = state::networks_of(&router);
             let before = told.routers.insert(id.to_owned(), needs.clone());
             changes.left |= before.is_some_and(|before| before != needs);
-            changes.routers.push(Change::Router(router.clone()));
+            changes.routers.push(Change::Router(router));
         }
         None => {
             if told.routers.remove(id).is_some() {
@@ -314,19 +330,25 @@ async fn complete(db: &DatabaseConnection, host: &str, told: &mut Told, mut chan
     changes.networks.dedup();
     let networks = if changes.networks.is_empty() { Vec::new() } else { state::networks(db, &changes.networks, host).await? };
     let found: HashSet<String> = networks.iter().map(|network| network.id.clone()).collect();
-    told.networks.extend(found.iter().cloned());
+    for network in &networks {
+        told.network(network);
+    }
+    changes.peers.retain(|(id, _)| !found.contains(id));
     all.extend(networks.into_iter().map(Change::Network));
+    all.extend(changes.peers.drain(..).map(|(_, change)| change));
     groups(db, told, &mut changes, &mut all).await?;
+    address_groups(db, told, &mut changes, &mut all).await?;
     all.append(&mut changes.ports);
     all.append(&mut changes.routers);
     all.extend(changes.members.into_iter().map(|(_, change)| change));
     for gone in changes.networks.iter().filter(|id| !found.contains(*id)) {
         if told.networks.remove(gone) {
+            told.peers.retain(|_, on| on != gone);
             all.push(Change::NetworkGone(gone.clone()));
         }
     }
     if changes.left {
-        prune(told, &mut all);
+        told.prune(&mut all);
     }
     Ok(all)
 }
@@ -348,29 +370,29 @@ async fn groups(db: &DatabaseConnection, told: &mut Told, changes: &mut Changes,
         }
         let used: HashSet<String> = told.ports.values().flat_map(|(_, groups)| groups.clone()).collect();
         for group in found {
-            let remotes = state::remotes(&group);
+            let named = Named::by(&group);
             // a group that is only named needs not what it names itself
             if used.contains(&group.id) {
-                wanted.extend(remotes.iter().filter(|id| !told.groups.contains_key(*id) && **id != group.id).cloned());
+                wanted.extend(named.groups.iter().filter(|id| !told.groups.contains_key(*id) && **id != group.id).cloned());
             }
             changes.members.retain(|(id, _)| *id != group.id);
-            changes.left |= told.groups.insert(group.id.clone(), remotes).is_some();
+            changes.left |= told.groups.insert(group.id.clone(), named).is_some();
             all.push(Change::SecurityGroup(group));
         }
     }
     Ok(())
 }
 
-fn prune(told: &mut Told, all: &mut Vec<Change>) {
-    let networks: Vec<String> = told.networks.iter().filter(|id| !told.needs_network(id)).cloned().collect();
-    for id in networks {
-        told.networks.remove(&id);
-        all.push(Change::NetworkGone(id));
+/// Address groups that changed, and those that groups now name.
+async fn address_groups(db: &DatabaseConnection, told: &mut Told, changes: &mut Changes, all: &mut Vec<Change>) -> Result<()> {
+    let mut wanted: HashSet<String> = changes.address_groups.drain(..).collect();
+    wanted.extend(told.needed_addresses().into_iter().filter(|id| !told.address_groups.contains(id)));
+    if wanted.is_empty() {
+        return Ok(());
     }
-    let needed = told.needed_groups();
-    let groups: Vec<String> = told.groups.keys().filter(|id| !needed.contains(*id)).cloned().collect();
-    for id in groups {
-        told.groups.remove(&id);
-        all.push(Change::SecurityGroupGone(id));
+    for group in state::address_groups(db, &wanted.into_iter().collect::<Vec<_>>()).await? {
+        told.address_groups.insert(group.id.clone());
+        all.push(Change::AddressGroup(group));
     }
+    Ok(())
 }

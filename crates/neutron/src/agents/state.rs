@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use kit::Result;
 use rpc::network as wire;
-use sea_orm::DatabaseConnection;
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
 
+use super::router_state;
 use crate::ports;
 use crate::resource::with;
-use crate::{floatingips, networks, routers, security_groups, sql, subnets};
+use crate::{address_groups, networks, qos, security_groups, sql, subnets, trunks};
 
 /// Networks as one host should know them, with its DHCP ports.
 pub async fn networks(db: &DatabaseConnection, ids: &[String], host: &str) -> Result<Vec<wire::Network>> {
@@ -22,16 +23,18 @@ pub async fn networks(db: &DatabaseConnection, ids: &[String], host: &str) -> Re
     let mut dhcp: HashMap<String, ports::Model> =
         with(db, "id", &dhcp).await?.into_iter().map(|port: ports::Model| (port.network_id.clone(), port)).collect();
     let networks: Vec<networks::Model> = with(db, "id", ids).await?;
+    let mut peers = peers(db, ids, host).await?;
     let whole = |network: networks::Model| {
+        let peers = peers.remove(&network.id).unwrap_or_default();
         let mut subnets = subnets.remove(&network.id).unwrap_or_default();
         subnets.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let dhcp = dhcp.remove(&network.id);
-        self::network(network, subnets, dhcp)
+        self::network(network, subnets, dhcp, peers)
     };
     Ok(networks.into_iter().map(whole).collect())
 }
 
-fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<ports::Model>) -> wire::Network {
+fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<ports::Model>, peers: Vec<wire::Peer>) -> wire::Network {
     wire::Network {
         id: network.id,
         project_id: network.project_id,
@@ -43,8 +46,49 @@ fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<
         subnets: subnets.into_iter().map(subnet).collect(),
         dhcp: dhcp.map(|port| wire::DhcpPort { port_id: port.id, mac_address: port.mac_address, fixed_ips: fixed_ips(&port.fixed_ips.0) }),
         dns_domain: network.dns_domain,
-        peers: Vec::new(),
+        peers,
     }
+}
+
+/// Ports of networks on other hosts than this, by network.
+async fn peers(db: &DatabaseConnection, ids: &[String], host: &str) -> Result<HashMap<String, Vec<wire::Peer>>> {
+    let vteps = vteps(db).await?;
+    let mut peers: HashMap<String, Vec<wire::Peer>> = HashMap::new();
+    for some in ids.chunks(1000) {
+        let elsewhere = ports::Entity::find()
+            .filter(ports::Column::NetworkId.is_in(some.iter().map(String::as_str)))
+            .filter(ports::Column::HostId.is_not_in(["", host]));
+        for port in elsewhere.all(db).await? {
+            peers.entry(port.network_id.clone()).or_default().push(peer(&port, &vteps));
+        }
+    }
+    for some in peers.values_mut() {
+        some.sort_by(|a, b| a.port_id.cmp(&b.port_id));
+    }
+    Ok(peers)
+}
+
+/// A port as other hosts know it.
+pub fn peer(port: &ports::Model, vteps: &HashMap<String, IpAddr>) -> wire::Peer {
+    wire::Peer {
+        port_id: port.id.clone(),
+        mac_address: port.mac_address.clone(),
+        addresses: port.fixed_ips.0.iter().map(|fixed| fixed.ip_address).collect(),
+        vtep: vteps.get(&port.host_id).copied(),
+        dns_name: if port.device_owner.starts_with("network:") { String::new() } else { port.hostname() },
+    }
+}
+
+/// Where the hosts' tunnels end.
+pub async fn vteps(db: &DatabaseConnection) -> Result<HashMap<String, IpAddr>> {
+    let rows = sql::query(db, "SELECT DISTINCT host, vtep FROM agents WHERE vtep IS NOT NULL", []).await?;
+    let mut vteps = HashMap::new();
+    for row in rows {
+        if let Ok(address) = row.try_get_by_index::<String>(1)?.parse() {
+            vteps.insert(row.try_get_by_index(0)?, address);
+        }
+    }
+    Ok(vteps)
 }
 
 fn subnet(subnet: subnets::Model) -> wire::Subnet {
@@ -60,7 +104,7 @@ fn subnet(subnet: subnets::Model) -> wire::Subnet {
     }
 }
 
-fn routes(routes: &[subnets::Route]) -> Vec<wire::Route> {
+pub fn routes(routes: &[subnets::Route]) -> Vec<wire::Route> {
     routes.iter().map(|route| wire::Route { destination: route.destination.clone(), nexthop: route.nexthop }).collect()
 }
 
@@ -68,8 +112,38 @@ fn fixed_ips(ips: &[ports::FixedIp]) -> Vec<wire::FixedIp> {
     ips.iter().map(|fixed| wire::FixedIp { subnet_id: fixed.subnet_id.clone(), ip_address: fixed.ip_address }).collect()
 }
 
-pub fn port(port: &ports::Model) -> wire::Port {
+/// Ports with their policies and trunks.
+pub async fn ports(db: &DatabaseConnection, rows: &[ports::Model]) -> Result<Vec<wire::Port>> {
+    let ids: Vec<String> = rows.iter().map(|port| port.id.clone()).collect();
+    let mut trunks = trunks::members(db, &ids).await?;
+    let policies = policies(db, rows).await?;
+    let effects = qos::effects(db, &policies.values().cloned().collect::<Vec<_>>()).await?;
+    let whole = |row: &ports::Model| wire::Port {
+        qos: policies.get(&row.id).and_then(|policy| effects.get(policy)).cloned().unwrap_or_default(),
+        trunk: trunks.remove(&row.id),
+        ..port(row)
+    };
+    Ok(rows.iter().map(whole).collect())
+}
+
+/// The policies in force, by port: its own, or its network's.
+async fn policies(db: &DatabaseConnection, rows: &[ports::Model]) -> Result<HashMap<String, String>> {
+    let mut networks: Vec<String> = rows.iter().filter(|port| port.qos_policy_id.is_none()).map(|port| port.network_id.clone()).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    let networks: HashMap<String, Option<String>> =
+        with(db, "id", &networks).await?.into_iter().map(|network: networks::Model| (network.id, network.qos_policy_id)).collect();
+    let policy = |port: &ports::Model| port.qos_policy_id.clone().or_else(|| networks.get(&port.network_id).cloned().flatten());
+    Ok(rows.iter().filter_map(|port| Some((port.id.clone(), policy(port)?))).collect())
+}
+
+fn port(port: &ports::Model) -> wire::Port {
     let pair = |pair: &ports::AddressPair| wire::AddressPair { ip_address: pair.ip_address.clone(), mac_address: pair.mac_address.clone() };
+    let option = |option: &ports::DhcpOption| wire::DhcpOption {
+        name: option.opt_name.clone(),
+        value: option.opt_value.clone().unwrap_or_default(),
+        ip_version: option.ip_version,
+    };
     wire::Port {
         id: port.id.clone(),
         network_id: port.network_id.clone(),
@@ -82,19 +156,10 @@ pub fn port(port: &ports::Model) -> wire::Port {
         allowed_address_pairs: port.allowed_address_pairs.0.iter().map(pair).collect(),
         admin_state_up: port.admin_state_up,
         dns_name: port.hostname(),
-        extra_dhcp_opts: port.extra_dhcp_opts.0.iter().filter_map(dhcp_option).collect(),
+        extra_dhcp_opts: port.extra_dhcp_opts.0.iter().map(option).collect(),
         qos: wire::Qos::default(),
         trunk: None,
     }
-}
-
-/// An option without a value takes the subnet's away.
-fn dhcp_option(option: &serde_json::Value) -> Option<wire::DhcpOption> {
-    Some(wire::DhcpOption {
-        name: option.get("opt_name")?.as_str()?.to_owned(),
-        value: option.get("opt_value").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned(),
-        ip_version: if option.get("ip_version").and_then(serde_json::Value::as_i64) == Some(6) { 6 } else { 4 },
-    })
 }
 
 /// Groups with their rules and members.
@@ -123,8 +188,17 @@ fn rule(rule: security_groups::rules::Model) -> wire::SecurityGroupRule {
         port_range_max: port(rule.port_range_max),
         remote_ip_prefix: rule.remote_ip_prefix,
         remote_group_id: rule.remote_group_id,
-        remote_address_group_id: None,
+        remote_address_group_id: rule.remote_address_group_id,
     }
+}
+
+/// Address groups, whole.
+pub async fn address_groups(db: &DatabaseConnection, ids: &[String]) -> Result<Vec<wire::AddressGroup>> {
+    let whole = |group: address_groups::Model| wire::AddressGroup {
+        id: group.id,
+        addresses: group.addresses.0.iter().map(ToString::to_string).collect(),
+    };
+    Ok(with::<address_groups::Model, _>(db, "id", ids).await?.into_iter().map(whole).collect())
 }
 
 /// Addresses of all ports in a group, in order.
@@ -145,75 +219,14 @@ pub async fn is_member(db: &DatabaseConnection, group: &str, address: IpAddr) ->
     sql::exists(db, member, [address.to_string().into(), group.into()]).await
 }
 
-/// Routers with the host that carries each.
-pub async fn routers(db: &DatabaseConnection, ids: &[String]) -> Result<Vec<(String, wire::Router)>> {
-    let rows: Vec<routers::Model> = with(db, "id", ids).await?;
-    let ports: Vec<ports::Model> = with(db, "device_id", ids).await?;
-    let on: HashSet<String> = ports.iter().flat_map(|port| port.fixed_ips.0.iter().map(|fixed| fixed.subnet_id.clone())).collect();
-    let on: Vec<String> = on.into_iter().collect();
-    let subnets: HashMap<String, subnets::Model> =
-        with(db, "id", &on).await?.into_iter().map(|subnet: subnets::Model| (subnet.id.clone(), subnet)).collect();
-    let floating: Vec<floatingips::Model> = with(db, "router_id", ids).await?;
-    Ok(rows.into_iter().map(|row| (row.host.clone(), router(row, &ports, &subnets, &floating))).collect())
-}
-
-fn router(
-    router: routers::Model,
-    ports: &[ports::Model],
-    subnets: &HashMap<String, subnets::Model>,
-    floating: &[floatingips::Model],
-) -> wire::Router {
-    let addresses = |port: &ports::Model| -> Vec<String> {
-        port.fixed_ips.0.iter().filter_map(|fixed| Some(subnets.get(&fixed.subnet_id)?.with_prefix(fixed.ip_address))).collect()
-    };
-    let mut own: Vec<&ports::Model> = ports.iter().filter(|port| port.device_id == router.id).collect();
-    own.sort_by(|a, b| a.id.cmp(&b.id));
-    let interface = |port: &&ports::Model| wire::RouterInterface {
-        port_id: port.id.clone(),
-        network_id: port.network_id.clone(),
-        mac_address: port.mac_address.clone(),
-        addresses: addresses(port),
-    };
-    let gateway = own.iter().find(|port| port.device_owner == ports::ROUTER_GATEWAY).map(|port| wire::RouterGateway {
-        port_id: port.id.clone(),
-        network_id: port.network_id.clone(),
-        mac_address: port.mac_address.clone(),
-        addresses: addresses(port),
-        nexthops: port.fixed_ips.0.iter().filter_map(|fixed| subnets.get(&fixed.subnet_id)?.gateway()).collect(),
-        enable_snat: router.enable_snat,
-        qos: wire::Qos::default(),
-    });
-    let floating_ip = |floating: &floatingips::Model| {
-        Some(wire::FloatingIp {
-            id: floating.id.clone(),
-            floating_ip_address: floating.address()?,
-            fixed_ip_address: floating.fixed_address()?,
-            port_id: floating.port_id.clone()?,
-            qos: wire::Qos::default(),
-        })
-    };
-    let mut floating_ips: Vec<wire::FloatingIp> =
-        floating.iter().filter(|f| f.router_id.as_ref() == Some(&router.id)).filter_map(floating_ip).collect();
-    floating_ips.sort_by(|a, b| a.id.cmp(&b.id));
-    wire::Router {
-        interfaces: own.iter().filter(|port| port.device_owner == ports::ROUTER_INTERFACE).map(interface).collect(),
-        gateway,
-        floating_ips,
-        routes: routes(&router.routes.0),
-        id: router.id,
-        project_id: router.project_id,
-        admin_state_up: router.admin_state_up,
-        ..wire::Router::default()
-    }
-}
-
 /// Everything that should be on a host, without its sequence.
 pub async fn host(db: &DatabaseConnection, host: &str) -> Result<wire::HostState> {
     let bound = "SELECT id FROM ports WHERE host_id = $1 AND device_owner NOT LIKE 'network:%'";
     let bound = sql::texts(db, bound, [host.into()]).await?;
-    let ports: Vec<wire::Port> = with::<ports::Model, _>(db, "id", &bound).await?.iter().map(port).collect();
-    let carried = sql::texts(db, "SELECT id FROM routers WHERE host = $1", [host.into()]).await?;
-    let routers: Vec<wire::Router> = routers(db, &carried).await?.into_iter().map(|(_, router)| router).collect();
+    let ports = ports(db, &with::<ports::Model, _>(db, "id", &bound).await?).await?;
+    let carried = "SELECT id FROM routers WHERE host = $1 UNION SELECT router_id FROM standby_routers WHERE host = $1";
+    let carried = sql::texts(db, carried, [host.into()]).await?;
+    let routers: Vec<wire::Router> = router_state::read(db, &carried).await?.iter().filter_map(|router| router.on(host)).collect();
     let needed: HashSet<String> = ports.iter().map(|port| port.network_id.clone()).chain(routers.iter().flat_map(networks_of)).collect();
     let networks = networks(db, &needed.into_iter().collect::<Vec<_>>(), host).await?;
     let used: HashSet<String> = ports.iter().flat_map(|port| port.security_groups.clone()).collect();
@@ -221,7 +234,9 @@ pub async fn host(db: &DatabaseConnection, host: &str) -> Result<wire::HostState
     let mut security_groups = groups(db, &used).await?;
     let remote: HashSet<String> = security_groups.iter().flat_map(remotes).filter(|id| !used.contains(id)).collect();
     security_groups.extend(groups(db, &remote.into_iter().collect::<Vec<_>>()).await?);
-    Ok(wire::HostState { networks, ports, routers, security_groups, ..wire::HostState::default() })
+    let named: HashSet<String> = security_groups.iter().flat_map(addresses_named).collect();
+    let address_groups = address_groups(db, &named.into_iter().collect::<Vec<_>>()).await?;
+    Ok(wire::HostState { sequence: 0, networks, ports, routers, security_groups, address_groups })
 }
 
 /// Networks a router is on.
@@ -233,4 +248,9 @@ pub fn networks_of(router: &wire::Router) -> Vec<String> {
 /// Groups whose members a group's rules let in.
 pub fn remotes(group: &wire::SecurityGroup) -> Vec<String> {
     group.rules.iter().filter_map(|rule| rule.remote_group_id.clone()).collect()
+}
+
+/// Address groups that a group's rules name.
+pub fn addresses_named(group: &wire::SecurityGroup) -> Vec<String> {
+    group.rules.iter().filter_map(|rule| rule.remote_address_group_id.clone()).collect()
 }

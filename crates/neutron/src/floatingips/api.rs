@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::policy::Target;
-use kit::{Context, Error, Path, Reply, Result, ids};
+use kit::{Context, Path, Reply, Result, ids};
 use serde_json::json;
 
-use super::Model;
+use super::{Model, port_forwardings, unreachable};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{bad_request, conflict, invalid_input};
 use crate::ports::{self, FLOATING_IP, NOT_APPLICABLE};
-use crate::resource::{Resource, changeable, fetch, insert, remove, save, seen};
-use crate::{App, Tx, listing, networks, nova, quotas, routers, sql};
+use crate::resource::{Resource, changeable, fetch, insert, remove, save, seen, with};
+use crate::{App, Tx, listing, networks, nova, qos, quotas, routers, sql};
 
 /// `POST /floatingips`
 pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
@@ -66,11 +66,15 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
         port_id: None,
         fixed_ip_address: None,
         status: ports::DOWN.into(),
+        qos_policy_id: wish.get::<Option<String>>("qos_policy_id")?.flatten(),
+        dns_name: wish.text("dns_name")?,
+        dns_domain: wish.text("dns_domain")?,
         tags: Json(Vec::new()),
         revision_number: 0,
         created_at: now,
         updated_at: now,
     };
+    qos::check_usable(tx, ctx, floating.qos_policy_id.as_ref()).await?;
     if let Some(port) = wish.get::<Option<String>>("port_id")?.flatten() {
         associate(tx, ctx, &mut floating, &port, wish.get::<Option<IpAddr>>("fixed_ip_address")?.flatten()).await?;
     }
@@ -136,12 +140,7 @@ async fn associate(tx: &Tx<'_>, ctx: &Context, floating: &mut Model, port: &str,
         return Err(conflict("FloatingIPPortAlreadyAssociated", message));
     }
     let Some(router) = routers::reaching(tx, &port, fixed, &floating.floating_network_id).await? else {
-        let subnet = port.fixed_ips.0.iter().find(|f| f.ip_address == fixed).map(|f| f.subnet_id.as_str()).unwrap_or_default();
-        let message = format!(
-            "External network {} is not reachable from subnet {subnet}. Therefore, cannot associate Port {} with a Floating IP.",
-            floating.floating_network_id, port.id
-        );
-        return Err(Error::not_found(message).code("ExternalGatewayForFloatingIPNotFound"));
+        return Err(unreachable(floating, &port, fixed));
     };
     floating.status = if router.host.is_empty() { ports::DOWN } else { ports::ACTIVE }.into();
     floating.router_id = Some(router.id.clone());
@@ -165,13 +164,21 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             if_match.check(floating.revision_number)?;
             let before = floating.clone();
             wish.set("description", &mut floating.description)?;
+            wish.set("qos_policy_id", &mut floating.qos_policy_id)?;
+            if floating.qos_policy_id != before.qos_policy_id {
+                qos::check_usable(&tx, &by, floating.qos_policy_id.as_ref()).await?;
+                floating.router_id.iter().for_each(|router| tx.touch(Touched::Router(router.clone())));
+            }
             let port = wish.get::<Option<String>>("port_id")?;
             let fixed = wish.get::<Option<IpAddr>>("fixed_ip_address")?.flatten();
             match port {
                 Some(Some(port)) => {
+                    check_forwards_nothing(&tx, &floating).await?;
                     leave(&tx, &mut floating).await?;
                     associate(&tx, &by, &mut floating, &port, fixed).await?;
                 }
+                // one that forwards ports leads to none of its own
+                Some(None) if floating.port_id.is_none() => {}
                 Some(None) => leave(&tx, &mut floating).await?,
                 None if fixed.is_some() => {
                     let port = floating.port_id.clone().ok_or_else(|| {
@@ -189,6 +196,17 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
         })
     });
     listing::updated(&app, &ctx, floating.await?).await
+}
+
+async fn check_forwards_nothing(tx: &Tx<'_>, floating: &Model) -> Result<()> {
+    let forwardings: Vec<port_forwardings::Model> = with(tx.db, "floatingip_id", std::slice::from_ref(&floating.id)).await?;
+    match forwardings.first() {
+        Some(_) => {
+            let message = format!("Floating IP {} already has port forwardings and cannot be associated with a port.", floating.id);
+            Err(conflict("FipInUseByPortForwarding", message))
+        }
+        None => Ok(()),
+    }
 }
 
 async fn leave(tx: &Tx<'_>, floating: &mut Model) -> Result<()> {

@@ -1,13 +1,14 @@
 //! Floating IPs: addresses of an external network that lead, through a router, to a port's fixed address.
 
 mod api;
+pub mod port_forwardings;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use kit::Result;
 use kit::clock::Timestamp;
 use kit::db::Json;
+use kit::{Error, Result};
 use sea_orm::entity::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -34,6 +35,9 @@ pub struct Model {
     pub port_id: Option<String>,
     pub fixed_ip_address: Option<String>,
     pub status: String,
+    pub qos_policy_id: Option<String>,
+    pub dns_name: String,
+    pub dns_domain: String,
     pub tags: Json<Vec<String>>,
     pub revision_number: i64,
     pub created_at: Timestamp,
@@ -57,31 +61,41 @@ impl Resource for Model {
         Attribute { column: None, ..Attribute::fixed("subnet_id", Kind::UuidOrNull) },
         Attribute::writable("port_id", Kind::UuidOrNull),
         Attribute::writable("fixed_ip_address", Kind::IpOrNull),
+        Attribute::writable("qos_policy_id", Kind::UuidOrNull),
+        Attribute::fixed("dns_name", Kind::DnsName),
+        Attribute::fixed("dns_domain", Kind::DnsDomain),
         Attribute::shown("router_id", Kind::UuidOrNull),
         Attribute::shown("status", Kind::Text(16)),
     ];
 
     crate::standard!();
 
-    fn view(&self, _: Seen) -> Map<String, Value> {
+    fn view(&self, _: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         extend(
             &mut view,
             json!({
                 "floating_network_id": self.floating_network_id, "floating_ip_address": self.floating_ip_address,
                 "router_id": self.router_id, "port_id": self.port_id, "fixed_ip_address": self.fixed_ip_address,
-                "status": self.status, "port_details": null, "tags": self.tags.0,
+                "status": self.status, "qos_policy_id": self.qos_policy_id, "dns_name": self.dns_name, "dns_domain": self.dns_domain,
+                "port_details": null, "port_forwardings": [], "tags": self.tags.0,
             }),
         );
         view
     }
 
-    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: Seen) -> Result<Vec<Map<String, Value>>> {
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> Result<Vec<Map<String, Value>>> {
         let ids: Vec<String> = rows.iter().filter_map(|row| row.port_id.clone()).collect();
         let ports: HashMap<String, ports::Model> =
             with(db, "id", &ids).await?.into_iter().map(|p: ports::Model| (p.id.clone(), p)).collect();
+        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        let mut forwardings: HashMap<String, Vec<Value>> = HashMap::new();
+        for row in with::<port_forwardings::Model, _>(db, "floatingip_id", &ids).await? {
+            forwardings.entry(row.floatingip_id.clone()).or_default().push(Value::Object(row.view(seen)));
+        }
         let with_port = |row: &Model| {
             let mut view = row.view(seen);
+            view.insert("port_forwardings".into(), json!(forwardings.remove(&row.id).unwrap_or_default()));
             if let Some(port) = row.port_id.as_ref().and_then(|id| ports.get(id)) {
                 view.insert("port_details".into(), details(port));
             }
@@ -118,8 +132,19 @@ impl Model {
     }
 }
 
+/// No router leads from a port's address to the floating IP's network.
+fn unreachable(floating: &Model, port: &ports::Model, fixed: IpAddr) -> Error {
+    let subnet = port.fixed_ips.0.iter().find(|f| f.ip_address == fixed).map(|f| f.subnet_id.as_str()).unwrap_or_default();
+    let message = format!(
+        "External network {} is not reachable from subnet {subnet}. Therefore, cannot associate Port {} with a Floating IP.",
+        floating.floating_network_id, port.id
+    );
+    Error::not_found(message).code("ExternalGatewayForFloatingIPNotFound")
+}
+
 /// A port is about to go: what leads to it leads nowhere.
 pub async fn port_gone(tx: &Tx<'_>, port: &ports::Model) -> Result<()> {
+    port_forwardings::port_changed(tx, port, true).await?;
     for mut floating in with::<Model, _>(tx.db, "port_id", std::slice::from_ref(&port.id)).await? {
         floating.disassociate(tx);
         save(tx.db, &mut floating).await?;
@@ -129,6 +154,7 @@ pub async fn port_gone(tx: &Tx<'_>, port: &ports::Model) -> Result<()> {
 
 /// A port has other addresses: what led to those it lost leads nowhere.
 pub async fn addresses_changed(tx: &Tx<'_>, port: &ports::Model) -> Result<()> {
+    port_forwardings::port_changed(tx, port, false).await?;
     for mut floating in with::<Model, _>(tx.db, "port_id", std::slice::from_ref(&port.id)).await? {
         let kept = floating.fixed_address().is_some_and(|ip| port.fixed_ips.0.iter().any(|fixed| fixed.ip_address == ip));
         if !kept {

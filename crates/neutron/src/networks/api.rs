@@ -11,7 +11,7 @@ use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{conflict, invalid_input};
 use crate::resource::{Resource, changeable, insert, remove, save, with};
-use crate::{App, Tx, listing, ports, quotas, security_groups, sql, subnets};
+use crate::{App, Tx, listing, plain, ports, qos, quotas, rbac, security_groups, sql, subnets};
 
 /// `POST /networks`
 pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
@@ -21,13 +21,21 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
         let checked = Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?;
         let target = Target::project(&checked.text("project_id")?);
         checked.enforce(&ctx, "create", Model::KEY, Model::ATTRIBUTES, &target)?;
-        networks.push(wanted(&app, &checked)?);
+        let named = checked.0.contains_key("qos_policy_id");
+        networks.push((wanted(&app, &checked)?, checked.or("shared", false)?, named));
     }
+    let by = ctx.clone();
     let networks = app.write(move |tx| {
         Box::pin(async move {
             let mut made = Vec::with_capacity(networks.len());
-            for network in networks {
-                made.push(make(&tx, network).await?);
+            for (mut network, shared, with_qos) in networks {
+                qos::check_usable(&tx, &by, network.qos_policy_id.as_ref()).await?;
+                if !with_qos {
+                    network.qos_policy_id = qos::policies::default_of(&tx, &network.project_id).await?;
+                }
+                let network = make(&tx, network).await?;
+                plain::reshare(&tx, &network, Some(shared)).await?;
+                made.push(network);
             }
             Ok(made)
         })
@@ -36,27 +44,16 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
 }
 
 fn wanted(app: &App, checked: &Checked) -> Result<Model> {
-    let now = Timestamp::now();
     let mut network = Model {
-        id: ids::uuid(),
-        project_id: checked.text("project_id")?,
-        name: checked.text("name")?,
         description: checked.text("description")?,
         admin_state_up: checked.or("admin_state_up", true)?,
-        shared: checked.or("shared", false)?,
         external: checked.or("router:external", false)?,
         is_default: checked.or("is_default", false)?,
-        mtu: 0,
-        network_type: String::new(),
-        physical_network: None,
-        segmentation_id: None,
         dns_domain: checked.text("dns_domain")?,
         port_security_enabled: checked.or("port_security_enabled", true)?,
         availability_zone_hints: Json(checked.or("availability_zone_hints", Vec::new())?),
-        tags: Json(Vec::new()),
-        revision_number: 1,
-        created_at: now,
-        updated_at: now,
+        qos_policy_id: checked.get::<Option<String>>("qos_policy_id")?.flatten(),
+        ..tenant(app, &checked.text("project_id")?, &checked.text("name")?)
     };
     if let Some(unknown) = network.availability_zone_hints.0.iter().find(|zone| *zone != "nova") {
         return Err(kit::Error::not_found(format!("AvailabilityZone {unknown} could not be found.")).code("AvailabilityZoneNotFound"));
@@ -65,11 +62,41 @@ fn wanted(app: &App, checked: &Checked) -> Result<Model> {
     Ok(network)
 }
 
+/// A network of a project as it is when nothing was said about it.
+pub fn tenant(app: &App, project: &str, name: &str) -> Model {
+    let now = Timestamp::now();
+    Model {
+        id: ids::uuid(),
+        project_id: project.to_owned(),
+        name: name.to_owned(),
+        description: String::new(),
+        admin_state_up: true,
+        external: false,
+        is_default: false,
+        mtu: segments::largest_mtu(app, segments::TENANT),
+        network_type: segments::TENANT.into(),
+        physical_network: None,
+        segmentation_id: None,
+        dns_domain: String::new(),
+        port_security_enabled: true,
+        availability_zone_hints: Json(Vec::new()),
+        qos_policy_id: None,
+        tags: Json(Vec::new()),
+        revision_number: 1,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
 /// Inserts a network, within its project's quota.
 pub async fn make(tx: &Tx<'_>, mut network: Model) -> Result<Model> {
     quotas::spend(tx, &network.project_id, "network", 1).await?;
     security_groups::default_of(tx, &network.project_id).await?;
+    check_default(tx, &network).await?;
     insert(tx.db, &network).await?;
+    if network.external {
+        rbac::share(tx, "network", &network.id, &network.project_id, rbac::EXTERNAL, true).await?;
+    }
     segments::take(tx, &mut network).await?;
     Ok(network)
 }
@@ -86,8 +113,14 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &Target::project(&network.project_id))?;
             let before = network.clone();
             apply(&on, &checked, &mut network)?;
-            check_in_use(&tx, &before, &network).await?;
-            if network != before {
+            check_external(&tx, &before, &network).await?;
+            check_default(&tx, &network).await?;
+            if network.qos_policy_id != before.qos_policy_id {
+                qos::check_usable(&tx, &by, network.qos_policy_id.as_ref()).await?;
+                touch_ports(&tx, &network).await?;
+            }
+            let reshared = plain::reshare(&tx, &network, checked.get("shared")?).await?;
+            if network != before || reshared {
                 save(tx.db, &mut network).await?;
                 tx.touch(Touched::Network(network.id.clone()));
             }
@@ -101,13 +134,13 @@ fn apply(app: &App, checked: &Checked, network: &mut Model) -> Result<()> {
     checked.set("name", &mut network.name)?;
     checked.set("description", &mut network.description)?;
     checked.set("admin_state_up", &mut network.admin_state_up)?;
-    checked.set("shared", &mut network.shared)?;
+    checked.set("qos_policy_id", &mut network.qos_policy_id)?;
     checked.set("router:external", &mut network.external)?;
     checked.set("is_default", &mut network.is_default)?;
     checked.set("dns_domain", &mut network.dns_domain)?;
     checked.set("port_security_enabled", &mut network.port_security_enabled)?;
     if let Some(mtu) = checked.get::<i64>("mtu")? {
-        let carrier = i64::from(app.config().physical_mtu) - if network.network_type == "vxlan" { 50 } else { 0 };
+        let carrier = segments::largest_mtu(app, &network.network_type);
         if mtu > carrier {
             return Err(invalid_input(format!("Requested MTU is too big, maximum is {carrier}")));
         }
@@ -116,23 +149,38 @@ fn apply(app: &App, checked: &Checked, network: &mut Model) -> Result<()> {
     Ok(())
 }
 
-/// A network that others use stays shared, one that gateways use stays external.
-async fn check_in_use(tx: &Tx<'_>, before: &Model, after: &Model) -> Result<()> {
-    if before.shared && !after.shared {
-        let foreign = "SELECT 1 FROM ports WHERE network_id = $1 AND project_id <> $2 AND project_id <> '' LIMIT 1";
-        if sql::exists(tx.db, foreign, [before.id.as_str().into(), before.project_id.as_str().into()]).await? {
-            let message = format!("Unable to reconfigure sharing settings for network {}. Multiple tenants are using it.", before.id);
-            return Err(conflict("InvalidSharedSetting", message));
-        }
+/// A network that gateways use stays external.
+async fn check_external(tx: &Tx<'_>, before: &Model, after: &Model) -> Result<()> {
+    if before.external == after.external {
+        return Ok(());
     }
-    if before.external && !after.external {
-        let gateways =
-            "SELECT 1 FROM ports WHERE network_id = $1 AND device_owner IN ('network:router_gateway', 'network:floatingip') LIMIT 1";
-        if sql::exists(tx.db, gateways, [before.id.as_str().into()]).await? {
-            let message =
-                format!("External network {} cannot be updated to be made non-external, since it has existing gateway ports.", before.id);
-            return Err(conflict("ExternalNetworkInUse", message));
-        }
+    let gateways = "SELECT 1 FROM ports WHERE network_id = $1 AND device_owner IN ('network:router_gateway', 'network:floatingip') LIMIT 1";
+    if before.external && sql::exists(tx.db, gateways, [before.id.as_str().into()]).await? {
+        let message =
+            format!("External network {} cannot be updated to be made non-external, since it has existing gateway ports.", before.id);
+        return Err(conflict("ExternalNetworkInUse", message));
+    }
+    rbac::share(tx, "network", &after.id, &after.project_id, rbac::EXTERNAL, after.external).await
+}
+
+/// There is one default external network.
+async fn check_default(tx: &Tx<'_>, network: &Model) -> Result<()> {
+    let other = "SELECT id FROM networks WHERE is_default AND external AND id <> $1";
+    if network.is_default
+        && network.external
+        && let Some(other) = sql::texts(tx.db, other, [network.id.as_str().into()]).await?.pop()
+    {
+        let message = format!("A default external network already exists: {other}.");
+        return Err(conflict("DefaultExternalNetworkExists", message));
+    }
+    Ok(())
+}
+
+/// Ports without a policy of their own have the network's.
+async fn touch_ports(tx: &Tx<'_>, network: &Model) -> Result<()> {
+    let bound = "SELECT id FROM ports WHERE network_id = $1 AND host_id <> '' AND qos_policy_id IS NULL";
+    for port in sql::texts(tx.db, bound, [network.id.as_str().into()]).await? {
+        tx.touch(Touched::Port(port));
     }
     Ok(())
 }
@@ -159,6 +207,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
                 remove::<subnets::Model, _>(tx.db, &subnet.id).await?;
             }
             remove::<Model, _>(tx.db, &network.id).await?;
+            rbac::forget(&tx, &network.id).await?;
             tx.touch(Touched::Network(network.id));
             Ok(())
         })

@@ -5,19 +5,19 @@ mod segments;
 
 use std::collections::HashMap;
 
-use kit::Result;
 use kit::clock::Timestamp;
 use kit::db::Json;
+use kit::{Context, Result};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde_json::{Map, Value, json};
 
-pub use api::{create, delete, make, update};
+pub use api::{create, delete, make, tenant, update};
 
 use crate::attributes::Attribute;
-use crate::resource::{Resource, Seen, extend, standard_view};
-use crate::sql;
+use crate::resource::{Resource, Seen, extend, seen, standard_view};
 use crate::values::Kind;
+use crate::{Tx, rbac, sql};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "networks")]
@@ -28,7 +28,6 @@ pub struct Model {
     pub name: String,
     pub description: String,
     pub admin_state_up: bool,
-    pub shared: bool,
     pub external: bool,
     pub is_default: bool,
     pub mtu: i64,
@@ -39,6 +38,7 @@ pub struct Model {
     pub dns_domain: String,
     pub port_security_enabled: bool,
     pub availability_zone_hints: Json<Vec<String>>,
+    pub qos_policy_id: Option<String>,
     pub tags: Json<Vec<String>>,
     pub revision_number: i64,
     pub created_at: Timestamp,
@@ -58,10 +58,12 @@ impl Resource for Model {
     const TABLE: &'static str = "networks";
     const NOUN: &'static str = "Network";
     const NOT_FOUND: &'static str = "NetworkNotFound";
+    const SHARED_AS: Option<&'static str> = Some("network");
     const ATTRIBUTES: &'static [Attribute] = &[
         Attribute::writable("name", Kind::Text(255)),
         Attribute::writable("admin_state_up", Kind::Bool),
-        Attribute::writable("shared", Kind::Bool).ruled(),
+        Attribute::writable("shared", Kind::Bool).composite().ruled(),
+        Attribute::writable("qos_policy_id", Kind::UuidOrNull),
         Attribute::writable("router:external", Kind::Bool).column("external").ruled(),
         Attribute::writable("is_default", Kind::Bool).ruled(),
         Attribute::writable("mtu", Kind::Int(0, 65_535)),
@@ -69,7 +71,7 @@ impl Resource for Model {
         Attribute::fixed("provider:physical_network", Kind::TextOrNull(64)).column("physical_network").ruled(),
         Attribute::fixed("provider:segmentation_id", Kind::Int(1, 16_777_215)).column("segmentation_id").ruled(),
         Attribute::writable("port_security_enabled", Kind::Bool),
-        Attribute::writable("dns_domain", Kind::Text(255)),
+        Attribute::writable("dns_domain", Kind::DnsDomain),
         Attribute::fixed("availability_zone_hints", Kind::Words).composite(),
         Attribute::shown("status", Kind::Text(16)).composite(),
         Attribute::shown("subnets", Kind::Uuids).composite(),
@@ -77,11 +79,7 @@ impl Resource for Model {
 
     crate::standard!();
 
-    fn visible(project: &str) -> Condition {
-        Condition::any().add(Column::ProjectId.eq(project)).add(Column::Shared.eq(true)).add(Column::External.eq(true))
-    }
-
-    fn filter(name: &str, values: &[&str]) -> Option<Condition> {
+    fn filter(name: &str, values: &[&str], _: &Seen) -> Option<Condition> {
         match name {
             // a network without carrier trouble is ACTIVE; there is no other state
             "status" if values.contains(&"ACTIVE") => Some(Condition::all()),
@@ -98,14 +96,14 @@ impl Resource for Model {
         }
     }
 
-    fn view(&self, seen: Seen) -> Map<String, Value> {
+    fn view(&self, seen: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         extend(
             &mut view,
             json!({
-                "name": self.name, "admin_state_up": self.admin_state_up, "status": "ACTIVE", "shared": self.shared,
+                "name": self.name, "admin_state_up": self.admin_state_up, "status": "ACTIVE",
                 "router:external": self.external, "mtu": self.mtu, "port_security_enabled": self.port_security_enabled,
-                "dns_domain": self.dns_domain, "availability_zone_hints": self.availability_zone_hints.0, "availability_zones": ["nova"],
+                "dns_domain": self.dns_domain, "qos_policy_id": self.qos_policy_id, "availability_zone_hints": self.availability_zone_hints.0, "availability_zones": ["nova"],
                 "ipv4_address_scope": null, "ipv6_address_scope": null, "tags": self.tags.0, "subnets": [],
             }),
         );
@@ -120,25 +118,59 @@ impl Resource for Model {
         view
     }
 
-    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: Seen) -> Result<Vec<Map<String, Value>>> {
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> Result<Vec<Map<String, Value>>> {
         let mut subnets = subnets_of(db, &rows).await?;
         let with_subnets = |row: &Model| {
             let mut view = row.view(seen);
-            view.insert("subnets".into(), json!(subnets.remove(&row.id).unwrap_or_default()));
+            let own = subnets.remove(&row.id).unwrap_or_default();
+            for (version, key) in [(4, "ipv4_address_scope"), (6, "ipv6_address_scope")] {
+                let scope = own.iter().find(|subnet| subnet.ip_version == version).and_then(|subnet| subnet.scope.clone());
+                view.insert(key.into(), json!(scope));
+            }
+            view.insert("subnets".into(), own.into_iter().map(|subnet| subnet.id).collect());
             view
         };
         Ok(rows.iter().map(with_subnets).collect())
     }
 }
 
-/// Ids of the networks' subnets, by network.
-async fn subnets_of(db: &DatabaseConnection, rows: &[Model]) -> Result<HashMap<String, Vec<String>>> {
-    let mut subnets: HashMap<String, Vec<String>> = HashMap::new();
+/// A network that the caller may put subnets and ports on: one of their own or a shared one. Of an external one they only know.
+pub async fn usable(tx: &Tx<'_>, ctx: &Context, id: &str) -> Result<Model> {
+    let network: Model = seen(tx.db, ctx, id).await?;
+    let project = ctx.project_id().unwrap_or_default();
+    if ctx.is_service_or_admin() || network.project_id == project || rbac::is_shared(tx.db, id, project).await? {
+        return Ok(network);
+    }
+    Err(kit::Error::not_found("The resource could not be found.").code("HTTPNotFound"))
+}
+
+/// A subnet came, changed or went: so did what the network is.
+pub async fn bump(tx: &Tx<'_>, id: &str) -> Result<()> {
+    let bump = "UPDATE networks SET revision_number = revision_number + 1, updated_at = $1 WHERE id = $2";
+    sql::execute(tx.db, bump, [Timestamp::now().0.into(), id.into()]).await.map(drop)
+}
+
+/// What a network shows of a subnet.
+struct SubnetOf {
+    id: String,
+    ip_version: i64,
+    /// The address scope of its pool.
+    scope: Option<String>,
+}
+
+/// The networks' subnets, by network.
+async fn subnets_of(db: &DatabaseConnection, rows: &[Model]) -> Result<HashMap<String, Vec<SubnetOf>>> {
+    let mut subnets: HashMap<String, Vec<SubnetOf>> = HashMap::new();
     for some in rows.chunks(1000) {
         let places: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
-        let statement = format!("SELECT network_id, id FROM subnets WHERE network_id IN ({}) ORDER BY created_at, id", places.join(","));
+        let statement = format!(
+            "SELECT s.network_id, s.id, s.ip_version, p.address_scope_id FROM subnets s LEFT JOIN subnetpools p ON p.id = s.subnetpool_id \
+             WHERE s.network_id IN ({}) ORDER BY s.created_at, s.id",
+            places.join(",")
+        );
         for row in sql::query(db, &statement, some.iter().map(|network| network.id.as_str().into())).await? {
-            subnets.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
+            let subnet = SubnetOf { id: row.try_get_by_index(1)?, ip_version: row.try_get_by_index(2)?, scope: row.try_get_by_index(3)? };
+            subnets.entry(row.try_get_by_index(0)?).or_default().push(subnet);
         }
     }
     Ok(subnets)

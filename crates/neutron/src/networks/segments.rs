@@ -15,6 +15,14 @@ const VXLAN_OVERHEAD: i64 = 50;
 /// How often a number that was just taken by another is tried again.
 const ATTEMPTS: usize = 64;
 
+/// What projects' networks are when nothing was said.
+pub const TENANT: &str = "vxlan";
+
+/// The largest MTU that the carrier of a type of network allows.
+pub fn largest_mtu(app: &App, kind: &str) -> i64 {
+    i64::from(app.config().physical_mtu) - if kind == "vxlan" { VXLAN_OVERHEAD } else { 0 }
+}
+
 /// What a request says of it.
 #[derive(Debug, Default, Deserialize)]
 pub struct Wanted {
@@ -34,7 +42,7 @@ impl Wanted {
 
     /// Puts it into the network, with the MTU it allows; the number of a VXLAN is chosen when the network is inserted.
     pub fn apply(self, app: &App, network: &mut Model, mtu: Option<i64>) -> Result<()> {
-        let kind = self.network_type.unwrap_or_else(|| "vxlan".into());
+        let kind = self.network_type.unwrap_or_else(|| TENANT.into());
         if self.physical_network.is_some() && matches!(kind.as_str(), "vxlan" | "local") {
             return Err(invalid_input(format!("provider:physical_network specified for {} network", kind.to_uppercase())));
         }
@@ -57,7 +65,7 @@ impl Wanted {
             ("flat" | "local", Some(_)) => return Err(invalid_input(format!("segmentation_id prohibited for {kind} provider network"))),
             (_, id) => id,
         };
-        let largest = i64::from(app.config().physical_mtu) - if kind == "vxlan" { VXLAN_OVERHEAD } else { 0 };
+        let largest = largest_mtu(app, &kind);
         network.mtu = match mtu {
             None | Some(0) => largest,
             Some(mtu) if mtu > largest => return Err(invalid_input(format!("Requested MTU is too big, maximum is {largest}"))),

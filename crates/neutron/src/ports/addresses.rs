@@ -36,8 +36,12 @@ pub async fn choose(tx: &Tx<'_>, network: &networks::Model, port: &Model, wanted
         }
         Some(wanted) => {
             let mut chosen = Vec::with_capacity(wanted.len());
+            let some = !wanted.is_empty();
             for wish in wanted {
                 chosen.push(grant(tx, network, port, &subnets, wish).await?);
+            }
+            if some && !port.is_routers() {
+                chosen.extend(auto_addresses(port, subnets.iter().filter(|s| !has(&chosen, s) && !has(&port.fixed_ips.0, s))));
             }
             Ok(chosen)
         }
@@ -65,13 +69,37 @@ async fn one_of_each(tx: &Tx<'_>, network: &networks::Model, port: &Model, subne
         }
         chosen.extend(found);
     }
-    // where hosts address themselves, every one of them does
-    for subnet in subnets.iter().filter(|subnet| subnet.is_auto_addressed()) {
-        if let Some(IpNet::V6(net)) = subnet.net() {
-            chosen.push(FixedIp { subnet_id: subnet.id.clone(), ip_address: ipam::slaac(net, &port.mac_address) });
-        }
-    }
+    chosen.extend(auto_addresses(port, subnets.iter()));
     Ok(chosen)
+}
+
+/// Where hosts address themselves, every one of them does.
+fn auto_addresses<'s>(port: &Model, subnets: impl Iterator<Item = &'s subnets::Model>) -> Vec<FixedIp> {
+    let address = |subnet: &subnets::Model| match subnet.net() {
+        Some(IpNet::V6(net)) => Some(FixedIp { subnet_id: subnet.id.clone(), ip_address: ipam::slaac(net, &port.mac_address) }),
+        _ => None,
+    };
+    subnets.filter(|subnet| subnet.is_auto_addressed()).filter_map(address).collect()
+}
+
+fn has(addresses: &[FixedIp], subnet: &subnets::Model) -> bool {
+    addresses.iter().any(|fixed| fixed.subnet_id == subnet.id)
+}
+
+/// A subnet came in which hosts address themselves: the ports that are there do so, too.
+pub async fn join_auto_addressed(tx: &Tx<'_>, subnet: &subnets::Model) -> Result<()> {
+    let ports: Vec<Model> = with(tx.db, "network_id", std::slice::from_ref(&subnet.network_id)).await?;
+    let joins =
+        |port: &Model| !port.is_routers() && serves(subnet, port) && !has(&port.fixed_ips.0, subnet) && !port.fixed_ips.0.is_empty();
+    for mut port in ports.into_iter().filter(joins) {
+        let new = auto_addresses(&port, std::iter::once(subnet));
+        ipam::record(tx, &port, &new).await?;
+        port.fixed_ips.0.extend(new.iter().cloned());
+        save(tx.db, &mut port).await?;
+        tx.touch(Touched::Port(port.id.clone()));
+        touch_members(tx, &port.security_groups.0, &new);
+    }
+    Ok(())
 }
 
 async fn grant(tx: &Tx<'_>, network: &networks::Model, port: &Model, subnets: &[subnets::Model], wish: Wanted) -> Result<FixedIp> {
@@ -99,6 +127,16 @@ async fn grant(tx: &Tx<'_>, network: &networks::Model, port: &Model, subnets: &[
             let edge = subnet.is_v4() && net.prefix_len() < 31 && (ip == net.network() || ip == net.broadcast());
             if !net.contains(&ip) || edge {
                 return Err(bad_request("InvalidIpForSubnet", format!("IP address {ip} is not a valid IP for the specified subnet.")));
+            }
+            if let IpNet::V6(v6) = net
+                && subnet.is_auto_addressed()
+                && !port.is_routers()
+                && ip != ipam::slaac(v6, &port.mac_address)
+            {
+                return Err(invalid_input(format!(
+                    "IPv6 address {ip} can not be directly assigned to a port on subnet {} since the subnet is configured for automatic addresses",
+                    subnet.id
+                )));
             }
             ipam::take(tx, subnet, ip).await?;
             Ok(taken(ip))

@@ -7,16 +7,18 @@ use kit::{Context, Reply, Result, ids};
 use serde_json::{Value, json};
 
 use super::addresses::{Wanted, touch_members};
-use super::{DOWN, Model, choose};
+use super::{AddressPair, DOWN, Model, choose, dhcp};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
 use crate::fault::{bad_request, conflict, enforce};
-use crate::resource::{Resource, insert, seen};
+use crate::resource::{Resource, insert};
 use crate::values::random_mac;
-use crate::{App, Tx, ipam, listing, networks, quotas, security_groups, sql};
+use crate::{App, Tx, ipam, listing, networks, qos, quotas, security_groups, sql, tags};
 
 /// How often another random MAC address is tried.
 const MAC_ATTEMPTS: usize = 16;
+/// Allowed address pairs a port may have.
+const PAIRS: usize = 10;
 
 pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     let (bodies, bulk) = input.many(Model::KEY, Model::PLURAL)?;
@@ -38,7 +40,7 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
 }
 
 async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
-    let network: networks::Model = seen(tx.db, ctx, &wish.text("network_id")?).await?;
+    let network = networks::usable(tx, ctx, &wish.text("network_id")?).await?;
     let project = wish.text("project_id")?;
     check_rules(ctx, "create", wish, &project, &network)?;
     let mut port = new(&network, &project);
@@ -47,14 +49,23 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
     wish.set("admin_state_up", &mut port.admin_state_up)?;
     wish.set("port_security_enabled", &mut port.port_security_enabled)?;
     wish.set("allowed_address_pairs", &mut port.allowed_address_pairs.0)?;
-    wish.set("extra_dhcp_opts", &mut port.extra_dhcp_opts.0)?;
+    dhcp::merge_options(&mut port.extra_dhcp_opts.0, wish.or("extra_dhcp_opts", Vec::new())?);
     wish.set("device_id", &mut port.device_id)?;
     wish.set("device_owner", &mut port.device_owner)?;
     wish.set("binding:host_id", &mut port.host_id)?;
     wish.set("binding:vnic_type", &mut port.vnic_type)?;
     wish.set("dns_name", &mut port.dns_name)?;
+    wish.set("dns_domain", &mut port.dns_domain)?;
+    wish.set("qos_policy_id", &mut port.qos_policy_id)?;
+    wish.set("tags", &mut port.tags.0)?;
+    tags::check_all(&port.tags.0)?;
+    qos::check_usable(tx, ctx, port.qos_policy_id.as_ref()).await?;
     port.profile.0 = profile(wish)?.unwrap_or_else(|| json!({}));
     port.security_groups.0 = security_groups_of(tx, ctx, wish, &port).await?;
+    if !port.port_security_enabled && !port.security_groups.0.is_empty() {
+        let message = "Port security must be enabled and port must have an IP address in order to use security groups.";
+        return Err(bad_request("PortSecurityAndIPRequiredForSecurityGroups", message));
+    }
     check_security(&port)?;
     // the ports of the cloud's own parts are made elsewhere, and need no room in the quota
     quotas::spend(tx, &port.project_id, "port", 1).await?;
@@ -85,6 +96,9 @@ pub fn new(network: &networks::Model, project: &str) -> Model {
         vnic_type: "normal".into(),
         profile: Json(json!({})),
         dns_name: String::new(),
+        dns_domain: String::new(),
+        qos_policy_id: None,
+        data_plane_status: None,
         tags: Json(Vec::new()),
         revision_number: 1,
         created_at: now,
@@ -108,7 +122,9 @@ pub async fn insert_with(
     ipam::record(tx, &port, &port.fixed_ips.0).await?;
     join_groups(tx, &port).await?;
     if port.is_bound_guest() {
-        Box::pin(super::dhcp::ensure(tx, network, &port.host_id)).await?;
+        Box::pin(dhcp::ensure(tx, network, &port.host_id)).await?;
+    }
+    if !port.host_id.is_empty() {
         tx.touch(Touched::Port(port.id.clone()));
     }
     touch_members(tx, &port.security_groups.0, &port.fixed_ips.0);
@@ -179,17 +195,33 @@ async fn security_groups_of(tx: &Tx<'_>, ctx: &Context, wish: &Checked, port: &M
 /// Without port security there is nothing that groups and pairs could do.
 pub fn check_security(port: &Model) -> Result<()> {
     if port.port_security_enabled {
-        return Ok(());
+        return check_pairs(port);
     }
     if !port.security_groups.0.is_empty() {
         let message = "Port has security group associated. Cannot disable port security or IP address until security group is removed.";
         return Err(conflict("PortSecurityPortHasSecurityGroup", message));
     }
     if !port.allowed_address_pairs.0.is_empty() {
-        return Err(bad_request(
-            "AddressPairAndPortSecurityRequired",
-            "Port Security must be enabled in order to have allowed address pairs on a port.",
-        ));
+        let message = "Port Security must be enabled in order to have allowed address pairs on a port.";
+        return Err(conflict("AddressPairAndPortSecurityRequired", message));
+    }
+    Ok(())
+}
+
+/// Few pairs, each once; one without a MAC address has the port's.
+fn check_pairs(port: &Model) -> Result<()> {
+    let pairs = &port.allowed_address_pairs.0;
+    if pairs.len() > PAIRS {
+        let message = format!("The number of allowed address pair exceeds the maximum {PAIRS}.");
+        return Err(bad_request("AllowedAddressPairExhausted", message));
+    }
+    let whole = |pair: &AddressPair| (pair.mac_address.clone().unwrap_or_else(|| port.mac_address.clone()), pair.ip_address.clone());
+    for (index, pair) in pairs.iter().enumerate() {
+        let (mac, ip) = whole(pair);
+        if pairs.iter().take(index).any(|earlier| whole(earlier) == (mac.clone(), ip.clone())) {
+            let message = format!("Request contains duplicate address pair: mac_address {mac} ip_address {ip}.");
+            return Err(bad_request("DuplicateAddressPairInRequest", message));
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::agents::Touched;
 use crate::attributes::IfMatch;
 use crate::fault::conflict;
 use crate::resource::changeable;
-use crate::{App, Tx, floatingips, ipam, nova, resource};
+use crate::{App, Tx, floatingips, ipam, nova, resource, trunks};
 
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
@@ -20,6 +20,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
                     format!("Port {} cannot be deleted directly via the port API: has device owner {}.", port.id, port.device_owner);
                 return Err(conflict("ServicePortInUse", message));
             }
+            trunks::check_unused(&tx, &port.id).await?;
             floatingips::port_gone(&tx, &port).await?;
             remove(&tx, &port).await?;
             if port.is_servers() {

@@ -4,7 +4,7 @@ use kit::Result;
 use kit::ids;
 
 use super::addresses::{Wanted, choose};
-use super::{ACTIVE, DHCP, FixedIp, Model, create, delete};
+use super::{ACTIVE, DHCP, DhcpOption, FixedIp, Model, create, delete};
 use crate::agents::Touched;
 use crate::resource::{fetch, locked, save, with};
 use crate::{Tx, ipam, networks, sql, subnets};
@@ -72,6 +72,16 @@ async fn change(tx: &Tx<'_>, network: &networks::Model, mut port: Model) -> Resu
     ipam::record(tx, &port, &new).await?;
     port.fixed_ips.0 = kept.into_iter().chain(new).collect();
     save(tx.db, &mut port).await
+}
+
+/// Puts options into a port's: each replaces the one of its name and version, and one without a value takes it away.
+pub fn merge_options(have: &mut Vec<DhcpOption>, new: Vec<DhcpOption>) {
+    for option in new {
+        have.retain(|old| old.opt_name != option.opt_name || old.ip_version != option.ip_version);
+        if option.opt_value.is_some() {
+            have.push(option);
+        }
+    }
 }
 
 /// The same on every try, so that two at once make one.

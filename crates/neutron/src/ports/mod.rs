@@ -4,10 +4,12 @@
 //! their indexes, written in the same transaction. A port bound to a host is DOWN until the host's agent says it is wired.
 
 mod addresses;
+pub mod bindings;
 mod create;
 mod delete;
 mod dhcp;
 mod update;
+mod view;
 mod wired;
 
 use std::net::IpAddr;
@@ -19,11 +21,11 @@ use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use addresses::{choose, drop_subnet};
+pub use addresses::{choose, drop_subnet, join_auto_addressed};
 pub use create::{create, insert_with, new};
 pub use delete::{delete, remove};
 pub use dhcp::refresh as refresh_dhcp;
-pub use update::update;
+pub use update::{settle, update};
 pub use wired::wired;
 
 use crate::attributes::Attribute;
@@ -58,7 +60,7 @@ pub struct Model {
     pub security_groups: Json<Vec<String>>,
     pub port_security_enabled: bool,
     pub allowed_address_pairs: Json<Vec<AddressPair>>,
-    pub extra_dhcp_opts: Json<Vec<Value>>,
+    pub extra_dhcp_opts: Json<Vec<DhcpOption>>,
     pub device_id: String,
     pub device_owner: String,
     /// The host it is bound to; empty when to none.
@@ -66,6 +68,10 @@ pub struct Model {
     pub vnic_type: String,
     pub profile: Json<Value>,
     pub dns_name: String,
+    pub dns_domain: String,
+    pub qos_policy_id: Option<String>,
+    /// What whoever forwards the port's frames says of it.
+    pub data_plane_status: Option<String>,
     pub tags: Json<Vec<String>>,
     pub revision_number: i64,
     pub created_at: Timestamp,
@@ -90,6 +96,26 @@ pub struct AddressPair {
     /// The port's own when absent.
     #[serde(default)]
     pub mac_address: Option<String>,
+}
+
+/// An option for the port's guest; without a value it is taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhcpOption {
+    pub opt_name: String,
+    #[serde(default)]
+    pub opt_value: Option<String>,
+    #[serde(default = "four", deserialize_with = "version")]
+    pub ip_version: u8,
+}
+
+fn four() -> u8 {
+    4
+}
+
+/// As a number, as text, or null.
+fn version<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(if value == json!(6) || value == json!("6") { 6 } else { 4 })
 }
 
 impl Model {
@@ -139,11 +165,16 @@ impl Resource for Model {
         Attribute::writable("extra_dhcp_opts", Kind::DhcpOptions).composite(),
         Attribute::writable("device_id", Kind::Text(255)),
         Attribute::writable("device_owner", Kind::Text(255)),
-        Attribute::writable("binding:host_id", Kind::Text(255)).column("host_id").ruled(),
+        Attribute::writable("binding:host_id", Kind::TextOrEmpty(255)).column("host_id").ruled(),
         Attribute::writable("binding:vnic_type", Kind::OneOf(VNIC_TYPES)).column("vnic_type"),
         Attribute::writable("binding:profile", Kind::ObjectOrNull).composite().ruled(),
         Attribute::shown("binding:vif_type", Kind::Text(64)).composite(),
-        Attribute::writable("dns_name", Kind::Text(63)),
+        Attribute::writable("dns_name", Kind::DnsName),
+        Attribute::writable("dns_domain", Kind::DnsDomain),
+        Attribute::writable("qos_policy_id", Kind::UuidOrNull),
+        Attribute { create: false, ..Attribute::writable("data_plane_status", Kind::OneOfOrNull(&["ACTIVE", "DOWN"])).ruled() },
+        Attribute::shown("ip_allocation", Kind::Text(16)).composite(),
+        Attribute::fixed("tags", Kind::Words).composite(),
     ];
 
     crate::standard!();
@@ -153,7 +184,7 @@ impl Resource for Model {
         Condition::any().add(Column::ProjectId.eq(project)).add(Column::NetworkId.in_subquery(mine))
     }
 
-    fn filter(name: &str, values: &[&str]) -> Option<Condition> {
+    fn filter(name: &str, values: &[&str], _: &Seen) -> Option<Condition> {
         match name {
             "fixed_ips" => Some(values.iter().fold(Condition::all(), |all, value| all.add(by_address(value)))),
             "security_groups" => {
@@ -174,7 +205,7 @@ impl Resource for Model {
         }
     }
 
-    fn view(&self, seen: Seen) -> Map<String, Value> {
+    fn view(&self, seen: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         extend(
             &mut view,
@@ -183,7 +214,10 @@ impl Resource for Model {
                 "mac_address": self.mac_address, "fixed_ips": self.fixed_ips.0, "security_groups": self.security_groups.0,
                 "port_security_enabled": self.port_security_enabled, "allowed_address_pairs": self.pairs_view(),
                 "extra_dhcp_opts": self.extra_dhcp_opts.0, "device_id": self.device_id, "device_owner": self.device_owner,
-                "binding:vnic_type": self.vnic_type, "dns_name": self.dns_name, "tags": self.tags.0,
+                "binding:vnic_type": self.vnic_type, "dns_name": self.dns_name, "dns_domain": self.dns_domain,
+                "dns_assignment": [], "qos_policy_id": self.qos_policy_id, "qos_network_policy_id": null,
+                "data_plane_status": self.data_plane_status,
+                "ip_allocation": if self.fixed_ips.0.is_empty() { "none" } else { "immediate" }, "tags": self.tags.0,
             }),
         );
         if seen.admin {
@@ -195,6 +229,10 @@ impl Resource for Model {
             view.insert("binding:profile".into(), self.profile.0.clone());
         }
         view
+    }
+
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> kit::Result<Vec<Map<String, Value>>> {
+        view::views(db, rows, seen).await
     }
 }
 

@@ -4,12 +4,12 @@ use kit::{Context, Path, Reply, Result};
 
 use super::addresses::{Wanted, choose, touch_members};
 use super::create::{check_rules, check_security, join_groups, mac_in_use, profile};
-use super::{DOWN, FixedIp, Model, dhcp};
+use super::{DOWN, DhcpOption, FixedIp, Model, dhcp};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
 use crate::fault::conflict;
 use crate::resource::{Resource, changeable, save};
-use crate::{App, Tx, floatingips, ipam, listing, networks, nova, security_groups, sql};
+use crate::{App, Tx, floatingips, ipam, listing, networks, nova, qos, security_groups, sql, trunks};
 
 pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
     let if_match = input.if_match;
@@ -36,6 +36,9 @@ async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model) -> Re
         security_groups::check_usable(tx, ctx, &port.project_id, &groups).await?;
         port.security_groups.0 = groups;
     }
+    if port.qos_policy_id != before.qos_policy_id {
+        qos::check_usable(tx, ctx, port.qos_policy_id.as_ref()).await?;
+    }
     check_security(&port)?;
     change_mac(tx, wish, &before, &mut port).await?;
     if let Some(wanted) = wish.get::<Vec<Wanted>>("fixed_ips")? {
@@ -58,12 +61,17 @@ fn apply(wish: &Checked, port: &mut Model) -> Result<()> {
     wish.set("admin_state_up", &mut port.admin_state_up)?;
     wish.set("port_security_enabled", &mut port.port_security_enabled)?;
     wish.set("allowed_address_pairs", &mut port.allowed_address_pairs.0)?;
-    wish.set("extra_dhcp_opts", &mut port.extra_dhcp_opts.0)?;
+    if let Some(options) = wish.get::<Vec<DhcpOption>>("extra_dhcp_opts")? {
+        dhcp::merge_options(&mut port.extra_dhcp_opts.0, options);
+    }
     wish.set("device_id", &mut port.device_id)?;
     wish.set("device_owner", &mut port.device_owner)?;
     wish.set("binding:host_id", &mut port.host_id)?;
     wish.set("binding:vnic_type", &mut port.vnic_type)?;
     wish.set("dns_name", &mut port.dns_name)?;
+    wish.set("dns_domain", &mut port.dns_domain)?;
+    wish.set("qos_policy_id", &mut port.qos_policy_id)?;
+    wish.set("data_plane_status", &mut port.data_plane_status)?;
     if let Some(profile) = profile(wish)? {
         port.profile.0 = profile;
     }
@@ -119,7 +127,7 @@ async fn change_addresses(tx: &Tx<'_>, network: &networks::Model, port: &mut Mod
 }
 
 /// What follows from the change: groups, floating IPs, DHCP ports, and who hears of it.
-async fn settle(tx: &Tx<'_>, network: &networks::Model, before: &Model, port: &Model) -> Result<()> {
+pub async fn settle(tx: &Tx<'_>, network: &networks::Model, before: &Model, port: &Model) -> Result<()> {
     if port.security_groups != before.security_groups {
         sql::execute(tx.db, "DELETE FROM port_security_groups WHERE port_id = $1", [port.id.as_str().into()]).await?;
         join_groups(tx, port).await?;
@@ -142,6 +150,9 @@ async fn settle(tx: &Tx<'_>, network: &networks::Model, before: &Model, port: &M
     }
     if before.is_bound_guest() && (port.host_id != before.host_id || !port.is_bound_guest()) {
         dhcp::prune(tx, &network.id, &before.host_id).await?;
+    }
+    if port.host_id != before.host_id {
+        trunks::parent_moved(tx, port).await?;
     }
     tx.touch(Touched::Port(port.id.clone()));
     Ok(())

@@ -4,12 +4,13 @@ use kit::Result;
 
 use super::{ACTIVE, DOWN, Model};
 use crate::resource::{save, with};
-use crate::{App, nova};
+use crate::{App, nova, trunks};
 
 /// A host wired some ports and unwired others. Nova hears of those that its servers use.
 pub async fn wired(app: &App, host: String, up: Vec<String>, down: Vec<String>) -> Result<()> {
     app.write(move |tx| {
         Box::pin(async move {
+            let reported: Vec<String> = up.iter().chain(&down).cloned().collect();
             for (ids, status, event) in [(up, ACTIVE, "network-vif-plugged"), (down, DOWN, "network-vif-unplugged")] {
                 for mut port in with::<Model, _>(tx.db, "id", &ids).await? {
                     // a host that lost the port meanwhile has no say in it
@@ -23,7 +24,7 @@ pub async fn wired(app: &App, host: String, up: Vec<String>, down: Vec<String>) 
                     }
                 }
             }
-            Ok(())
+            trunks::wired(&tx, &reported).await
         })
     })
     .await

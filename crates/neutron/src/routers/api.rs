@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use kit::clock::Timestamp;
 use kit::db::Json;
+use kit::policy::Target;
 use kit::{Context, Path, Reply, Result, ids};
 
-use super::Model;
 use super::gateway::{self, GatewayInfo};
+use super::{Model, placement};
 use crate::agents::{self, Touched};
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{bad_request, conflict, invalid_attribute};
@@ -24,6 +25,8 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     let mut routers = Vec::with_capacity(bodies.len());
     for body in bodies {
         let checked = Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?;
+        checked.enforce(&ctx, "create", Model::KEY, Model::ATTRIBUTES, &Target::project(&checked.text("project_id")?))?;
+        check_distributed(&checked)?;
         let info = gateway_info(&checked)?;
         let router = new(&checked)?;
         if let Some(info) = &info {
@@ -45,26 +48,39 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
 }
 
 fn new(checked: &Checked) -> Result<Model> {
-    let now = Timestamp::now();
     Ok(Model {
-        id: ids::uuid(),
-        project_id: checked.text("project_id")?,
-        name: checked.text("name")?,
         description: checked.text("description")?,
         admin_state_up: checked.or("admin_state_up", true)?,
+        ha: checked.get::<Option<bool>>("ha")?.flatten().unwrap_or(false),
+        availability_zone_hints: Json(checked.or("availability_zone_hints", Vec::new())?),
+        ..plain(&checked.text("project_id")?, &checked.text("name")?)
+    })
+}
+
+/// A router of a project as it is when nothing was said about it.
+pub fn plain(project: &str, name: &str) -> Model {
+    let now = Timestamp::now();
+    Model {
+        id: ids::uuid(),
+        project_id: project.to_owned(),
+        name: name.to_owned(),
+        description: String::new(),
+        admin_state_up: true,
         status: "ACTIVE".into(),
         host: String::new(),
         gateway_port_id: None,
         gateway_network_id: None,
         enable_snat: true,
+        ha: false,
+        qos_policy_id: None,
         external_fixed_ips: Json(Vec::new()),
         routes: Json(Vec::new()),
-        availability_zone_hints: Json(checked.or("availability_zone_hints", Vec::new())?),
+        availability_zone_hints: Json(Vec::new()),
         tags: Json(Vec::new()),
         revision_number: 1,
         created_at: now,
         updated_at: now,
-    })
+    }
 }
 
 /// `None` when the request does not say; null and `{}` both clear.
@@ -79,8 +95,9 @@ fn gateway_info(checked: &Checked) -> Result<Option<GatewayInfo>> {
 /// Inserts a router, within its project's quota, on the host of an L3 agent that is alive.
 pub async fn make(app: &App, tx: &Tx<'_>, ctx: Option<&Context>, mut router: Model, info: Option<GatewayInfo>) -> Result<Model> {
     quotas::spend(tx, &router.project_id, "router", 1).await?;
-    router.host = agents::l3_host(app, tx.db).await?.unwrap_or_default();
+    router.host = agents::l3_hosts(app, tx.db).await?.into_iter().next().unwrap_or_default();
     insert(tx.db, &router).await?;
+    placement::settle_standbys(app, tx, &router).await?;
     if let Some(info) = info.filter(|info| info.network_id.is_some()) {
         gateway::set(tx, ctx, &mut router, &info).await?;
         save(tx.db, &mut router).await?;
@@ -93,13 +110,16 @@ pub async fn make(app: &App, tx: &Tx<'_>, ctx: Option<&Context>, mut router: Mod
 pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
     let if_match = input.if_match;
     let checked = Checked::update(Model::ATTRIBUTES, input.one(Model::KEY)?)?;
+    check_distributed(&checked)?;
     let info = gateway_info(&checked)?;
-    let by = ctx.clone();
+    let (on, by) = (app.clone(), ctx.clone());
     let router = app.write(move |tx| {
         Box::pin(async move {
             let mut router: Model = changeable(tx.db, &by, "update_router", &id.0).await?;
             if_match.check(router.revision_number)?;
+            checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &Target::project(&router.project_id))?;
             let before = router.clone();
+            change_ha(&on, &tx, &checked, &mut router).await?;
             checked.set("name", &mut router.name)?;
             checked.set("description", &mut router.description)?;
             checked.set("admin_state_up", &mut router.admin_state_up)?;
@@ -121,8 +141,28 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
     listing::updated(&app, &ctx, router.await?).await
 }
 
+/// There are no distributed routers; clients may say so.
+fn check_distributed(checked: &Checked) -> Result<()> {
+    if checked.get::<Option<bool>>("distributed")?.flatten().unwrap_or(false) {
+        return Err(bad_request("BadRequest", "Bad router request: Distributed routers are not supported."));
+    }
+    Ok(())
+}
+
+/// Hosts that stand by come and go while the router is down.
+async fn change_ha(app: &App, tx: &Tx<'_>, checked: &Checked, router: &mut Model) -> Result<()> {
+    let Some(ha) = checked.get::<Option<bool>>("ha")?.flatten().filter(|ha| *ha != router.ha) else { return Ok(()) };
+    if router.admin_state_up && checked.or("admin_state_up", true)? {
+        let message =
+            "Bad router request: Cannot change HA attribute of active routers. Please set router admin_state_up to False prior to upgrade.";
+        return Err(bad_request("BadRequest", message));
+    }
+    router.ha = ha;
+    placement::settle_standbys(app, tx, router).await
+}
+
 /// A next hop is a neighbour: on a subnet the router is joined to, and not the router itself.
-async fn check_routes(tx: &Tx<'_>, router: &Model, routes: &[Route]) -> Result<()> {
+pub async fn check_routes(tx: &Tx<'_>, router: &Model, routes: &[Route]) -> Result<()> {
     if routes.len() > ROUTES {
         return Err(bad_request(
             "RoutesExhausted",

@@ -1,16 +1,15 @@
 //! A router's gateway: its port on an external network, whose address it also uses for SNAT.
 
-use kit::Result;
 use kit::policy::Target;
-use kit::{Context, Error};
+use kit::{Context, Result};
 use serde::Deserialize;
 
 use super::Model;
 use crate::agents::Touched;
 use crate::fault::{bad_request, conflict, enforce, invalid_attribute};
 use crate::ports::{self, ROUTER_GATEWAY};
-use crate::resource::{fetch, locked, missing, save, seen};
-use crate::{Tx, networks, sql};
+use crate::resource::{fetch, locked, seen};
+use crate::{Tx, networks, qos, sql};
 
 /// `external_gateway_info`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,12 +21,22 @@ pub struct GatewayInfo {
     pub enable_snat: Option<bool>,
     #[serde(default)]
     pub external_fixed_ips: Option<Vec<serde_json::Value>>,
-    #[serde(default)]
-    #[allow(dead_code, reason = "clients send it as null")]
-    pub qos_policy_id: Option<()>,
+    /// `Some(None)` takes it away.
+    #[serde(default, deserialize_with = "said")]
+    pub qos_policy_id: Option<Option<String>>,
+}
+
+/// Null is something that was said.
+fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl GatewayInfo {
+    /// To a network, and nothing else said.
+    pub fn to(network: &str) -> GatewayInfo {
+        GatewayInfo { network_id: Some(network.to_owned()), ..GatewayInfo::default() }
+    }
+
     /// Sharing SNAT and choosing addresses are an administrator's.
     pub fn enforce(&self, ctx: &Context, verb: &str, project: &str) -> Result<()> {
         let target = Target::project(project);
@@ -59,6 +68,10 @@ pub async fn set(tx: &Tx<'_>, ctx: Option<&Context>, router: &mut Model, info: &
         return Err(bad_request("BadRequest", format!("Bad router request: Network {wanted} is not an external network.")));
     }
     router.enable_snat = info.enable_snat.unwrap_or(true);
+    if let (Some(policy), Some(ctx)) = (&info.qos_policy_id, ctx) {
+        qos::check_usable(tx, ctx, policy.as_ref()).await?;
+        router.qos_policy_id.clone_from(policy);
+    }
     let moves = router.gateway_network_id.as_ref() != Some(wanted);
     if moves || info.external_fixed_ips.is_some() {
         clear(tx, router).await?;
@@ -86,7 +99,8 @@ async fn plug(tx: &Tx<'_>, router: &mut Model, network: &networks::Model, info: 
     Ok(())
 }
 
-async fn clear(tx: &Tx<'_>, router: &mut Model) -> Result<()> {
+/// Takes the gateway away. The caller saves the router.
+pub async fn clear(tx: &Tx<'_>, router: &mut Model) -> Result<()> {
     let Some(port) = router.gateway_port_id.take() else { return Ok(()) };
     let used = "SELECT 1 FROM floatingips WHERE router_id = $1 LIMIT 1";
     if sql::exists(tx.db, used, [router.id.as_str().into()]).await? {
@@ -98,6 +112,7 @@ async fn clear(tx: &Tx<'_>, router: &mut Model) -> Result<()> {
         return Err(conflict("RouterExternalGatewayInUseByFloatingIp", message));
     }
     router.gateway_network_id = None;
+    router.qos_policy_id = None;
     router.external_fixed_ips.0.clear();
     // the row names the port, so it lets go first
     sql::execute(tx.db, "UPDATE routers SET gateway_port_id = NULL WHERE id = $1", [router.id.as_str().into()]).await?;
@@ -106,21 +121,4 @@ async fn clear(tx: &Tx<'_>, router: &mut Model) -> Result<()> {
     }
     tx.touch(Touched::Router(router.id.clone()));
     Ok(())
-}
-
-/// Puts a router, and its ports, on a host.
-pub async fn place(tx: &Tx<'_>, id: &str, host: &str) -> Result<()> {
-    let mut router: Model = fetch(tx.db, id).await?.ok_or_else(|| missing::<Model>(id))?;
-    if router.host == host {
-        return Ok(());
-    }
-    router.host = host.to_owned();
-    save(tx.db, &mut router).await?;
-    let bind = "UPDATE ports SET host_id = $1, status = $2 WHERE device_id = $3 \
-                AND device_owner IN ('network:router_interface', 'network:router_gateway')";
-    sql::execute(tx.db, bind, [host.into(), router.port_status().into(), id.into()]).await?;
-    let working = "UPDATE floatingips SET status = 'ACTIVE' WHERE router_id = $1";
-    sql::execute(tx.db, working, [id.into()]).await?;
-    tx.touch(Touched::Router(id.to_owned()));
-    Ok::<(), Error>(())
 }

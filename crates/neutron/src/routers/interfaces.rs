@@ -1,5 +1,7 @@
 //! `add_router_interface` and `remove_router_interface`: a router's legs into projects' networks.
 
+use std::net::IpAddr;
+
 use kit::{Context, Path, Reply, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,9 +10,9 @@ use super::Model;
 use crate::agents::Touched;
 use crate::attributes::Input;
 use crate::fault::{bad_request, conflict, not_found};
-use crate::ports::{self, ROUTER_INTERFACE};
+use crate::ports::{self, FixedIp, ROUTER_INTERFACE};
 use crate::resource::{changeable, fetch, missing, save, seen, with};
-use crate::{App, Tx, networks, sql, subnets};
+use crate::{App, Tx, ipam, networks, sql, subnets};
 
 /// `{"subnet_id"}` or `{"port_id"}`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -64,6 +66,9 @@ pub async fn attach(tx: &Tx<'_>, router: &Model, subnet: &subnets::Model) -> Res
         return Err(bad_request("BadRequest", "Bad router request: Subnet for router interface must have a gateway IP."));
     };
     check_overlap(tx, router, subnet).await?;
+    if let Some(port) = v6_leg(tx, router, subnet).await? {
+        return widen(tx, router, port, subnet, gateway).await;
+    }
     let network: networks::Model = fetch(tx.db, &subnet.network_id).await?.ok_or_else(|| missing::<networks::Model>(&subnet.network_id))?;
     let mut port = ports::new(&network, &router.project_id);
     port.device_id.clone_from(&router.id);
@@ -84,6 +89,27 @@ pub async fn attach(tx: &Tx<'_>, router: &Model, subnet: &subnets::Model) -> Res
     Ok(port)
 }
 
+/// The leg that IPv6 subnets of one network share.
+async fn v6_leg(tx: &Tx<'_>, router: &Model, subnet: &subnets::Model) -> Result<Option<ports::Model>> {
+    if subnet.is_v4() {
+        return Ok(None);
+    }
+    let shares =
+        |port: &ports::Model| port.network_id == subnet.network_id && port.fixed_ips.0.iter().all(|fixed| fixed.ip_address.is_ipv6());
+    Ok(router.interfaces(tx).await?.into_iter().find(shares))
+}
+
+async fn widen(tx: &Tx<'_>, router: &Model, mut port: ports::Model, subnet: &subnets::Model, gateway: IpAddr) -> Result<ports::Model> {
+    let new = FixedIp { subnet_id: subnet.id.clone(), ip_address: gateway };
+    ipam::take(tx, subnet, gateway).await?;
+    ipam::record(tx, &port, std::slice::from_ref(&new)).await?;
+    port.fixed_ips.0.push(new);
+    save(tx.db, &mut port).await?;
+    tx.touch(Touched::Port(port.id.clone()));
+    tx.touch(Touched::Router(router.id.clone()));
+    Ok(port)
+}
+
 async fn attach_port(tx: &Tx<'_>, router: &Model, mut port: ports::Model) -> Result<ports::Model> {
     if !port.device_id.is_empty() {
         let message = format!(
@@ -96,7 +122,11 @@ async fn attach_port(tx: &Tx<'_>, router: &Model, mut port: ports::Model) -> Res
     if ids.is_empty() {
         return Err(bad_request("BadRequest", "Bad router request: Router port must have at least one fixed IP."));
     }
-    for subnet in with::<subnets::Model, _>(tx.db, "id", &ids).await? {
+    let joined: Vec<subnets::Model> = with(tx.db, "id", &ids).await?;
+    if joined.iter().filter(|subnet| subnet.is_v4()).count() > 1 {
+        return Err(bad_request("BadRequest", "Bad router request: Cannot have multiple IPv4 subnets on router port."));
+    }
+    for subnet in joined {
         check_overlap(tx, router, &subnet).await?;
     }
     port.device_id.clone_from(&router.id);
@@ -135,11 +165,20 @@ pub async fn remove(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             Box::pin(async move {
                 let mut router: Model = changeable(tx.db, &ctx, "remove_router_interface", &id.0).await?;
                 let port = leg(&tx, &router, &which).await?;
-                check_unused(&tx, &router, &port).await?;
-                ports::remove(&tx, &port).await?;
+                let leaving = match &which.subnet_id {
+                    Some(subnet) if port.fixed_ips.0.len() > 1 && which.port_id.is_none() => Some(subnet.clone()),
+                    _ => None,
+                };
+                let mut gone = port.clone();
+                gone.fixed_ips.0.retain(|fixed| leaving.as_ref().is_none_or(|subnet| *subnet == fixed.subnet_id));
+                check_unused(&tx, &router, &gone).await?;
+                match leaving {
+                    Some(subnet) => ports::drop_subnet(&tx, port, &subnet).await?,
+                    None => ports::remove(&tx, &port).await?,
+                }
                 save(tx.db, &mut router).await?;
                 tx.touch(Touched::Router(router.id.clone()));
-                Ok((router, port))
+                Ok((router, gone))
             })
         })
         .await?;
@@ -168,6 +207,16 @@ async fn check_unused(tx: &Tx<'_>, router: &Model, port: &ports::Model) -> Resul
         if sql::exists(tx.db, floating, [router.id.as_str().into(), fixed.subnet_id.as_str().into()]).await? {
             let message = format!(
                 "Router interface for subnet {} on router {} cannot be deleted, as it is required by one or more floating IPs.",
+                fixed.subnet_id, router.id
+            );
+            return Err(conflict("RouterInterfaceInUseByFloatingIP", message));
+        }
+        let forwarding = "SELECT 1 FROM port_forwardings f JOIN floatingips i ON i.id = f.floatingip_id \
+                          JOIN ip_allocations a ON a.port_id = f.internal_port_id AND a.ip_address = f.internal_ip_address \
+                          WHERE i.router_id = $1 AND a.subnet_id = $2 LIMIT 1";
+        if sql::exists(tx.db, forwarding, [router.id.as_str().into(), fixed.subnet_id.as_str().into()]).await? {
+            let message = format!(
+                "Router interface for subnet {} on router {} cannot be deleted, as it is required by one or more port forwardings.",
                 fixed.subnet_id, router.id
             );
             return Err(conflict("RouterInterfaceInUseByFloatingIP", message));

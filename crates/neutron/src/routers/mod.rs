@@ -1,8 +1,10 @@
-//! Routers: between subnets, and to the outside. A router lives on the host of one L3 agent.
+//! Routers: between subnets, and to the outside. A router lives on the host of one L3 agent; with `ha` others stand by.
 
 mod api;
+pub mod extraroutes;
 mod gateway;
 mod interfaces;
+mod placement;
 
 use std::net::IpAddr;
 
@@ -11,9 +13,10 @@ use kit::db::Json;
 use sea_orm::entity::prelude::*;
 use serde_json::{Map, Value, json};
 
-pub use api::{create, delete, make, update};
-pub use gateway::{GatewayInfo, place};
+pub use api::{create, delete, make, plain, update};
+pub use gateway::{GatewayInfo, clear as clear_gateway};
 pub use interfaces::{add, attach, remove};
+pub use placement::{place, reconcile, standbys};
 
 use crate::attributes::Attribute;
 use crate::ports::{self, FixedIp};
@@ -37,6 +40,9 @@ pub struct Model {
     pub gateway_port_id: Option<String>,
     pub gateway_network_id: Option<String>,
     pub enable_snat: bool,
+    pub ha: bool,
+    /// Of the gateway.
+    pub qos_policy_id: Option<String>,
     pub external_fixed_ips: Json<Vec<FixedIp>>,
     pub routes: Json<Vec<Route>>,
     pub availability_zone_hints: Json<Vec<String>>,
@@ -63,15 +69,18 @@ impl Resource for Model {
         Attribute::shown("status", Kind::Text(16)),
         Attribute::writable("external_gateway_info", Kind::ObjectOrNull).composite(),
         Attribute { create: false, ..Attribute::writable("routes", Kind::Routes).composite() },
+        Attribute::writable("ha", Kind::BoolOrNull).ruled(),
+        Attribute::writable("distributed", Kind::BoolOrNull).composite().ruled(),
+        Attribute::fixed("flavor_id", Kind::UuidOrNull).composite(),
         Attribute::fixed("availability_zone_hints", Kind::Words).composite(),
     ];
 
     crate::standard!();
 
-    fn view(&self, _: Seen) -> Map<String, Value> {
+    fn view(&self, seen: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         let gateway = self.gateway_network_id.as_ref().map(
-            |network| json!({"network_id": network, "enable_snat": self.enable_snat, "external_fixed_ips": self.external_fixed_ips.0}),
+            |network| json!({"network_id": network, "enable_snat": self.enable_snat, "external_fixed_ips": self.external_fixed_ips.0, "qos_policy_id": self.qos_policy_id}),
         );
         extend(
             &mut view,
@@ -82,6 +91,10 @@ impl Resource for Model {
                 "flavor_id": null, "tags": self.tags.0,
             }),
         );
+        if seen.admin {
+            view.insert("ha".into(), json!(self.ha));
+            view.insert("distributed".into(), json!(false));
+        }
         view
     }
 }

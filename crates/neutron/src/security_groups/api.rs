@@ -3,12 +3,12 @@
 use kit::policy::Target;
 use kit::{Context, Path, Query, Reply, Result};
 
-use super::{DEFAULT, Model, default_of, rules};
+use super::{DEFAULT, Model, default_of, default_rules};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{conflict, enforce};
 use crate::resource::{Resource, changeable, insert, remove, save};
-use crate::{App, listing, quotas, sql};
+use crate::{App, listing, quotas, rbac, sql};
 
 /// `GET /security-groups`: whoever looks has a default group.
 pub async fn list(app: App, ctx: Context, query: Query) -> Result<Reply> {
@@ -42,7 +42,7 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
                 default_of(&tx, &group.project_id).await?;
                 quotas::spend(&tx, &group.project_id, "security_group", 1).await?;
                 insert(tx.db, group).await?;
-                for rule in rules::of_any_group(group) {
+                for rule in default_rules::for_group(&tx, group).await? {
                     insert(tx.db, &rule).await?;
                 }
             }
@@ -104,6 +104,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
                 tx.touch(Touched::Group(other));
             }
             remove::<Model, _>(tx.db, &group.id).await?;
+            rbac::forget(&tx, &group.id).await?;
             tx.touch(Touched::Group(group.id));
             Ok(())
         })

@@ -1,6 +1,7 @@
 //! Security groups: what may reach a port and what it may reach. A project's group `default` is made when first needed.
 
 mod api;
+pub mod default_rules;
 pub mod rules;
 
 use std::collections::HashMap;
@@ -9,7 +10,6 @@ use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Context, Result, ids};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::ExprTrait;
 use serde_json::{Map, Value, json};
 
 pub use api::{create, delete, list, update};
@@ -17,7 +17,7 @@ pub use api::{create, delete, list, update};
 use crate::attributes::Attribute;
 use crate::resource::{Resource, Seen, extend, insert, missing, standard_view, with};
 use crate::values::Kind;
-use crate::{Tx, sql};
+use crate::{Tx, rbac, sql};
 
 pub const DEFAULT: &str = "default";
 
@@ -47,32 +47,28 @@ impl Resource for Model {
     const TABLE: &'static str = "security_groups";
     const NOUN: &'static str = "Security group";
     const NOT_FOUND: &'static str = "SecurityGroupNotFound";
+    const SHARED_AS: Option<&'static str> = Some("security_group");
     const ATTRIBUTES: &'static [Attribute] = &[Attribute::writable("name", Kind::Text(255)), Attribute::writable("stateful", Kind::Bool)];
 
     crate::standard!();
 
-    fn filter(name: &str, values: &[&str]) -> Option<sea_orm::Condition> {
-        // no group is shared with other projects
-        (name == "shared").then(|| {
-            let shared = values.first().is_some_and(|value| kit::call::truthy(value));
-            sea_orm::Condition::all().add(Expr::val(1).eq(i32::from(!shared)))
-        })
-    }
-
-    fn view(&self, _: Seen) -> Map<String, Value> {
+    fn view(&self, _: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         let own = json!({
-            "name": self.name, "stateful": self.stateful, "shared": false, "tags": self.tags.0, "security_group_rules": [],
+            "name": self.name, "stateful": self.stateful, "tags": self.tags.0, "security_group_rules": [],
         });
         extend(&mut view, own);
         view
     }
 
-    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: Seen) -> Result<Vec<Map<String, Value>>> {
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> Result<Vec<Map<String, Value>>> {
         let ids: Vec<String> = rows.iter().map(|group| group.id.clone()).collect();
         let mut rules: HashMap<String, Vec<Map<String, Value>>> = HashMap::new();
         for rule in with::<rules::Model, _>(db, "security_group_id", &ids).await? {
-            rules.entry(rule.security_group_id.clone()).or_default().push(rule.view(seen));
+            let mut view = rule.view(seen);
+            let default = rows.iter().any(|group| group.id == rule.security_group_id && group.name == DEFAULT);
+            view.insert("belongs_to_default_sg".into(), json!(default));
+            rules.entry(rule.security_group_id.clone()).or_default().push(view);
         }
         let with_rules = |group: &Model| {
             let mut view = group.view(seen);
@@ -108,7 +104,7 @@ pub async fn default_of(tx: &Tx<'_>, project: &str) -> Result<String> {
     }
     let group = Model::new(project, DEFAULT, "Default security group");
     if insert(tx.db, &group).await? {
-        for rule in rules::of_default_group(&group) {
+        for rule in default_rules::for_group(tx, &group).await? {
             insert(tx.db, &rule).await?;
         }
         return Ok(group.id);
@@ -118,11 +114,12 @@ pub async fn default_of(tx: &Tx<'_>, project: &str) -> Result<String> {
     id.ok_or_else(|| missing::<Model>(DEFAULT))
 }
 
-/// 404 unless the caller may put ports of a project into these groups.
+/// 404 unless the caller may put ports into these groups: the project's, or shared ones.
 pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, project: &str, groups: &[String]) -> Result<()> {
     let found: Vec<Model> = with(tx.db, "id", groups).await?;
-    let usable = |id: &&String| found.iter().any(|group| group.id == **id && (group.project_id == project || ctx.is_admin()));
-    match groups.iter().find(|id| !usable(id)) {
+    let shared = rbac::shared_with(tx.db, "security_group", project).await?;
+    let may = |group: &Model| group.project_id == project || ctx.is_admin() || shared.contains(&group.id);
+    match groups.iter().find(|id| !found.iter().any(|group| group.id == **id && may(group))) {
         Some(id) => Err(missing::<Model>(id)),
         None => Ok(()),
     }

@@ -4,15 +4,16 @@ use ipnet::IpNet;
 use kit::clock::Timestamp;
 use kit::{Context, Path, Reply, Result, ids};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Condition;
 use serde_json::{Map, Value, json};
 
 use super::Model as Group;
 use crate::agents::Touched;
 use crate::attributes::{Attribute, Checked, IfMatch, Input};
 use crate::fault::{bad_request, conflict, invalid_input};
-use crate::resource::{Resource, Seen, changeable, extend, insert, locked, missing, remove, save, seen, standard_view};
+use crate::resource::{Resource, Seen, changeable, extend, insert, locked, missing, remove, save, seen, standard_view, with};
 use crate::values::Kind;
-use crate::{App, Tx, listing, quotas, sql};
+use crate::{App, Tx, address_groups, listing, quotas, rbac, sql};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "security_group_rules")]
@@ -29,6 +30,7 @@ pub struct Model {
     pub port_range_max: Option<i64>,
     pub remote_ip_prefix: Option<String>,
     pub remote_group_id: Option<String>,
+    pub remote_address_group_id: Option<String>,
     /// All that makes two rules the same rule.
     pub fingerprint: String,
     pub revision_number: i64,
@@ -85,26 +87,43 @@ impl Resource for Model {
         Attribute::fixed("port_range_max", Kind::IntOrNull(0, 65_535)),
         Attribute::fixed("remote_ip_prefix", Kind::TextOrNull(64)),
         Attribute::fixed("remote_group_id", Kind::UuidOrNull),
+        Attribute::fixed("remote_address_group_id", Kind::UuidOrNull),
     ];
 
     crate::standard!(untagged);
 
-    fn tags(&mut self) -> Option<&mut Vec<String>> {
-        None
+    /// A shared group comes with its rules.
+    fn visible(project: &str) -> Condition {
+        let shared = rbac::objects("security_group", project);
+        Condition::any().add(Column::ProjectId.eq(project)).add(Column::SecurityGroupId.in_subquery(shared))
     }
 
-    fn view(&self, _: Seen) -> Map<String, Value> {
+    fn view(&self, _: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         extend(
             &mut view,
             json!({
                 "security_group_id": self.security_group_id, "direction": self.direction, "ethertype": self.ethertype,
                 "protocol": self.protocol, "port_range_min": self.port_range_min, "port_range_max": self.port_range_max,
-                "remote_ip_prefix": self.remote_ip_prefix, "remote_group_id": self.remote_group_id, "remote_address_group_id": null,
-                "normalized_cidr": self.remote_ip_prefix, "belongs_to_default_sg": null,
+                "remote_ip_prefix": self.remote_ip_prefix, "remote_group_id": self.remote_group_id, "remote_address_group_id": self.remote_address_group_id,
+                "normalized_cidr": self.remote_ip_prefix, "belongs_to_default_sg": false,
             }),
         );
         view
+    }
+
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> Result<Vec<Map<String, Value>>> {
+        let mut ids: Vec<String> = rows.iter().map(|rule| rule.security_group_id.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let groups: Vec<Group> = with(db, "id", &ids).await?;
+        let default = |rule: &Model| groups.iter().any(|group| group.id == rule.security_group_id && group.name == super::DEFAULT);
+        let view = |rule: &Model| {
+            let mut view = rule.view(seen);
+            view.insert("belongs_to_default_sg".into(), json!(default(rule)));
+            view
+        };
+        Ok(rows.iter().map(view).collect())
     }
 }
 
@@ -116,10 +135,6 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
         // a protocol's number comes as a number or as text
         if let Some(number) = body.get("protocol").filter(|v| v.is_number()).map(ToString::to_string) {
             body.insert("protocol".into(), json!(number));
-        }
-        // clients name it even when they do not use it
-        if body.get("remote_address_group_id").is_some_and(Value::is_null) {
-            body.remove("remote_address_group_id");
         }
         rules.push(wanted(&Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?)?);
     }
@@ -142,6 +157,9 @@ async fn make(tx: &Tx<'_>, ctx: &Context, rule: &Model) -> Result<()> {
     }
     if let Some(remote) = &rule.remote_group_id {
         seen::<Group, _>(tx.db, ctx, remote).await?;
+    }
+    if let Some(remote) = &rule.remote_address_group_id {
+        seen::<address_groups::Model, _>(tx.db, ctx, remote).await?;
     }
     quotas::spend(tx, &rule.project_id, "security_group_rule", 1).await?;
     if !insert(tx.db, rule).await? {
@@ -188,16 +206,23 @@ fn wanted(checked: &Checked) -> Result<Model> {
         port_range_max: port("port_range_max")?,
         remote_ip_prefix: optional("remote_ip_prefix")?,
         remote_group_id: optional("remote_group_id")?,
+        remote_address_group_id: optional("remote_address_group_id")?,
         fingerprint: String::new(),
         revision_number: 0,
         created_at: now,
         updated_at: now,
     };
-    check_protocol(&mut rule)?;
-    check_ports(&rule)?;
-    check_remote(&mut rule)?;
-    rule.fingerprint = fingerprint(&rule);
+    check(&mut rule)?;
     Ok(rule)
+}
+
+/// Whether a rule makes sense; brings it into the one form and says what makes it the same as another.
+pub fn check(rule: &mut Model) -> Result<()> {
+    check_protocol(rule)?;
+    check_ports(rule)?;
+    check_remote(rule)?;
+    rule.fingerprint = fingerprint(rule);
+    Ok(())
 }
 
 fn check_protocol(rule: &mut Model) -> Result<()> {
@@ -260,8 +285,10 @@ fn check_ports(rule: &Model) -> Result<()> {
 }
 
 fn check_remote(rule: &mut Model) -> Result<()> {
-    if rule.remote_ip_prefix.is_some() && rule.remote_group_id.is_some() {
-        return Err(bad_request("SecurityGroupRemoteGroupAndRemoteIpPrefix", "Only remote_ip_prefix or remote_group_id may be provided."));
+    let remotes = [rule.remote_ip_prefix.is_some(), rule.remote_group_id.is_some(), rule.remote_address_group_id.is_some()];
+    if remotes.into_iter().filter(|there| *there).count() > 1 {
+        let message = "Only remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.";
+        return Err(bad_request("SecurityGroupRemoteGroupAndRemoteIpPrefix", message));
     }
     let Some(prefix) = &rule.remote_ip_prefix else { return Ok(()) };
     let net: IpNet = crate::values::cidr(&json!(prefix)).map_err(invalid_input)?;
@@ -278,47 +305,14 @@ fn fingerprint(rule: &Model) -> String {
     let prefix = rule.remote_ip_prefix.as_deref().filter(|prefix| !matches!(*prefix, "0.0.0.0/0" | "::/0"));
     let number = |n: Option<i64>| n.map(|n| n.to_string()).unwrap_or_default();
     format!(
-        "{}|{}|{}|{}|{}|{}|{}",
+        "{}|{}|{}|{}|{}|{}|{}{}",
         rule.direction,
         rule.ethertype,
         protocol_number(rule).map(|n| n.to_string()).unwrap_or_default(),
         number(rule.port_range_min),
         number(rule.port_range_max),
         prefix.unwrap_or_default(),
-        rule.remote_group_id.as_deref().unwrap_or_default()
+        rule.remote_group_id.as_deref().unwrap_or_default(),
+        rule.remote_address_group_id.as_deref().map(|id| format!("|{id}")).unwrap_or_default()
     )
-}
-
-/// What every group begins with: its ports may reach everything.
-pub fn of_any_group(group: &Group) -> Vec<Model> {
-    ["IPv4", "IPv6"].iter().map(|ethertype| plain(group, "egress", ethertype, None)).collect()
-}
-
-/// What a default group begins with: besides, its ports reach each other.
-pub fn of_default_group(group: &Group) -> Vec<Model> {
-    let mut rules = of_any_group(group);
-    rules.extend(["IPv4", "IPv6"].iter().map(|ethertype| plain(group, "ingress", ethertype, Some(group.id.clone()))));
-    rules
-}
-
-fn plain(group: &Group, direction: &str, ethertype: &str, remote_group_id: Option<String>) -> Model {
-    let mut rule = Model {
-        id: ids::uuid(),
-        project_id: group.project_id.clone(),
-        security_group_id: group.id.clone(),
-        description: String::new(),
-        direction: direction.into(),
-        ethertype: ethertype.into(),
-        protocol: None,
-        port_range_min: None,
-        port_range_max: None,
-        remote_ip_prefix: None,
-        remote_group_id,
-        fingerprint: String::new(),
-        revision_number: 0,
-        created_at: group.created_at,
-        updated_at: group.created_at,
-    };
-    rule.fingerprint = fingerprint(&rule);
-    rule
 }

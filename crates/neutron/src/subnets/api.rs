@@ -1,107 +1,23 @@
-//! Create, update and delete subnets.
+//! Update and delete subnets.
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-use kit::clock::Timestamp;
-use kit::db::Json;
 use kit::policy::Target;
-use kit::{Context, Path, Reply, Result, ids};
+use kit::{Context, Path, Reply, Result};
 
 use super::{Model, Pool, plan};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
-use crate::fault::{bad_request, conflict, enforce, invalid_input};
-use crate::resource::{Resource, changeable, insert, locked, remove, save, seen, with};
-use crate::{App, Tx, ipam, listing, networks, ports, quotas, sql};
+use crate::fault::{bad_request, conflict, invalid_input};
+use crate::resource::{Resource, changeable, remove, save, with};
+use crate::{App, Tx, ipam, listing, networks, ports, sql};
 
 /// Name servers and routes a subnet may have.
 const NAMESERVERS: usize = 5;
 const ROUTES: usize = 20;
 
-/// `POST /subnets`
-pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
-    let (bodies, bulk) = input.many(Model::KEY, Model::PLURAL)?;
-    let mut subnets = Vec::with_capacity(bodies.len());
-    for body in bodies {
-        let checked = Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?;
-        let target = Target::project(&checked.text("project_id")?);
-        checked.enforce(&ctx, "create", Model::KEY, Model::ATTRIBUTES, &target)?;
-        subnets.push(wanted(&checked)?);
-    }
-    let by = ctx.clone();
-    let subnets = app.write(move |tx| {
-        Box::pin(async move {
-            let mut made = Vec::with_capacity(subnets.len());
-            for subnet in subnets {
-                let network: networks::Model = seen(tx.db, &by, &subnet.network_id).await?;
-                if network.project_id != subnet.project_id {
-                    enforce(&by, "create_subnet", &Target::project(&network.project_id))?;
-                }
-                made.push(make(&tx, subnet).await?);
-            }
-            Ok(made)
-        })
-    });
-    listing::created(&app, &ctx, subnets.await?, bulk).await
-}
-
-fn wanted(checked: &Checked) -> Result<Model> {
-    let version: i64 = checked.or("ip_version", 4)?;
-    let cidr: Option<IpNet> = checked.get("cidr")?;
-    let net =
-        cidr.ok_or_else(|| bad_request("BadRequest", "Bad subnets request: a subnetpool must be specified in the absence of a cidr."))?;
-    if version == 5 || net.addr().is_ipv4() != (version == 4) {
-        return Err(invalid_input(format!("ip_version {version} is different from the ip_version of cidr {net}")));
-    }
-    let (ra, address): (Option<Option<String>>, Option<Option<String>>) = (checked.get("ipv6_ra_mode")?, checked.get("ipv6_address_mode")?);
-    let (ra, address) = (ra.flatten(), address.flatten());
-    let dhcp = checked.or("enable_dhcp", true)?;
-    if (ra.is_some() || address.is_some()) && (version == 4 || !dhcp) {
-        return Err(invalid_input("ipv6_ra_mode or ipv6_address_mode cannot be set when ip_version is 4 or enable_dhcp is False"));
-    }
-    if let (Some(ra), Some(address)) = (&ra, &address)
-        && ra != address
-    {
-        let message = format!(
-            "ipv6_ra_mode set to '{ra}' with ipv6_address_mode set to '{address}' is not valid. If both are set they must be the same"
-        );
-        return Err(invalid_input(message));
-    }
-    if version == 6 && address.as_deref() == Some("slaac") && net.prefix_len() != 64 {
-        return Err(invalid_input(format!(
-            "Invalid CIDR {net} for IPv6 address mode. OpenStack uses the EUI-64 address format, which requires the prefix to be /64"
-        )));
-    }
-    let (gateway, pools) = plan(net, checked.get::<Option<IpAddr>>("gateway_ip")?, checked.get::<Vec<Pool>>("allocation_pools")?)?;
-    let now = Timestamp::now();
-    let subnet = Model {
-        id: ids::uuid(),
-        project_id: checked.text("project_id")?,
-        network_id: checked.text("network_id")?,
-        name: checked.text("name")?,
-        description: checked.text("description")?,
-        ip_version: version,
-        cidr: net.to_string(),
-        gateway_ip: gateway.map(|ip| ip.to_string()),
-        enable_dhcp: dhcp,
-        dns_nameservers: Json(checked.or("dns_nameservers", Vec::new())?),
-        host_routes: Json(checked.or("host_routes", Vec::new())?),
-        allocation_pools: Json(pools),
-        ipv6_ra_mode: ra,
-        ipv6_address_mode: address,
-        service_types: Json(checked.or("service_types", Vec::new())?),
-        tags: Json(Vec::new()),
-        revision_number: 0,
-        created_at: now,
-        updated_at: now,
-    };
-    check_told(&subnet)?;
-    Ok(subnet)
-}
-
 /// Limits on what hosts are told.
-fn check_told(subnet: &Model) -> Result<()> {
+pub fn check_told(subnet: &Model) -> Result<()> {
     if subnet.dns_nameservers.0.len() > NAMESERVERS {
         let message =
             format!("Unable to complete operation for {}. The number of DNS nameservers exceeds the limit {NAMESERVERS}.", subnet.id);
@@ -115,25 +31,6 @@ fn check_told(subnet: &Model) -> Result<()> {
         return Err(invalid_input(format!("nexthop {} is not of IP version {}", route.nexthop, subnet.ip_version)));
     }
     Ok(())
-}
-
-/// Inserts a subnet, within its project's quota, if it overlaps no other of its network.
-pub async fn make(tx: &Tx<'_>, subnet: Model) -> Result<Model> {
-    // the lock keeps two overlapping subnets from being made at once
-    let network: networks::Model = locked(tx.db, &subnet.network_id).await?;
-    quotas::spend(tx, &subnet.project_id, "subnet", 1).await?;
-    let others: Vec<Model> = with(tx.db, "network_id", std::slice::from_ref(&subnet.network_id)).await?;
-    if let Some(net) = subnet.net()
-        && others.iter().filter_map(Model::net).any(|other| other.contains(&net) || net.contains(&other))
-    {
-        let message = format!("Requested subnet with cidr: {} for network: {} overlaps with another subnet", subnet.cidr, network.id);
-        return Err(invalid_input(message));
-    }
-    insert(tx.db, &subnet).await?;
-    ipam::rebuild(tx, &subnet).await?;
-    ports::refresh_dhcp(tx, &network.id).await?;
-    tx.touch(Touched::Network(network.id));
-    Ok(subnet)
 }
 
 /// `PUT /subnets/{subnet_id}`
@@ -156,6 +53,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
                 if subnet.enable_dhcp != before.enable_dhcp {
                     ports::refresh_dhcp(&tx, &subnet.network_id).await?;
                 }
+                networks::bump(&tx, &subnet.network_id).await?;
                 tx.touch(Touched::Network(subnet.network_id.clone()));
             }
             Ok(subnet)
@@ -171,6 +69,10 @@ async fn apply(tx: &Tx<'_>, checked: &Checked, subnet: &mut Model) -> Result<()>
     checked.set("dns_nameservers", &mut subnet.dns_nameservers.0)?;
     checked.set("host_routes", &mut subnet.host_routes.0)?;
     checked.set("service_types", &mut subnet.service_types.0)?;
+    checked.set("dns_publish_fixed_ip", &mut subnet.dns_publish_fixed_ip)?;
+    if !subnet.enable_dhcp && (subnet.ipv6_ra_mode.is_some() || subnet.ipv6_address_mode.is_some()) {
+        return Err(invalid_input("Cannot disable enable_dhcp with ipv6 attributes set"));
+    }
     check_told(subnet)?;
     let gateway = checked.get::<Option<IpAddr>>("gateway_ip")?;
     let pools = checked.get::<Vec<Pool>>("allocation_pools")?;
@@ -213,6 +115,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
             }
             remove::<Model, _>(tx.db, &subnet.id).await?;
             ports::refresh_dhcp(&tx, &subnet.network_id).await?;
+            networks::bump(&tx, &subnet.network_id).await?;
             tx.touch(Touched::Network(subnet.network_id));
             Ok(())
         })

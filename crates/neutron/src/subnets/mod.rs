@@ -1,6 +1,7 @@
 //! Subnets: a prefix of a network, what is given out of it, and what its hosts are told.
 
 mod api;
+mod create;
 mod plan;
 
 use std::net::IpAddr;
@@ -13,10 +14,12 @@ use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use api::{create, delete, make, update};
+pub use api::{check_told, delete, update};
+pub use create::{create, make};
 pub use plan::plan;
 
 use crate::attributes::Attribute;
+use crate::rbac;
 use crate::resource::{Resource, Seen, extend, standard_view};
 use crate::values::Kind;
 
@@ -39,6 +42,8 @@ pub struct Model {
     pub ipv6_ra_mode: Option<String>,
     pub ipv6_address_mode: Option<String>,
     pub service_types: Json<Vec<String>>,
+    pub subnetpool_id: Option<String>,
+    pub dns_publish_fixed_ip: bool,
     pub tags: Json<Vec<String>>,
     pub revision_number: i64,
     pub created_at: Timestamp,
@@ -107,7 +112,10 @@ impl Resource for Model {
         Attribute::writable("name", Kind::Text(255)),
         Attribute::fixed("network_id", Kind::Uuid).required(),
         Attribute::fixed("ip_version", Kind::Int(4, 6)).required(),
-        Attribute::fixed("cidr", Kind::Cidr),
+        Attribute::fixed("cidr", Kind::CidrOrNull),
+        Attribute::fixed("subnetpool_id", Kind::UuidOrNull),
+        Attribute::fixed("prefixlen", Kind::IntOrNull(0, 128)).composite(),
+        Attribute::fixed("use_default_subnetpool", Kind::Bool).composite(),
         Attribute::writable("gateway_ip", Kind::IpOrNull),
         Attribute::writable("enable_dhcp", Kind::Bool),
         Attribute::writable("allocation_pools", Kind::Pools).composite(),
@@ -116,12 +124,13 @@ impl Resource for Model {
         Attribute::fixed("ipv6_ra_mode", Kind::OneOfOrNull(MODES)),
         Attribute::fixed("ipv6_address_mode", Kind::OneOfOrNull(MODES)),
         Attribute::writable("service_types", Kind::Words).composite().ruled(),
+        Attribute::writable("dns_publish_fixed_ip", Kind::Bool),
     ];
 
     crate::standard!();
 
     fn visible(project: &str) -> Condition {
-        let shared = Query::select().column("id").from("networks").and_where(Expr::col("shared").eq(true)).to_owned();
+        let shared = rbac::shared_objects("network", project);
         let mine = Query::select().column("id").from("networks").and_where(Expr::col("project_id").eq(project)).to_owned();
         Condition::any()
             .add(Column::ProjectId.eq(project))
@@ -129,20 +138,23 @@ impl Resource for Model {
             .add(Column::NetworkId.in_subquery(mine))
     }
 
-    fn filter(name: &str, values: &[&str]) -> Option<Condition> {
+    fn filter(name: &str, values: &[&str], seen: &Seen) -> Option<Condition> {
         match name {
             // a subnet is as shared, or external, as its network
             "shared" | "router:external" => {
-                let column = if name == "shared" { "shared" } else { "external" };
                 let wanted = values.first().is_some_and(|value| kit::call::truthy(value));
-                let networks = Query::select().column("id").from("networks").and_where(Expr::col(column).eq(wanted)).to_owned();
-                Some(Condition::all().add(Column::NetworkId.in_subquery(networks)))
+                let networks = match name {
+                    "shared" => rbac::shared_objects("network", &seen.project),
+                    _ => Query::select().column("id").from("networks").and_where(Expr::col("external").eq(true)).to_owned(),
+                };
+                let found = Condition::all().add(Column::NetworkId.in_subquery(networks));
+                Some(if wanted { found } else { found.not() })
             }
             _ => None,
         }
     }
 
-    fn view(&self, _: Seen) -> Map<String, Value> {
+    fn view(&self, _: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         extend(
             &mut view,
@@ -150,7 +162,8 @@ impl Resource for Model {
                 "name": self.name, "network_id": self.network_id, "ip_version": self.ip_version, "cidr": self.cidr,
                 "gateway_ip": self.gateway_ip, "enable_dhcp": self.enable_dhcp, "allocation_pools": self.allocation_pools.0,
                 "dns_nameservers": self.dns_nameservers.0, "host_routes": self.host_routes.0, "ipv6_ra_mode": self.ipv6_ra_mode,
-                "ipv6_address_mode": self.ipv6_address_mode, "service_types": self.service_types.0, "subnetpool_id": null, "tags": self.tags.0,
+                "ipv6_address_mode": self.ipv6_address_mode, "service_types": self.service_types.0, "subnetpool_id": self.subnetpool_id,
+                "dns_publish_fixed_ip": self.dns_publish_fixed_ip, "tags": self.tags.0,
             }),
         );
         view

@@ -5,6 +5,9 @@
 mod agents;
 mod harness;
 mod lists;
+mod parts;
+mod pools;
 mod ports;
 mod rooms;
 mod routers;
+mod sharing;

@@ -13,7 +13,7 @@ async fn discovery_extensions_and_refusals() {
     assert_eq!(cloud.call("", Method::GET, "/v2.0/", None).await.0, 401);
     assert!(cloud.get(DEMO, "/").await["resources"].as_array().unwrap().len() > 5);
     assert_eq!(cloud.get(DEMO, "/extensions/router.json").await["extension"]["alias"], "router");
-    assert_eq!(cloud.refused(DEMO, Method::GET, "/extensions/trunk", None).await.0, 404);
+    assert_eq!(cloud.refused(DEMO, Method::GET, "/extensions/vpnaas", None).await.0, 404);
     assert_eq!(cloud.refused(DEMO, Method::GET, "/nothing", None).await, (404, "HTTPNotFound".into()));
     for (body, message) in [
         (json!({}), "Unable to find 'network' in request body"),

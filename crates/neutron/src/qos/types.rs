@@ -1,0 +1,31 @@
+//! `/qos/rule-types`: which kinds of rules hosts put into force.
+
+use kit::{Context, Path, Reply, Result};
+use serde_json::{Value, json};
+
+use super::rules::{BANDWIDTH_LIMIT, DSCP_MARKING};
+use crate::App;
+use crate::fault::not_found;
+
+/// A minimum bandwidth can be written down, but no host guarantees one yet.
+const TYPES: &[&str] = &[BANDWIDTH_LIMIT, DSCP_MARKING];
+
+/// `GET /qos/rule-types`
+pub async fn types(_: App, _: Context) -> Result<Reply> {
+    Reply::ok(&json!({"rule_types": TYPES.iter().map(|kind| json!({"type": kind})).collect::<Vec<Value>>()}))
+}
+
+/// `GET /qos/rule-types/{rule_type}`: with what puts it into force.
+pub async fn show_type(_: App, _: Context, kind: Path<String>) -> Result<Reply> {
+    let kind = TYPES.iter().find(|known| **known == kind.0).ok_or_else(|| not_found("QosRuleTypeNotFound", "QoS rule type", &kind.0))?;
+    let most = 2_147_483_647_i64;
+    let range = |name: &str, start: i64| json!({"parameter_name": name, "parameter_type": "range", "parameter_values": {"start": start, "end": most}});
+    let choices = |name: &str, values: Value| json!({"parameter_name": name, "parameter_type": "choices", "parameter_values": values});
+    let direction = choices("direction", json!(["egress", "ingress"]));
+    let parameters = match *kind {
+        BANDWIDTH_LIMIT => vec![range("max_kbps", 0), range("max_burst_kbps", 0), direction],
+        _ => vec![choices("dscp_mark", json!([0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 46, 48, 56]))],
+    };
+    let drivers = [json!({"name": "linuxbridge", "supported_parameters": parameters})];
+    Reply::ok(&json!({"rule_type": {"type": kind, "drivers": drivers}}))
+}

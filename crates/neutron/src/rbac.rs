@@ -1,0 +1,280 @@
+//! RBAC policies: with whom an owner shares an object. `shared` of networks and others is one of these, for everybody.
+
+use std::collections::HashSet;
+
+use kit::policy::Target;
+use kit::{Context, Error, Path, Reply, Result, ids};
+use sea_orm::ConnectionTrait;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{ExprTrait, Query, SelectStatement};
+use serde_json::{Map, Value, json};
+
+use crate::attributes::{Attribute, Checked, ID, Input, PROJECT, TENANT};
+use crate::fault::{bad_request, conflict, enforce, not_found};
+use crate::resource::{Resource, Seen, changeable, insert, remove, save};
+use crate::values::Kind;
+use crate::{App, Tx, listing, quotas, sql};
+
+pub const SHARED: &str = "access_as_shared";
+pub const EXTERNAL: &str = "access_as_external";
+/// Everybody.
+pub const ALL: &str = "*";
+
+/// What can be shared: its type, table, and who uses it: `$1` the object, `$2` the owner, `$3` the project or `*`.
+const OBJECTS: &[(&str, &str, &str)] = &[
+    (
+        "network",
+        "networks",
+        "SELECT 1 FROM ports WHERE network_id = $1 AND project_id <> '' AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
+    ),
+    (
+        "security_group",
+        "security_groups",
+        "SELECT 1 FROM port_security_groups g JOIN ports p ON p.id = g.port_id \
+         WHERE g.security_group_id = $1 AND p.project_id <> $2 AND ($3 = '*' OR p.project_id = $3)",
+    ),
+    ("qos_policy", "qos_policies", "SELECT 1 FROM ports WHERE qos_policy_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)"),
+    (
+        "address_scope",
+        "address_scopes",
+        "SELECT 1 FROM subnetpools WHERE address_scope_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
+    ),
+    ("subnetpool", "subnetpools", "SELECT 1 FROM subnets WHERE subnetpool_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)"),
+    (
+        "address_group",
+        "address_groups",
+        "SELECT 1 FROM security_group_rules WHERE remote_address_group_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
+    ),
+];
+
+const TYPES: &[&str] = &["network", "security_group", "qos_policy", "address_scope", "subnetpool", "address_group"];
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "rbac_policies")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub project_id: String,
+    pub object_type: String,
+    pub object_id: String,
+    pub action: String,
+    /// A project, or `*`.
+    pub target_project: String,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Resource for Model {
+    const KEY: &'static str = "rbac_policy";
+    const PLURAL: &'static str = "rbac_policies";
+    const TABLE: &'static str = "rbac_policies";
+    const NOUN: &'static str = "RBAC policy";
+    const NOT_FOUND: &'static str = "RbacPolicyNotFound";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        ID,
+        PROJECT,
+        TENANT,
+        Attribute::fixed("object_type", Kind::OneOf(TYPES)).required(),
+        Attribute::fixed("object_id", Kind::Text(36)).required(),
+        Attribute::fixed("action", Kind::OneOf(&[SHARED, EXTERNAL])).required(),
+        Attribute::writable("target_tenant", Kind::Text(255)).column("target_project"),
+    ];
+
+    crate::standard!(bare);
+
+    fn view(&self, _: &Seen) -> Map<String, Value> {
+        let view = json!({
+            "id": self.id, "project_id": self.project_id, "tenant_id": self.project_id, "object_type": self.object_type,
+            "object_id": self.object_id, "action": self.action, "target_tenant": self.target_project, "target_project": self.target_project,
+        });
+        if let Value::Object(view) = view { view } else { Map::new() }
+    }
+}
+
+/// Objects of a type that a project may use in any way.
+pub fn objects(kind: &'static str, project: &str) -> SelectStatement {
+    Query::select()
+        .column("object_id")
+        .from("rbac_policies")
+        .and_where(Expr::col("object_type").eq(kind))
+        .and_where(Expr::col("target_project").is_in([project, ALL]))
+        .to_owned()
+}
+
+/// Objects of a type that are shared with a project.
+pub fn shared_objects(kind: &'static str, project: &str) -> SelectStatement {
+    objects(kind, project).and_where(Expr::col("action").eq(SHARED)).to_owned()
+}
+
+/// The same, read.
+pub async fn shared_with<C: ConnectionTrait>(db: &C, kind: &'static str, project: &str) -> Result<HashSet<String>> {
+    let select =
+        "SELECT object_id FROM rbac_policies WHERE object_type = $1 AND action = 'access_as_shared' AND target_project IN ($2, '*')";
+    Ok(sql::texts(db, select, [kind.into(), project.into()]).await?.into_iter().collect())
+}
+
+/// Whether an object is shared with a project.
+pub async fn is_shared<C: ConnectionTrait>(db: &C, object: &str, project: &str) -> Result<bool> {
+    let select = "SELECT 1 FROM rbac_policies WHERE object_id = $1 AND action = 'access_as_shared' AND target_project IN ($2, '*')";
+    sql::exists(db, select, [object.into(), project.into()]).await
+}
+
+/// Lets everybody use an object, or no longer; what uses it keeps it shared.
+pub async fn share(tx: &Tx<'_>, kind: &'static str, object: &str, owner: &str, action: &'static str, shared: bool) -> Result<()> {
+    if shared {
+        let row = Model {
+            id: ids::uuid(),
+            project_id: owner.to_owned(),
+            object_type: kind.to_owned(),
+            object_id: object.to_owned(),
+            action: action.to_owned(),
+            target_project: ALL.to_owned(),
+        };
+        return insert(tx.db, &row).await.map(drop);
+    }
+    let delete = "DELETE FROM rbac_policies WHERE object_id = $1 AND action = $2 AND target_project = '*'";
+    sql::execute(tx.db, delete, [object.into(), action.into()]).await.map(drop)
+}
+
+/// An object is about to go: nobody may use it any more.
+pub async fn forget(tx: &Tx<'_>, object: &str) -> Result<()> {
+    sql::execute(tx.db, "DELETE FROM rbac_policies WHERE object_id = $1", [object.into()]).await.map(drop)
+}
+
+/// Whether a project other than the owner, or with `*` any other, uses an object that is shared with it. Who may use it by another policy
+/// is not counted.
+pub async fn in_use(tx: &Tx<'_>, row: &Model) -> Result<bool> {
+    let Some((_, _, users)) = OBJECTS.iter().find(|(kind, _, _)| *kind == row.object_type) else { return Ok(false) };
+    let others = "SELECT 1 FROM rbac_policies WHERE object_id = $1 AND id <> $2 AND action = $3 AND target_project = '*'";
+    if sql::exists(tx.db, others, [row.object_id.as_str().into(), row.id.as_str().into(), row.action.as_str().into()]).await? {
+        return Ok(false);
+    }
+    let values = [row.object_id.as_str().into(), row.project_id.as_str().into(), row.target_project.as_str().into()];
+    sql::exists(tx.db, &format!("{users} LIMIT 1"), values).await
+}
+
+/// `POST /rbac-policies`
+pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
+    let (bodies, bulk) = input.many(Model::KEY, Model::PLURAL)?;
+    let mut rows = Vec::with_capacity(bodies.len());
+    for mut body in bodies {
+        rename_target(&mut body);
+        let checked = Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?;
+        let row = Model {
+            id: ids::uuid(),
+            project_id: checked.text("project_id")?,
+            object_type: checked.text("object_type")?,
+            object_id: checked.text("object_id")?,
+            action: checked.text("action")?,
+            target_project: checked.or("target_tenant", String::new())?,
+        };
+        check(&ctx, "create", &row)?;
+        rows.push(row);
+    }
+    let by = ctx.clone();
+    let rows = app.write(move |tx| {
+        Box::pin(async move {
+            for row in &rows {
+                make(&tx, &by, row).await?;
+            }
+            Ok(rows)
+        })
+    });
+    listing::created(&app, &ctx, rows.await?, bulk).await
+}
+
+/// Both names of the same.
+fn rename_target(body: &mut Map<String, Value>) {
+    if let Some(target) = body.remove("target_project").or_else(|| body.remove("target_project_id")) {
+        body.insert("target_tenant".into(), target);
+    }
+}
+
+fn check(ctx: &Context, verb: &str, row: &Model) -> Result<()> {
+    if row.target_project.is_empty() {
+        return Err(Error::bad_request("Failed to parse request. Required attribute 'target_tenant' not specified"));
+    }
+    if row.action == EXTERNAL && row.object_type != "network" {
+        let message = format!("Invalid action '{EXTERNAL}' for object type '{}'. Valid actions: ['{SHARED}']", row.object_type);
+        return Err(bad_request("InvalidInput", message));
+    }
+    if row.target_project == ALL {
+        enforce(ctx, &format!("{verb}_rbac_policy:target_tenant"), &Target::project(&row.project_id))?;
+    }
+    Ok(())
+}
+
+async fn make(tx: &Tx<'_>, ctx: &Context, row: &Model) -> Result<()> {
+    let table = OBJECTS.iter().find(|(kind, _, _)| *kind == row.object_type).map_or("networks", |(_, table, _)| *table);
+    let owner = sql::texts(tx.db, &format!("SELECT project_id FROM {table} WHERE id = $1"), [row.object_id.as_str().into()]).await?;
+    let code = "RbacObjectNotFound";
+    let owner = owner.first().ok_or_else(|| not_found(code, &row.object_type.replace('_', " "), &row.object_id))?;
+    if !ctx.is_admin() && *owner != row.project_id {
+        // whoever may not share it may as well not know of it
+        return Err(not_found(code, &row.object_type.replace('_', " "), &row.object_id));
+    }
+    quotas::spend(tx, &row.project_id, "rbac_policy", 1).await?;
+    if !insert(tx.db, row).await? {
+        return Err(conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values."));
+    }
+    follow(tx, row).await
+}
+
+/// A network that somebody may use as an external one is external.
+async fn follow(tx: &Tx<'_>, row: &Model) -> Result<()> {
+    if row.action != EXTERNAL {
+        return Ok(());
+    }
+    let set = "UPDATE networks SET external = EXISTS (SELECT 1 FROM rbac_policies WHERE object_id = $1 AND action = 'access_as_external') WHERE id = $1";
+    sql::execute(tx.db, set, [row.object_id.as_str().into()]).await?;
+    tx.touch(crate::agents::Touched::Network(row.object_id.clone()));
+    Ok(())
+}
+
+/// `PUT /rbac-policies/{rbac_policy_id}`: another target.
+pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
+    let mut body = input.one(Model::KEY)?;
+    rename_target(&mut body);
+    let checked = Checked::update(Model::ATTRIBUTES, body)?;
+    let by = ctx.clone();
+    let row = app.write(move |tx| {
+        Box::pin(async move {
+            let before: Model = changeable(tx.db, &by, "update_rbac_policy", &id.0).await?;
+            let mut row = before.clone();
+            checked.set("target_tenant", &mut row.target_project)?;
+            check(&by, "update", &row)?;
+            if row != before {
+                if row.target_project != ALL && in_use(&tx, &before).await? {
+                    return Err(used(&before));
+                }
+                save(tx.db, &mut row).await?;
+            }
+            Ok(row)
+        })
+    });
+    listing::updated(&app, &ctx, row.await?).await
+}
+
+/// `DELETE /rbac-policies/{rbac_policy_id}`
+pub async fn delete(app: App, ctx: Context, id: Path<String>) -> Result<Reply> {
+    app.write(move |tx| {
+        Box::pin(async move {
+            let row: Model = changeable(tx.db, &ctx, "delete_rbac_policy", &id.0).await?;
+            if row.action == SHARED && in_use(&tx, &row).await? {
+                return Err(used(&row));
+            }
+            remove::<Model, _>(tx.db, &row.id).await?;
+            follow(&tx, &row).await
+        })
+    })
+    .await?;
+    Reply::no_content()
+}
+
+fn used(row: &Model) -> Error {
+    let message = format!("RBAC policy on object {} cannot be removed because other objects depend on it.", row.object_id);
+    conflict("RbacPolicyInUse", message)
+}

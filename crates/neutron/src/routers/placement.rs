@@ -1,0 +1,112 @@
+//! Which hosts carry a router: one, or with `ha` one that forwards and others that stand by and take over when it falls silent.
+
+use std::time::Duration;
+
+use kit::Result;
+use kit::clock::Timestamp;
+use sea_orm::ConnectionTrait;
+
+use super::Model;
+use crate::agents::{self, Touched};
+use crate::resource::{fetch, locked, save};
+use crate::{App, Tx, sql};
+
+/// Hosts that carry a router with `ha`.
+const HA_HOSTS: usize = 3;
+/// A host that is silent for longer no longer forwards for such a router. Agents speak every five seconds.
+const SILENCE: Duration = Duration::from_secs(12);
+/// Routers placed in one go.
+const BATCH: u32 = 100;
+
+/// Puts a router, and its ports, on a host.
+pub async fn place(tx: &Tx<'_>, id: &str, host: &str) -> Result<()> {
+    let mut router: Model = locked(tx.db, id).await?;
+    if router.host == host {
+        return Ok(());
+    }
+    router.host = host.to_owned();
+    save(tx.db, &mut router).await?;
+    let status = router.port_status();
+    let ports = "SELECT id FROM ports WHERE device_id = $1 AND device_owner IN ('network:router_interface', 'network:router_gateway')";
+    for port in sql::texts(tx.db, ports, [id.into()]).await? {
+        sql::execute(tx.db, "UPDATE ports SET host_id = $1, status = $2 WHERE id = $3", [host.into(), status.into(), port.as_str().into()])
+            .await?;
+        tx.touch(Touched::Port(port));
+    }
+    sql::execute(tx.db, "UPDATE floatingips SET status = $1 WHERE router_id = $2", [status.into(), id.into()]).await?;
+    sql::execute(tx.db, "DELETE FROM standby_routers WHERE router_id = $1 AND host = $2", [id.into(), host.into()]).await?;
+    tx.touch(Touched::Router(id.to_owned()));
+    Ok(())
+}
+
+/// Hosts that stand by for a router.
+pub async fn standbys<C: ConnectionTrait>(db: &C, router: &str) -> Result<Vec<String>> {
+    sql::texts(db, "SELECT host FROM standby_routers WHERE router_id = $1 ORDER BY host", [router.into()]).await
+}
+
+/// Gives a router with `ha` hosts that stand by, and takes them from one without.
+pub async fn settle_standbys(app: &App, tx: &Tx<'_>, router: &Model) -> Result<()> {
+    let have = standbys(tx.db, &router.id).await?;
+    if !router.ha {
+        sql::execute(tx.db, "DELETE FROM standby_routers WHERE router_id = $1", [router.id.as_str().into()]).await?;
+    } else if have.len() + 1 < HA_HOSTS && !router.host.is_empty() {
+        let others = agents::l3_hosts(app, tx.db).await?;
+        let new = others.into_iter().filter(|host| *host != router.host && !have.contains(host)).take(HA_HOSTS - 1 - have.len());
+        for host in new {
+            let insert = "INSERT INTO standby_routers (router_id, host) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+            sql::execute(tx.db, insert, [router.id.as_str().into(), host.into()]).await?;
+        }
+    }
+    if standbys(tx.db, &router.id).await? != have {
+        tx.touch(Touched::Router(router.id.clone()));
+    }
+    Ok(())
+}
+
+/// Gives routers that have no host one, as soon as there is one, and lets others take over from hosts that fell silent.
+pub async fn reconcile(app: &App) -> Result<()> {
+    let db = app.db().read();
+    let homeless = sql::texts(db, &format!("SELECT id FROM routers WHERE host = '' LIMIT {BATCH}"), []).await?;
+    let silent = "SELECT r.id FROM routers r WHERE r.ha AND r.host <> '' AND NOT EXISTS \
+                  (SELECT 1 FROM agents a WHERE a.host = r.host AND a.agent_type = 'L3 agent' AND a.heartbeat_at > $1)";
+    let since = Timestamp::now().minus(SILENCE).0;
+    let silent = sql::texts(db, &format!("{silent} LIMIT {BATCH}"), [since.into()]).await?;
+    let short = "SELECT r.id FROM routers r WHERE r.ha AND r.host <> '' \
+                 AND (SELECT COUNT(*) FROM standby_routers s WHERE s.router_id = r.id) < $1";
+    let short = sql::texts(db, &format!("{short} LIMIT {BATCH}"), [(HA_HOSTS as i64 - 1).into()]).await?;
+    if homeless.is_empty() && silent.is_empty() && short.is_empty() {
+        return Ok(());
+    }
+    let on = app.clone();
+    app.write(move |tx| {
+        Box::pin(async move {
+            for id in homeless {
+                if let Some(host) = agents::l3_hosts(&on, tx.db).await?.into_iter().next() {
+                    place(&tx, &id, &host).await?;
+                }
+            }
+            for id in silent {
+                take_over(&tx, &id, since).await?;
+            }
+            for id in short {
+                if let Some(router) = fetch::<Model, _>(tx.db, &id).await? {
+                    settle_standbys(&on, &tx, &router).await?;
+                }
+            }
+            Ok(())
+        })
+    })
+    .await
+}
+
+/// The first host that stands by and is heard of forwards from now on; the silent one stands by.
+async fn take_over(tx: &Tx<'_>, id: &str, since: i64) -> Result<()> {
+    let alive = "SELECT s.host FROM standby_routers s JOIN agents a ON a.host = s.host AND a.agent_type = 'L3 agent' \
+                 WHERE s.router_id = $1 AND a.heartbeat_at > $2 ORDER BY s.host LIMIT 1";
+    let Some(next) = sql::texts(tx.db, alive, [id.into(), since.into()]).await?.pop() else { return Ok(()) };
+    let Some(router) = fetch::<Model, _>(tx.db, id).await? else { return Ok(()) };
+    tracing::warn!(router = id, from = router.host, to = next, "the host of the router is silent; another takes over");
+    let insert = "INSERT INTO standby_routers (router_id, host) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    sql::execute(tx.db, insert, [id.into(), router.host.into()]).await?;
+    place(tx, id, &next).await
+}
