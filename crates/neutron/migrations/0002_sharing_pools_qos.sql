@@ -148,7 +148,7 @@ CREATE TABLE port_forwardings (
     protocol TEXT NOT NULL,
     external_first BIGINT NOT NULL,
     external_last BIGINT NOT NULL,
-    internal_port_id TEXT NOT NULL REFERENCES ports (id),
+    internal_port_id TEXT NOT NULL REFERENCES ports (id) ON DELETE CASCADE,
     internal_ip_address TEXT NOT NULL,
     internal_first BIGINT NOT NULL,
     internal_last BIGINT NOT NULL
@@ -213,6 +213,6 @@ ALTER TABLE agents ADD COLUMN vtep TEXT;
 -- Topologies that were made for projects on their first request.
 CREATE TABLE auto_topologies (
     project_id TEXT PRIMARY KEY,
-    network_id TEXT NOT NULL REFERENCES networks (id),
-    router_id TEXT NOT NULL REFERENCES routers (id)
+    network_id TEXT NOT NULL REFERENCES networks (id) ON DELETE CASCADE,
+    router_id TEXT NOT NULL REFERENCES routers (id) ON DELETE CASCADE
 );

@@ -98,7 +98,7 @@ async fn build(app: &App, tx: &Tx<'_>, ctx: &Context, project: &str, parts: &Par
         routers::make(app, tx, Some(ctx), routers::plain(project, ROUTER), Some(routers::GatewayInfo::to(&parts.external))).await?;
     for (version, pool) in &parts.pools {
         let wanted = Wanted { pool: pool.clone(), cidr: None, prefixlen: None };
-        let net = subnetpools::allocate(tx, ctx, project, &network.id, *version, &wanted).await?;
+        let net = subnetpools::allocate(tx, ctx, project, *version, &wanted).await?;
         let (gateway, pools) = subnets::plan(net, None, None)?;
         let now = Timestamp::now();
         let subnet = subnets::Model {

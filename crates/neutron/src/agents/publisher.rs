@@ -78,7 +78,7 @@ struct Hosts {
     app: App,
     bus: Bus,
     told: HashMap<String, Told>,
-    /// The next sequence of a host that fetches: above all that an earlier server can have given.
+    /// The last sequence given to any host: above all that an earlier server can have given.
     next: u64,
 }
 
@@ -116,17 +116,25 @@ impl Hosts {
                 let state = self.fetch(&host).await;
                 let _ = answer.send(state);
             }
-            Command::Moved => self.told.clear(),
+            Command::Moved => {
+                for host in self.told.drain().map(|(host, _)| host).collect::<Vec<_>>() {
+                    self.nudge(&host).await;
+                }
+            }
             Command::Heard { host } => match self.told.get_mut(&host) {
                 Some(told) => told.heard = Instant::now(),
-                // it was told things by an earlier server: an update it cannot place makes it fetch
-                None => {
-                    self.next += 1;
-                    let nudge = Update { sequence: self.next, changes: Vec::new() };
-                    let _ = self.bus.cast(&agent_topic(&host), nudge).await;
-                    self.next += 1;
-                }
+                // it was told things by an earlier server
+                None => self.nudge(&host).await,
             },
+        }
+    }
+
+    /// An update that a host cannot place makes it fetch.
+    async fn nudge(&mut self, host: &str) {
+        self.next += 2;
+        let nudge = Update { sequence: self.next, changes: Vec::new() };
+        if let Err(error) = self.bus.cast(&agent_topic(host), nudge).await {
+            tracing::warn!(host, %error, "the host was not told to fetch; it will be when it is heard again");
         }
     }
 
@@ -154,6 +162,7 @@ impl Hosts {
                 continue;
             }
             told.sequence += 1;
+            self.next = self.next.max(told.sequence);
             let update = Update { sequence: told.sequence, changes };
             if let Err(error) = self.bus.cast(&agent_topic(host), update).await {
                 tracing::warn!(host, %error, "the host was not told of a change; it will fetch everything");

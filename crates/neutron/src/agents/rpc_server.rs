@@ -48,7 +48,7 @@ async fn heartbeat(app: &App, message: Heartbeat) -> Result<()> {
                 let values = [ids::uuid().into(), message.host.as_str().into(), kind.as_str().into(), now.into(), vtep.into()];
                 sql::execute(tx.db, insert, values).await?;
             }
-            Ok(true)
+            Ok(message.vtep.is_some())
         })
     });
     if moved.await? {

@@ -18,8 +18,8 @@ pub struct Wanted {
     pub prefixlen: Option<i64>,
 }
 
-/// A prefix for a subnet of a project on a network.
-pub async fn allocate(tx: &Tx<'_>, ctx: &Context, project: &str, network: &str, version: i64, wanted: &Wanted) -> Result<IpNet> {
+/// A prefix for a subnet of a project.
+pub async fn allocate(tx: &Tx<'_>, ctx: &Context, project: &str, version: i64, wanted: &Wanted) -> Result<IpNet> {
     seen::<Model, _>(tx.db, ctx, &wanted.pool).await?;
     // the lock keeps two subnets from getting the same prefix
     let pool: Model = locked(tx.db, &wanted.pool).await?;
@@ -29,7 +29,6 @@ pub async fn allocate(tx: &Tx<'_>, ctx: &Context, project: &str, network: &str, 
             format!("Bad subnets request: Cannot allocate IPv{version} subnet from IPv{} subnet pool.", pool.ip_version),
         ));
     }
-    check_affinity(tx, &pool, network).await?;
     let length = wanted.cidr.map_or(wanted.prefixlen.unwrap_or(pool.default_prefixlen), |cidr| i64::from(cidr.prefix_len()));
     check_length(&pool, length)?;
     let given: Vec<subnets::Model> = with(tx.db, "subnetpool_id", std::slice::from_ref(&pool.id)).await?;
@@ -51,16 +50,6 @@ pub async fn allocate(tx: &Tx<'_>, ctx: &Context, project: &str, network: &str, 
 /// The pool that is taken when a subnet wishes for the default one.
 pub async fn default_of<C: ConnectionTrait>(db: &C, version: i64) -> Result<Option<String>> {
     Ok(sql::texts(db, "SELECT id FROM subnetpools WHERE is_default AND ip_version = $1", [version.into()]).await?.pop())
-}
-
-/// All subnets of a version on a network come from one pool.
-async fn check_affinity(tx: &Tx<'_>, pool: &Model, network: &str) -> Result<()> {
-    let other = "SELECT 1 FROM subnets WHERE network_id = $1 AND ip_version = $2 AND COALESCE(subnetpool_id, '') <> $3";
-    if sql::exists(tx.db, other, [network.into(), pool.ip_version.into(), pool.id.as_str().into()]).await? {
-        let message = "Subnets hosted on the same network must be allocated from the same subnet pool.";
-        return Err(bad_request("NetworkSubnetPoolAffinityError", message));
-    }
-    Ok(())
 }
 
 fn check_length(pool: &Model, length: i64) -> Result<()> {

@@ -162,7 +162,7 @@ async fn settle(tx: &Tx<'_>, ctx: &Context, wish: Wish) -> Result<Model> {
             subnetpools::Wanted { pool: pool.ok_or_else(|| subnetpools::no_default(subnet.ip_version))?, cidr, prefixlen }
         }
     };
-    let net = allocate(tx, ctx, &subnet.project_id, &subnet.network_id, subnet.ip_version, &wanted).await?;
+    let net = allocate(tx, ctx, &subnet.project_id, subnet.ip_version, &wanted).await?;
     check_prefix(&subnet, net)?;
     subnet.subnetpool_id = Some(wanted.pool);
     plan_in(subnet, net, wish.gateway, wish.pools)
@@ -187,6 +187,10 @@ pub async fn make(tx: &Tx<'_>, subnet: Model) -> Result<Model> {
     {
         let message = format!("Requested subnet with cidr: {} for network: {} overlaps with another subnet", subnet.cidr, network.id);
         return Err(invalid_input(message));
+    }
+    if others.iter().any(|other| other.ip_version == subnet.ip_version && other.subnetpool_id != subnet.subnetpool_id) {
+        let message = "Subnets hosted on the same network must be allocated from the same subnet pool.";
+        return Err(bad_request("NetworkSubnetPoolAffinityError", message));
     }
     insert(tx.db, &subnet).await?;
     ipam::rebuild(tx, &subnet).await?;

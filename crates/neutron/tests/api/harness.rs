@@ -224,15 +224,16 @@ impl Agent {
         let handlers = Handlers::new().on(move |update: Update| {
             let agent = hears.clone();
             async move {
-                agent.take_in(update);
+                agent.take_in(update).await;
                 Ok(())
             }
         });
         cloud.bus.serve(&agent_topic(host), handlers, 1);
+        let vtep = host.strip_prefix("host").map(|number| format!("192.0.2.{number}").parse().unwrap());
         let agent_types = vec!["Linux bridge agent".into(), "DHCP agent".into(), "L3 agent".into()];
         agent
             .bus
-            .call(SERVER_TOPIC, Heartbeat { host: host.into(), agent_types, ..Heartbeat::default() }, Duration::from_secs(5))
+            .call(SERVER_TOPIC, Heartbeat { host: host.into(), agent_types, vtep, ..Heartbeat::default() }, Duration::from_secs(5))
             .await
             .unwrap();
         agent
@@ -248,14 +249,20 @@ impl Agent {
         self.bus.call(SERVER_TOPIC, message, Duration::from_secs(5)).await.unwrap();
     }
 
-    fn take_in(&self, update: Update) {
-        let mut state = self.state.lock().unwrap();
-        assert_eq!(update.sequence, state.sequence + 1, "a gap");
-        state.sequence = update.sequence;
-        for change in update.changes.clone() {
-            apply(&mut state, change);
+    /// Takes in what follows on what it knows; after a gap it asks for everything, as real agents do.
+    async fn take_in(&self, update: Update) {
+        let known = self.state.lock().unwrap().sequence;
+        if update.sequence > known + 1 {
+            let whole = self.fetch().await;
+            *self.state.lock().unwrap() = whole;
+        } else if update.sequence == known + 1 {
+            let mut state = self.state.lock().unwrap();
+            state.sequence = update.sequence;
+            for change in update.changes.clone() {
+                apply(&mut state, change);
+            }
+            self.updates.lock().unwrap().push(update);
         }
-        self.updates.lock().unwrap().push(update);
     }
 
     /// The sum of what it was told is what it would be told anew.
