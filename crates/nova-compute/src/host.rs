@@ -54,6 +54,14 @@ impl Store {
     }
 }
 
+impl Store {
+    /// An empty file that guests' programs may fill.
+    pub async fn prepare(&self, path: &std::path::Path) -> Result<()> {
+        tokio::fs::write(path, []).await?;
+        self.account.own(path)
+    }
+}
+
 /// What operations on one instance share.
 #[derive(Default)]
 pub struct Slot {

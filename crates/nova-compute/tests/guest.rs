@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
-use nova_compute::hypervisor::{Disk, DiskFormat, DiskSource, Guest, Hypervisor, PowerState};
+use nova_compute::hypervisor::{Disk, DiskBus, DiskFormat, DiskSource, Guest, Hardware, Hypervisor, PowerState};
 
 const ID: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 
@@ -68,6 +68,7 @@ async fn a_guest_lives_is_found_again_and_ends() {
     let file = |id: &str, path: &PathBuf, format| Disk {
         id: id.into(),
         source: DiskSource::File { path: path.clone(), format },
+        bus: DiskBus::Virtio,
         read_only: false,
         removable: id != "root",
         serial: None,
@@ -78,7 +79,9 @@ async fn a_guest_lives_is_found_again_and_ends() {
         vcpus: 1,
         memory_mb: 128,
         disks: vec![file("root", &disk, DiskFormat::Qcow2)],
+        boot_disk: None,
         nics: vec![],
+        hardware: Hardware::default(),
     };
 
     qemu.create(guest.clone()).await.unwrap();

@@ -3,17 +3,21 @@
 //! [`qemu`] runs real guests, [`sim`] pretends to, with the same states and the same honesty about them. A driver knows guests, disks and
 //! interfaces; it knows nothing of images, ports, volumes or conductor, which `instances` sees to.
 
+pub mod hardware;
 pub mod qemu;
 pub mod sim;
+mod traffic;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::Result;
 use serde::{Deserialize, Serialize};
 
+pub use self::hardware::{DiskBus, Hardware, VifModel};
 use self::qemu::account::Account;
+pub use self::traffic::{Diagnostics, DiskCounters, NicCounters};
 
 /// What a host asks of its hypervisor. Every call may be repeated: what is already so is no error.
 pub trait Hypervisor: Send + Sync + 'static {
@@ -60,15 +64,36 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// `disk_id` as in [`Disk::id`].
     fn detach_disk<'a>(&'a self, id: &'a str, disk_id: &'a str) -> BoxFuture<'a, Result<()>>;
 
+    /// Shows a guest that runs that one of its disks grew.
+    fn resize_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, bytes: u64) -> BoxFuture<'a, Result<()>>;
+
+    /// Copies a disk of a guest that runs, as it is at this moment, into a QCOW2 file of its size. The guest goes on meanwhile.
+    fn copy_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, to: &'a Path) -> BoxFuture<'a, Result<()>>;
+
+    /// Copies a disk of a guest that runs to another, which the guest has in its place from then on.
+    fn swap_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, new: Disk) -> BoxFuture<'a, Result<()>>;
+
     /// Makes the host's end of an interface, before the guest has it.
     fn plug<'a>(&'a self, nic: &'a Nic) -> BoxFuture<'a, Result<()>>;
 
     /// Removes it.
     fn unplug<'a>(&'a self, tap: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic) -> BoxFuture<'a, Result<()>>;
+    /// Of the model that the guest's image asks for.
+    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic, model: VifModel) -> BoxFuture<'a, Result<()>>;
 
     fn detach_nic<'a>(&'a self, id: &'a str, port_id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    fn diagnostics<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Diagnostics>>;
+
+    /// Presses the NMI button.
+    fn inject_nmi<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Sets a user's password by the guest's agent.
+    fn set_password<'a>(&'a self, id: &'a str, user: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// The socket of a guest's screen or serial line, if it runs and has one.
+    fn console_socket(&self, id: &str, console: Console) -> Option<PathBuf>;
 
     /// Told whenever a guest changed its state by itself.
     fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
@@ -113,6 +138,15 @@ impl PowerState {
     }
 }
 
+/// What a user may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// The screen, which speaks RFB.
+    Screen,
+    /// The first serial line.
+    Serial,
+}
+
 /// A guest to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guest {
@@ -122,9 +156,11 @@ pub struct Guest {
     pub name: String,
     pub vcpus: u32,
     pub memory_mb: u64,
-    /// The first is the one to boot from.
     pub disks: Vec<Disk>,
+    /// The disk to boot from, if it is not the first.
+    pub boot_disk: Option<String>,
     pub nics: Vec<Nic>,
+    pub hardware: Hardware,
 }
 
 /// A disk of a guest.
@@ -133,6 +169,7 @@ pub struct Disk {
     /// Unique in the guest: `root`, `swap`, `config`, `eph0`, or the volume's id.
     pub id: String,
     pub source: DiskSource,
+    pub bus: DiskBus,
     pub read_only: bool,
     /// Whether it may come and go while the guest runs.
     pub removable: bool,

@@ -4,6 +4,7 @@
 //! buffer. Tests may make it slow or make it fail.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use kit::{Error, Result};
 use tokio::sync::watch;
 
 use super::qemu::account::Account;
-use super::{About, Disk, Guest, Hypervisor, Nic, PowerState};
+use super::{About, Console, Diagnostics, Disk, DiskCounters, Guest, Hypervisor, Nic, NicCounters, PowerState, VifModel};
 
 /// A hypervisor that pretends.
 pub struct Sim {
@@ -27,6 +28,7 @@ struct SimGuest {
     boots: u32,
     /// Made, and never run since.
     fresh: bool,
+    vcpus: u32,
     disks: Vec<String>,
     nics: Vec<String>,
 }
@@ -90,7 +92,7 @@ impl Hypervisor for Sim {
         let mut guests = self.guests_mut();
         for (id, state) in expected {
             // what the cloud last knew is all there is to know of a simulated guest
-            let guest = SimGuest { name: id.clone(), state: *state, boots: 1, fresh: false, disks: Vec::new(), nics: Vec::new() };
+            let guest = SimGuest { name: id.clone(), state: *state, boots: 1, fresh: false, vcpus: 1, disks: Vec::new(), nics: Vec::new() };
             guests.entry(id.clone()).or_insert(guest);
         }
         Box::pin(async { Ok(()) })
@@ -114,6 +116,7 @@ impl Hypervisor for Sim {
                 state: PowerState::Paused,
                 boots,
                 fresh,
+                vcpus: guest.vcpus,
                 disks: guest.disks.into_iter().map(|disk| disk.id).collect(),
                 nics: guest.nics.into_iter().map(|nic| nic.port_id).collect(),
             };
@@ -183,6 +186,24 @@ impl Hypervisor for Sim {
         Box::pin(async { done })
     }
 
+    fn resize_disk<'a>(&'a self, id: &'a str, _disk_id: &'a str, _bytes: u64) -> BoxFuture<'a, Result<()>> {
+        let done = self.with(id, |_| ());
+        Box::pin(async { done })
+    }
+
+    fn copy_disk<'a>(&'a self, id: &'a str, _disk_id: &'a str, _to: &'a Path) -> BoxFuture<'a, Result<()>> {
+        let done = self.with(id, |_| ());
+        Box::pin(async { done })
+    }
+
+    fn swap_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, new: Disk) -> BoxFuture<'a, Result<()>> {
+        let done = self.with(id, |guest| {
+            guest.disks.retain(|have| have != disk_id && *have != new.id);
+            guest.disks.push(new.id);
+        });
+        Box::pin(async { done })
+    }
+
     fn plug<'a>(&'a self, _nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
     }
@@ -191,7 +212,7 @@ impl Hypervisor for Sim {
         Box::pin(async { Ok(()) })
     }
 
-    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic) -> BoxFuture<'a, Result<()>> {
+    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic, _model: VifModel) -> BoxFuture<'a, Result<()>> {
         let done = self.with(id, |guest| {
             if !guest.nics.contains(&nic.port_id) {
                 guest.nics.push(nic.port_id);
@@ -203,6 +224,30 @@ impl Hypervisor for Sim {
     fn detach_nic<'a>(&'a self, id: &'a str, port_id: &'a str) -> BoxFuture<'a, Result<()>> {
         let done = self.with(id, |guest| guest.nics.retain(|have| have != port_id));
         Box::pin(async { done })
+    }
+
+    fn diagnostics<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Diagnostics>> {
+        let seen = self.with(id, |guest| Diagnostics {
+            cpu_nanoseconds: vec![0; guest.vcpus as usize],
+            disks: vec![DiskCounters::default(); guest.disks.len()],
+            nics: vec![NicCounters::default(); guest.nics.len()],
+            ..Diagnostics::default()
+        });
+        Box::pin(async { seen })
+    }
+
+    fn inject_nmi<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        let done = self.with(id, |_| ());
+        Box::pin(async { done })
+    }
+
+    fn set_password<'a>(&'a self, id: &'a str, _user: &'a str, _password: &'a str) -> BoxFuture<'a, Result<()>> {
+        let done = self.with(id, |_| ());
+        Box::pin(async { done })
+    }
+
+    fn console_socket(&self, _id: &str, _console: Console) -> Option<PathBuf> {
+        None
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -223,9 +268,19 @@ fn console(name: &str, boots: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hypervisor::Hardware;
 
     fn guest(id: &str) -> Guest {
-        Guest { id: id.into(), name: "instance-00000001".into(), vcpus: 1, memory_mb: 128, disks: vec![], nics: vec![] }
+        Guest {
+            id: id.into(),
+            name: "instance-00000001".into(),
+            vcpus: 1,
+            memory_mb: 128,
+            disks: vec![],
+            boot_disk: None,
+            nics: vec![],
+            hardware: Hardware::default(),
+        }
     }
 
     #[tokio::test]

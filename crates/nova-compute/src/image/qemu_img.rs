@@ -47,8 +47,45 @@ pub async fn overlay(account: Account, disk: &Path, base: &Path, base_format: Di
 
 /// Copies an image of another format into a QCOW2.
 pub async fn convert(account: Account, from: &Path, driver: &str, to: &Path) -> Result<()> {
-    let arguments = ["convert".as_ref(), "-f".as_ref(), driver.as_ref(), "-O".as_ref(), "qcow2".as_ref(), from.as_os_str(), to.as_os_str()];
+    convert_to(account, from, driver, to, DiskFormat::Qcow2).await
+}
+
+/// Copies an image, with all it stands on, into one that stands by itself.
+pub async fn convert_to(account: Account, from: &Path, driver: &str, to: &Path, format: DiskFormat) -> Result<()> {
+    let arguments =
+        ["convert".as_ref(), "-f".as_ref(), driver.as_ref(), "-O".as_ref(), format.name().as_ref(), from.as_os_str(), to.as_os_str()];
     run(account, &arguments, CONVERT_CPU_SECONDS, CONVERT_PATIENCE).await.map(drop)
+}
+
+/// Copies what an NBD server serves.
+pub async fn copy_from(account: Account, url: &str, to: &Path, format: &str) -> Result<()> {
+    let arguments = ["convert".as_ref(), "-f".as_ref(), "raw".as_ref(), "-O".as_ref(), format.as_ref(), url.as_ref(), to.as_os_str()];
+    run(account, &arguments, CONVERT_CPU_SECONDS, CONVERT_PATIENCE).await.map(drop)
+}
+
+/// Makes an empty QCOW2.
+pub async fn create(account: Account, disk: &Path, size: u64) -> Result<()> {
+    let size = size.to_string();
+    let arguments = ["create".as_ref(), "-q".as_ref(), "-f".as_ref(), "qcow2".as_ref(), disk.as_os_str(), size.as_ref()];
+    run(account, &arguments, CPU_SECONDS, PATIENCE).await.map(drop)
+}
+
+/// Bytes of a QCOW2's disk, also of one in use.
+pub async fn virtual_size(account: Account, disk: &Path) -> Result<u64> {
+    let arguments =
+        ["info".as_ref(), "--output=json".as_ref(), "--force-share".as_ref(), "-f".as_ref(), "qcow2".as_ref(), disk.as_os_str()];
+    let info: Value = serde_json::from_slice(&run(account, &arguments, CPU_SECONDS, PATIENCE).await?)?;
+    info["virtual-size"].as_u64().ok_or_else(|| Error::internal("a disk without size"))
+}
+
+/// Grows a QCOW2 that is smaller.
+pub async fn grow(account: Account, disk: &Path, size: u64) -> Result<()> {
+    if virtual_size(account, disk).await? >= size {
+        return Ok(());
+    }
+    let size = size.to_string();
+    let arguments = ["resize".as_ref(), "-q".as_ref(), "-f".as_ref(), "qcow2".as_ref(), disk.as_os_str(), size.as_ref()];
+    run(account, &arguments, CPU_SECONDS, PATIENCE).await.map(drop)
 }
 
 async fn run(account: Account, arguments: &[&std::ffi::OsStr], cpu_seconds: u64, patience: Duration) -> Result<Vec<u8>> {

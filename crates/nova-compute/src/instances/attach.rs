@@ -87,7 +87,7 @@ async fn attach_interface(host: &Host, instance: &Instance, interface: &NetworkI
     record.save(host, &instance.id).await?;
     host.hypervisor.plug(&nic).await?;
     if !is_off(host, &instance.id)
-        && let Err(error) = host.hypervisor.attach_nic(&instance.id, nic).await
+        && let Err(error) = host.hypervisor.attach_nic(&instance.id, nic, disks::hardware(instance)?.vif_model).await
     {
         host.hypervisor.unplug(&interface.device_name).await?;
         return Err(error);
@@ -116,12 +116,14 @@ pub async fn detach_interface(host: Host, request: DetachInterface) -> Result<()
     host.save(SaveInstance { network_info: Some(left), ..host.change(&instance.id) }).await
 }
 
-fn device(instance: &Instance, bdm_id: &str) -> Result<BlockDevice> {
+/// A volume among an instance's block devices.
+pub fn device(instance: &Instance, bdm_id: &str) -> Result<BlockDevice> {
     let device = instance.block_devices.iter().find(|device| device.bdm_id == bdm_id && volumes::is_volume(device));
     device.cloned().ok_or_else(|| Error::new(Kind::NotFound, format!("Instance {} has no block device {bdm_id}.", instance.id)))
 }
 
-fn is_off(host: &Host, id: &str) -> bool {
+/// Whether nothing of the guest runs, so that a change is only recorded.
+pub fn is_off(host: &Host, id: &str) -> bool {
     match host.hypervisor.state(id) {
         PowerState::Shutdown | PowerState::NoState => true,
         PowerState::Running | PowerState::Paused | PowerState::Crashed | PowerState::Suspended => false,

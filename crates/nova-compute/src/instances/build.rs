@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use kit::undo::Undo;
 use kit::{Error, Kind, Result};
+use rpc::Caller;
 use rpc::compute::{BuildInstance, Instance, InstanceMetadata};
 use rpc::conductor::{self, BuildFinished, BuildOutcome, SaveInstance};
 
 use super::events::Timeline;
 use super::record::Record;
-use super::{disks, network, terminate, volumes};
+use super::{disks, images, network, terminate, volumes};
 use crate::host::{Host, Slot, fault, is_users};
 use crate::hypervisor::PowerState;
 use crate::image::cache::Base;
@@ -40,7 +41,7 @@ pub async fn build(host: Host, request: BuildInstance) {
 async fn attempt(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, timeline: &mut Timeline) -> Result<()> {
     let mut undo = Undo::new();
     let done = tokio::select! {
-        done = steps(host, slot, request, timeline, &mut undo) => done,
+        done = steps(host, request, timeline, &mut undo) => done,
         _ = slot.gone.cancelled() => Err(gone(&request.instance_id)),
     };
     if let Err(error) = &done {
@@ -55,7 +56,7 @@ async fn attempt(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, timelin
     done
 }
 
-async fn steps(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, timeline: &mut Timeline, undo: &mut Undo) -> Result<()> {
+async fn steps(host: &Host, request: &BuildInstance, timeline: &mut Timeline, undo: &mut Undo) -> Result<()> {
     let id = &request.instance_id;
     // 13 to 19: the request, and from conductor the instance it is about
     let mut instance = timeline.step("compute_get_instance", "nova-conductor", get_instance(host, id)).await?;
@@ -66,7 +67,7 @@ async fn steps(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, timeline:
     forget_on_failure(host, id, undo);
 
     // 20 to 22: the image
-    let base = timeline.step("compute_get_image", "glance", get_image(host, request, &instance)).await?;
+    let base = timeline.step("compute_get_image", "glance", images::of_root(host, &request.caller, &instance)).await?;
 
     // 23 to 25: ports and addresses
     host.save(SaveInstance { task_state: Some(Some("networking".into())), ..host.change(id) }).await?;
@@ -94,8 +95,7 @@ async fn steps(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, timeline:
 
     // 29: the hypervisor
     let about = host.hypervisor.about().hypervisor_type;
-    timeline.step("compute_spawn", &about, spawn(host, slot, request, &instance, base.as_ref())).await?;
-    volumes::complete_all(host, &request.caller, &instance).await?;
+    timeline.step("compute_spawn", &about, spawn(host, request, &instance, base.as_ref())).await?;
     host.save(SaveInstance {
         vm_state: Some("active".into()),
         task_state: Some(None),
@@ -129,23 +129,18 @@ async fn remember(host: &Host, request: &BuildInstance) -> Result<()> {
     record.save(host, &request.instance_id).await
 }
 
-/// The image's data on this host; nothing when the root disk is a volume, or no real disk at all.
-async fn get_image(host: &Host, request: &BuildInstance, instance: &Instance) -> Result<Option<Base>> {
-    let Some(image_id) = instance.image_id.as_deref().filter(|_| !disks::boots_from_volume(instance)) else { return Ok(None) };
-    let user = host.session.on_behalf(&request.caller).await?;
-    let image = host.cloud.image.show(&user, image_id).await?;
-    if image.status != "active" {
-        return Err(Error::bad_request(format!("Image {image_id} is not active.")));
-    }
-    match &host.store {
-        Some(store) => store.images.fetch(&host.cloud.image, &user, &image).await.map(Some),
-        None => Ok(None),
-    }
+/// Ports and volumes of an instance that comes to this host from another, or comes back.
+pub async fn settle(host: &Host, caller: &Caller, instance: &mut Instance) -> Result<()> {
+    instance.network_info = network::rebind(host, caller, instance).await?;
+    host.save(SaveInstance { network_info: Some(instance.network_info.clone()), ..host.change(&instance.id) }).await?;
+    let block_devices = volumes::connect_all(host, caller, instance).await?;
+    host.save(SaveInstance { block_devices, ..host.change(&instance.id) }).await
 }
 
-async fn spawn(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, instance: &Instance, base: Option<&Base>) -> Result<()> {
+/// Makes the local disks that are not there yet, and the guest, which stands still.
+pub async fn make(host: &Host, instance: &Instance, base: Option<&Base>, password: Option<String>) -> Result<()> {
     if let Some(store) = &host.store {
-        let drive = instance.config_drive.then(|| documents(request, instance));
+        let drive = instance.config_drive.then(|| documents(instance, password));
         disks::make(store, instance, base, drive.as_ref()).await?;
     }
     let guest = disks::guest(host, instance)?;
@@ -155,19 +150,30 @@ async fn spawn(host: &Host, slot: &Arc<Slot>, request: &BuildInstance, instance:
     for nic in &guest.nics {
         host.hypervisor.plug(nic).await?;
     }
-    host.hypervisor.create(guest).await?;
-    // it stands still until its ports are wired, so that its first packet finds its way
-    network::wait_plugged(host, slot, &request.caller.request_id, &instance.network_info).await?;
-    host.hypervisor.resume(&instance.id).await
+    host.hypervisor.create(guest).await
 }
 
-fn documents(request: &BuildInstance, instance: &Instance) -> Documents {
+/// Lets the guest run once its ports are wired, so that its first packet finds its way; then its volumes are in use.
+pub async fn run(host: &Host, caller: &Caller, instance: &Instance) -> Result<()> {
+    let slot = host.slot(&instance.id);
+    network::wait_plugged(host, &slot, &caller.request_id, &instance.network_info).await?;
+    host.hypervisor.resume(&instance.id).await?;
+    volumes::complete_all(host, caller, instance).await
+}
+
+async fn spawn(host: &Host, request: &BuildInstance, instance: &Instance, base: Option<&Base>) -> Result<()> {
+    make(host, instance, base, request.admin_password.clone()).await?;
+    run(host, &request.caller, instance).await
+}
+
+/// What the config drive tells the guest.
+pub fn documents(instance: &Instance, password: Option<String>) -> Documents {
     let about = InstanceMetadata {
         instance: instance.clone(),
         availability_zone: instance.availability_zone.clone().unwrap_or_else(|| "nova".into()),
         floating_ips: Default::default(),
     };
-    Documents::new(about, request.admin_password.clone())
+    Documents::new(about, password)
 }
 
 fn forget_on_failure(host: &Host, id: &str, undo: &mut Undo) {

@@ -7,17 +7,18 @@ use kit::{Error, Kind, Result};
 use rpc::compute::{BlockDevice, Instance};
 use tokio::process::Command;
 
+use super::disk_changes::Rescue;
 use super::volumes;
 use crate::host::{Host, Store};
 use crate::hypervisor::qemu::account::Account;
-use crate::hypervisor::{Disk, DiskFormat, DiskSource, Guest, Nic};
+use crate::hypervisor::{Disk, DiskBus, DiskFormat, DiskSource, Guest, Hardware, Nic};
 use crate::image::cache::Base;
 use crate::image::{qemu_img, verify};
 use crate::metadata::Documents;
 
-const ROOT: &str = "disk";
-const SWAP: &str = "disk.swap";
-const CONFIG: &str = "disk.config";
+pub const ROOT: &str = "disk";
+pub const SWAP: &str = "disk.swap";
+pub const CONFIG: &str = "disk.config";
 
 /// Makes the local disks that are not there yet. `base` is the image of the root disk, none when that is a volume.
 pub async fn make(store: &Store, instance: &Instance, base: Option<&Base>, documents: Option<&Documents>) -> Result<()> {
@@ -63,6 +64,14 @@ pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
         disks.extend(local_disks(host, instance));
         disks.extend(volumes);
     }
+    let hardware = hardware(instance)?;
+    for disk in &mut disks {
+        // a volume that names its bus has it already
+        if disk.bus == DiskBus::Virtio && !(disk.removable && names_bus(instance, &disk.id)) {
+            disk.bus = hardware.disk_bus;
+        }
+    }
+    let boot_disk = add_rescue(host, instance, &mut disks, hardware.disk_bus);
     let nic = |interface: &rpc::compute::NetworkInterface| Nic {
         port_id: interface.port_id.clone(),
         mac: interface.mac_address.clone(),
@@ -75,8 +84,38 @@ pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
         vcpus: instance.flavor.vcpus,
         memory_mb: instance.flavor.ram_mb,
         disks,
+        boot_disk,
         nics: instance.network_info.iter().map(nic).collect(),
+        hardware,
     })
+}
+
+/// The machine that an instance asks for.
+pub fn hardware(instance: &Instance) -> Result<Hardware> {
+    Hardware::of(&instance.image_properties, &instance.flavor.extra_specs, instance.flavor.vcpus)
+}
+
+fn names_bus(instance: &Instance, volume_id: &str) -> bool {
+    instance.block_devices.iter().any(|device| device.volume_id.as_deref() == Some(volume_id) && device.disk_bus.is_some())
+}
+
+/// The rescue disk, if there is one: before all others, or after them and yet the one to boot from.
+fn add_rescue(host: &Host, instance: &Instance, disks: &mut Vec<Disk>, bus: DiskBus) -> Option<String> {
+    let dir = host.store.as_ref()?.instances.join(&instance.id);
+    let rescue = Rescue::ALL.into_iter().find(|rescue| dir.join(rescue.file()).exists())?;
+    let source = DiskSource::File { path: dir.join(rescue.file()), format: DiskFormat::Qcow2 };
+    let disk = Disk { id: "rescue".into(), source, bus, read_only: false, removable: false, serial: None };
+    match rescue {
+        Rescue::First => disks.insert(0, disk),
+        Rescue::Last => disks.push(disk),
+    }
+    Some("rescue".into())
+}
+
+/// Whether a file in an instance's directory is one of its own disks.
+pub fn is_disk(name: &str) -> bool {
+    let ephemeral = name.strip_prefix("disk.eph").is_some_and(|number| number.parse::<usize>().is_ok());
+    ephemeral || [ROOT, SWAP, CONFIG].contains(&name)
 }
 
 /// Whether the root disk is a volume.
@@ -131,6 +170,7 @@ fn local_disks(host: &Host, instance: &Instance) -> Vec<Disk> {
     let disk = |id: &str, file: &str, format, read_only| Disk {
         id: id.to_owned(),
         source: DiskSource::File { path: dir.join(file), format },
+        bus: DiskBus::Virtio,
         read_only,
         removable: false,
         serial: None,
@@ -138,7 +178,8 @@ fn local_disks(host: &Host, instance: &Instance) -> Vec<Disk> {
     let mut disks = vec![disk("root", ROOT, DiskFormat::Qcow2, false)];
     disks.extend((0..ephemeral_sizes(instance).len()).map(|n| disk(&format!("eph{n}"), &ephemeral(n), DiskFormat::Raw, false)));
     disks.push(disk("swap", SWAP, DiskFormat::Raw, false));
-    disks.push(disk("config", CONFIG, DiskFormat::Raw, true));
+    let config = if dir.join(Rescue::CONFIG).exists() { Rescue::CONFIG } else { CONFIG };
+    disks.push(disk("config", config, DiskFormat::Raw, true));
     disks.retain(|disk| matches!(&disk.source, DiskSource::File { path, .. } if path.exists()));
     disks
 }
@@ -160,7 +201,7 @@ fn ephemeral_sizes(instance: &Instance) -> Vec<u64> {
 }
 
 /// Makes a file under another name first: what has its name is whole.
-async fn once(path: &Path, make: impl AsyncFnOnce(&PathBuf) -> Result<()>) -> Result<()> {
+pub async fn once(path: &Path, make: impl AsyncFnOnce(&PathBuf) -> Result<()>) -> Result<()> {
     if tokio::fs::try_exists(path).await? {
         return Ok(());
     }

@@ -2,15 +2,26 @@
 //!
 //! Operations on one instance take turns. What takes its time runs beside the queue, so that the events it waits for get through.
 
+mod action;
 mod adopt;
 mod attach;
 mod build;
 mod console;
+mod disk_changes;
 mod disks;
 mod events;
+mod images;
+mod inspect;
+mod nbd;
 mod network;
 mod power;
+mod rebuild;
 mod record;
+mod rescue;
+mod resize;
+mod shelve;
+mod snapshot;
+mod swap;
 mod terminate;
 mod uptime;
 mod volumes;
@@ -44,10 +55,31 @@ pub fn handlers(host: &Host) -> Handlers {
         .on(with(host, attach::detach_volume))
         .on(with(host, attach::interface))
         .on(with(host, attach::detach_interface))
+        .on(beside(host, &room, rescue::rescue))
+        .on(beside(host, &room, rescue::unrescue))
+        .on(beside(host, &room, rebuild::rebuild))
+        .on(with(host, snapshot::snapshot))
+        .on(with(host, shelve::shelve))
+        .on(with(host, shelve::offload))
+        .on(with(host, shelve::unshelve))
+        .on(with(host, resize::prep))
+        .on(with(host, resize::resize))
+        .on(with(host, resize::finish))
+        .on(with(host, resize::confirm))
+        .on(with(host, resize::revert))
+        .on(with(host, resize::finish_revert))
+        .on(with(host, swap::swap))
+        .on(with(host, inspect::diagnostics))
+        .on(with(host, inspect::nmi))
+        .on(with(host, inspect::set_password))
 }
 
+/// Nobody waits for it, and those who do wait for what it tells must be told at once.
 async fn external_event(host: Host, event: ExternalEvent) -> Result<()> {
     host.external_event(&event);
+    if event.name == "volume-extended" {
+        tokio::spawn(swap::extended(host, event));
+    }
     Ok(())
 }
 

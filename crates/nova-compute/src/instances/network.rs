@@ -40,6 +40,37 @@ pub async fn allocate_one(host: &Host, caller: &Caller, instance: &Instance, wan
     described.into_iter().next().ok_or_else(|| Error::internal("a port vanished"))
 }
 
+/// Binds the ports that an instance has to this host, whichever they were bound to.
+pub async fn rebind(host: &Host, caller: &Caller, instance: &Instance) -> Result<Vec<NetworkInterface>> {
+    let service = host.session.auth(&caller.request_id).await?;
+    let mut ports = Vec::new();
+    for known in &instance.network_info {
+        let id = &known.port_id;
+        let port = host.cloud.network.port(&service, id).await?;
+        let port = port.ok_or_else(|| Error::not_found(format!("Port id {id} could not be found.")))?;
+        let given = (!known.created_by_nova).then(|| id.clone());
+        let wanted = RequestedNetwork { port_id: given, tag: known.tag.clone(), ..RequestedNetwork::default() };
+        ports.push((bind(host, &service, port).await?, wanted));
+    }
+    let mut bound = describe(host, &service, ports).await?;
+    let addresses = || instance.network_info.iter().flat_map(|interface| &interface.fixed_ips);
+    for new in bound.iter_mut().flat_map(|interface| &mut interface.fixed_ips) {
+        let old = addresses().find(|old| old.address == new.address);
+        new.floating_ips = old.map(|old| old.floating_ips.clone()).unwrap_or_default();
+    }
+    Ok(bound)
+}
+
+/// Leaves an instance's ports bound to no host; they stay its own.
+pub async fn unbind(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
+    let service = host.session.auth(request_id).await?;
+    let nowhere = UpdatePort { host_id: Some(String::new()), ..UpdatePort::default() };
+    for interface in &instance.network_info {
+        sdk::found(host.cloud.network.update_port(&service, &interface.port_id, &nowhere).await)?;
+    }
+    Ok(())
+}
+
 /// Deletes the ports that nova made for an instance, and gives back those that the user gave.
 pub async fn release(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
     let service = host.session.auth(request_id).await?;

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::disks;
 use crate::host::Host;
-use crate::hypervisor::{Disk, DiskSource};
+use crate::hypervisor::{Disk, DiskBus, DiskSource};
 
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -105,7 +105,8 @@ pub fn disk(host: &Host, device: &BlockDevice) -> Result<Disk> {
             return Err(Error::new(Kind::NotImplemented, format!("Volume {id} is served by {kind}, which this host cannot attach.")));
         }
     };
-    Ok(Disk { serial: Some(id.clone()), id, source, read_only: false, removable: true })
+    let bus = device.disk_bus.as_deref().map_or(Ok(DiskBus::Virtio), DiskBus::parse)?;
+    Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: false, removable: true })
 }
 
 /// What this host tells cinder of itself.

@@ -21,6 +21,8 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub const HOST: &str = "host";
+/// An image that waits for its data.
+pub const SNAPSHOT: &str = "22222222-3333-4444-5555-666666666666";
 pub const ID: &str = "11111111-2222-3333-4444-555555555555";
 
 /// A host that runs, and all it talks to.
@@ -38,6 +40,8 @@ struct World {
     events: Mutex<Vec<String>>,
     ports: Mutex<BTreeMap<String, Value>>,
     wiring: Mutex<bool>,
+    fault: Mutex<Option<String>>,
+    uploaded: Mutex<Vec<u8>>,
     /// The file of the one image.
     image: Vec<u8>,
     bus: Bus,
@@ -66,6 +70,8 @@ impl Cloud {
             events: Mutex::default(),
             ports: Mutex::default(),
             wiring: Mutex::new(true),
+            fault: Mutex::default(),
+            uploaded: Mutex::default(),
             image,
             bus: bus.clone(),
         });
@@ -136,6 +142,40 @@ impl Cloud {
         id.to_owned()
     }
 
+    /// Changes the instance, as the API and its flows do.
+    pub fn change(&self, change: impl FnOnce(&mut Instance)) {
+        change(&mut self.world.instance.lock().unwrap());
+    }
+
+    /// Sends a message to the host and waits for its answer.
+    pub async fn call<M: rpc::Message>(&self, message: M) -> kit::Result<M::Reply> {
+        self.bus.call(&compute_topic(HOST), message, Duration::from_secs(120)).await
+    }
+
+    /// Sends a message to the host, and waits until what it asks for has ended.
+    pub async fn cast<M: rpc::Message<Reply = ()>>(&self, message: M) -> (String, u8) {
+        self.set_task("doing");
+        self.bus.cast(&compute_topic(HOST), message).await.unwrap();
+        self.until(|cloud| cloud.instance().task_state.is_none()).await;
+        let instance = self.instance();
+        (instance.vm_state, instance.power_state)
+    }
+
+    /// The sentence of the last fault.
+    pub fn fault(&self) -> Option<String> {
+        self.world.fault.lock().unwrap().clone()
+    }
+
+    /// What was uploaded last as an image.
+    pub fn uploaded(&self) -> Vec<u8> {
+        self.world.uploaded.lock().unwrap().clone()
+    }
+
+    /// The host a port is bound to.
+    pub fn bound_to(&self, port: &str) -> String {
+        self.world.ports.lock().unwrap()[port]["binding:host_id"].as_str().unwrap().to_owned()
+    }
+
     /// Whether bound ports become active.
     pub fn wire_ports(&self, wire: bool) {
         *self.world.wiring.lock().unwrap() = wire;
@@ -178,6 +218,9 @@ impl World {
         if let Some(power_state) = change.power_state {
             instance.power_state = power_state;
         }
+        if let Some(fault) = change.fault {
+            *self.fault.lock().unwrap() = Some(fault.message);
+        }
         if let Some(network_info) = change.network_info {
             instance.network_info = network_info;
         }
@@ -198,6 +241,10 @@ impl World {
             ("GET", ["v2", "images", "image"]) => (
                 200,
                 json!({"id": "image", "status": "active", "size": self.image.len(), "visibility": "public", "disk_format": "qcow2", "created_at": "", "updated_at": ""}),
+            ),
+            ("GET", ["v2", "images", SNAPSHOT]) => (
+                200,
+                json!({"id": SNAPSHOT, "status": "queued", "visibility": "private", "disk_format": "qcow2", "created_at": "", "updated_at": ""}),
             ),
             ("GET", ["v2", "images", id]) => (404, json!({"error": {"message": format!("No image found with ID {id}")}})),
             ("GET", ["v2.0", "networks", "network"]) => (
@@ -239,6 +286,7 @@ impl World {
                     port[key] = value.clone();
                 }
                 if *self.wiring.lock().unwrap() && port["binding:host_id"] == HOST {
+                    port["status"] = json!("ACTIVE");
                     self.tell_plugged(id);
                 }
                 (200, json!({"port": port}))
@@ -264,6 +312,10 @@ impl LocalService for Api {
             let (parts, body) = request.into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
             let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            if parts.method == Method::PUT && parts.uri.path().ends_with("/file") {
+                *world.uploaded.lock().unwrap() = bytes.to_vec();
+                return Response::builder().status(204).body(Body::empty()).unwrap();
+            }
             if parts.uri.path() == "/v2/images/image/file" {
                 return Response::new(Body::from(world.image.clone()));
             }

@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use super::Machine;
 use super::files::Files;
 use super::slots::Slots;
+use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, Topology, VifModel};
 use crate::hypervisor::{Disk, DiskSource, Guest, Nic};
+
+/// The controller of SCSI disks.
+const SCSI: &str = "scsi";
 
 /// What QEMU is handed open: the numbers of the descriptors.
 #[derive(Clone, Debug, Default)]
@@ -30,24 +34,22 @@ pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, slots: &Slots,
     for port in 1..=slots.ports {
         line.device(json!({"driver": "pcie-root-port", "id": root_port(port), "chassis": port, "slot": port}));
     }
-    let bus = |device: &Value| device["id"].as_str().and_then(|id| slots.port(id)).map(root_port);
+    if guest.disks.iter().any(|disk| disk.bus == DiskBus::Scsi) {
+        line.device(json!({"driver": "virtio-scsi-pci", "id": SCSI}));
+    }
     for (index, disk) in guest.disks.iter().enumerate() {
         line.pair("-blockdev", block_node(disk).to_string());
         let mut device = disk_device(disk);
-        if index == 0 {
+        if guest.boot_disk.as_ref().map_or(index == 0, |boot| *boot == disk.id) {
             device["bootindex"] = json!(1);
         }
-        if let Some(bus) = bus(&device) {
-            device["bus"] = json!(bus);
-        }
+        slots.place(&node_name(&disk.id), &mut device);
         line.device(device);
     }
     for (nic, tap) in guest.nics.iter().zip(&handed.taps) {
         line.pair("-netdev", format!("tap,id={},fd={tap}", netdev_id(&nic.port_id)));
-        let mut device = nic_device(nic);
-        if let Some(bus) = bus(&device) {
-            device["bus"] = json!(bus);
-        }
+        let mut device = nic_device(nic, guest.hardware.vif_model);
+        slots.place(&nic_id(&nic.port_id), &mut device);
         line.device(device);
     }
     if let Some(memory) = handed.memory {
@@ -65,12 +67,12 @@ fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files) {
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.pair("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    line.pair("-machine", "q35,usb=off,vmport=off");
+    line.pair("-machine", format!("{},usb=off,vmport=off", machine_name(guest.hardware.machine)));
     line.pair("-accel", machine.accel.argument());
     line.pair("-cpu", machine.accel.cpu());
-    line.pair("-smp", guest.vcpus);
+    line.pair("-smp", smp(guest.vcpus, guest.hardware.topology));
     line.pair("-m", format!("{}M", guest.memory_mb));
-    line.pair("-rtc", "base=utc");
+    line.pair("-rtc", if guest.hardware.local_time { "base=localtime" } else { "base=utc" });
     line.pair("-boot", "strict=on");
     line.pair(
         "-smbios",
@@ -87,10 +89,48 @@ fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files) {
     line.pair("-chardev", format!("socket,id=serial,path={},server=on,wait=off,logfile={},logappend=on", escape(&socket), escape(&log)));
     line.pair("-serial", "chardev:serial");
     line.pair("-display", "none");
-    line.device(json!({"driver": "VGA", "id": "video"}));
-    line.pair("-vnc", format!("unix:{}", escape(&files.vnc().display().to_string())));
-    line.device(json!({"driver": "virtio-rng-pci", "id": "rng"}));
+    if let Some(video) = guest.hardware.video {
+        line.device(json!({"driver": video, "id": "video"}));
+        line.pair("-vnc", format!("unix:{}", escape(&files.vnc().display().to_string())));
+    }
+    if guest.hardware.rng {
+        line.device(json!({"driver": "virtio-rng-pci", "id": "rng"}));
+    }
     line.device(json!({"driver": "virtio-balloon-pci", "id": "balloon", "deflate-on-oom": true}));
+    extras(line, &guest.hardware, files);
+}
+
+/// What only some guests have.
+fn extras(line: &mut Line, hardware: &Hardware, files: &Files) {
+    if hardware.agent {
+        let path = escape(&files.agent().display().to_string());
+        line.pair("-chardev", format!("socket,id=agent,path={path},server=on,wait=off"));
+        line.device(json!({"driver": "virtio-serial-pci", "id": "ports"}));
+        line.device(json!({"driver": "virtserialport", "chardev": "agent", "name": "org.qemu.guest_agent.0"}));
+    }
+    if let Some(action) = hardware.watchdog {
+        line.device(json!({"driver": "i6300esb", "id": "watchdog"}));
+        line.pair("-action", format!("watchdog={action}"));
+    }
+    if hardware.tablet {
+        line.device(json!({"driver": "qemu-xhci", "id": "usb"}));
+        line.device(json!({"driver": "usb-tablet", "id": "tablet"}));
+    }
+}
+
+fn machine_name(machine: MachineType) -> &'static str {
+    match machine {
+        MachineType::Q35 => "q35",
+        MachineType::Pc => "pc",
+    }
+}
+
+fn smp(vcpus: u32, topology: Topology) -> String {
+    let (cores, threads) = (topology.cores.unwrap_or(1), topology.threads.unwrap_or(1));
+    match topology {
+        Topology { cores: None, threads: None } => vcpus.to_string(),
+        _ => format!("{vcpus},sockets={},cores={cores},threads={threads}", vcpus / (cores * threads)),
+    }
 }
 
 /// The block node of a disk, for `-blockdev` and `blockdev-add` alike.
@@ -109,12 +149,22 @@ pub fn block_node(disk: &Disk) -> Value {
     }
 }
 
-/// The device of a disk, without its bus.
+/// The device of a disk. One on virtio has no bus yet.
 pub fn disk_device(disk: &Disk) -> Value {
     let mut device = json!({"driver": "virtio-blk-pci", "id": disk_id(&disk.id), "drive": node_name(&disk.id)});
+    // virtio-blk carries twenty characters
+    let mut serial_length = 20;
+    match disk.bus {
+        DiskBus::Virtio => {}
+        DiskBus::Scsi => {
+            device["driver"] = json!("scsi-hd");
+            device["bus"] = json!(format!("{SCSI}.0"));
+            serial_length = 36;
+        }
+        DiskBus::Sata => device["driver"] = json!("ide-hd"),
+    }
     if let Some(serial) = &disk.serial {
-        // virtio-blk carries twenty characters
-        device["serial"] = json!(serial.chars().take(20).collect::<String>());
+        device["serial"] = json!(serial.chars().take(serial_length).collect::<String>());
     }
     if matches!(disk.source, DiskSource::Nbd { .. }) {
         device["werror"] = json!("stop");
@@ -124,9 +174,13 @@ pub fn disk_device(disk: &Disk) -> Value {
 }
 
 /// The device of an interface, without its bus.
-pub fn nic_device(nic: &Nic) -> Value {
-    json!({"driver": "virtio-net-pci", "id": nic_id(&nic.port_id), "netdev": netdev_id(&nic.port_id), "mac": nic.mac,
-           "host_mtu": nic.mtu, "romfile": ""})
+pub fn nic_device(nic: &Nic, model: VifModel) -> Value {
+    let mut device = json!({"driver": model.driver(), "id": nic_id(&nic.port_id), "netdev": netdev_id(&nic.port_id), "mac": nic.mac});
+    if model == VifModel::Virtio {
+        device["host_mtu"] = json!(nic.mtu);
+    }
+    device["romfile"] = json!("");
+    device
 }
 
 pub fn root_port(number: usize) -> String {
@@ -181,7 +235,14 @@ mod tests {
 
     fn guest() -> Guest {
         let file = |path: &str, format| DiskSource::File { path: path.into(), format };
-        let disk = |id: &str, source, removable| Disk { id: id.into(), source, read_only: id == "config", removable, serial: None };
+        let disk = |id: &str, source, removable| Disk {
+            id: id.into(),
+            source,
+            bus: DiskBus::Virtio,
+            read_only: id == "config",
+            removable,
+            serial: None,
+        };
         let nbd = DiskSource::Nbd { socket: "/run/v,1.sock".into(), export: "v1".into() };
         let mut volume = disk("8f0c6a3e-1111-2222-3333-444455556666", nbd, true);
         volume.serial = Some(volume.id.clone());
@@ -196,13 +257,19 @@ mod tests {
                 volume,
             ],
             nics: vec![Nic { port_id: "p1".into(), mac: "fa:16:3e:00:00:01".into(), mtu: 1450, tap: "cutp1".into() }],
+            boot_disk: None,
+            hardware: Hardware::default(),
         }
     }
 
     fn text() -> String {
+        text_of(&guest())
+    }
+
+    fn text_of(guest: &Guest) -> String {
         let machine = Machine { accel: Accel::Tcg, version: 7_002_022 };
         let handed = Handed { control: 16, taps: vec![17], memory: None };
-        arguments(&guest(), &machine, &Files::new("/i".into()), &Slots::of(&guest()), &handed).join(" ")
+        arguments(guest, &machine, &Files::new("/i".into()), &Slots::of(guest), &handed).join(" ")
     }
 
     #[test]
@@ -227,6 +294,35 @@ mod tests {
         assert!(text.contains("-netdev tap,id=tap-p1,fd=17"));
         assert!(text.contains(r#""mac":"fa:16:3e:00:00:01","host_mtu":1450,"romfile":"","bus":"rp2"}"#));
         assert_eq!(text.matches("pcie-root-port").count(), 2 + crate::hypervisor::qemu::slots::SPARE_PORTS);
+    }
+
+    #[test]
+    fn a_guest_has_the_hardware_it_asks_for() {
+        let mut guest = guest();
+        guest.hardware = Hardware {
+            machine: MachineType::Pc,
+            vif_model: VifModel::E1000,
+            video: None,
+            topology: Topology { cores: Some(2), threads: None },
+            agent: true,
+            watchdog: Some("reset"),
+            ..Hardware::default()
+        };
+        guest.disks.iter_mut().for_each(|disk| disk.bus = DiskBus::Scsi);
+        guest.boot_disk = Some("config".into());
+        let text = text_of(&guest);
+        for part in [
+            "-machine pc,usb=off",
+            "-smp 2,sockets=1,cores=2,threads=1",
+            r#"{"driver":"virtio-scsi-pci","id":"scsi"}"#,
+            r#"{"driver":"scsi-hd","id":"disk-config","drive":"d-config","bus":"scsi.0","bootindex":1}"#,
+            r#"{"driver":"e1000","id":"net-p1","netdev":"tap-p1","mac":"fa:16:3e:00:00:01","romfile":""}"#,
+            "path=/i/agent.sock",
+            "-action watchdog=reset",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(!text.contains("-vnc") && !text.contains("pcie-root-port"));
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl Files {
         self.dir.join("slots.json")
     }
 
+    /// The port of the guest's agent.
+    pub fn agent(&self) -> PathBuf {
+        self.dir.join("agent.sock")
+    }
+
     /// All the guest writes to its serial port.
     pub fn console(&self) -> PathBuf {
         self.dir.join("console.log")

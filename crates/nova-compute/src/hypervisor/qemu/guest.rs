@@ -1,6 +1,7 @@
 //! The one task that owns a guest's QEMU. Everybody else queues requests to it, so that no two of them meet halfway.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use super::files::Files;
 use super::launch::Connected;
 use super::process::Process;
 use super::qmp::{Event, Qmp};
-use super::{args, suspend};
-use crate::hypervisor::{Disk, Nic, PowerState};
+use super::{agent, args, suspend};
+use crate::hypervisor::hardware::{DiskLimits, VifModel};
+use crate::hypervisor::{Diagnostics, Disk, Nic, PowerState};
 
 /// Requests that may wait for a guest.
 const QUEUE: usize = 32;
@@ -38,14 +40,27 @@ pub enum Request {
     Stop(Duration),
     AttachDisk(Disk),
     DetachDisk(String),
-    AttachNic(Nic, OwnedFd),
+    ResizeDisk(String, u64),
+    CopyDisk(String, PathBuf),
+    SwapDisk(String, Disk),
+    /// These disks, each for itself.
+    Limit(Vec<String>, DiskLimits),
+    AttachNic(Nic, VifModel, OwnedFd),
     DetachNic(String),
+    Diagnose(oneshot::Sender<Diagnostics>),
+    Nmi,
+    SetPassword {
+        user: String,
+        password: String,
+    },
 }
 
 /// The task itself.
 pub struct Owner {
     pub(super) process: Arc<Process>,
     pub(super) qmp: Qmp,
+    /// The port of the guest's agent, where it has one.
+    pub(super) agent: Option<PathBuf>,
     events: broadcast::Receiver<Event>,
     state: watch::Sender<PowerState>,
     changes: watch::Sender<u64>,
@@ -53,7 +68,7 @@ pub struct Owner {
 
 impl GuestHandle {
     /// Takes a guest into care. `changes` is told when it changes its state by itself.
-    pub async fn own(connected: Connected, changes: watch::Sender<u64>) -> Result<GuestHandle> {
+    pub async fn own(connected: Connected, agent: Option<PathBuf>, changes: watch::Sender<u64>) -> Result<GuestHandle> {
         let Connected { process, qmp } = connected;
         tokio::select! {
             _ = process.exited() => return Err(Error::conflict("The guest has ended.")),
@@ -62,7 +77,7 @@ impl GuestHandle {
         let events = qmp.events();
         let (state, watched) = watch::channel(PowerState::Paused);
         let process = Arc::new(process);
-        let owner = Owner { process: process.clone(), qmp, events, state, changes };
+        let owner = Owner { process: process.clone(), qmp, agent, events, state, changes };
         owner.look().await?;
         let (requests, queue) = mpsc::channel(QUEUE);
         tokio::spawn(owner.run(queue));
@@ -126,7 +141,21 @@ impl Owner {
             Request::Stop(grace) => self.stop(grace).await,
             Request::AttachDisk(disk) => self.attach_disk(&disk).await,
             Request::DetachDisk(id) => self.detach_disk(&id).await,
-            Request::AttachNic(nic, tap) => self.attach_nic(&nic, &tap).await,
+            Request::ResizeDisk(id, bytes) => self.resize_disk(&id, bytes).await,
+            Request::CopyDisk(id, to) => self.copy_disk(&id, &to).await,
+            Request::Limit(disks, limits) => self.limit_disks(&disks, &limits).await,
+            Request::SwapDisk(id, new) => self.swap_disk(&id, &new).await,
+            Request::Diagnose(answer) => {
+                // who asked may have stopped waiting
+                let _ = answer.send(self.diagnose().await?);
+                Ok(())
+            }
+            Request::Nmi => self.qmp.execute("inject-nmi", json!({})).await.map(drop),
+            Request::SetPassword { user, password } => match &self.agent {
+                Some(agent) => agent::set_password(agent, &user, &password).await,
+                None => Err(Error::new(Kind::NotImplemented, "QEMU guest agent is not enabled")),
+            },
+            Request::AttachNic(nic, model, tap) => self.attach_nic(&nic, model, &tap).await,
             Request::DetachNic(port) => self.detach_nic(&port).await,
         }
     }
@@ -148,37 +177,14 @@ impl Owner {
         Ok(())
     }
 
-    async fn attach_disk(&mut self, disk: &Disk) -> Result<()> {
-        if self.has_device(&args::disk_id(&disk.id)).await? {
-            return Ok(());
-        }
-        let node = args::node_name(&disk.id);
-        self.qmp.execute("blockdev-add", args::block_node(disk)).await?;
-        let plugged = self.plug(args::disk_device(disk)).await;
-        if plugged.is_err() {
-            // the node has no user yet, so it can go
-            let _ = self.qmp.execute("blockdev-del", json!({"node-name": node})).await;
-        }
-        plugged
-    }
-
-    async fn detach_disk(&mut self, disk: &str) -> Result<()> {
-        self.unplug(&args::disk_id(disk)).await?;
-        let node = args::node_name(disk);
-        match self.qmp.execute("blockdev-del", json!({"node-name": node})).await {
-            Err(error) if !error.message.contains("Failed to find node") => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    async fn attach_nic(&mut self, nic: &Nic, tap: &OwnedFd) -> Result<()> {
+    async fn attach_nic(&mut self, nic: &Nic, model: VifModel, tap: &OwnedFd) -> Result<()> {
         if self.has_device(&args::nic_id(&nic.port_id)).await? {
             return Ok(());
         }
         let netdev = args::netdev_id(&nic.port_id);
         self.qmp.give(&netdev, tap).await?;
         self.qmp.execute("netdev_add", json!({"type": "tap", "id": netdev, "fd": netdev})).await?;
-        let plugged = self.plug(args::nic_device(nic)).await;
+        let plugged = self.plug(args::nic_device(nic, model)).await;
         if plugged.is_err() {
             let _ = self.qmp.execute("netdev_del", json!({"id": netdev})).await;
         }
@@ -193,8 +199,12 @@ impl Owner {
         }
     }
 
-    /// Puts a device into the first root port that is free: QEMU knows which are, so nobody else keeps a list.
-    async fn plug(&self, mut device: Value) -> Result<()> {
+    /// Puts a device into the first root port that is free: QEMU knows which are, so nobody else keeps a list. A machine without root ports, and
+    /// a controller that the device names itself, find a place of their own.
+    pub(super) async fn plug(&self, mut device: Value) -> Result<()> {
+        if device.get("bus").is_some() || !self.has_device(&args::root_port(1)).await? {
+            return self.qmp.execute("device_add", device).await.map(drop);
+        }
         let mut port = 1;
         // without it QEMU would rather take the second slot of a port in use, where no guest looks
         device["addr"] = json!("0");
@@ -211,7 +221,7 @@ impl Owner {
     }
 
     /// Takes a device out, and waits until the guest has let it go.
-    async fn unplug(&mut self, device: &str) -> Result<()> {
+    pub(super) async fn unplug(&mut self, device: &str) -> Result<()> {
         let mut events = self.qmp.events();
         if !self.has_device(device).await? {
             return Ok(());
@@ -236,7 +246,7 @@ impl Owner {
         }
     }
 
-    async fn has_device(&self, id: &str) -> Result<bool> {
+    pub(super) async fn has_device(&self, id: &str) -> Result<bool> {
         let devices = self.qmp.execute("qom-list", json!({"path": "/machine/peripheral"})).await?;
         Ok(devices.as_array().is_some_and(|devices| devices.iter().any(|device| device["name"] == id)))
     }

@@ -4,9 +4,11 @@
 //! types; its command line is pure data ([`args`]). A guest that is off is a directory without process.
 
 pub mod account;
+mod agent;
 mod args;
 pub mod cgroup;
 mod console;
+mod diagnose;
 pub mod files;
 mod guest;
 mod launch;
@@ -14,6 +16,7 @@ pub mod probe;
 pub mod process;
 mod qmp;
 mod slots;
+mod storage;
 mod suspend;
 pub mod tap;
 
@@ -24,7 +27,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::{Error, Kind, Result};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use self::account::Account;
 use self::cgroup::{Cgroups, Limits};
@@ -32,7 +35,7 @@ use self::files::Files;
 use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
 pub use self::probe::{Accel, AccelChoice};
-use super::{About, Disk, Guest, Hypervisor, Nic, PowerState};
+use super::{About, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Nic, PowerState, VifModel};
 
 /// The program.
 pub const BINARY: &str = "qemu-system-x86_64";
@@ -121,13 +124,20 @@ impl Qemu {
             tracing::warn!(instance = guest.id, %error, "the guest runs without limits of its own");
         }
         self.take(&guest.id, launched).await?;
+        let local = guest.disks.iter().filter(|disk| matches!(disk.source, DiskSource::File { .. }));
+        let limits = guest.hardware.disk_limits.clone();
+        self.must_live(&guest.id)?.ask(Request::Limit(local.map(|disk| disk.id.clone()).collect(), limits)).await?;
         tracing::info!(instance = guest.id, pid, "guest made");
         Ok(())
     }
 
     /// Takes a process into care; one that cannot be spoken to is ended, for nobody could ever end it otherwise.
     async fn take(&self, id: &str, launched: Launched) -> Result<()> {
-        let own = async { GuestHandle::own(launched.connect().await?, self.changes.clone()).await };
+        let agent = self.files(id).agent();
+        let own = async {
+            let connected = launched.connect().await?;
+            GuestHandle::own(connected, agent.exists().then_some(agent), self.changes.clone()).await
+        };
         match own.await {
             Ok(handle) => {
                 // it has its memory back
@@ -280,6 +290,18 @@ impl Hypervisor for Qemu {
         })
     }
 
+    fn resize_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, bytes: u64) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::ResizeDisk(disk_id.to_owned(), bytes)).await })
+    }
+
+    fn copy_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, to: &'a Path) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::CopyDisk(disk_id.to_owned(), to.to_owned())).await })
+    }
+
+    fn swap_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, new: Disk) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::SwapDisk(disk_id.to_owned(), new)).await })
+    }
+
     fn plug<'a>(&'a self, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
         let made = tap::make(&nic.tap, self.account.uid, nic.mtu)
             .map_err(|error| Error::new(Kind::Internal, format!("The tap {} cannot be made: {error}", nic.tap)));
@@ -291,11 +313,11 @@ impl Hypervisor for Qemu {
         Box::pin(async { removed })
     }
 
-    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic) -> BoxFuture<'a, Result<()>> {
+    fn attach_nic<'a>(&'a self, id: &'a str, nic: Nic, model: VifModel) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let guest = self.must_live(id)?;
             let fd = tap::open(&nic.tap, self.account.uid, nic.mtu)?;
-            guest.ask(Request::AttachNic(nic, fd)).await
+            guest.ask(Request::AttachNic(nic, model, fd)).await
         })
     }
 
@@ -305,6 +327,33 @@ impl Hypervisor for Qemu {
                 Some(guest) => guest.ask(Request::DetachNic(port_id.to_owned())).await,
                 None => Ok(()),
             }
+        })
+    }
+
+    fn diagnostics<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Diagnostics>> {
+        Box::pin(async move {
+            let Some(guest) = self.live(id) else { return Ok(Diagnostics::default()) };
+            let (reply, answer) = oneshot::channel();
+            guest.ask(Request::Diagnose(reply)).await?;
+            answer.await.map_err(|_| Error::conflict("The guest has ended."))
+        })
+    }
+
+    fn inject_nmi<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::Nmi).await })
+    }
+
+    fn set_password<'a>(&'a self, id: &'a str, user: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>> {
+        let request = Request::SetPassword { user: user.to_owned(), password: password.to_owned() };
+        Box::pin(async move { self.must_live(id)?.ask(request).await })
+    }
+
+    fn console_socket(&self, id: &str, console: Console) -> Option<PathBuf> {
+        self.live(id)?;
+        let files = self.files(id);
+        Some(match console {
+            Console::Screen => files.vnc(),
+            Console::Serial => files.serial(),
         })
     }
 

@@ -1,61 +1,95 @@
-//! Which PCIe root port each device that may come and go sits in. A guest that starts cold gets them in order; one that goes on where it was
-//! needs every device where it was.
+//! Where each device that may come and go sits. On PCI Express it is behind a root port: a guest that starts cold gets them in order, and a few
+//! stay free for hot-plug. One that goes on where it was needs every device where it was.
 
 use std::collections::BTreeMap;
 
 use kit::Result;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::args::{disk_id, nic_id};
+use super::args::{nic_id, node_name, root_port};
 use super::qmp::Qmp;
+use super::storage::device_of_path;
 use crate::hypervisor::Guest;
+use crate::hypervisor::hardware::{DiskBus, MachineType};
 
 /// Root ports kept free for what is plugged in later.
 pub const SPARE_PORTS: usize = 6;
 
-/// The root ports of a guest, numbered from one.
+/// The root ports of a guest, numbered from one, and who is where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slots {
     pub ports: usize,
-    /// The port of each device, by the device's id.
-    devices: BTreeMap<String, usize>,
+    /// Disks by their node, for a device may outlive an exchange of its disk; interfaces by the device's id.
+    places: BTreeMap<String, Place>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Place {
+    /// Behind a root port.
+    Port(usize),
+    /// On the root bus, at this address.
+    Address(String),
 }
 
 impl Slots {
     /// For a cold start: removable disks first, then interfaces, then room.
     pub fn of(guest: &Guest) -> Slots {
-        let disks = guest.disks.iter().filter(|disk| disk.removable).map(|disk| disk_id(&disk.id));
-        let devices: BTreeMap<_, _> = disks.chain(guest.nics.iter().map(|nic| nic_id(&nic.port_id))).zip(1..).collect();
-        Slots { ports: devices.len() + SPARE_PORTS, devices }
+        if guest.hardware.machine == MachineType::Pc {
+            return Slots::default();
+        }
+        let disks = guest.disks.iter().filter(|disk| disk.removable && disk.bus == DiskBus::Virtio).map(|disk| node_name(&disk.id));
+        let devices = disks.chain(guest.nics.iter().map(|nic| nic_id(&nic.port_id)));
+        let places: BTreeMap<_, _> = devices.zip((1..).map(Place::Port)).collect();
+        Slots { ports: places.len() + SPARE_PORTS, places }
     }
 
     /// As they are in a guest that runs.
     pub async fn ask(qmp: &Qmp) -> Result<Slots> {
         let mut slots = Slots::default();
+        let blocks = qmp.execute("query-block", json!({})).await?;
+        let node = |device: &str| {
+            let of = |block: &&Value| block["qdev"].as_str().and_then(device_of_path) == Some(device);
+            blocks.as_array()?.iter().find(of)?["inserted"]["node-name"].as_str()
+        };
         let devices = qmp.execute("qom-list", json!({"path": "/machine/peripheral"})).await?;
         for name in devices.as_array().into_iter().flatten().filter_map(|device| device["name"].as_str()) {
-            if name.strip_prefix("rp").is_some_and(|number| number.parse::<usize>().is_ok()) {
+            if port_number(name).is_some() {
                 slots.ports += 1;
-                continue;
-            }
-            let ask = json!({"path": format!("/machine/peripheral/{name}"), "property": "parent_bus"});
-            let Ok(bus) = qmp.execute("qom-get", ask).await else { continue };
-            if let Some(port) = bus.as_str().and_then(port_of_bus) {
-                slots.devices.insert(name.to_owned(), port);
+            } else if name.starts_with("disk-") || name.starts_with("net-") {
+                let place = place(qmp, name).await?;
+                slots.places.extend(place.map(|place| (node(name).unwrap_or(name).to_owned(), place)));
             }
         }
         Ok(slots)
     }
 
-    pub fn port(&self, device: &str) -> Option<usize> {
-        self.devices.get(device).copied()
+    /// Puts a device where it belongs. `name` is a disk's node or an interface's id.
+    pub fn place(&self, name: &str, device: &mut Value) {
+        match self.places.get(name) {
+            Some(Place::Port(port)) => device["bus"] = json!(root_port(*port)),
+            Some(Place::Address(address)) => device["addr"] = json!(address),
+            None => {}
+        }
     }
 }
 
-/// `/machine/peripheral/rp3/rp3` is the bus of root port 3.
-fn port_of_bus(path: &str) -> Option<usize> {
-    path.rsplit('/').next()?.strip_prefix("rp")?.parse().ok()
+async fn place(qmp: &Qmp, device: &str) -> Result<Option<Place>> {
+    let property = |property| json!({"path": format!("/machine/peripheral/{device}"), "property": property});
+    let bus = qmp.execute("qom-get", property("parent_bus")).await?;
+    let bus = bus.as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    Ok(match port_number(bus) {
+        Some(port) => Some(Place::Port(port)),
+        None if bus.starts_with("pci") => qmp.execute("qom-get", property("addr")).await?.as_str().map(|a| Place::Address(a.to_owned())),
+        // on a controller, which is always in its place
+        None => None,
+    })
+}
+
+/// `rp3` is root port 3, and its bus.
+fn port_number(name: &str) -> Option<usize> {
+    name.strip_prefix("rp")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -63,8 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buses_tell_their_root_port() {
-        assert_eq!(port_of_bus("/machine/peripheral/rp3/rp3"), Some(3));
-        assert_eq!(port_of_bus("/machine/q35/pcie.0"), None);
+    fn devices_go_where_they_were() {
+        let places = BTreeMap::from([("d-a".to_owned(), Place::Port(3)), ("net-b".to_owned(), Place::Address("05.0".into()))]);
+        let slots = Slots { ports: 7, places };
+        let put = |name: &str| {
+            let mut device = json!({});
+            slots.place(name, &mut device);
+            device
+        };
+        assert_eq!((put("d-a"), put("net-b"), put("d-c")), (json!({"bus": "rp3"}), json!({"addr": "05.0"}), json!({})));
+        assert_eq!((port_number("rp12"), port_number("pcie.0")), (Some(12), None));
     }
 }

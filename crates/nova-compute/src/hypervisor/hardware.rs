@@ -1,0 +1,292 @@
+//! What a guest's machine is made of, as the image's `hw_*` properties and the flavor's extra specs ask for it.
+//!
+//! The flavor's word counts where both speak, for it is the administrator's. What is not understood is an error of the user's, not a guess.
+
+use std::collections::BTreeMap;
+
+use kit::{Error, Result};
+
+/// The machine around processors, memory, disks and interfaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    pub machine: MachineType,
+    /// Of the root disk, and of others that do not say.
+    pub disk_bus: DiskBus,
+    pub vif_model: VifModel,
+    /// QEMU's name of the graphics card; none at all when there is to be none.
+    pub video: Option<&'static str>,
+    pub topology: Topology,
+    /// Whether the guest has an agent that listens.
+    pub agent: bool,
+    /// What happens when the guest stops to feed its watchdog; none when it has none.
+    pub watchdog: Option<&'static str>,
+    pub rng: bool,
+    /// A pointer that knows where it is, for screens.
+    pub tablet: bool,
+    /// Whether the clock shows local time, as Windows wants it.
+    pub local_time: bool,
+    /// For each disk.
+    pub disk_limits: DiskLimits,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MachineType {
+    #[default]
+    Q35,
+    /// The older one, without PCI Express.
+    Pc,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskBus {
+    #[default]
+    Virtio,
+    Scsi,
+    /// SATA on a q35, IDE on a pc.
+    Sata,
+}
+
+impl DiskBus {
+    /// By nova's words.
+    pub fn parse(word: &str) -> Result<DiskBus> {
+        match word {
+            "virtio" => Ok(DiskBus::Virtio),
+            "scsi" => Ok(DiskBus::Scsi),
+            "sata" | "ide" => Ok(DiskBus::Sata),
+            other => Err(unsupported("disk bus", other)),
+        }
+    }
+
+    /// What device names on it begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            DiskBus::Virtio => "vd",
+            DiskBus::Scsi | DiskBus::Sata => "sd",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VifModel {
+    #[default]
+    Virtio,
+    E1000,
+    E1000e,
+    Rtl8139,
+}
+
+impl VifModel {
+    /// QEMU's name of the card.
+    pub fn driver(self) -> &'static str {
+        match self {
+            VifModel::Virtio => "virtio-net-pci",
+            VifModel::E1000 => "e1000",
+            VifModel::E1000e => "e1000e",
+            VifModel::Rtl8139 => "rtl8139",
+        }
+    }
+}
+
+/// How processors are arranged; all are sockets when nobody says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    pub cores: Option<u32>,
+    pub threads: Option<u32>,
+}
+
+/// A second's worth, nothing where there is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// By QEMU's names: `bps`, `bps_rd`, `iops`, ...
+    pub values: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Hardware {
+    fn default() -> Hardware {
+        Hardware {
+            machine: MachineType::Q35,
+            disk_bus: DiskBus::Virtio,
+            vif_model: VifModel::Virtio,
+            video: Some("VGA"),
+            topology: Topology::default(),
+            agent: false,
+            watchdog: None,
+            rng: true,
+            tablet: false,
+            local_time: false,
+            disk_limits: DiskLimits::default(),
+        }
+    }
+}
+
+impl Hardware {
+    /// Of a server with `vcpus` processors.
+    pub fn of(image: &BTreeMap<String, String>, flavor: &BTreeMap<String, String>, vcpus: u32) -> Result<Hardware> {
+        let asked = Asked { image, flavor };
+        Ok(Hardware {
+            machine: asked.image("hw_machine_type").map_or(Ok(MachineType::Q35), machine)?,
+            disk_bus: asked.image("hw_disk_bus").map_or(Ok(DiskBus::Virtio), DiskBus::parse)?,
+            vif_model: asked.image("hw_vif_model").map_or(Ok(VifModel::Virtio), vif_model)?,
+            video: asked.image("hw_video_model").map_or(Ok(Some("VGA")), video)?,
+            topology: topology(&asked, vcpus)?,
+            agent: asked.image("hw_qemu_guest_agent").is_some_and(yes),
+            watchdog: asked.either("hw:watchdog_action", "hw_watchdog_action").map_or(Ok(None), watchdog)?,
+            rng: flavor.get("hw_rng:allowed").is_none_or(|word| yes(word)),
+            tablet: asked.image("hw_pointer_model") == Some("usbtablet"),
+            local_time: asked.image("os_type") == Some("windows"),
+            disk_limits: disk_limits(flavor)?,
+        })
+    }
+}
+
+struct Asked<'a> {
+    image: &'a BTreeMap<String, String>,
+    flavor: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Asked<'a> {
+    fn image(&self, property: &str) -> Option<&'a str> {
+        self.image.get(property).map(String::as_str).filter(|word| !word.is_empty())
+    }
+
+    fn either(&self, spec: &str, property: &str) -> Option<&'a str> {
+        self.flavor.get(spec).map(String::as_str).or_else(|| self.image(property))
+    }
+
+    fn number(&self, spec: &str, property: &str) -> Result<Option<u32>> {
+        let Some(word) = self.either(spec, property) else { return Ok(None) };
+        word.parse().ok().filter(|number| *number > 0).map(Some).ok_or_else(|| unsupported(property, word))
+    }
+}
+
+fn machine(word: &str) -> Result<MachineType> {
+    match word {
+        _ if word == "q35" || word.starts_with("pc-q35") => Ok(MachineType::Q35),
+        _ if word == "pc" || word.starts_with("pc-i440fx") => Ok(MachineType::Pc),
+        other => Err(unsupported("machine type", other)),
+    }
+}
+
+fn vif_model(word: &str) -> Result<VifModel> {
+    match word {
+        "virtio" => Ok(VifModel::Virtio),
+        "e1000" => Ok(VifModel::E1000),
+        "e1000e" => Ok(VifModel::E1000e),
+        "rtl8139" => Ok(VifModel::Rtl8139),
+        other => Err(unsupported("vif model", other)),
+    }
+}
+
+fn video(word: &str) -> Result<Option<&'static str>> {
+    match word {
+        "vga" => Ok(Some("VGA")),
+        "virtio" => Ok(Some("virtio-vga")),
+        "cirrus" => Ok(Some("cirrus-vga")),
+        "bochs" => Ok(Some("bochs-display")),
+        "none" => Ok(None),
+        other => Err(unsupported("video model", other)),
+    }
+}
+
+fn watchdog(word: &str) -> Result<Option<&'static str>> {
+    match word {
+        "disabled" => Ok(None),
+        "reset" => Ok(Some("reset")),
+        "poweroff" => Ok(Some("poweroff")),
+        "pause" => Ok(Some("pause")),
+        "none" => Ok(Some("none")),
+        other => Err(unsupported("watchdog action", other)),
+    }
+}
+
+fn topology(asked: &Asked, vcpus: u32) -> Result<Topology> {
+    let sockets = asked.number("hw:cpu_sockets", "hw_cpu_sockets")?;
+    let cores = asked.number("hw:cpu_cores", "hw_cpu_cores")?;
+    let threads = asked.number("hw:cpu_threads", "hw_cpu_threads")?;
+    let threads_are = threads.unwrap_or(1);
+    // what is left open is made to fit
+    let cores = cores.or_else(|| sockets.filter(|s| vcpus.is_multiple_of(s * threads_are)).map(|s| vcpus / (s * threads_are)));
+    let fits = vcpus.is_multiple_of(cores.unwrap_or(1) * threads_are)
+        && sockets.is_none_or(|sockets| sockets * cores.unwrap_or(1) * threads_are == vcpus);
+    if !fits {
+        return Err(Error::bad_request(format!(
+            "No valid CPU topology: {vcpus} virtual CPUs cannot be arranged as sockets, cores and threads are asked for."
+        )));
+    }
+    Ok(Topology { cores, threads })
+}
+
+/// `quota:disk_read_bytes_sec` and its like.
+fn disk_limits(flavor: &BTreeMap<String, String>) -> Result<DiskLimits> {
+    const NAMES: [(&str, &str); 6] = [
+        ("quota:disk_read_bytes_sec", "bps_rd"),
+        ("quota:disk_read_iops_sec", "iops_rd"),
+        ("quota:disk_total_bytes_sec", "bps"),
+        ("quota:disk_total_iops_sec", "iops"),
+        ("quota:disk_write_bytes_sec", "bps_wr"),
+        ("quota:disk_write_iops_sec", "iops_wr"),
+    ];
+    let mut values = BTreeMap::new();
+    for (spec, name) in NAMES {
+        let Some(word) = flavor.get(spec) else { continue };
+        let value: u64 = word.parse().map_err(|_| unsupported(spec, word))?;
+        if value > 0 {
+            values.insert(name, value);
+        }
+    }
+    Ok(DiskLimits { values })
+}
+
+fn yes(word: &str) -> bool {
+    matches!(word.to_ascii_lowercase().as_str(), "yes" | "true" | "1" | "on")
+}
+
+fn unsupported(what: &str, word: &str) -> Error {
+    Error::bad_request(format!("The {what} {word} is not supported by this host."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn nothing_asked_is_the_default() {
+        assert_eq!(Hardware::of(&words(&[]), &words(&[]), 2).unwrap(), Hardware::default());
+    }
+
+    #[test]
+    fn images_and_flavors_are_heard_and_the_flavor_wins() {
+        let image = words(&[
+            ("hw_machine_type", "pc-i440fx-7.2"),
+            ("hw_disk_bus", "scsi"),
+            ("hw_vif_model", "e1000"),
+            ("hw_video_model", "none"),
+            ("hw_qemu_guest_agent", "yes"),
+            ("hw_watchdog_action", "reset"),
+        ]);
+        let flavor = words(&[("hw:watchdog_action", "pause"), ("hw_rng:allowed", "False"), ("quota:disk_write_bytes_sec", "1024")]);
+        let hardware = Hardware::of(&image, &flavor, 1).unwrap();
+        assert_eq!((hardware.machine, hardware.disk_bus, hardware.vif_model), (MachineType::Pc, DiskBus::Scsi, VifModel::E1000));
+        assert_eq!((hardware.video, hardware.watchdog, hardware.agent, hardware.rng), (None, Some("pause"), true, false));
+        assert_eq!(hardware.disk_limits.values, BTreeMap::from([("bps_wr", 1024)]));
+    }
+
+    #[test]
+    fn processors_are_arranged_or_refused() {
+        let of = |pairs: &[(&str, &str)]| Hardware::of(&words(pairs), &words(&[]), 4).map(|hardware| hardware.topology);
+        assert_eq!(of(&[("hw_cpu_sockets", "1")]).unwrap(), Topology { cores: Some(4), threads: None });
+        assert_eq!(of(&[("hw_cpu_cores", "2"), ("hw_cpu_threads", "2")]).unwrap(), Topology { cores: Some(2), threads: Some(2) });
+        assert!(of(&[("hw_cpu_sockets", "3")]).is_err());
+        assert!(of(&[("hw_cpu_cores", "0")]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told() {
+        let error = Hardware::of(&words(&[("hw_disk_bus", "lpt")]), &words(&[]), 1).unwrap_err();
+        assert_eq!(error.message, "The disk bus lpt is not supported by this host.");
+    }
+}

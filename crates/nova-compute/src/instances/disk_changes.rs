@@ -1,0 +1,175 @@
+//! Local disks after they were made: cleared for a rebuild, joined by a rescue disk, set aside for a resize and taken from another host.
+
+use std::path::{Path, PathBuf};
+
+use kit::{Error, Kind, Result};
+use rpc::actions::OfferedDisk;
+use rpc::compute::Instance;
+
+use super::disks::{self, CONFIG, ROOT, SWAP};
+use crate::host::Store;
+use crate::image::cache::Base;
+use crate::image::qemu_img;
+use crate::metadata::Documents;
+
+/// Where a rescue disk stands among the guest's disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescue {
+    /// Before all others, which move by a letter.
+    First,
+    /// After them, which keep their places.
+    Last,
+}
+
+impl Rescue {
+    pub const ALL: [Rescue; 2] = [Rescue::First, Rescue::Last];
+    pub const CONFIG: &'static str = "disk.config.rescue";
+
+    /// The name of its file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Rescue::First => "disk.rescue",
+            Rescue::Last => "disk.rescue-last",
+        }
+    }
+}
+
+/// Makes the rescue disk, and a config drive with another password if there is to be one.
+pub async fn make_rescue(store: &Store, id: &str, rescue: Rescue, base: &Base, documents: Option<&Documents>) -> Result<()> {
+    let dir = store.instances.join(id);
+    end_rescue(store, id).await?;
+    if let Some(documents) = documents {
+        let (path, image) = (dir.join(Rescue::CONFIG), crate::config_drive::image(documents)?);
+        tokio::fs::write(&path, &image).await?;
+        store.account.own(&path)?;
+    }
+    qemu_img::overlay(store.account, &dir.join(rescue.file()), &base.path, base.format, None).await
+}
+
+/// Removes what a rescue made.
+pub async fn end_rescue(store: &Store, id: &str) -> Result<()> {
+    let dir = store.instances.join(id);
+    for name in Rescue::ALL.map(Rescue::file).into_iter().chain([Rescue::CONFIG]) {
+        remove(&dir.join(name)).await?;
+    }
+    Ok(())
+}
+
+/// Removes the disks that a rebuild makes anew.
+pub async fn clear(store: &Store, id: &str, root: bool, preserve_ephemeral: bool) -> Result<()> {
+    end_rescue(store, id).await?;
+    let dir = store.instances.join(id);
+    let mut names = files(&dir).await?;
+    names.retain(|name| match name.as_str() {
+        ROOT => root,
+        SWAP | CONFIG => true,
+        _ => !preserve_ephemeral,
+    });
+    for name in names {
+        remove(&dir.join(name)).await?;
+    }
+    Ok(())
+}
+
+/// Renames the instance's directory, so that another guest of it can be made beside it. Repeating it changes nothing.
+pub async fn set_aside(store: &Store, id: &str) -> Result<()> {
+    let (dir, aside) = (store.instances.join(id), aside(store, id));
+    if tokio::fs::try_exists(&aside).await? {
+        return Ok(());
+    }
+    Ok(tokio::fs::rename(dir, aside).await?)
+}
+
+/// Puts it back, in place of what is there now.
+pub async fn put_back(store: &Store, id: &str) -> Result<()> {
+    let (dir, aside) = (store.instances.join(id), aside(store, id));
+    if !tokio::fs::try_exists(&aside).await? {
+        return Ok(());
+    }
+    remove_dir(&dir).await?;
+    Ok(tokio::fs::rename(aside, dir).await?)
+}
+
+/// Forgets what was set aside.
+pub async fn forget_aside(store: &Store, id: &str) -> Result<()> {
+    remove_dir(&aside(store, id)).await
+}
+
+/// Where the disks are that were set aside.
+pub fn aside(store: &Store, id: &str) -> PathBuf {
+    store.instances.join(format!("{id}_resize"))
+}
+
+/// The names of an instance's disks in a directory; what is made anew anywhere is not among them.
+pub async fn offered(dir: &Path) -> Result<Vec<String>> {
+    let mut names = files(dir).await?;
+    names.retain(|name| name != CONFIG);
+    Ok(names)
+}
+
+/// Takes the disks that another host, or this one, offers, and grows the root disk to its flavor.
+pub async fn take(store: &Store, instance: &Instance, disks: &[OfferedDisk]) -> Result<()> {
+    let dir = store.instances.join(&instance.id);
+    store.account.private_dir(&dir)?;
+    for disk in disks {
+        // a name comes from another host and becomes a path
+        if !disks::is_disk(&disk.name) {
+            return Err(Error::bad_request(format!("{} is no disk of an instance.", disk.name)));
+        }
+        disks::once(&dir.join(&disk.name), async |path| copy(store, disk, path).await).await?;
+    }
+    let (root, bytes) = (dir.join(ROOT), instance.flavor.root_gb << 30);
+    if bytes > 0 && tokio::fs::try_exists(&root).await? {
+        qemu_img::grow(store.account, &root, bytes).await?;
+    }
+    Ok(())
+}
+
+/// A file of this host is copied as it is; what another host serves is copied flat.
+async fn copy(store: &Store, disk: &OfferedDisk, to: &Path) -> Result<()> {
+    let format = if disk.name == ROOT { "qcow2" } else { "raw" };
+    match disk.url.strip_prefix("nbd://") {
+        Some(_) => {
+            store.prepare(to).await?;
+            qemu_img::copy_from(store.account, &disk.url, to, format).await
+        }
+        None => {
+            let mut command = tokio::process::Command::new("cp");
+            command.args(["--sparse=always", "--reflink=auto", "--no-dereference"]).arg(&disk.url).arg(to).current_dir("/");
+            store.account.apply(&mut command);
+            let output = command.kill_on_drop(true).output().await?;
+            match output.status.success() {
+                true => Ok(()),
+                false => Err(Error::new(Kind::Internal, String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+            }
+        }
+    }
+}
+
+/// The disks in an instance's directory.
+async fn files(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut entries = match tokio::fs::read_dir(dir).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+        entries => entries?,
+    };
+    while let Some(entry) = entries.next_entry().await? {
+        names.extend(entry.file_name().into_string().ok().filter(|name| disks::is_disk(name)));
+    }
+    names.sort();
+    Ok(names)
+}
+
+async fn remove(path: &Path) -> Result<()> {
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn remove_dir(path: &Path) -> Result<()> {
+    match tokio::fs::remove_dir_all(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

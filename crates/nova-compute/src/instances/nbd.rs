@@ -1,0 +1,67 @@
+//! The disks of a guest on its way to another host, served read-only until they were read once.
+//!
+//! One `qemu-nbd` for each disk, which ends by itself when its client leaves, and is ended by its pid file when none comes.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use kit::{Error, Kind, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Command;
+
+use crate::host::Store;
+
+const PROGRAM: &str = "qemu-nbd";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Serves a disk to whoever can reach the address, and answers where. The caller's network keeps strangers from it.
+pub async fn serve(store: &Store, address: &str, disk: &Path) -> Result<String> {
+    let format = if disk.file_name().is_some_and(|name| name == super::disks::ROOT) { "qcow2" } else { "raw" };
+    let pid_file = disk.with_extension("nbd-pid");
+    // a port nobody has at this moment; the start fails if somebody takes it, and is asked for again
+    let port = std::net::TcpListener::bind((address, 0))?.local_addr()?.port();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--read-only", "--fork", "--shared=1", "--format", format, "--bind", address, "--port", &port.to_string()]);
+    command.arg("--pid-file").arg(&pid_file).arg(disk).stdin(Stdio::null()).stdout(Stdio::null()).current_dir("/");
+    store.account.apply(&mut command);
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await;
+    let output = output.map_err(|_| Error::new(Kind::Internal, format!("{PROGRAM} did not start in time.")))??;
+    match output.status.success() {
+        true => Ok(format!("nbd://{address}:{port}")),
+        false => {
+            let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(Error::new(Kind::Internal, format!("{PROGRAM} failed: {why}")))
+        }
+    }
+}
+
+/// Ends what still serves disks of a directory.
+pub async fn end(dir: &Path) -> Result<()> {
+    let mut entries = match tokio::fs::read_dir(dir).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    while let Some(entry) = entries.next_entry().await? {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "nbd-pid") {
+            continue;
+        }
+        let pid = tokio::fs::read_to_string(&path).await?.trim().parse::<i32>().ok().filter(|pid| *pid > 1);
+        if let Some(pid) = pid.filter(|pid| is_ours(*pid, &path)) {
+            // it may end between the look and the signal
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        tokio::fs::remove_file(&path).await?;
+    }
+    Ok(())
+}
+
+/// Whether a process serves with this pid file; its number may be another's by now.
+fn is_ours(pid: i32, pid_file: &Path) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0);
+    let program = words.next().is_some_and(|word| word.ends_with(PROGRAM.as_bytes()));
+    program && words.any(|word| word == pid_file.as_os_str().as_encoded_bytes())
+}

@@ -1,0 +1,58 @@
+//! A volume under a guest, exchanged for another or grown, while the guest goes on.
+
+use kit::{Error, Result};
+use rpc::actions::SwapVolume;
+use rpc::compute::ExternalEvent;
+use rpc::conductor::SaveInstance;
+
+use super::action::Subject;
+use super::attach::{device, is_off};
+use super::volumes;
+use crate::host::Host;
+
+/// Copies a volume to another, which the guest then has in its place.
+pub async fn swap(host: Host, request: SwapVolume) -> Result<()> {
+    let subject = Subject { host: &host, caller: &request.caller, instance_id: &request.instance_id };
+    subject.call("compute_swap_volume", exchange(&host, &request)).await
+}
+
+async fn exchange(host: &Host, request: &SwapVolume) -> Result<()> {
+    let instance = host.must_have(&request.instance_id).await?;
+    let old = device(&instance, &request.bdm_id)?;
+    if is_off(host, &instance.id) {
+        return Err(Error::conflict(format!("Instance {} does not run, and its volumes cannot be swapped.", instance.id)));
+    }
+    let user = host.session.on_behalf(&request.caller).await?;
+    let mut new = old.clone();
+    new.volume_id = Some(request.new_volume_id.clone());
+    new.attachment_id = Some(request.new_attachment_id.clone());
+    volumes::connect(host, &user, &instance.id, &mut new).await?;
+    let (from, to) = (volumes::disk(host, &old)?, volumes::disk(host, &new)?);
+    host.hypervisor.swap_disk(&instance.id, &from.id, to).await?;
+    // from here on the guest has the new one
+    host.save(SaveInstance { block_devices: vec![volumes::to_save(&new)], ..host.change(&instance.id) }).await?;
+    host.cloud.volume.complete_attachment(&user, &request.new_attachment_id).await?;
+    match &old.attachment_id {
+        Some(attachment) => Ok(sdk::found(host.cloud.volume.delete_attachment(&user, attachment).await).map(drop)?),
+        None => Ok(()),
+    }
+}
+
+/// Cinder says that a volume grew: the guest is shown its new size.
+pub async fn extended(host: Host, event: ExternalEvent) {
+    let Some(volume_id) = event.tag else { return };
+    let slot = host.slot(&event.instance_id);
+    let _turn = slot.turn.lock().await;
+    if let Err(error) = grow(&host, &event.instance_id, &volume_id).await {
+        tracing::error!(instance = event.instance_id, volume = volume_id, %error, "the guest does not see that its volume grew");
+    }
+}
+
+async fn grow(host: &Host, instance_id: &str, volume_id: &str) -> Result<()> {
+    if is_off(host, instance_id) {
+        return Ok(());
+    }
+    let service = host.session.auth(&kit::ids::request()).await?;
+    let volume = host.cloud.volume.show(&service, volume_id).await?;
+    host.hypervisor.resize_disk(instance_id, volume_id, volume.size << 30).await
+}
