@@ -11,6 +11,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The address other hosts reach this one at.
     pub host_ip: String,
+    /// Where consoles are served, if nobody has the port.
+    pub console_port: u16,
     /// How long a guest waits for neutron to wire its ports before it may run.
     pub vif_plugging_timeout: Duration,
     /// Whether a guest whose ports are not wired in time fails, or runs anyway.
@@ -32,6 +34,7 @@ impl Config {
             host: host.into(),
             state_dir: state_dir.into(),
             host_ip: "127.0.0.1".into(),
+            console_port: 6080,
             vif_plugging_timeout: Duration::from_secs(300),
             vif_plugging_is_fatal: true,
             shutdown_timeout: Duration::from_secs(60),

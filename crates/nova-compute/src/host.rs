@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::consoles::Consoles;
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::qemu::account::Account;
 use crate::image::cache::ImageCache;
@@ -34,6 +35,7 @@ pub struct Inner {
     /// Nova's own login, for what users may not do.
     pub session: ServiceSession,
     pub hypervisor: Arc<dyn Hypervisor>,
+    pub consoles: Consoles,
     /// Present where guests have disks.
     pub store: Option<Store>,
     /// Something happened that conductor should hear of before the next report is due.
@@ -90,8 +92,9 @@ impl Host {
         hypervisor: Arc<dyn Hypervisor>,
         store: Option<Store>,
     ) -> Host {
+        let consoles = Consoles::new(config.host_ip.clone(), config.console_port);
         let (report_now, slots) = (Notify::new(), Mutex::default());
-        Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, store, report_now, slots }))
+        Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, consoles, store, report_now, slots }))
     }
 
     pub fn name(&self) -> &str {

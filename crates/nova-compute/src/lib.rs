@@ -7,10 +7,12 @@
 //! - [`hypervisor`]: the driver seam, with QEMU behind it, and a simulation for everything that needs no real guests.
 //! - [`image`]: images, brought here and looked into.
 //! - [`metadata`]: what guests are told of themselves, by the metadata service and on a [`config_drive`].
+//! - [`consoles`]: screens and serial lines, for people elsewhere.
 //! - [`preflight`], [`cleanup_guests`], [`cleanup`]: before and after.
 
 mod config;
 pub mod config_drive;
+pub mod consoles;
 mod host;
 pub mod hypervisor;
 pub mod image;

@@ -8,13 +8,10 @@
 
 mod neighbours;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use neighbours::{Cloud, HOST, ID, instance};
-use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
-use nova_compute::hypervisor::sim::Sim;
+use neighbours::real::{CleanUp, start, until, with_image};
+use neighbours::{HOST, ID, instance};
 use nova_compute::hypervisor::{Hypervisor, PowerState};
 use rpc::compute::*;
 use rpc::conductor::BuildOutcome;
@@ -23,16 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_real_guest_is_built_adopted_and_ended() {
-    let image = std::env::var_os("CUMULO_GUEST_IMAGE").filter(|image| Path::new(image).exists());
-    let Some(image) = image.filter(|_| nix::unistd::geteuid().is_root()) else {
-        let sentence = "CUMULO_GUEST_IMAGE names no file, or we are not root, so no real guest was built.";
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{sentence}");
-        return println!("{sentence}");
-    };
-    // the runtime's threads begin after this one has left the machine's network
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(boot(std::fs::read(image).unwrap()));
+    with_image(boot);
 }
 
 async fn boot(image: Vec<u8>) {
@@ -71,30 +59,6 @@ async fn boot(image: Vec<u8>) {
     assert!(!dir.exists());
 }
 
-/// Ends the guest also when the test fails.
-struct CleanUp(PathBuf);
-
-impl Drop for CleanUp {
-    fn drop(&mut self) {
-        nova_compute::cleanup(&self.0).unwrap();
-    }
-}
-
-async fn start(state: &Path, instance: Instance, image: Vec<u8>) -> (Cloud, Arc<Qemu>) {
-    let config = nova_compute::Config::new(HOST, state);
-    let qemu = Qemu::open(AccelChoice::Tcg, state, &config.instances_dir()).await.unwrap();
-    let cloud = Cloud::on(qemu.clone(), Arc::new(Sim::new()), config, instance, image).await;
-    (cloud, qemu)
-}
-
 fn interfaces() -> Vec<String> {
     nix::net::if_::if_nameindex().unwrap().iter().map(|one| one.name().to_string_lossy().into_owned()).collect()
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < Duration::from_secs(180), "{what} did not happen in time");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

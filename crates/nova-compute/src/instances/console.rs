@@ -1,9 +1,23 @@
-//! The end of a guest's console, as `openstack console log show` asks for it.
+//! A guest's consoles: the end of what it wrote, as `openstack console log show` asks for it, and ways to look at it as it runs.
 
-use kit::Result;
+use kit::{Error, Result};
+use rpc::actions::{ConsoleAccess, ConsoleKind, GetConsole};
 use rpc::compute::GetConsoleOutput;
 
 use crate::host::Host;
+use crate::hypervisor::Console;
+
+/// Lets a visitor in, once.
+pub async fn access(host: Host, request: GetConsole) -> Result<ConsoleAccess> {
+    let id = &request.instance_id;
+    let console = match request.kind {
+        ConsoleKind::Vnc => Console::Screen,
+        ConsoleKind::Serial => Console::Serial,
+    };
+    let socket = host.hypervisor.console_socket(id, console);
+    let socket = socket.ok_or_else(|| Error::conflict(format!("Instance {id} is not ready")))?;
+    host.consoles.admit(socket, request.kind).await
+}
 
 /// The last lines, or all that is kept.
 pub async fn output(host: Host, request: GetConsoleOutput) -> Result<String> {

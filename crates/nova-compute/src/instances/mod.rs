@@ -50,6 +50,7 @@ pub fn handlers(host: &Host) -> Handlers {
         .on(with(host, external_event))
         .on(with(host, terminate::terminate))
         .on(with(host, console::output))
+        .on(with(host, console::access))
         .on(with(host, uptime::uptime))
         .on(with(host, attach::volume))
         .on(with(host, attach::detach_volume))

@@ -15,7 +15,6 @@ use rpc::conductor::GetInstance;
 use super::action::{Subject, power_off};
 use super::{build, disk_changes, disks, nbd, terminate, volumes};
 use crate::host::Host;
-use crate::hypervisor::PowerState;
 
 /// Whether this host can take the server with its new flavor.
 pub async fn prep(host: Host, request: PrepResize) -> Result<()> {
@@ -42,7 +41,7 @@ pub async fn resize(host: Host, request: ResizeInstance) -> Result<OfferedDisks>
 async fn leave(host: &Host, request: &ResizeInstance) -> Result<OfferedDisks> {
     let instance = read(host, &request.instance_id).await?;
     // asked a second time, only the record still knows
-    let ran = instance.power_state == PowerState::Running.number();
+    let ran = instance.vm_state == "active";
     power_off(host, &instance.id).await?;
     terminate::unplug_all(host, &instance.id).await?;
     if instance.host.as_deref() == Some(host.name()) {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test file uses its part
 
+pub mod real;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -104,7 +106,8 @@ impl Cloud {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap();
+        // real guests take their time
+        tokio::time::timeout(Duration::from_secs(120), wait).await.unwrap();
     }
 
     pub fn instance(&self) -> Instance {
@@ -285,6 +288,7 @@ impl World {
                 for (key, value) in body["port"].as_object().unwrap() {
                     port[key] = value.clone();
                 }
+                port["status"] = json!("DOWN");
                 if *self.wiring.lock().unwrap() && port["binding:host_id"] == HOST {
                     port["status"] = json!("ACTIVE");
                     self.tell_plugged(id);

@@ -42,6 +42,34 @@ pub const BINARY: &str = "qemu-system-x86_64";
 /// How often consoles are looked at for their length.
 const TEND: Duration = Duration::from_secs(10);
 
+/// What every guest here can be given, in placement's words.
+const TRAITS: [&str; 24] = [
+    "COMPUTE_NODE",
+    "COMPUTE_DEVICE_TAGGING",
+    "COMPUTE_GRAPHICS_MODEL_BOCHS",
+    "COMPUTE_GRAPHICS_MODEL_CIRRUS",
+    "COMPUTE_GRAPHICS_MODEL_NONE",
+    "COMPUTE_GRAPHICS_MODEL_VGA",
+    "COMPUTE_GRAPHICS_MODEL_VIRTIO",
+    "COMPUTE_IMAGE_TYPE_ISO",
+    "COMPUTE_IMAGE_TYPE_QCOW2",
+    "COMPUTE_IMAGE_TYPE_RAW",
+    "COMPUTE_IMAGE_TYPE_VMDK",
+    "COMPUTE_NET_ATTACH_INTERFACE",
+    "COMPUTE_NET_ATTACH_INTERFACE_WITH_TAG",
+    "COMPUTE_NET_VIF_MODEL_E1000",
+    "COMPUTE_NET_VIF_MODEL_E1000E",
+    "COMPUTE_NET_VIF_MODEL_RTL8139",
+    "COMPUTE_NET_VIF_MODEL_VIRTIO",
+    "COMPUTE_RESCUE_BFV",
+    "COMPUTE_STORAGE_BUS_IDE",
+    "COMPUTE_STORAGE_BUS_SATA",
+    "COMPUTE_STORAGE_BUS_SCSI",
+    "COMPUTE_STORAGE_BUS_VIRTIO",
+    "COMPUTE_VOLUME_ATTACH_WITH_TAG",
+    "COMPUTE_VOLUME_EXTEND",
+];
+
 /// The kind of machine guests get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -173,12 +201,10 @@ impl Hypervisor for Qemu {
             Accel::Kvm => ("KVM", "CUSTOM_CUMULO_KVM"),
             Accel::Tcg => ("QEMU", "CUSTOM_CUMULO_TCG"),
         };
-        let traits = [accel, "COMPUTE_NODE", "COMPUTE_DEVICE_TAGGING", "COMPUTE_IMAGE_TYPE_RAW", "COMPUTE_IMAGE_TYPE_QCOW2"];
-        let more = ["COMPUTE_IMAGE_TYPE_VMDK", "COMPUTE_IMAGE_TYPE_ISO", "COMPUTE_NET_ATTACH_INTERFACE", "COMPUTE_VOLUME_ATTACH_WITH_TAG"];
         About {
             hypervisor_type: hypervisor_type.into(),
             version: self.machine.version,
-            traits: traits.into_iter().chain(more).map(str::to_owned).collect(),
+            traits: TRAITS.iter().chain([&accel]).map(|word| (*word).to_owned()).collect(),
         }
     }
 

@@ -45,8 +45,12 @@ impl Owner {
         if limits.values.is_empty() {
             return Ok(());
         }
+        let blocks = self.qmp.execute("query-block", json!({})).await?;
         for disk in disks {
-            let mut limit = json!({"id": args::disk_id(disk)});
+            let node = args::node_name(disk);
+            let block = blocks.as_array().into_iter().flatten().find(|block| block["inserted"]["node-name"] == node.as_str());
+            let Some(path) = block.map(|block| &block["qdev"]) else { continue };
+            let mut limit = json!({"id": path});
             for name in ["bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
                 limit[name] = json!(limits.values.get(name).copied().unwrap_or(0));
             }

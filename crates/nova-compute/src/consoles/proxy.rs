@@ -1,0 +1,145 @@
+//! The door: a page for browsers, and websockets that lead to the console a token names.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt, StreamExt};
+use http::{HeaderValue, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+use super::{Visit, redeem};
+
+/// Visitors at a time.
+const VISITORS: usize = 256;
+/// How long one may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(10);
+const HEAD: usize = 8 << 10;
+const CHUNK: usize = 64 << 10;
+const PAGE: &str = include_str!("viewer.html");
+
+type Tokens = Arc<Mutex<HashMap<String, Visit>>>;
+
+/// Lets visitors in.
+pub async fn serve(listener: TcpListener, tokens: Tokens) {
+    let room = Arc::new(Semaphore::new(VISITORS));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a console's visitor could not be let in");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let tokens = tokens.clone();
+        tokio::spawn(async move {
+            if let Err(error) = receive(stream, tokens).await {
+                tracing::debug!(%error, "a console's visitor left");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn receive(mut stream: TcpStream, tokens: Tokens) -> io::Result<()> {
+    let head = tokio::time::timeout(PATIENCE, peek(&stream)).await??;
+    if !head.to_ascii_lowercase().contains("upgrade: websocket") {
+        // what was sent is taken off the wire, or the answer would be lost with it
+        stream.read_exact(&mut vec![0; head.len()]).await?;
+        stream.write_all(page(&head).as_bytes()).await?;
+        return stream.shutdown().await;
+    }
+    let mut console = None;
+    let check = |request: &Request, response: Response| admit(request, response, &tokens, &mut console);
+    let accepted = tokio::time::timeout(PATIENCE, tokio_tungstenite::accept_hdr_async(stream, check)).await?;
+    let (Ok(socket), Some(path)) = (accepted, console) else { return Err(io::Error::other("it showed no token")) };
+    let (to_visitor, from_visitor) = socket.split();
+    let (reader, writer) = UnixStream::connect(path).await?.into_split();
+    // whichever side ends first ends the visit
+    tokio::select! {
+        done = inward(from_visitor, writer) => done,
+        done = outward(reader, to_visitor) => done,
+    }
+}
+
+/// The beginning of a request, left in place for who reads it next.
+async fn peek(stream: &TcpStream) -> io::Result<String> {
+    let mut buffer = vec![0; HEAD];
+    loop {
+        let seen = stream.peek(&mut buffer).await?;
+        let head = String::from_utf8_lossy(buffer.get(..seen).unwrap_or_default()).into_owned();
+        if head.contains("\r\n\r\n") || seen == 0 || seen == HEAD {
+            return Ok(head);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The viewer, at the names that clients know it by.
+fn page(head: &str) -> String {
+    let path = head.split_whitespace().nth(1).and_then(|target| target.split('?').next()).unwrap_or_default();
+    let (status, body) = match path {
+        "/vnc_auto.html" | "/vnc_lite.html" | "/vnc.html" | "/" => ("200 OK", PAGE),
+        _ => ("404 Not Found", "There is nothing here.\n"),
+    };
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         Referrer-Policy: no-referrer\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Takes the token of a request. Clients of old ask for the subprotocol `binary`, and want to be told that they have it.
+#[allow(clippy::result_large_err)] // the library's type
+fn admit(request: &Request, mut response: Response, tokens: &Tokens, console: &mut Option<PathBuf>) -> Result<Response, ErrorResponse> {
+    let query = request.uri().query().unwrap_or_default();
+    let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
+    *console = token.and_then(|token| redeem(tokens, token));
+    if console.is_none() {
+        let mut refusal = ErrorResponse::new(Some("The token has expired or is unknown.".to_owned()));
+        *refusal.status_mut() = StatusCode::FORBIDDEN;
+        return Err(refusal);
+    }
+    let asked = request.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if asked.split(',').any(|protocol| protocol.trim() == "binary") {
+        response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("binary"));
+    }
+    Ok(response)
+}
+
+/// From the visitor to the guest.
+async fn inward(mut from: SplitStream<WebSocketStream<TcpStream>>, mut to: OwnedWriteHalf) -> io::Result<()> {
+    while let Some(message) = from.next().await {
+        match message.map_err(io::Error::other)? {
+            message @ (Message::Binary(_) | Message::Text(_)) => to.write_all(&message.into_data()).await?,
+            Message::Close(_) => return Ok(()),
+            // answered by the library
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// From the guest to the visitor.
+async fn outward(mut from: OwnedReadHalf, mut to: SplitSink<WebSocketStream<TcpStream>, Message>) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return to.send(Message::Close(None)).await.map_err(io::Error::other);
+        }
+        let data = buffer.get(..read).unwrap_or_default().to_vec();
+        to.send(Message::binary(data)).await.map_err(io::Error::other)?;
+    }
+}
