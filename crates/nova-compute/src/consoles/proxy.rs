@@ -52,6 +52,7 @@ pub async fn serve(listener: TcpListener, tokens: Tokens) {
     }
 }
 
+#[allow(clippy::result_large_err)] // the library's type
 async fn receive(mut stream: TcpStream, tokens: Tokens) -> io::Result<()> {
     let head = tokio::time::timeout(PATIENCE, peek(&stream)).await??;
     if !head.to_ascii_lowercase().contains("upgrade: websocket") {
