@@ -12,6 +12,7 @@ use rpc::compute::Instance;
 use super::{Cloud, HOST};
 
 /// Runs a test with the guest image in a network namespace of its own. Where that cannot be it says so and passes, but not in CI.
+#[allow(clippy::print_stdout)] // why nothing was tested is for whoever reads the output
 pub fn with_image<Fut: Future<Output = ()>>(test: impl FnOnce(Vec<u8>) -> Fut) {
     let image = std::env::var_os("CUMULO_GUEST_IMAGE").filter(|image| Path::new(image).exists());
     let Some(image) = image.filter(|_| nix::unistd::geteuid().is_root()) else {
