@@ -202,7 +202,7 @@ impl Neutron {
             json_suffix: true,
             versions: None,
             policy: policy::defaults()?,
-            db: Some(self.app.db.clone()),
+            db: Some(self.app.db().clone()),
             authenticator: Some(authenticator),
             fault: fault::envelope,
         })
