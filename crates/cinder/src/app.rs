@@ -116,7 +116,7 @@ impl Cinder {
             json_suffix: false,
             versions: Some(microversions::VERSIONS),
             policy: Policy::new(policies::DEFAULTS)?,
-            db: Some(self.db.clone()),
+            db: Some(self.db().clone()),
             authenticator: Some(authenticator),
             fault: fault::render,
         })
