@@ -1,72 +1,91 @@
 //! Glance: images, their files and who may see them.
 //!
-//! An image is a row, tags, custom properties and one file. The file is written before the row says `active`, so a row that says so is
-//! always right; what a crash leaves behind is removed at the next start. What is inside a file is looked at before it is accepted, so
-//! that nothing downstream opens an image that points at files of the host.
+//! An image is a row, tags, custom properties and one object in a store, or a copy of it in several. The object is written before the row
+//! says `active`, so a row that says so is always right. What is on its way is noted before its first byte, so that what a crash leaves
+//! behind is removed by whoever comes next. What is inside a file is looked at before it is accepted, so that nothing downstream opens
+//! an image that points at files of the host.
 //!
-//! A tour: [`routes`] is the index of the API; `images` the resource, `data` its file, then `members`, `tags`, `actions`, `import`,
-//! `schemas`.
+//! A tour: [`routes`] is the index of the API; `images` the resource, then `members`, `tags` and `actions`; `data` is how bytes come and
+//! go, `stores` where they are kept, `cache` the copies on this host; `import` and `tasks` what happens in the background; `quota`,
+//! `metadefs` and `schemas` the rest.
 
 mod actions;
+mod cache;
+mod config;
 mod data;
 mod entity;
 mod fault;
 mod images;
 mod import;
 mod members;
+mod metadefs;
 mod policy;
+mod quota;
 mod register;
 mod root;
 mod routes;
 mod schemas;
+mod stores;
 mod tags;
+mod tasks;
+mod working;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use kit::auth::Authenticator;
-use kit::db::{Db, Location, Migration};
+use kit::db::{Db, Migration};
 use kit::policy::Policy;
 use kit::service::{Mount, Service, ServiceParts};
 
-use data::files::Files;
+use outside::web::Web;
+use tokio_util::sync::CancellationToken;
 
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") }];
+use cache::Cache;
+pub use config::{Config, DiskFormat, Limits, StoreConfig};
+use data::scratch::Scratch;
+use stores::Stores;
+use working::Working;
 
-/// What an operator decides.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub database: Location,
-    /// Where the files live: `STATE_DIR/images`. One glance at a time.
-    pub directory: PathBuf,
-    /// Bytes an image may have.
-    pub image_size_cap: u64,
-    /// Refuse a file that is not what its `disk_format` says.
-    pub require_image_format_match: bool,
-}
+pub use outside;
 
-impl Config {
-    /// Glance's defaults.
-    pub fn new(database: Location, directory: PathBuf) -> Config {
-        Config { database, directory, image_size_cap: 1 << 40, require_image_format_match: true }
-    }
-}
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
+    Migration { version: 2, sql: include_str!("../migrations/0002_stores_and_tasks.sql") },
+    Migration { version: 3, sql: include_str!("../migrations/0003_metadefs.sql") },
+];
+
+/// How often this process looks after what others left and what is queued.
+const UPKEEP: Duration = Duration::from_secs(20);
 
 /// The image service. Cheap to clone.
 #[derive(Clone)]
 pub struct Glance {
     db: Db,
-    files: Files,
-    image_size_cap: u64,
-    require_image_format_match: bool,
+    scratch: Scratch,
+    stores: Stores,
+    cache: Cache,
+    web: Web,
+    working: Working,
+    settings: Arc<Config>,
 }
 
-/// Opens glance's database and directory, and clears away what a crash left.
+/// Opens glance's database, directory and stores, and clears away what a crash left.
 pub async fn open(config: Config) -> kit::Result<Glance> {
     let db = Db::open(&config.database, MIGRATIONS).await?;
-    let files = Files::open(config.directory).await?;
-    let glance = Glance { db, files, image_size_cap: config.image_size_cap, require_image_format_match: config.require_image_format_match };
+    let glance = Glance {
+        db,
+        scratch: Scratch::open(&config.directory, &config.node).await?,
+        stores: Stores::open(&config.stores).await?,
+        cache: Cache::open(config.directory.join("cache"), config.cache_max_size).await?,
+        web: Web::new(config.web.clone()),
+        working: Working::default(),
+        settings: Arc::new(config),
+    };
     data::recover::recover(&glance).await?;
+    metadefs::defaults::load(&glance).await?;
     Ok(glance)
 }
 
@@ -88,6 +107,16 @@ impl Glance {
             authenticator: Some(authenticator),
             fault: fault::fault,
         })
+    }
+
+    /// Looks after what this and other processes leave behind, and after the cache, until `stop`.
+    pub async fn run(&self, stop: CancellationToken) -> kit::Result<()> {
+        let app = self.clone();
+        let rounds = kit::reconcile::every("images", UPKEEP, stop, move || {
+            let app = app.clone();
+            async move { data::recover::upkeep(&app).await }
+        });
+        rounds.await.map_err(kit::Error::internal)
     }
 
     /// Makes sure a public image of this name has the bytes of a local file; nothing is done when it has. `owner` is a project.

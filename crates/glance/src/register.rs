@@ -12,8 +12,10 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::Glance;
-use crate::data::files::{blocking, digest};
-use crate::data::upload::activate;
+use crate::data::bring::bring;
+use crate::data::leftovers;
+use crate::data::scratch::{blocking, digest};
+use crate::data::transfer::{self, Plan};
 use crate::entity::{Status, Visibility, image};
 use crate::images::{Image, store};
 
@@ -21,7 +23,10 @@ use crate::images::{Image, store};
 /// `disk_format` it is qcow2 or raw, by the file's first bytes.
 pub async fn register(app: &Glance, name: &str, path: &Path, owner: &str, properties: BTreeMap<String, String>) -> Result<String> {
     let stamp = stamp(path).await?;
-    let before = registered(app, name).await?;
+    let (before, unfinished): (Vec<_>, Vec<_>) = registered(app, name).await?.into_iter().partition(|row| row.status == Status::Active);
+    for row in unfinished {
+        remove(app, row.id).await?;
+    }
     if let Some(row) = before.iter().find(|row| row.registered_from.as_ref() == Some(&stamp)) {
         return Ok(row.id.clone());
     }
@@ -50,10 +55,7 @@ async fn stamp(path: &Path) -> Result<String> {
 
 /// The images that were made here under this name.
 async fn registered(app: &Glance, name: &str) -> Result<Vec<image::Model>> {
-    let rows = image::Entity::find()
-        .filter(image::Column::Name.eq(name))
-        .filter(image::Column::RegisteredFrom.is_not_null())
-        .filter(image::Column::Status.eq(Status::Active));
+    let rows = image::Entity::find().filter(image::Column::Name.eq(name)).filter(image::Column::RegisteredFrom.is_not_null());
     Ok(rows.all(app.db.read()).await?)
 }
 
@@ -67,7 +69,6 @@ fn image(name: &str, owner: &str, format: &str, properties: BTreeMap<String, Str
     let mut image = Image::new(ids::uuid(), owner.to_owned());
     image.row.name = Some(name.to_owned());
     image.row.visibility = Visibility::Public;
-    image.row.status = Status::Saving;
     image.row.container_format = Some("bare".into());
     image.row.disk_format = Some(format.to_owned());
     for (key, value) in properties {
@@ -85,11 +86,21 @@ fn image(name: &str, owner: &str, format: &str, properties: BTreeMap<String, Str
 }
 
 async fn make(app: &Glance, image: Image, path: &Path) -> Result<String> {
-    let received = app.files.adopt(path).await?;
+    let received = app.scratch.adopt(path).await?;
     let (id, row) = (image.row.id.clone(), image.clone());
     app.db.write(move |tx| Box::pin(async move { store::insert(tx, &row).await })).await?;
-    if let Err(error) = activate(app, image, Status::Saving, received).await {
-        app.db.write(move |tx| Box::pin(async move { store::delete(tx, &id).await })).await?;
+    let plan = Plan {
+        from: Status::Queued,
+        to: Status::Saving,
+        back_to: Status::Queued,
+        stores: vec![app.stores.chosen(None)?.id.clone()],
+        all_must_succeed: true,
+        task: None,
+    };
+    let transfer = transfer::begin(app, &image.row, plan).await?;
+    if let Err(error) = bring(app, image, &transfer, received).await {
+        transfer::fail(app, &transfer, Status::Queued, &error).await;
+        remove(app, id).await?;
         return Err(error);
     }
     Ok(id)
@@ -99,7 +110,10 @@ async fn make(app: &Glance, image: Image, path: &Path) -> Result<String> {
 async fn remove(app: &Glance, id: String) -> Result<()> {
     let row = id.clone();
     match app.db.write(move |tx| Box::pin(async move { store::delete(tx, &row).await })).await {
-        Ok(()) => app.files.remove(&id).await,
+        Ok(left) => {
+            leftovers::clear(app, left).await;
+            Ok(())
+        }
         Err(error) if matches!(error.kind, Kind::Forbidden | Kind::NotFound) => {
             tracing::warn!(image = %id, %error, "the image that was replaced stays");
             Ok(())

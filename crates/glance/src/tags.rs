@@ -1,6 +1,5 @@
 //! `/images/{id}/tags/{tag}`
 
-use kit::call::percent_decode;
 use kit::{Context, Error, Kind, Path, Reply, Result};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
@@ -8,9 +7,10 @@ use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFi
 use crate::Glance;
 use crate::entity::tag;
 use crate::images::{NAME, QUOTA, is_text, permitted};
+use crate::routes::segment;
 
 pub async fn add(app: Glance, ctx: Context, Path((id, text)): Path<(String, String)>) -> Result<Reply> {
-    let text = percent_decode(&text);
+    let text = segment(&text);
     if !is_text(&text, NAME) {
         return Err(Error::bad_request("A tag is text of at most 255 characters"));
     }
@@ -36,7 +36,7 @@ pub async fn add(app: Glance, ctx: Context, Path((id, text)): Path<(String, Stri
 }
 
 pub async fn delete(app: Glance, ctx: Context, Path((id, text)): Path<(String, String)>) -> Result<Reply> {
-    let text = percent_decode(&text);
+    let text = segment(&text);
     permitted(&app, &ctx, &id, "modify_image").await?;
     let key = (id.clone(), text.clone());
     let gone = app.db.write(move |tx| Box::pin(async move { Ok(tag::Entity::delete_by_id(key).exec(tx).await?.rows_affected) })).await?;

@@ -1,20 +1,13 @@
-//! `GET /images/{id}/file`: the whole or a range, as a stream.
-
-use std::io::SeekFrom;
+//! `GET /images/{id}/file`: the whole or a range, as a stream, from the cache or the first store that has it.
 
 use axum::body::Body;
 use http::StatusCode;
 use http::header::RANGE;
 use kit::{Context, Error, Kind, Path, Raw, Reply, Result};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use crate::Glance;
 use crate::entity::Status;
-use crate::images::permitted;
-
-/// Bytes read at once.
-const PIECE: usize = 256 << 10;
+use crate::images::{Image, permitted};
 
 pub async fn download(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Result<Reply> {
     let image = permitted(&app, &ctx, &id.0, "download_image").await?;
@@ -24,26 +17,41 @@ pub async fn download(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> 
         Status::Deactivated => return Err(Error::forbidden("The requested image has been deactivated. Image data download is forbidden.")),
         Status::Queued | Status::Saving | Status::Uploading | Status::Importing => return Reply::no_content(),
     }
-    let mut file = tokio::fs::File::open(app.files.path(&image.row.id)).await?;
-    let size = file.metadata().await?.len();
+    let size = image.row.size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let range = raw.parts.headers.get(RANGE).and_then(|v| v.to_str().ok());
     let Some((from, until)) = range.map(|text| span(text, size)).transpose()?.flatten() else {
-        let reply = Reply::body("application/octet-stream", Body::from_stream(ReaderStream::with_capacity(file, PIECE)));
-        let reply = reply.header("content-length", &size.to_string()).header("accept-ranges", "bytes");
+        let body = app.cache.through(&app, &image, open(&app, &image, 0, size).await?).await;
+        let reply = Reply::body("application/octet-stream", body).header("content-length", &size.to_string());
+        let reply = reply.header("accept-ranges", "bytes");
         return Ok(match &image.row.checksum {
             Some(md5) => reply.header("content-md5", md5),
             None => reply,
         });
     };
-    file.seek(SeekFrom::Start(from)).await?;
-    let part = ReaderStream::with_capacity(file.take(until - from), PIECE);
-    let mut reply = Reply::body("application/octet-stream", Body::from_stream(part))
+    let mut reply = Reply::body("application/octet-stream", open(&app, &image, from, until).await?)
         .header("content-length", &(until - from).to_string())
         .header("content-range", &format!("bytes {from}-{}/{size}", until - 1));
     *reply.0.status_mut() = StatusCode::PARTIAL_CONTENT;
     Ok(reply)
 }
 
+/// The bytes of an image, from the cache or the first store that gives them.
+pub async fn open(app: &Glance, image: &Image, from: u64, until: u64) -> Result<Body> {
+    if let Some(body) = app.cache.get(&image.row.id, from, until).await {
+        return Ok(body);
+    }
+    let mut last = Error::not_found(format!("No image data could be found for {}", image.row.id));
+    for (store, location) in app.stores.order(&image.locations) {
+        match store.get(&location.name, from, until).await {
+            Ok(body) => return Ok(body),
+            Err(error) => {
+                tracing::warn!(image = image.row.id, store = store.id, %error, "a store cannot give an image");
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
 /// `bytes=0-99`, `bytes=100-`, `bytes=-100`, as the first byte and the one behind the last. Several ranges at once are not served: the
 /// whole is.
 fn span(text: &str, size: u64) -> Result<Option<(u64, u64)>> {

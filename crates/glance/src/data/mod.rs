@@ -1,10 +1,13 @@
-//! `/images/{id}/file`: the bytes of an image.
+//! `/images/{id}/file`: the bytes of an image, and how they get from a client to the stores.
 
+pub mod bring;
 mod download;
-pub mod files;
-mod inspect;
+pub mod inspect;
+pub mod leftovers;
 pub mod recover;
-pub mod upload;
+pub mod scratch;
+pub mod transfer;
+mod upload;
 
-pub use download::download;
-pub use upload::upload;
+pub use download::{download, open};
+pub use upload::{check_formats, check_length, upload};

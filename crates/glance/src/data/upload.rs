@@ -1,27 +1,35 @@
-//! `PUT /images/{id}/file`, and what every way of giving an image its bytes ends with.
+//! `PUT /images/{id}/file`
 
 use axum::body::Body;
 use http::header::CONTENT_LENGTH;
-use kit::{Context, Error, Kind, Path, Raw, Reply, Result};
+use kit::{Context, Error, Path, Raw, Reply, Result};
 
-use super::files::{Received, blocking};
-use super::inspect;
-use crate::Glance;
+use super::bring::bring;
+use super::transfer::{self, Plan, Transfer};
 use crate::entity::Status;
-use crate::fault::{require_bytes, transition};
-use crate::images::{Image, permitted, store};
+use crate::fault::require_bytes;
+use crate::images::{Image, permitted};
+use crate::{Glance, quota};
+
+/// Names the store that an upload goes to.
+const STORE: &str = "x-image-meta-store";
 
 pub async fn upload(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Result<Reply> {
     require_bytes(&raw.parts)?;
     let image = permitted(&app, &ctx, &id.0, "upload_image").await?;
     check_formats(&image)?;
+    let named = raw.parts.headers.get(STORE).and_then(|value| value.to_str().ok());
+    let store = app.stores.chosen(named)?.id.clone();
     check_length(&app, &raw)?;
-    claim(&app, &image, Status::Queued, Status::Saving).await?;
+    let room = quota::room(&app, &image.row.owner, raw_length(&raw)).await?;
+    let plan =
+        Plan { from: Status::Queued, to: Status::Saving, back_to: Status::Queued, stores: vec![store], all_must_succeed: true, task: None };
+    let transfer = transfer::begin(&app, &image.row, plan).await?;
     // to its end also when the client goes away, so that the image is queued again
     let task = tokio::spawn(async move {
-        let done = fill(&app, image.clone(), raw.body).await;
-        if done.is_err() {
-            give_back(&app, &image.row.id, Status::Saving, Status::Queued).await;
+        let done = fill(&app, image, &transfer, raw.body, room).await;
+        if let Err(error) = &done {
+            transfer::fail(&app, &transfer, Status::Queued, error).await;
         }
         done
     });
@@ -29,9 +37,9 @@ pub async fn upload(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
     Reply::no_content()
 }
 
-async fn fill(app: &Glance, image: Image, body: Body) -> Result<()> {
-    let received = app.files.receive(body, app.image_size_cap).await?;
-    activate(app, image, Status::Saving, received).await
+async fn fill(app: &Glance, image: Image, transfer: &Transfer, body: Body, room: u64) -> Result<()> {
+    let received = app.scratch.receive(body, room).await?;
+    bring(app, image, transfer, received).await
 }
 
 /// An image without formats cannot leave `queued`.
@@ -46,52 +54,13 @@ pub fn check_formats(image: &Image) -> Result<()> {
 
 /// What is announced too large need not be sent.
 pub fn check_length(app: &Glance, raw: &Raw) -> Result<()> {
-    let length = raw.parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    if length.is_some_and(|n| n > app.image_size_cap) {
-        return Err(Error::too_large(format!("Image exceeds the storage quota: it has more than {} bytes.", app.image_size_cap)));
+    let cap = app.settings.image_size_cap;
+    if raw_length(raw).is_some_and(|n| n > cap) {
+        return Err(Error::too_large(format!("Image exceeds the storage quota: it has more than {cap} bytes.")));
     }
     Ok(())
 }
 
-/// Takes the image from one state to the next; 409 when it is in another.
-pub async fn claim(app: &Glance, image: &Image, from: Status, to: Status) -> Result<()> {
-    let id = image.row.id.clone();
-    if app.db.write(move |tx| Box::pin(async move { store::advance(tx, &id, from, to).await })).await? {
-        return Ok(());
-    }
-    let now = store::fetch(app.db.read(), &image.row.id).await?.map_or("deleted", |image| image.row.status.as_str());
-    Err(transition(now, to.as_str()))
-}
-
-/// The way back after a failure; an image that was deleted meanwhile has none.
-pub async fn give_back(app: &Glance, id: &str, from: Status, to: Status) {
-    let row = id.to_owned();
-    let back = app.db.write(move |tx| Box::pin(async move { store::advance(tx, &row, from, to).await })).await;
-    if let Err(error) = back {
-        tracing::error!(image = id, %error, "could not be taken back to {}", to.as_str());
-    }
-}
-
-/// Looks inside, moves the file to its place, then says that the image is active: in this order, a crash leaves no image that lies.
-pub async fn activate(app: &Glance, mut image: Image, from: Status, received: Received) -> Result<()> {
-    let (path, format) = (received.path().to_owned(), image.row.disk_format.clone().unwrap_or_default());
-    // in another container, the disk is not the file
-    let bare = image.row.container_format.as_deref() == Some("bare");
-    let matching = app.require_image_format_match && bare;
-    let virtual_size = blocking(move || inspect::accept(&path, &format, matching)).await?;
-    image.row.size = Some(received.size as i64);
-    image.row.virtual_size = virtual_size.map(|n| n as i64);
-    image.row.checksum = Some(received.md5.clone());
-    image.row.os_hash_algo = Some("sha512".into());
-    image.row.os_hash_value = Some(received.sha512.clone());
-    let id = image.row.id.clone();
-    app.files.place(received, app.files.path(&id)).await?;
-    let gone = || Error::new(Kind::Gone, format!("Image {} was deleted during the upload.", image.row.id));
-    let row = image.row.clone();
-    let done = app.db.write(move |tx| Box::pin(async move { store::fill(tx, &row, from).await })).await;
-    let done = done.and_then(|filled| if filled { Ok(()) } else { Err(gone()) });
-    if done.is_err() {
-        app.files.remove(&id).await?;
-    }
-    done
+fn raw_length(raw: &Raw) -> Option<u64> {
+    raw.parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok())
 }

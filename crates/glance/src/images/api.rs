@@ -6,8 +6,11 @@ use serde_json::{Map, Value};
 
 use super::{Image, fields, patch, permitted, seen, store, target, view};
 use crate::Glance;
+use crate::data::leftovers;
 use crate::entity::Visibility;
 use crate::fault::{media_type, no_image, not_yours};
+use crate::import::METHODS;
+use crate::quota;
 
 /// Bytes a patch may have.
 const PATCH: usize = 1 << 20;
@@ -16,13 +19,24 @@ const PATCH: usize = 1 << 20;
 pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Reply> {
     let Value::Object(body) = body.0 else { return Err(Error::bad_request("Request body must be a JSON object.")) };
     let image = read(&ctx, &body)?;
-    let made = image.clone();
-    app.db.write(move |tx| Box::pin(async move { store::insert(tx, &made).await })).await?;
+    let (made, limits) = (image.clone(), app.settings.limits);
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                store::insert(tx, &made).await?;
+                quota::check_count(tx, &made.row.owner, &limits).await
+            })
+        })
+        .await?;
     let location = format!("{}/v2/images/{}", ctx.base_url, image.row.id);
-    Ok(Reply::created(&view::view(&image))?.header("location", &location).header("openstack-image-import-methods", "glance-direct"))
+    Ok(Reply::created(&view::view(&image))?
+        .header("location", &location)
+        .header("openstack-image-import-methods", &METHODS.join(","))
+        .header("openstack-image-store-ids", &app.stores.writable().join(",")))
 }
 
-fn read(ctx: &Context, body: &Map<String, Value>) -> Result<Image> {
+/// The image that a client describes, if the client may make it.
+pub fn read(ctx: &Context, body: &Map<String, Value>) -> Result<Image> {
     let id = match body.get("id") {
         None => ids::uuid(),
         Some(Value::String(text)) => ids::parse_uuid(text).ok_or_else(|| fields::invalid("id", &format!("'{text}' is not a UUID")))?,
@@ -85,11 +99,12 @@ pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
     Reply::ok(&view::view(&changed))
 }
 
-/// Deletes the row, then the file: what a crash leaves between them is removed at the next start.
+/// Deletes the row, then its objects: what a crash leaves between them is noted in the same transaction.
 pub async fn delete(app: Glance, ctx: Context, id: Path<String>) -> Result<Reply> {
     let id = permitted(&app, &ctx, &id.0, "delete_image").await?.row.id;
     let row = id.clone();
-    app.db.write(move |tx| Box::pin(async move { store::delete(tx, &row).await })).await?;
-    app.files.remove(&id).await?;
+    let left = app.db.write(move |tx| Box::pin(async move { store::delete(tx, &row).await })).await?;
+    app.cache.remove(&id).await?;
+    leftovers::clear(&app, left).await;
     Reply::no_content()
 }

@@ -7,7 +7,7 @@ mod patch;
 pub mod store;
 mod view;
 
-pub use api::{create, delete, show, update};
+pub use api::{create, delete, read, show, update};
 pub use fields::{CONTAINER_FORMATS, DISK_FORMATS, NAME, QUOTA, is_text};
 pub use list::list;
 
@@ -18,15 +18,16 @@ use kit::policy::Target;
 use kit::{Context, Result};
 
 use crate::Glance;
-use crate::entity::{Status, Visibility, image};
+use crate::entity::{Status, Visibility, image, location};
 use crate::fault::{no_image, not_yours};
 
-/// An image: its row, its custom properties, its tags.
+/// An image: its row, its custom properties, its tags, and where its bytes are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     pub row: image::Model,
     pub properties: BTreeMap<String, String>,
     pub tags: BTreeSet<String>,
+    pub locations: Vec<location::Model>,
 }
 
 impl Image {
@@ -54,7 +55,7 @@ impl Image {
             created_at: now,
             updated_at: now,
         };
-        Image { row, properties: BTreeMap::new(), tags: BTreeSet::new() }
+        Image { row, properties: BTreeMap::new(), tags: BTreeSet::new(), locations: Vec::new() }
     }
 }
 

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use kit::clock::Timestamp;
 use kit::{Error, Result};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveEnum, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter};
+use sea_orm::{
+    ActiveEnum, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+};
 
 use super::Image;
-use crate::entity::{Status, deleted, image, member, property, tag};
+use crate::data::leftovers;
+use crate::entity::{Status, deleted, image, leftover, location, member, property, tag};
 use crate::fault::no_image;
 
 pub async fn fetch(conn: &impl ConnectionTrait, id: &str) -> Result<Option<Image>> {
@@ -16,7 +19,7 @@ pub async fn fetch(conn: &impl ConnectionTrait, id: &str) -> Result<Option<Image
     Ok(complete(conn, row.into_iter().collect()).await?.pop())
 }
 
-/// Adds properties and tags to rows: two queries for any number of them.
+/// Adds what belongs to rows: three queries for any number of them.
 pub async fn complete(conn: &impl ConnectionTrait, rows: Vec<image::Model>) -> Result<Vec<Image>> {
     let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     let mut properties: HashMap<String, BTreeMap<String, String>> = HashMap::new();
@@ -29,7 +32,15 @@ pub async fn complete(conn: &impl ConnectionTrait, rows: Vec<image::Model>) -> R
             tags.entry(row.image_id).or_default().insert(row.tag);
         }
     }
+    let mut locations: HashMap<String, Vec<location::Model>> = HashMap::new();
+    if !ids.is_empty() {
+        let rows = location::Entity::find().filter(location::Column::ImageId.is_in(ids.iter().copied()));
+        for row in rows.order_by_asc(location::Column::Store).all(conn).await? {
+            locations.entry(row.image_id.clone()).or_default().push(row);
+        }
+    }
     let image = |row: image::Model| Image {
+        locations: locations.remove(&row.id).unwrap_or_default(),
         properties: properties.remove(&row.id).unwrap_or_default(),
         tags: tags.remove(&row.id).unwrap_or_default(),
         row,
@@ -93,6 +104,7 @@ async fn insert_parts(tx: &DatabaseTransaction, image: &Image) -> Result<()> {
 /// is not in the state any more in which its file was on the way.
 pub async fn fill(tx: &DatabaseTransaction, filled: &image::Model, from: Status) -> Result<bool> {
     let done = image::Entity::update_many()
+        .col_expr(image::Column::DiskFormat, Expr::val(filled.disk_format.clone()))
         .col_expr(image::Column::Size, Expr::val(filled.size))
         .col_expr(image::Column::VirtualSize, Expr::val(filled.virtual_size))
         .col_expr(image::Column::Checksum, Expr::val(filled.checksum.clone()))
@@ -107,6 +119,12 @@ pub async fn fill(tx: &DatabaseTransaction, filled: &image::Model, from: Status)
     Ok(done.rows_affected == 1)
 }
 
+/// Writes the row without changing what it says, so that transactions on the image come one after the other.
+pub async fn touch(tx: &DatabaseTransaction, id: &str) -> Result<()> {
+    let now = image::Entity::update_many().col_expr(image::Column::UpdatedAt, Expr::val(Timestamp::now().0));
+    if now.filter(image::Column::Id.eq(id)).exec(tx).await?.rows_affected == 1 { Ok(()) } else { Err(no_image(id)) }
+}
+
 /// Takes an image from one state to another; false when it is not in the first any more.
 pub async fn advance(tx: &DatabaseTransaction, id: &str, from: Status, to: Status) -> Result<bool> {
     let done = image::Entity::update_many()
@@ -119,14 +137,18 @@ pub async fn advance(tx: &DatabaseTransaction, id: &str, from: Status, to: Statu
     Ok(done.rows_affected == 1)
 }
 
-/// Deletes the image unless it is protected; its members, tags and properties go with it.
-pub async fn delete(tx: &DatabaseTransaction, id: &str) -> Result<()> {
+/// Deletes the image unless it is protected; its members, tags and properties go with it, and its objects are noted as left over.
+pub async fn delete(tx: &DatabaseTransaction, id: &str) -> Result<Vec<leftover::Model>> {
+    let locations = location::Entity::find().filter(location::Column::ImageId.eq(id)).all(tx).await?;
     let unprotected = image::Column::Protected.eq(false);
     let done = image::Entity::delete_many().filter(image::Column::Id.eq(id)).filter(unprotected).exec(tx).await?;
     if done.rows_affected == 1 {
         let row = deleted::Model { id: id.to_owned(), deleted_at: Timestamp::now() };
         deleted::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
-        return Ok(());
+        let objects = locations.iter().map(|location| leftovers::object(&location.store, &location.name));
+        let left: Vec<leftover::Model> = objects.chain([leftovers::staged(id)]).collect();
+        leftovers::note(tx, &left).await?;
+        return Ok(left);
     }
     match image::Entity::find_by_id(id.to_owned()).one(tx).await? {
         Some(_) => Err(Error::forbidden(format!("Image {id} is protected and cannot be deleted."))),

@@ -32,6 +32,10 @@ pub fn view(image: &Image) -> Value {
         ("file", json!(format!("{own}/file"))),
         ("schema", json!("/v2/schemas/image")),
     ];
+    if !image.locations.is_empty() {
+        let stores: Vec<&str> = image.locations.iter().map(|location| location.store.as_str()).collect();
+        view.insert("stores".into(), json!(stores.join(",")));
+    }
     view.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Value::Object(view)
 }

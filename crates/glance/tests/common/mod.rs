@@ -40,6 +40,11 @@ pub async fn cloud() -> Cloud {
 }
 
 pub async fn open(dir: tempfile::TempDir) -> Cloud {
+    open_with(dir, |_| {}).await
+}
+
+/// A glance with other settings.
+pub async fn open_with(dir: tempfile::TempDir, set: impl FnOnce(&mut Config)) -> Cloud {
     // the same directory finds the same database again
     let space = dir.path().file_name().unwrap().to_string_lossy().replace('.', "_").to_lowercase();
     let database = match std::env::var("CUMULO_TEST_DATABASE") {
@@ -48,6 +53,7 @@ pub async fn open(dir: tempfile::TempDir) -> Cloud {
     };
     let mut config = Config::new(database, dir.path().join("images"));
     config.image_size_cap = 600 << 20;
+    set(&mut config);
     let glance = glance::open(config).await.unwrap();
     let who = |_: Glance, token: String| -> futures::future::BoxFuture<'static, kit::Result<Identity>> {
         Box::pin(async move {
@@ -97,6 +103,17 @@ impl Cloud {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Waits until an image is in a state.
+    pub async fn until(&self, id: &str, status: &str) {
+        for _ in 0..500 {
+            if self.status(id).await == status {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{id} is {}, not {status}", self.status(id).await);
+    }
+
     pub async fn raw_image(&self, who: &str, name: &str) -> String {
         self.create(who, json!({"name": name, "disk_format": "raw", "container_format": "bare"})).await
     }
@@ -117,7 +134,7 @@ impl Cloud {
     }
 
     pub fn files(&self) -> usize {
-        let dirs = ["images", "images/incoming", "images/staging"];
+        let dirs = ["images", "images/incoming/glance", "images/staging"];
         let files =
             |dir: &str| std::fs::read_dir(self.dir.path().join(dir)).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count();
         dirs.iter().map(|dir| files(dir)).sum()

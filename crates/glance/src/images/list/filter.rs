@@ -73,8 +73,10 @@ pub fn condition(key: &str, value: &str) -> Result<Option<Condition>> {
         "os_hash_value" => Column::OsHashValue.eq(value),
         "protected" => Column::Protected.eq(flag(key, value)?),
         "os_hidden" => Column::OsHidden.eq(flag(key, value)?),
-        "min_disk" => Column::MinDisk.eq(number(key, value)?),
-        "min_ram" => Column::MinRam.eq(number(key, value)?),
+        "min_disk" => return amount(Column::MinDisk, key, value).map(Some),
+        "min_ram" => return amount(Column::MinRam, key, value).map(Some),
+        "size" => return amount(Column::Size, key, value).map(Some),
+        "virtual_size" => return amount(Column::VirtualSize, key, value).map(Some),
         "size_min" => Column::Size.gte(number(key, value)?),
         "size_max" => Column::Size.lte(number(key, value)?),
         "tag" => Column::Id.in_subquery(tagged(value)),
@@ -112,12 +114,31 @@ fn with_property(key: &str, value: &str) -> SelectStatement {
         .to_owned()
 }
 
-/// `gt:2026-01-01T00:00:00Z`; in whole seconds, as times are shown.
-fn moment(column: Column, value: &str) -> Result<Condition> {
-    let (operator, text) = match value.split_once(':') {
+/// The operator of `gt:5`, and what it is applied to; equality without one.
+fn operator(value: &str) -> (&str, &str) {
+    match value.split_once(':') {
         Some((operator @ ("gt" | "gte" | "lt" | "lte" | "eq" | "neq"), text)) => (operator, text),
         _ => ("eq", value),
-    };
+    }
+}
+
+/// `gte:1024`
+fn amount(column: Column, key: &str, value: &str) -> Result<Condition> {
+    let (operator, text) = operator(value);
+    let n = number(key, text)?;
+    Ok(all().add(match operator {
+        "gt" => column.gt(n),
+        "gte" => column.gte(n),
+        "lt" => column.lt(n),
+        "lte" => column.lte(n),
+        "neq" => column.ne(n),
+        _ => column.eq(n),
+    }))
+}
+
+/// `gt:2026-01-01T00:00:00Z`; in whole seconds, as times are shown.
+fn moment(column: Column, value: &str) -> Result<Condition> {
+    let (operator, text) = operator(value);
     let from = Timestamp::parse(text).ok_or_else(|| Error::bad_request(format!("Invalid time value: {text}")))?;
     let until = from.plus(std::time::Duration::from_secs(1));
     Ok(match operator {

@@ -1,11 +1,18 @@
 //! The tables, one entity each, and the states an image can have.
 
+pub mod metadef;
+mod work;
+
+pub use work::{TaskStatus, leftover, location, task, transfer};
+
 use sea_orm::entity::prelude::*;
 
 /// ```text
 /// queued -> saving -> active <-> deactivated
-///    |         `-> queued (upload failed)
-///    `-> uploading -> importing -> active
+///  |  |        `-> queued (upload failed)
+///  |  `-> uploading -> importing -> active
+///  |                      `-> queued (import failed)
+///  `-> importing (from the web)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text")]

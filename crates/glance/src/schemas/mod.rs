@@ -1,5 +1,8 @@
 //! `/schemas`: the JSON schemas clients build their models from.
 
+pub mod metadefs;
+pub mod tasks;
+
 use kit::{Context, Reply, Result};
 use serde_json::{Value, json};
 
@@ -75,6 +78,7 @@ fn image_schema() -> Value {
             "tags": {"type": "array", "items": {"type": "string", "maxLength": 255}, "description": "List of strings related to the image"},
             "min_ram": {"type": "integer", "description": "Amount of ram (in MB) required to boot image."},
             "min_disk": {"type": "integer", "description": "Amount of disk space (in GB) required to boot image."},
+            "stores": read_only(json!("string"), "Store in which image data resides. Only present when the operator has enabled multiple stores."),
             "self": read_only(json!("string"), "An image self url"),
             "file": read_only(json!("string"), "An image file url"),
             "schema": read_only(json!("string"), "An image schema url"),

@@ -1,0 +1,40 @@
+//! `DELETE /stores/{store}/{image}`: one copy of several.
+
+use kit::{Context, Error, Path, Reply, Result};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+
+use crate::Glance;
+use crate::data::leftovers;
+use crate::entity::{Status, location};
+use crate::images::{permitted, store};
+
+pub async fn delete(app: Glance, ctx: Context, Path((store_id, id)): Path<(String, String)>) -> Result<Reply> {
+    let image = permitted(&app, &ctx, &id, "delete_image_location").await?;
+    if image.row.status != Status::Active {
+        return Err(Error::conflict("It's not allowed to remove image data from store if image status is not 'active'"));
+    }
+    let read_only = app.stores.find(&store_id).is_none_or(|store| store.read_only);
+    let found = image.locations.into_iter().find(|location| location.store == store_id).filter(|_| !read_only);
+    let missing = || Error::not_found(format!("Image {id} is not stored in store {store_id}."));
+    let location = found.ok_or_else(missing)?;
+    let leftover = leftovers::object(&location.store, &location.name);
+    let noted = leftover.clone();
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                // the row first, so that two requests cannot remove the last two copies
+                store::touch(tx, &location.image_id).await?;
+                let all = location::Entity::find().filter(location::Column::ImageId.eq(&location.image_id)).count(tx).await?;
+                if all < 2 {
+                    return Err(Error::forbidden(
+                        "Cannot delete image data from the only store containing it. Consider deleting the image instead.",
+                    ));
+                }
+                location::Entity::delete_by_id((location.image_id, location.store)).exec(tx).await?;
+                leftovers::note(tx, &[noted]).await
+            })
+        })
+        .await?;
+    leftovers::clear(&app, vec![leftover]).await;
+    Reply::no_content()
+}

@@ -1,0 +1,12 @@
+//! Glance over its API, as the API's page describes it: one program, so that it is linked once.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod authorization;
+mod images;
+mod import;
+mod metadefs;
+mod s3;
