@@ -211,15 +211,15 @@ impl Dataplane for Linux {
     async fn apply(&mut self, desired: &Desired, dirty: &Dirty) -> Result<Outcome> {
         let places = plan::places(desired, &self.config);
         let links = self.host.links().await?;
-        let mut complete = carry_out(&self.host, &links, &plan::releases(&places, &links)).await;
+        let mut complete = carry_out(&self.host, &links, plan::releases(&places, &links)).await;
         if dirty.rules || dirty.everything {
             self.set_firewall(desired, places.keys().cloned().collect(), dirty.everything).await?;
         }
-        complete &= carry_out(&self.host, &links, &plan::wiring(desired, &places, &links)).await;
+        complete &= carry_out(&self.host, &links, plan::wiring(desired, &places, &links)).await;
         complete &= self.serve(desired, dirty).await;
         if dirty.everything {
             let links = self.host.links().await?;
-            complete &= carry_out(&self.host, &links, &plan::leftovers(&places, desired, &links)).await;
+            complete &= carry_out(&self.host, &links, plan::leftovers(&places, desired, &links)).await;
         }
         let wired = self.ready(desired, &places, &self.host.links().await?);
         self.waiting = wired.len() < desired.ports.len();

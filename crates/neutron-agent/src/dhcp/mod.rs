@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use rpc::network::{DhcpPort, Network, Port};
 
 use crate::host::link::{self, Interface};
@@ -21,6 +22,9 @@ use crate::host::netns::{Namespaces, Netns};
 use crate::{Error, Result};
 use crate::{metadata, names};
 use files::Paths;
+
+/// Neighbours that are set at once.
+const AT_ONCE: usize = 32;
 
 /// The DHCP servers of this host.
 pub struct Dhcp {
@@ -87,8 +91,7 @@ async fn set_neighbours(netns: &Netns, inner: &Link, network: &Network, ports: &
     for address in have.keys().filter(|address| !want.contains_key(address)) {
         inside.delete_neighbour(inner.index, *address).await?;
     }
-    for (address, mac) in want.iter().filter(|(address, mac)| have.get(address).is_none_or(|found| found[..] != mac.bytes())) {
-        inside.add_neighbour(inner.index, *address, &mac.bytes()).await?;
-    }
-    Ok(())
+    let new = want.into_iter().filter(|(address, mac)| have.get(address).is_none_or(|found| found[..] != mac.bytes()));
+    let add = |(address, mac): (IpAddr, Mac)| inside.add_neighbour(inner.index, address, mac);
+    stream::iter(new).map(Ok).try_for_each_concurrent(AT_ONCE, add).await
 }

@@ -48,17 +48,22 @@ pub async fn ensure(host: &Netlink, netns: &Netns, want: &Interface) -> Result<L
 pub async fn attach(host: &Netlink, name: &str, bridge: &str, mtu: u32) -> Result<bool> {
     let link = host.link(name).await?.ok_or_else(|| Error::internal(format!("there is no link {name}")))?;
     let bridge = host.link(bridge).await?.ok_or_else(|| Error::internal(format!("there is no bridge {bridge}")))?;
+    put(host, &link, &bridge, mtu).await
+}
+
+/// The same with links that were looked up already.
+pub async fn put(host: &Netlink, link: &Link, bridge: &Link, mtu: u32) -> Result<bool> {
     if link.master == bridge.index && link.up && link.mtu == mtu {
         return Ok(false);
     }
-    sysctl::no_ipv6(name);
+    sysctl::no_ipv6(&link.name);
     let change = LinkChange {
         master: (link.master != bridge.index).then_some(bridge.index),
         mtu: (link.mtu != mtu).then_some(mtu),
         up: Some(true),
         mac: None,
     };
-    host.change(&link, change).await?;
+    host.change(link, change).await?;
     Ok(link.master != bridge.index)
 }
 

@@ -70,7 +70,7 @@ impl Found {
         let have = self.neighbours.get(&bridge.index).unwrap_or(&none);
         for (address, mac) in want.neighbours.iter().filter(|(address, mac)| have.get(address).is_none_or(|found| found[..] != mac.bytes()))
         {
-            host.add_neighbour(bridge.index, *address, &mac.bytes()).await?;
+            host.add_neighbour(bridge.index, *address, *mac).await?;
         }
         for address in have.keys().filter(|address| !want.neighbours.contains_key(address)) {
             host.delete_neighbour(bridge.index, *address).await?;

@@ -12,6 +12,7 @@ mod ipv6;
 mod qos;
 mod routers;
 mod sandbox;
+mod scale;
 mod state;
 
 use std::net::Ipv4Addr;

@@ -6,6 +6,7 @@ mod neighbours;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
@@ -78,7 +79,8 @@ impl Netlink {
     /// A bridge that shows its packets to the inet family and leaves multicast alone; down.
     pub async fn add_bridge(&self, name: &str, mtu: u32) -> Result<()> {
         let message = LinkBridge::new(name).nf_call_iptables(true).nf_call_ip6tables(true).mcast_snooping(false);
-        self.done(&format!("add bridge {name}"), self.handle.link().add(message.mtu(mtu).build()).execute()).await
+        let message = message.mtu(mtu).address(own_mac(name));
+        self.done(&format!("add bridge {name}"), self.handle.link().add(message.build()).execute()).await
     }
 
     /// Repairs a bridge whose packets no longer reach the inet family.
@@ -163,6 +165,14 @@ impl Netlink {
 
 async fn all<T>(what: &str, stream: impl Stream<Item = std::result::Result<T, rtnetlink::Error>>) -> Result<Vec<T>> {
     stream.try_collect().await.map_err(|error| failed(what, error))
+}
+
+/// A bridge without a MAC of its own takes one of its links', and forgets its neighbours whenever that changes.
+fn own_mac(bridge: &str) -> Vec<u8> {
+    let mut hasher = DefaultHasher::new();
+    bridge.hash(&mut hasher);
+    let [a, b, c, d, e, ..] = hasher.finish().to_be_bytes();
+    vec![0x02, a, b, c, d, e]
 }
 
 fn is_missing(error: &rtnetlink::Error) -> bool {

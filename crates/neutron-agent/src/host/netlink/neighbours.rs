@@ -10,6 +10,7 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{Netlink, all, is_missing};
 use crate::Result;
+use crate::host::mac::Mac;
 
 /// Where frames for no MAC in particular, and for unknown ones, are sent.
 const EVERYBODY: [u8; 6] = [0; 6];
@@ -97,8 +98,8 @@ impl Netlink {
         }
     }
 
-    pub async fn add_neighbour(&self, index: u32, address: IpAddr, mac: &[u8]) -> Result<()> {
-        let request = self.handle.neighbours().add(index, address).link_layer_address(mac).replace();
+    pub async fn add_neighbour(&self, index: u32, address: IpAddr, mac: Mac) -> Result<()> {
+        let request = self.handle.neighbours().add(index, address).link_layer_address(&mac.bytes()).replace();
         self.done(&format!("add neighbour {address}"), request.execute()).await
     }
 

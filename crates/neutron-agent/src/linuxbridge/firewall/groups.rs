@@ -48,12 +48,14 @@ pub fn table(desired: &Desired, numbers: &Numbers) -> Table {
 /// Connections that may no longer be allowed: (conntrack zone, address) of ports for which a rule, a group or the port itself went.
 /// They have to be forgotten, as what is established stays accepted.
 pub fn forgotten(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Numbers) -> BTreeSet<(u16, IpAddr)> {
+    // Many ports share a group, so each is judged once.
+    let narrower: BTreeSet<&String> = old.0.security_groups.keys().filter(|group| !is_kept(old, new, group)).collect();
     let mut out = BTreeSet::new();
     for port in old.0.ports.values() {
         let Some(zone) = numbers.network(&port.network_id) else {
             continue;
         };
-        if lost(old, new, numbers, port) {
+        if lost(port, new.0, &narrower, numbers) {
             out.extend(addresses(port).into_iter().map(|address| (zone, address)));
         }
     }
@@ -61,8 +63,8 @@ pub fn forgotten(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Num
 }
 
 /// Did the port lose anything that was allowed?
-fn lost(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Numbers, port: &Port) -> bool {
-    let Some(now) = new.0.ports.get(&port.id) else {
+fn lost(port: &Port, new: &Desired, narrower: &BTreeSet<&String>, numbers: &Numbers) -> bool {
+    let Some(now) = new.ports.get(&port.id) else {
         return true;
     };
     if !port.port_security_enabled {
@@ -71,14 +73,16 @@ fn lost(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Numbers, por
     if !now.port_security_enabled {
         return false;
     }
-    let kept = |group: &String| {
-        let chains = ["in", "out"].map(|short| format!("group-{group}-{short}"));
-        let rules = chains.iter().all(|chain| old.1.rules(chain).iter().all(|rule| new.1.rules(chain).contains(rule)));
-        rules && remotes(old.0, group).all(|remote| members_kept(old.0, new.0, remote)) && address_groups_kept(old.0, new.0, group)
-    };
     numbers.port(&port.id).is_none()
         || addresses(port).iter().any(|address| !addresses(now).contains(address))
-        || port.security_groups.iter().any(|group| !now.security_groups.contains(group) || !kept(group))
+        || port.security_groups.iter().any(|group| !now.security_groups.contains(group) || narrower.contains(group))
+}
+
+/// Does a group still let in and out all that it did?
+fn is_kept(old: (&Desired, &Table), new: (&Desired, &Table), group: &str) -> bool {
+    let chains = ["in", "out"].map(|short| format!("group-{group}-{short}"));
+    let rules = chains.iter().all(|chain| old.1.rules(chain).iter().all(|rule| new.1.rules(chain).contains(rule)));
+    rules && remotes(old.0, group).all(|remote| members_kept(old.0, new.0, remote)) && address_groups_kept(old.0, new.0, group)
 }
 
 fn remotes<'a>(desired: &'a Desired, group: &str) -> impl Iterator<Item = &'a String> {
