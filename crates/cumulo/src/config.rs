@@ -29,9 +29,26 @@ pub struct Config {
     pub log: String,
     /// Hours a token is valid.
     pub token_hours: u32,
+    pub identity: Identity,
     pub ports: Ports,
     pub compute: Compute,
     pub network: Network,
+}
+
+/// What keystone demands of those who log in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// Whether a scoped token can be exchanged for one of another scope.
+    pub allow_rescope_scoped_token: bool,
+    /// Passwords: how long they last, how many wrong ones lock an account.
+    pub security_compliance: keystone::SecurityCompliance,
+}
+
+impl Default for Identity {
+    fn default() -> Identity {
+        Identity { allow_rescope_scoped_token: true, security_compliance: keystone::SecurityCompliance::default() }
+    }
 }
 
 /// The ports of the APIs, OpenStack's own by default.
@@ -92,6 +109,7 @@ impl Default for Config {
             sim_hosts: 0,
             log: "info".into(),
             token_hours: 1,
+            identity: Identity::default(),
             ports: Ports::default(),
             compute: Compute::default(),
             network: Network::default(),

@@ -2,7 +2,7 @@
 //!
 //! Ids are derived from names, so that every run, and every keystone on one database, means the same things. What is there already stays
 //! as its owner left it, the passwords of admin and demo too, except what the configuration decides: endpoint addresses and the passwords
-//! of service users.
+//! of service users. That those still hold is remembered by a digest, as verifying each anew would be most of a start.
 
 use futures::future::try_join_all;
 use kit::clock::Timestamp;
@@ -41,8 +41,15 @@ const ROLES: &[&str] = &["admin", "manager", "member", "reader", "service", "_me
 const IMPLIED: &[(&str, &str)] = &[("admin", "manager"), ("manager", "member"), ("member", "reader")];
 const PROJECTS: &[(&str, &str)] = &[("admin", "Admin Tenant"), ("demo", "Demo Tenant"), ("service", "Service Tenant")];
 
+/// Ids of the first projects.
+#[derive(Clone, Debug)]
+pub struct Projects {
+    pub admin: String,
+    pub demo: String,
+}
+
 /// Makes what is missing.
-pub async fn run(keystone: &Keystone, wanted: &Bootstrap) -> Result<()> {
+pub async fn run(keystone: &Keystone, wanted: &Bootstrap) -> Result<Projects> {
     let accounts = accounts(keystone, wanted).await?;
     let wanted = wanted.clone();
     keystone
@@ -54,16 +61,24 @@ pub async fn run(keystone: &Keystone, wanted: &Bootstrap) -> Result<()> {
                     account.ensure(tx, &roles).await?;
                 }
                 catalog(tx, &wanted).await?;
-                reference::changed(tx).await
+                reference::changed(tx).await?;
+                Ok(Projects { admin: project(tx, "admin").await?, demo: project(tx, "demo").await? })
             })
         })
         .await
+}
+
+async fn project(tx: &DatabaseTransaction, name: &str) -> Result<String> {
+    let found = projects::store::by_name(tx, DEFAULT_DOMAIN, name).await?;
+    found.map(|project| project.id).ok_or_else(|| crate::fault::could_not_find("project", name))
 }
 
 /// A user, with a hash only where the user is new or has another password, and the roles the user shall have.
 struct Account {
     name: String,
     hash: Option<String>,
+    /// To be remembered, for a password that was verified or made.
+    mark: Option<marks::Model>,
     /// Kind and name of the target, and the role on it.
     grants: Vec<(&'static str, &'static str, &'static str)>,
 }
@@ -93,14 +108,22 @@ async fn account(
     grants: Vec<(&'static str, &'static str, &'static str)>,
     ours: bool,
 ) -> Result<Account> {
-    let there = users::store::by_name(keystone.db.read(), DEFAULT_DOMAIN, name).await?;
-    let keep = match &there {
-        Some(user) if ours => keystone.passwords.verify(password, user.password_hash.as_deref()).await?,
-        Some(_) => true,
-        None => false,
+    let db = keystone.db.read();
+    let there = users::store::by_name(db, DEFAULT_DOMAIN, name).await?;
+    let known = there.as_ref().and_then(|user| user.password_hash.clone());
+    let (keep, marked) = match &known {
+        Some(hash) if ours => {
+            let mark = marks::Entity::find_by_id(name).one(db).await?;
+            let marked = mark.is_some_and(|mark| marks::holds(keystone, &mark, hash, password));
+            (marked || keystone.passwords.verify(password, Some(hash)).await?, marked)
+        }
+        Some(_) => (true, false),
+        None => (there.is_some() && !ours, false),
     };
     let hash = if keep { None } else { Some(keystone.passwords.hash(password).await?) };
-    Ok(Account { name: name.to_owned(), hash, grants })
+    let to_mark = hash.as_ref().or(known.as_ref()).filter(|_| ours && !marked);
+    let mark = to_mark.map(|hash| marks::seal(keystone, name, hash, password));
+    Ok(Account { name: name.to_owned(), hash, mark, grants })
 }
 
 impl Account {
@@ -113,6 +136,9 @@ impl Account {
             }
             (None, hash) => users::store::insert(tx, new_user(&self.name, hash)).await?.id,
         };
+        if let Some(mark) = &self.mark {
+            marks::keep(tx, mark.clone()).await?;
+        }
         for (kind, target, role) in &self.grants {
             let target_id = match *kind {
                 "project" => projects::store::by_name(tx, DEFAULT_DOMAIN, target).await?.map(|project| project.id),
@@ -135,17 +161,7 @@ impl Account {
 }
 
 fn new_user(name: &str, password_hash: Option<String>) -> users::Model {
-    users::Model {
-        id: id("user", name),
-        name: name.to_owned(),
-        domain_id: DEFAULT_DOMAIN.to_owned(),
-        default_project_id: None,
-        password_hash,
-        enabled: true,
-        tokens_valid_from: Timestamp::default(),
-        options: Extra::default(),
-        extra: Extra::default(),
-    }
+    users::Model { password_hash, ..users::Model::new(id("user", name), name.to_owned(), DEFAULT_DOMAIN.to_owned()) }
 }
 
 async fn places(tx: &DatabaseTransaction) -> Result<()> {
@@ -269,4 +285,48 @@ async fn endpoint(tx: &DatabaseTransaction, service_id: &str, interface: &str, r
 
 fn id(kind: &str, name: &str) -> String {
     ids::derived(&format!("cumulo:keystone:{kind}"), name).replace('-', "")
+}
+
+/// Passwords that were found in order at an earlier start.
+mod marks {
+    use kit::Result;
+    use sea_orm::entity::prelude::*;
+    use sea_orm::sea_query::OnConflict;
+    use sea_orm::{DatabaseTransaction, IntoActiveModel};
+    use sha2::{Digest, Sha256};
+
+    use crate::Keystone;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "bootstrap_marks")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub name: String,
+        /// Of the password and its hash; sealed, as nobody with the database alone shall try passwords on so quick a digest.
+        pub digest: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+
+    pub fn seal(keystone: &Keystone, name: &str, hash: &str, password: &str) -> Model {
+        Model { name: name.to_owned(), digest: keystone.credential_keys.seal(&digest(hash, password)) }
+    }
+
+    /// Whether this very password was found to have this very hash.
+    pub fn holds(keystone: &Keystone, mark: &Model, hash: &str, password: &str) -> bool {
+        keystone.credential_keys.unseal(&mark.digest).is_some_and(|sealed| sealed == digest(hash, password))
+    }
+
+    pub async fn keep(tx: &DatabaseTransaction, mark: Model) -> Result<()> {
+        let replace = OnConflict::column(Column::Name).update_column(Column::Digest).to_owned();
+        Entity::insert(mark.into_active_model()).on_conflict(replace).exec_without_returning(tx).await?;
+        Ok(())
+    }
+
+    fn digest(hash: &str, password: &str) -> Vec<u8> {
+        Sha256::new().chain_update(hash).chain_update([0]).chain_update(password).finalize().to_vec()
+    }
 }

@@ -6,7 +6,9 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, IntoActiveModel};
 use serde_json::{Value, json};
 
+use crate::endpoint_filter::projects as project_endpoints;
 use crate::fields::{Extra, Fields};
+use crate::policies::associations;
 use crate::{Keystone, fault, list, reference, regions, services};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -104,7 +106,7 @@ pub async fn delete(keystone: Keystone, _: Context, Path(id): Path<String>) -> R
         .write(move |tx| {
             Box::pin(async move {
                 fetch(tx, &id).await?;
-                Entity::delete_by_id(id).exec(tx).await?;
+                remove(tx, vec![id]).await?;
                 reference::changed(tx).await
             })
         })
@@ -112,7 +114,16 @@ pub async fn delete(keystone: Keystone, _: Context, Path(id): Path<String>) -> R
     Reply::no_content()
 }
 
-async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
+/// Removes endpoints with all that names them.
+pub async fn remove(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
+    let chosen = project_endpoints::Column::EndpointId.is_in(ids.clone());
+    project_endpoints::Entity::delete_many().filter(chosen).exec(tx).await?;
+    associations::Entity::delete_many().filter(associations::Column::EndpointId.is_in(ids.clone())).exec(tx).await?;
+    Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
+    Ok(())
+}
+
+pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
     Entity::find_by_id(id).one(db).await?.ok_or_else(|| fault::could_not_find("endpoint", id))
 }
 
@@ -172,7 +183,8 @@ fn url(text: String) -> Result<String> {
     Ok(text)
 }
 
-fn view(ctx: &Context, endpoint: &Model) -> Value {
+/// An endpoint as the API shows it.
+pub fn view(ctx: &Context, endpoint: &Model) -> Value {
     let known = json!({
         "id": endpoint.id, "service_id": endpoint.service_id, "interface": endpoint.interface, "region_id": endpoint.region_id,
         "region": endpoint.region_id, "url": endpoint.url, "enabled": endpoint.enabled,

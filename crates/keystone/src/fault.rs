@@ -17,7 +17,7 @@ pub fn envelope(error: &Error, _: &FaultContext<'_>) -> Reply {
         }}),
     };
     let reply = Reply::json(status, &body).unwrap_or_else(|_| Reply::empty(StatusCode::INTERNAL_SERVER_ERROR));
-    if error.kind == Kind::Unavailable { reply.header("retry-after", "1") } else { reply }
+    if matches!(error.kind, Kind::Unavailable | Kind::TooManyRequests) { reply.header("retry-after", "1") } else { reply }
 }
 
 /// Policy refusals have keystone's own sentence.
@@ -47,4 +47,12 @@ pub fn duplicate(kind: &str, name: &str, domain_id: &str) -> Error {
 /// 403 for an action that the state of things forbids.
 pub fn refused(action: &str) -> Error {
     Error::forbidden(format!("You are not authorized to perform the requested action: {action}"))
+}
+
+/// 400 for a body in which something is missing.
+pub fn expecting(what: &str, place: &str) -> Error {
+    Error::bad_request(format!(
+        "Expecting to find {what} in {place}. The server could not comply with the request since it is either malformed or otherwise \
+         incorrect. The client is assumed to be in error."
+    ))
 }

@@ -23,6 +23,32 @@ impl Fields {
         }
     }
 
+    /// Each object of the list under `key`.
+    pub fn each_of(body: Value, key: &str) -> Result<Vec<Fields>> {
+        let Value::Object(mut body) = body else {
+            return Err(Error::bad_request("The request body is not a JSON object."));
+        };
+        match body.remove(key) {
+            Some(Value::Array(items)) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::Object(fields) => Ok(Fields(fields)),
+                    other => Err(wrong(key, &other, "object")),
+                })
+                .collect(),
+            Some(other) => Err(wrong(key, &other, "array")),
+            None => Err(Error::bad_request(format!("'{key}' is a required property"))),
+        }
+    }
+
+    /// 400 for attributes that nobody asked for, where such are not kept.
+    pub fn none_left(self) -> Result<()> {
+        match self.0.keys().next() {
+            Some(key) => Err(Error::bad_request(format!("Additional properties are not allowed ('{key}' was unexpected)"))),
+            None => Ok(()),
+        }
+    }
+
     /// An attribute that must be there and not be empty.
     pub fn required(&mut self, key: &str) -> Result<String> {
         match self.text(key)?.flatten() {
@@ -59,6 +85,18 @@ impl Fields {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
             Some(other) => Err(wrong(key, &other, "boolean")),
+        }
+    }
+
+    /// An attribute of any type.
+    pub fn take(&mut self, key: &str) -> Option<Value> {
+        self.0.remove(key)
+    }
+
+    pub fn number(&mut self, key: &str) -> Result<Option<i64>> {
+        match self.0.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(|| wrong(key, &value, "integer")),
         }
     }
 

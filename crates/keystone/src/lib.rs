@@ -1,21 +1,27 @@
 //! Keystone, the identity service: who somebody is, what they may act on, and where the other services are.
 //!
 //! A tour: [`routes`] is the index of the v3 API, with one module per resource (`users`, `projects`, `domains`, `groups`, `roles`,
-//! `assignments`, `services`, `endpoints`, `regions`, `application_credentials`); [`tokens`] logs in and validates; [`v2`] is the same for
-//! clients of 2015. [`reference`] keeps in memory what every token needs and seldom changes; [`passwords`] hashes without blocking;
+//! `assignments`, `trusts`, `credentials`, `application_credentials`, `services`, `endpoints`, `regions`, `endpoint_filter`, `limits`,
+//! `policies`, `domain_config`, `federation`); [`tokens`] logs in and validates; [`v2`] is the same for clients of 2015. [`reference`] keeps in memory what every token needs and seldom changes; [`passwords`] hashes without blocking;
 //! [`bootstrap`] makes the first users and the catalog; [`policy`] says who may do what, [`fault`] how refusals look.
 
 mod application_credentials;
 mod assignments;
 pub mod bootstrap;
+mod credentials;
 mod discovery;
+mod domain_config;
 mod domains;
+mod endpoint_filter;
 mod endpoints;
 mod fault;
+mod federation;
 mod fields;
 mod groups;
+mod limits;
 mod list;
 mod passwords;
+mod policies;
 mod policy;
 mod projects;
 mod reference;
@@ -24,6 +30,7 @@ mod roles;
 mod routes;
 mod services;
 mod tokens;
+mod trusts;
 mod users;
 mod v2;
 
@@ -41,9 +48,13 @@ use sea_orm::DatabaseTransaction;
 use tokens::standings::Standings;
 
 pub use bootstrap::Bootstrap;
+pub use passwords::rules::SecurityCompliance;
 pub use tokens::fernet::rotate;
 
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") },
+    Migration { version: 2, sql: include_str!("../migrations/0002_complete.sql") },
+];
 
 /// The domain that always exists, and the only one that v2.0 knows.
 pub const DEFAULT_DOMAIN: &str = "default";
@@ -53,12 +64,17 @@ pub const DEFAULT_DOMAIN: &str = "default";
 pub struct Config {
     /// The Fernet key repository: a directory of numbered keys, made when absent.
     pub fernet_keys: PathBuf,
+    /// The same for the secrets of credentials in the database.
+    pub credential_keys: PathBuf,
     /// How long a token lives.
     pub token_lifetime: Duration,
     /// `http://host:5000`, for the challenge of a 401.
     pub public_url: String,
     /// `http://host:35357`, the admin address in the v2.0 catalog.
     pub admin_url: String,
+    /// Whether a scoped token can be exchanged for one of another scope.
+    pub allow_rescope_scoped_token: bool,
+    pub security: SecurityCompliance,
 }
 
 /// The identity service. Cheap to clone.
@@ -67,7 +83,9 @@ pub struct Keystone {
     db: Db,
     config: Arc<Config>,
     keys: Arc<tokens::fernet::Keys>,
+    credential_keys: Arc<tokens::fernet::Keys>,
     passwords: Arc<passwords::Passwords>,
+    attempts: Arc<passwords::attempts::Attempts>,
     reference: Arc<reference::Cache>,
     standings: Arc<tokens::standings::Standings>,
 }
@@ -77,6 +95,8 @@ pub async fn open(location: &Location, config: Config) -> Result<Keystone> {
     Ok(Keystone {
         db: Db::open(location, MIGRATIONS).await?,
         keys: Arc::new(tokens::fernet::Keys::open(&config.fernet_keys)?),
+        credential_keys: Arc::new(tokens::fernet::Keys::open(&config.credential_keys)?),
+        attempts: Arc::new(passwords::attempts::Attempts::new(config.security.failed_logins_per_minute)),
         config: Arc::new(config),
         passwords: Arc::new(passwords::Passwords::new()?),
         reference: Arc::default(),
@@ -104,7 +124,7 @@ impl Keystone {
     }
 
     /// Makes the first domain, projects, users, roles and the catalog, or brings them up to date. Repeating it changes nothing.
-    pub async fn bootstrap(&self, wanted: &Bootstrap) -> Result<()> {
+    pub async fn bootstrap(&self, wanted: &Bootstrap) -> Result<bootstrap::Projects> {
         bootstrap::run(self, wanted).await
     }
 

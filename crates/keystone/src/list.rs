@@ -1,9 +1,11 @@
 //! Lists: filters on columns, pages, and the envelope around them.
 
 use kit::call::Query;
+use kit::clock::Timestamp;
 use kit::collection::{Page, cut, next_href};
-use kit::{Context, Reply, Result};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use kit::{Context, Error, Reply, Result};
+use sea_orm::sea_query::{ExprTrait, Func, LikeExpr};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, ModelTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::{Map, Value, json};
 
 use crate::fields::Extra;
@@ -18,23 +20,75 @@ pub fn by_text(query: &Query, key: &str, column: impl ColumnTrait) -> Condition 
     let mut condition = Condition::all();
     for (sent, value) in &query.0 {
         let Some(form) = sent.strip_prefix(key) else { continue };
+        let like = |pattern: String| column.into_expr().like(LikeExpr::new(pattern).escape('\\'));
+        let like_lower = |pattern: String| Func::lower(column.into_expr()).like(LikeExpr::new(pattern.to_lowercase()).escape('\\'));
+        let literal = escaped(value);
         condition = match form {
             "" => condition.add(column.eq(value)),
-            "__contains" | "__icontains" => condition.add(column.contains(value)),
-            "__startswith" | "__istartswith" => condition.add(column.starts_with(value)),
-            "__endswith" | "__iendswith" => condition.add(column.ends_with(value)),
+            "__contains" => condition.add(like(format!("%{literal}%"))),
+            "__startswith" => condition.add(like(format!("{literal}%"))),
+            "__endswith" => condition.add(like(format!("%{literal}"))),
+            "__icontains" => condition.add(like_lower(format!("%{literal}%"))),
+            "__istartswith" => condition.add(like_lower(format!("{literal}%"))),
+            "__iendswith" => condition.add(like_lower(format!("%{literal}"))),
             _ => condition,
         };
     }
     condition
 }
 
+/// What LIKE would take for a pattern, taken at its word.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
 /// `enabled=false` and `enabled=0` are false, every other value is true.
 pub fn by_flag(query: &Query, key: &str, column: impl ColumnTrait) -> Condition {
     match query.get(key) {
         None => Condition::all(),
-        Some(value) => Condition::all().add(column.eq(!matches!(value.to_ascii_lowercase().as_str(), "0" | "false"))),
+        Some(value) => Condition::all().add(column.eq(!is_false(value))),
     }
+}
+
+/// The same for what was not found by a query of its own.
+pub fn matches(query: &Query, key: &str, text: &str) -> bool {
+    let lower = text.to_lowercase();
+    query.0.iter().filter_map(|(sent, value)| Some((sent.strip_prefix(key)?, value))).all(|(form, value)| match form {
+        "" => text == value,
+        "__contains" => text.contains(value.as_str()),
+        "__startswith" => text.starts_with(value.as_str()),
+        "__endswith" => text.ends_with(value.as_str()),
+        "__icontains" => lower.contains(&value.to_lowercase()),
+        "__istartswith" => lower.starts_with(&value.to_lowercase()),
+        "__iendswith" => lower.ends_with(&value.to_lowercase()),
+        _ => true,
+    })
+}
+
+pub fn is(query: &Query, key: &str, flag: bool) -> bool {
+    query.get(key).is_none_or(|value| flag != is_false(value))
+}
+
+/// `lt:2026-01-31T10:00:00Z`; without an operator, that very moment.
+pub fn by_time(asked: &str, key: &str, column: impl ColumnTrait) -> Result<Condition> {
+    let (operator, text) = match asked.split_once(':') {
+        Some((operator @ ("lt" | "lte" | "gt" | "gte" | "eq" | "neq"), text)) => (operator, text),
+        Some(_) | None => ("eq", asked),
+    };
+    let wrong = || Error::bad_request(format!("Invalid input for query parameter '{key}': '{asked}' is no time"));
+    let time = Timestamp::parse(text).ok_or_else(wrong)?;
+    Ok(Condition::all().add(match operator {
+        "lt" => column.lt(time),
+        "lte" => column.lte(time),
+        "gt" => column.gt(time),
+        "gte" => column.gte(time),
+        "neq" => column.ne(time),
+        _ => column.eq(time),
+    }))
+}
+
+fn is_false(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "0" | "false")
 }
 
 /// Rows of one page, and the marker of the next.
@@ -62,6 +116,47 @@ where
     }
     let mut rows = select.all(db).await?;
     let more = cut(&mut rows, page.limit);
+    let next = rows.last().filter(|_| more).map(|last| key(last).to_owned());
+    Ok(Rows { rows, next })
+}
+
+/// The page of a list that can be ordered. A marker then stands behind its row, wherever that is.
+pub async fn sorted_page<E, C>(
+    db: &impl ConnectionTrait,
+    select: Select<E>,
+    unique: C,
+    known: &[(&str, C)],
+    query: &Query,
+    key: fn(&E::Model) -> &str,
+) -> Result<Rows<E::Model>>
+where
+    E: EntityTrait<Column = C>,
+    E::Model: ModelTrait<Entity = E>,
+    C: ColumnTrait,
+{
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let asked = Page::parse(query, LIMIT, MOST)?;
+    asked.check_sort(&names)?;
+    let sort = asked.sort.first().and_then(|(name, up)| known.iter().find(|(known, _)| known == name).map(|(_, column)| (*column, *up)));
+    // keystone sorts upwards unless told otherwise
+    let up = sort.is_none_or(|(_, up)| up || !query.has("sort_dir"));
+    let Some((column, _)) = sort else { return page(db, select, unique, query, key).await };
+    let order = if up { Order::Asc } else { Order::Desc };
+    let mut select = select.order_by(column, order.clone()).order_by(unique, order).limit(asked.limit + 1);
+    if let Some(marker) = asked.marker {
+        let row = E::find().filter(unique.eq(&marker)).one(db).await?;
+        let row = row.ok_or_else(|| Error::not_found(format!("Could not find marker: {marker}.")))?;
+        let (value, id) = (row.get(column), row.get(unique));
+        let tie = Condition::all().add(column.eq(value.clone()));
+        let behind = if up {
+            Condition::any().add(column.gt(value)).add(tie.add(unique.gt(id)))
+        } else {
+            Condition::any().add(column.lt(value)).add(tie.add(unique.lt(id)))
+        };
+        select = select.filter(behind);
+    }
+    let mut rows = select.all(db).await?;
+    let more = cut(&mut rows, asked.limit);
     let next = rows.last().filter(|_| more).map(|last| key(last).to_owned());
     Ok(Rows { rows, next })
 }

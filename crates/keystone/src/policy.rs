@@ -104,4 +104,106 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("identity:get_application_credential", "rule:admin_or_reader or rule:owner"),
     ("identity:create_application_credential", "rule:owner"),
     ("identity:delete_application_credential", "rule:admin_or_owner"),
+    ("identity:list_access_rules", "rule:admin_or_reader or rule:owner"),
+    ("identity:get_access_rule", "rule:admin_or_reader or rule:owner"),
+    ("identity:delete_access_rule", "rule:admin_or_owner"),
+    // credentials: keystone's own list shows everybody their own
+    ("identity:list_credentials", "rule:admin_or_reader or rule:owner"),
+    ("identity:get_credential", "rule:admin_or_reader or rule:owner"),
+    ("identity:create_credential", "rule:admin_or_owner"),
+    ("identity:update_credential", "rule:admin_or_owner"),
+    ("identity:delete_credential", "rule:admin_or_owner"),
+    ("identity:ec2_list_credentials", "rule:admin_or_reader or rule:owner"),
+    ("identity:ec2_get_credential", "rule:admin_or_reader or rule:owner"),
+    ("identity:ec2_create_credential", "rule:admin_or_owner"),
+    ("identity:ec2_delete_credential", "rule:admin_or_owner"),
+    ("identity:ec2tokens_validate", "rule:service_or_admin"),
+    ("identity:s3tokens_validate", "rule:service_or_admin"),
+    ("identity:list_revoke_events", "rule:service_or_admin or rule:system_reader"),
+    // trusts
+    ("trustor", "user_id:%(target.trust.trustor_user_id)s"),
+    ("trustee", "user_id:%(target.trust.trustee_user_id)s"),
+    ("identity:list_trusts", "rule:admin_or_reader or rule:trustor or rule:trustee"),
+    ("identity:get_trust", "rule:admin_or_reader or rule:trustor or rule:trustee"),
+    ("identity:create_trust", "rule:trustor"),
+    ("identity:delete_trust", "rule:admin_required or rule:trustor"),
+    ("identity:list_roles_for_trust", "rule:admin_or_reader or rule:trustor or rule:trustee"),
+    ("identity:get_role_for_trust", "rule:admin_or_reader or rule:trustor or rule:trustee"),
+    // how domains keep their identities
+    ("identity:get_domain_config", "rule:admin_or_reader"),
+    ("identity:get_domain_config_default", "rule:admin_or_reader"),
+    ("identity:create_domain_config", "rule:admin_required"),
+    ("identity:update_domain_config", "rule:admin_required"),
+    ("identity:delete_domain_config", "rule:admin_required"),
+    // limits
+    ("identity:list_registered_limits", "@"),
+    ("identity:get_registered_limit", "@"),
+    ("identity:create_registered_limits", "rule:admin_required"),
+    ("identity:update_registered_limit", "rule:admin_required"),
+    ("identity:delete_registered_limit", "rule:admin_required"),
+    ("identity:get_limit_model", "@"),
+    ("identity:list_limits", "@"),
+    ("identity:list_all_limits", "rule:admin_or_reader"),
+    ("identity:get_limit", "rule:domain_reader or project_id:%(target.project.id)s"),
+    ("identity:create_limits", "rule:admin_required"),
+    ("identity:update_limit", "rule:admin_required"),
+    ("identity:delete_limit", "rule:admin_required"),
+    // which endpoints projects see
+    ("identity:list_endpoints_for_project", "rule:admin_or_reader"),
+    ("identity:check_endpoint_in_project", "rule:admin_or_reader"),
+    ("identity:add_endpoint_to_project", "rule:admin_required"),
+    ("identity:remove_endpoint_from_project", "rule:admin_required"),
+    ("identity:list_projects_for_endpoint", "rule:admin_or_reader"),
+    ("identity:list_endpoint_groups_for_project", "rule:admin_or_reader"),
+    ("identity:list_endpoint_groups", "rule:admin_or_reader"),
+    ("identity:get_endpoint_group", "rule:admin_or_reader"),
+    ("identity:create_endpoint_group", "rule:admin_required"),
+    ("identity:update_endpoint_group", "rule:admin_required"),
+    ("identity:delete_endpoint_group", "rule:admin_required"),
+    ("identity:list_endpoints_associated_with_endpoint_group", "rule:admin_or_reader"),
+    ("identity:list_projects_associated_with_endpoint_group", "rule:admin_or_reader"),
+    ("identity:get_endpoint_group_in_project", "rule:admin_or_reader"),
+    ("identity:add_endpoint_group_to_project", "rule:admin_required"),
+    ("identity:remove_endpoint_group_from_project", "rule:admin_required"),
+    // what keystone keeps for others
+    ("identity:list_policies", "rule:admin_or_reader"),
+    ("identity:get_policy", "rule:admin_or_reader"),
+    ("identity:create_policy", "rule:admin_required"),
+    ("identity:update_policy", "rule:admin_required"),
+    ("identity:delete_policy", "rule:admin_required"),
+    ("identity:check_policy_association", "rule:admin_or_reader"),
+    ("identity:create_policy_association", "rule:admin_required"),
+    ("identity:delete_policy_association", "rule:admin_required"),
+    ("identity:list_endpoints_for_policy", "rule:admin_or_reader"),
+    ("identity:get_policy_for_endpoint", "rule:admin_or_reader"),
+    // federation
+    ("identity:list_identity_providers", "rule:admin_or_reader"),
+    ("identity:get_identity_provider", "rule:admin_or_reader"),
+    ("identity:create_identity_provider", "rule:admin_required"),
+    ("identity:update_identity_provider", "rule:admin_required"),
+    ("identity:delete_identity_provider", "rule:admin_required"),
+    ("identity:list_protocols", "rule:admin_or_reader"),
+    ("identity:list_mappings", "rule:admin_or_reader"),
+    ("identity:get_mapping", "rule:admin_or_reader"),
+    ("identity:create_mapping", "rule:admin_required"),
+    ("identity:update_mapping", "rule:admin_required"),
+    ("identity:delete_mapping", "rule:admin_required"),
+    ("identity:list_service_providers", "rule:admin_or_reader"),
+    ("identity:get_service_provider", "rule:admin_or_reader"),
+    ("identity:create_service_provider", "rule:admin_required"),
+    ("identity:update_service_provider", "rule:admin_required"),
+    ("identity:delete_service_provider", "rule:admin_required"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_has_its_rule() {
+        let policy = kit::policy::Policy::new(DEFAULTS).unwrap();
+        for row in crate::routes::v3().rows() {
+            assert!(row.rule.is_empty() || policy.knows(row.rule), "{} {}: {}", row.method, row.path, row.rule);
+        }
+    }
+}

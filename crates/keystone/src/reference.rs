@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kit::Result;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, QueryOrder};
 
-use crate::{endpoints, roles, services};
+use crate::{endpoint_filter, endpoints, roles, services};
 
 /// Roles, implications and catalog as of one version.
 #[derive(Default)]
@@ -18,6 +18,8 @@ pub struct Reference {
     roles: HashMap<String, roles::Model>,
     implied: HashMap<String, Vec<String>>,
     pub catalog: Vec<CatalogService>,
+    /// Endpoints by the projects for which they were chosen.
+    chosen: HashMap<String, HashSet<String>>,
 }
 
 /// A service with its endpoints, those that are enabled.
@@ -45,6 +47,16 @@ impl Reference {
 
     pub fn role(&self, id: &str) -> Option<&roles::Model> {
         self.roles.get(id)
+    }
+
+    /// A role that is in no domain, by name.
+    pub fn global_role(&self, name: &str) -> Option<&roles::Model> {
+        self.roles.values().find(|role| role.name == name && role.domain_id.is_empty())
+    }
+
+    /// Whether the catalog of a project shows an endpoint: all of them, unless some were chosen for it.
+    pub fn sees(&self, project_id: Option<&str>, endpoint_id: &str) -> bool {
+        project_id.and_then(|id| self.chosen.get(id)).is_none_or(|chosen| chosen.contains(endpoint_id))
     }
 
     /// What a role implies at once, without what that implies in turn.
@@ -93,7 +105,9 @@ async fn load(db: &impl ConnectionTrait, version: i64) -> Result<Reference> {
         implied.entry(row.prior_role_id).or_default().push(row.implied_role_id);
     }
     let mut endpoints: HashMap<String, Vec<endpoints::Model>> = HashMap::new();
-    for endpoint in endpoints::Entity::find().order_by_asc(endpoints::Column::Id).all(db).await? {
+    let all = endpoints::Entity::find().order_by_asc(endpoints::Column::Id).all(db).await?;
+    let chosen = endpoint_filter::store::chosen(db, &all).await?;
+    for endpoint in all {
         if endpoint.enabled {
             endpoints.entry(endpoint.service_id.clone()).or_default().push(endpoint);
         }
@@ -103,7 +117,7 @@ async fn load(db: &impl ConnectionTrait, version: i64) -> Result<Reference> {
         .filter(|service| service.enabled)
         .filter_map(|service| endpoints.remove(&service.id).map(|endpoints| CatalogService { service, endpoints }))
         .collect();
-    Ok(Reference { version, roles, implied, catalog })
+    Ok(Reference { version, roles, implied, catalog, chosen })
 }
 
 fn statement(db: &impl ConnectionTrait, sql: &str) -> sea_orm::Statement {

@@ -5,11 +5,18 @@
 use kit::Routes;
 use kit::policy::PUBLIC;
 
+use crate::application_credentials::access_rules;
 use crate::assignments::{grants, list as role_assignments};
+use crate::credentials::{api as credentials, ec2};
+use crate::endpoint_filter::{groups as endpoint_groups, projects as project_endpoints};
+use crate::limits::{api as limits, registered};
+use crate::policies::associations;
 use crate::projects::tags;
 use crate::roles::implications;
+use crate::trusts::api as trusts;
 use crate::{
-    Keystone, application_credentials, discovery, domains, endpoints, groups, projects, regions, roles, services, tokens, users, v2,
+    Keystone, application_credentials, discovery, domain_config, domains, endpoints, federation, groups, policies, projects, regions, roles,
+    services, tokens, users, v2,
 };
 
 /// Discovery, and v2.0 as it was.
@@ -24,7 +31,9 @@ pub fn unversioned() -> Routes<Keystone> {
 
 /// `/v3/...`
 pub fn v3() -> Routes<Keystone> {
-    auth().merge(people()).merge(places()).merge(permissions()).merge(grants()).merge(catalog())
+    [people(), secrets(), places(), configuration(), permissions(), grants(), catalog(), endpoint_filter(), quotas(), elsewhere()]
+        .into_iter()
+        .fold(auth(), Routes::merge)
 }
 
 #[rustfmt::skip]
@@ -38,11 +47,17 @@ fn auth() -> Routes<Keystone> {
         .get   ("/auth/projects", "identity:get_auth_projects", api::projects)
         .get   ("/auth/domains", "identity:get_auth_domains", api::domains)
         .get   ("/auth/system", "identity:get_auth_system", api::system)
+        .get   ("/auth/tokens/OS-PKI/revoked", PUBLIC, federation::gone)
+        .get   ("/OS-SIMPLE-CERT/ca", PUBLIC, federation::gone)
+        .get   ("/OS-SIMPLE-CERT/certificates", PUBLIC, federation::gone)
+        .get   ("/OS-REVOKE/events", "identity:list_revoke_events", tokens::revoked::events)
+        .post  ("/ec2tokens", "identity:ec2tokens_validate", ec2::ec2_token)
+        .post  ("/s3tokens", "identity:s3tokens_validate", ec2::s3_token)
 }
 
 #[rustfmt::skip]
 fn people() -> Routes<Keystone> {
-    use {application_credentials::api as credentials, groups::api as groups, users::api as users};
+    use {application_credentials::api as applications, groups::api as groups, users::api as users};
     Routes::new()
         .get   ("/users", "identity:list_users", users::list).deferred()
         .post  ("/users", "identity:create_user", users::create).deferred()
@@ -52,10 +67,17 @@ fn people() -> Routes<Keystone> {
         .post  ("/users/{user_id}/password", PUBLIC, users::change_password)
         .get   ("/users/{user_id}/projects", "identity:list_user_projects", users::projects).deferred()
         .get   ("/users/{user_id}/groups", "identity:list_groups_for_user", users::groups).deferred()
-        .get   ("/users/{user_id}/application_credentials", "identity:list_application_credentials", credentials::list).deferred()
-        .post  ("/users/{user_id}/application_credentials", "identity:create_application_credential", credentials::create).deferred()
-        .get   ("/users/{user_id}/application_credentials/{id}", "identity:get_application_credential", credentials::show).deferred()
-        .delete("/users/{user_id}/application_credentials/{id}", "identity:delete_application_credential", credentials::delete).deferred()
+        .get   ("/users/{user_id}/application_credentials", "identity:list_application_credentials", applications::list).deferred()
+        .post  ("/users/{user_id}/application_credentials", "identity:create_application_credential", applications::create).deferred()
+        .get   ("/users/{user_id}/application_credentials/{id}", "identity:get_application_credential", applications::show).deferred()
+        .delete("/users/{user_id}/application_credentials/{id}", "identity:delete_application_credential", applications::delete).deferred()
+        .get   ("/users/{user_id}/access_rules", "identity:list_access_rules", access_rules::list).deferred()
+        .get   ("/users/{user_id}/access_rules/{access_rule_id}", "identity:get_access_rule", access_rules::show).deferred()
+        .delete("/users/{user_id}/access_rules/{access_rule_id}", "identity:delete_access_rule", access_rules::delete).deferred()
+        .get   ("/users/{user_id}/credentials/OS-EC2", "identity:ec2_list_credentials", ec2::list).deferred()
+        .post  ("/users/{user_id}/credentials/OS-EC2", "identity:ec2_create_credential", ec2::create).deferred()
+        .get   ("/users/{user_id}/credentials/OS-EC2/{credential_id}", "identity:ec2_get_credential", ec2::show).deferred()
+        .delete("/users/{user_id}/credentials/OS-EC2/{credential_id}", "identity:ec2_delete_credential", ec2::delete).deferred()
         .get   ("/groups", "identity:list_groups", groups::list).deferred()
         .post  ("/groups", "identity:create_group", groups::create).deferred()
         .get   ("/groups/{group_id}", "identity:get_group", groups::show).deferred()
@@ -184,4 +206,117 @@ fn catalog() -> Routes<Keystone> {
         .get   ("/endpoints/{endpoint_id}", "identity:get_endpoint", endpoints::show)
         .patch ("/endpoints/{endpoint_id}", "identity:update_endpoint", endpoints::update)
         .delete("/endpoints/{endpoint_id}", "identity:delete_endpoint", endpoints::delete)
+}
+
+#[rustfmt::skip]
+fn secrets() -> Routes<Keystone> {
+    Routes::new()
+        .get   ("/credentials", "identity:list_credentials", credentials::list).deferred()
+        .post  ("/credentials", "identity:create_credential", credentials::create).deferred()
+        .get   ("/credentials/{credential_id}", "identity:get_credential", credentials::show).deferred()
+        .patch ("/credentials/{credential_id}", "identity:update_credential", credentials::update).deferred()
+        .delete("/credentials/{credential_id}", "identity:delete_credential", credentials::delete).deferred()
+        .get   ("/OS-TRUST/trusts", "identity:list_trusts", trusts::list).deferred()
+        .post  ("/OS-TRUST/trusts", "identity:create_trust", trusts::create).deferred()
+        .get   ("/OS-TRUST/trusts/{trust_id}", "identity:get_trust", trusts::show).deferred()
+        .delete("/OS-TRUST/trusts/{trust_id}", "identity:delete_trust", trusts::delete).deferred()
+        .get   ("/OS-TRUST/trusts/{trust_id}/roles", "identity:list_roles_for_trust", trusts::roles).deferred()
+        .get   ("/OS-TRUST/trusts/{trust_id}/roles/{role_id}", "identity:get_role_for_trust", trusts::role).deferred()
+}
+
+#[rustfmt::skip]
+fn configuration() -> Routes<Keystone> {
+    use domain_config as config;
+    Routes::new()
+        .get   ("/domains/config/default", "identity:get_domain_config_default", config::default)
+        .get   ("/domains/config/{group}/default", "identity:get_domain_config_default", config::default_group)
+        .get   ("/domains/config/{group}/{option}/default", "identity:get_domain_config_default", config::default_option)
+        .get   ("/domains/{domain_id}/config", "identity:get_domain_config", config::show)
+        .put   ("/domains/{domain_id}/config", "identity:create_domain_config", config::create)
+        .patch ("/domains/{domain_id}/config", "identity:update_domain_config", config::update)
+        .delete("/domains/{domain_id}/config", "identity:delete_domain_config", config::delete)
+        .get   ("/domains/{domain_id}/config/{group}", "identity:get_domain_config", config::show_group)
+        .patch ("/domains/{domain_id}/config/{group}", "identity:update_domain_config", config::update_group)
+        .delete("/domains/{domain_id}/config/{group}", "identity:delete_domain_config", config::delete_group)
+        .get   ("/domains/{domain_id}/config/{group}/{option}", "identity:get_domain_config", config::show_option)
+        .patch ("/domains/{domain_id}/config/{group}/{option}", "identity:update_domain_config", config::update_option)
+        .delete("/domains/{domain_id}/config/{group}/{option}", "identity:delete_domain_config", config::delete_option)
+}
+
+#[rustfmt::skip]
+fn endpoint_filter() -> Routes<Keystone> {
+    use {endpoint_groups as groups, project_endpoints as projects};
+    Routes::new()
+        .get   ("/OS-EP-FILTER/projects/{project_id}/endpoints", "identity:list_endpoints_for_project", projects::endpoints)
+        .get   ("/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}", "identity:check_endpoint_in_project", projects::check)
+        .put   ("/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}", "identity:add_endpoint_to_project", projects::create)
+        .delete("/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}", "identity:remove_endpoint_from_project", projects::delete)
+        .get   ("/OS-EP-FILTER/endpoints/{endpoint_id}/projects", "identity:list_projects_for_endpoint", projects::projects)
+        .get   ("/OS-EP-FILTER/projects/{project_id}/endpoint_groups", "identity:list_endpoint_groups_for_project", groups::of_project)
+        .get   ("/OS-EP-FILTER/endpoint_groups", "identity:list_endpoint_groups", groups::list)
+        .post  ("/OS-EP-FILTER/endpoint_groups", "identity:create_endpoint_group", groups::create)
+        .get   ("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}", "identity:get_endpoint_group", groups::show)
+        .patch ("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}", "identity:update_endpoint_group", groups::update)
+        .delete("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}", "identity:delete_endpoint_group", groups::delete)
+        .get   ("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/endpoints", "identity:list_endpoints_associated_with_endpoint_group", groups::endpoints)
+        .get   ("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects", "identity:list_projects_associated_with_endpoint_group", groups::projects)
+        .get   ("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}", "identity:get_endpoint_group_in_project", groups::project)
+        .put   ("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}", "identity:add_endpoint_group_to_project", groups::add_project)
+        .delete("/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}", "identity:remove_endpoint_group_from_project", groups::remove_project)
+}
+
+#[rustfmt::skip]
+fn quotas() -> Routes<Keystone> {
+    Routes::new()
+        .get   ("/registered_limits", "identity:list_registered_limits", registered::list)
+        .post  ("/registered_limits", "identity:create_registered_limits", registered::create)
+        .get   ("/registered_limits/{registered_limit_id}", "identity:get_registered_limit", registered::show)
+        .patch ("/registered_limits/{registered_limit_id}", "identity:update_registered_limit", registered::update)
+        .delete("/registered_limits/{registered_limit_id}", "identity:delete_registered_limit", registered::delete)
+        .get   ("/limits/model", "identity:get_limit_model", limits::model)
+        .get   ("/limits", "identity:list_limits", limits::list)
+        .post  ("/limits", "identity:create_limits", limits::create)
+        .get   ("/limits/{limit_id}", "identity:get_limit", limits::show).deferred()
+        .patch ("/limits/{limit_id}", "identity:update_limit", limits::update)
+        .delete("/limits/{limit_id}", "identity:delete_limit", limits::delete)
+}
+
+/// What keystone only keeps for others, or does not have.
+#[rustfmt::skip]
+fn elsewhere() -> Routes<Keystone> {
+    let policies = Routes::new()
+        .get   ("/policies", "identity:list_policies", policies::list)
+        .post  ("/policies", "identity:create_policy", policies::create)
+        .get   ("/policies/{policy_id}", "identity:get_policy", policies::show)
+        .patch ("/policies/{policy_id}", "identity:update_policy", policies::update)
+        .delete("/policies/{policy_id}", "identity:delete_policy", policies::delete)
+        .get   ("/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints", "identity:list_endpoints_for_policy", associations::endpoints)
+        .get   ("/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy", "identity:get_policy_for_endpoint", associations::policy);
+    let policies = [
+        "/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints/{endpoint_id}",
+        "/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}",
+        "/policies/{policy_id}/OS-ENDPOINT-POLICY/services/{service_id}/regions/{region_id}",
+    ].into_iter().fold(policies, |routes, path| routes
+        .get   (path, "identity:check_policy_association", associations::check)
+        .put   (path, "identity:create_policy_association", associations::create)
+        .delete(path, "identity:delete_policy_association", associations::delete));
+    policies
+        .get   ("/OS-FEDERATION/identity_providers", "identity:list_identity_providers", federation::identity_providers)
+        .get   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:get_identity_provider", federation::identity_provider)
+        .put   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:create_identity_provider", federation::unsupported)
+        .patch ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:update_identity_provider", federation::identity_provider)
+        .delete("/OS-FEDERATION/identity_providers/{idp_id}", "identity:delete_identity_provider", federation::identity_provider)
+        .get   ("/OS-FEDERATION/identity_providers/{idp_id}/protocols", "identity:list_protocols", federation::identity_provider)
+        .get   ("/OS-FEDERATION/mappings", "identity:list_mappings", federation::mappings)
+        .get   ("/OS-FEDERATION/mappings/{mapping_id}", "identity:get_mapping", federation::mapping)
+        .put   ("/OS-FEDERATION/mappings/{mapping_id}", "identity:create_mapping", federation::unsupported)
+        .patch ("/OS-FEDERATION/mappings/{mapping_id}", "identity:update_mapping", federation::mapping)
+        .delete("/OS-FEDERATION/mappings/{mapping_id}", "identity:delete_mapping", federation::mapping)
+        .get   ("/OS-FEDERATION/service_providers", "identity:list_service_providers", federation::service_providers)
+        .get   ("/OS-FEDERATION/service_providers/{sp_id}", "identity:get_service_provider", federation::service_provider)
+        .put   ("/OS-FEDERATION/service_providers/{sp_id}", "identity:create_service_provider", federation::unsupported)
+        .patch ("/OS-FEDERATION/service_providers/{sp_id}", "identity:update_service_provider", federation::service_provider)
+        .delete("/OS-FEDERATION/service_providers/{sp_id}", "identity:delete_service_provider", federation::service_provider)
+        .get   ("/OS-FEDERATION/projects", "identity:get_auth_projects", tokens::api::projects)
+        .get   ("/OS-FEDERATION/domains", "identity:get_auth_domains", tokens::api::domains)
 }

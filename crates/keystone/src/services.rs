@@ -7,6 +7,8 @@ use sea_orm::entity::prelude::*;
 use serde_json::{Value, json};
 
 use crate::fields::{Extra, Fields};
+use crate::limits::{self, registered};
+use crate::policies::associations;
 use crate::{Keystone, endpoints, fault, list, reference};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -94,7 +96,11 @@ pub async fn delete(keystone: Keystone, _: Context, Path(id): Path<String>) -> R
         .write(move |tx| {
             Box::pin(async move {
                 fetch(tx, &id).await?;
-                endpoints::Entity::delete_many().filter(endpoints::Column::ServiceId.eq(&id)).exec(tx).await?;
+                let of_service = endpoints::Entity::find().filter(endpoints::Column::ServiceId.eq(&id)).all(tx).await?;
+                endpoints::remove(tx, of_service.into_iter().map(|endpoint| endpoint.id).collect()).await?;
+                associations::Entity::delete_many().filter(associations::Column::ServiceId.eq(&id)).exec(tx).await?;
+                limits::Entity::delete_many().filter(limits::Column::ServiceId.eq(&id)).exec(tx).await?;
+                registered::Entity::delete_many().filter(registered::Column::ServiceId.eq(&id)).exec(tx).await?;
                 Entity::delete_by_id(id).exec(tx).await?;
                 reference::changed(tx).await
             })

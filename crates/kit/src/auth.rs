@@ -55,6 +55,11 @@ impl<S: Clone> Authenticator<S> {
 
     /// Who the token speaks for; 401 when it speaks for nobody, 503 when keystone cannot be asked.
     pub async fn identify(&self, app: &S, token: &str) -> Result<Arc<Identity>> {
+        self.identify_for(app, token, None).await
+    }
+
+    /// The same, also for a token that has ended when a service vouches for it with its own.
+    pub async fn identify_for(&self, app: &S, token: &str, service: Option<&str>) -> Result<Arc<Identity>> {
         if token.is_empty() {
             return Err(Error::unauthorized());
         }
@@ -64,14 +69,18 @@ impl<S: Clone> Authenticator<S> {
         if let Some(identity) = self.remembered(token) {
             return Ok(identity);
         }
-        let identity = Arc::new(self.ask(token).await?);
+        let identity = Arc::new(self.ask(token, service).await?);
         self.remember(token, identity.clone());
         Ok(identity)
     }
 
-    async fn ask(&self, token: &str) -> Result<Identity> {
+    async fn ask(&self, token: &str, service: Option<&str>) -> Result<Identity> {
         let Source::Api(keystone) = &self.keystone else { return Err(Error::unauthorized()) };
-        match keystone.validate(&sdk::Auth::token(token), token).await {
+        let answer = match service {
+            Some(service) => keystone.validate_expired(&sdk::Auth::token(service), token).await,
+            None => keystone.validate(&sdk::Auth::token(token), token).await,
+        };
+        match answer {
             Ok(answer) => Ok(identity(answer)),
             Err(error) if matches!(error.status, 401 | 403 | 404) => Err(Error::unauthorized()),
             Err(error) => Err(Error::new(Kind::Unavailable, "The identity service could not be asked about the token.").source(error)),
@@ -113,6 +122,15 @@ fn identity(token: sdk::identity::Token) -> Identity {
         role_ids,
         expires_at: crate::clock::Timestamp::parse(&token.expires_at).unwrap_or_default().0,
         is_domain: token.is_domain,
+        access_rules: token.application_credential.and_then(|credential| credential.access_rules).map(|rules| {
+            let rule = |rule: sdk::identity::AccessRule| crate::context::AccessRule {
+                id: rule.id,
+                service: rule.service,
+                path: rule.path,
+                method: rule.method,
+            };
+            rules.into_iter().map(rule).collect()
+        }),
     }
 }
 

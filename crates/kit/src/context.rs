@@ -49,6 +49,19 @@ pub struct Identity {
     pub expires_at: i64,
     /// The project is one that acts as a domain.
     pub is_domain: bool,
+    /// What the token may call, when it comes from an application credential that is narrowed to that.
+    #[serde(default)]
+    pub access_rules: Option<Vec<AccessRule>>,
+}
+
+/// A request that an application credential is for: a service of the catalog, a method, and a path in which `*` is any one segment,
+/// `**` any number of them, and `{name}` any one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRule {
+    pub id: String,
+    pub service: String,
+    pub path: String,
+    pub method: String,
 }
 
 /// A user, project or domain.
@@ -58,6 +71,27 @@ pub struct Named {
     pub name: String,
     /// The domain it is in; its own id for a domain.
     pub domain_id: String,
+}
+
+impl AccessRule {
+    /// Whether a request is the one this rule is for.
+    pub fn allows(&self, services: &[&str], method: &str, path: &str) -> bool {
+        let (wanted, path): (Vec<&str>, Vec<&str>) = (self.path.split('/').collect(), path.split('/').collect());
+        services.contains(&self.service.as_str()) && self.method == method && fits(&wanted, &path)
+    }
+}
+
+/// Whether a path fits a pattern, segment by segment.
+fn fits(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern.split_first(), path.split_first()) {
+        (None, None) => true,
+        (Some((&"**", rest)), _) => (0..=path.len()).any(|skip| path.get(skip..).is_some_and(|path| fits(rest, path))),
+        (Some((first, pattern)), Some((segment, path))) => {
+            let any = *first == "*" || (first.starts_with('{') && first.ends_with('}'));
+            ((any && !segment.is_empty()) || first == segment) && fits(pattern, path)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    }
 }
 
 impl Identity {
@@ -141,5 +175,21 @@ impl Context {
     pub fn bookmark(&self, path: &str) -> String {
         let unversioned = self.prefix.trim_start_matches('/').split_once('/').map(|(_, rest)| format!("/{rest}")).unwrap_or_default();
         format!("{}{unversioned}{path}", self.base_url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn access_rules_name_paths_with_gaps() {
+        let rule = |path: &str| AccessRule { service: "compute".into(), path: path.into(), method: "GET".into(), id: String::new() };
+        let allows = |pattern: &str, path: &str| rule(pattern).allows(&["compute"], "GET", path);
+        assert!(allows("/v2.1/servers", "/v2.1/servers") && !allows("/v2.1/servers", "/v2.1/servers/1"));
+        assert!(allows("/v2.1/servers/*", "/v2.1/servers/1") && !allows("/v2.1/servers/*", "/v2.1/servers/1/ips"));
+        assert!(allows("/v2.1/{tenant}/servers", "/v2.1/x/servers") && !allows("/v2.1/{tenant}/servers", "/v2.1/servers"));
+        assert!(allows("/v2.1/**", "/v2.1/servers/1/ips") && allows("/**/ips", "/v2.1/servers/1/ips"));
+        assert!(!rule("/**").allows(&["image"], "GET", "/v2") && !rule("/**").allows(&["compute"], "POST", "/v2"));
     }
 }

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use yaml_rust2::{Yaml, YamlLoader};
+
 use crate::context::Identity;
 use crate::{Error, Result};
 
@@ -49,14 +51,20 @@ impl Target {
     }
 
     fn get(&self, key: &str) -> Option<&str> {
-        // tenant_id is the older name of project_id in published policy files
-        let key = if key == "tenant_id" { "project_id" } else { key };
-        self.0.iter().find(|(have, _)| *have == key).map(|(_, value)| value.as_str())
+        let find = |key: &str| self.0.iter().find(|(have, _)| *have == key).map(|(_, value)| value.as_str());
+        // published policy files have several names for the same: older ones, and those of the thing they belong to
+        find(key).or_else(|| match key {
+            "tenant_id" => find("project_id"),
+            "user_id" | "credential.user_id" | "token.user_id" => find("user.id"),
+            "domain.id" => find("domain_id"),
+            key if key.ends_with(".domain_id") => find("domain_id"),
+            _ => None,
+        })
     }
 }
 
 /// The rules of one service.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Policy(HashMap<String, Check>);
 
 impl Policy {
@@ -74,6 +82,25 @@ impl Policy {
         let check = parse(expression).ok_or_else(|| Error::bad_request(format!("Policy rule {name} cannot be read: {expression}")))?;
         self.0.insert(name.to_owned(), check);
         Ok(())
+    }
+
+    /// These rules with an operator's over them: the text of a `policy.yaml`, which maps names to expressions.
+    pub fn overridden(&self, yaml: &str) -> Result<Policy> {
+        let wrong = |why: String| Error::bad_request(format!("The policy file cannot be read: {why}"));
+        let documents = YamlLoader::load_from_str(yaml).map_err(|error| wrong(error.to_string()))?;
+        let mut policy = self.clone();
+        match documents.first() {
+            None | Some(Yaml::Null) => {}
+            Some(Yaml::Hash(rules)) => {
+                for (name, expression) in rules {
+                    let name = name.as_str().ok_or_else(|| wrong(format!("{name:?} is no rule's name")))?;
+                    let expression = expression.as_str().ok_or_else(|| wrong(format!("the rule {name} is not text")))?;
+                    policy.set(name, expression)?;
+                }
+            }
+            Some(_) => return Err(wrong("it does not map rules to expressions".into())),
+        }
+        Ok(policy)
     }
 
     pub fn knows(&self, rule: &str) -> bool {
@@ -238,6 +265,19 @@ mod tests {
         assert!(!policy.check("servers:create", &who("p2", &["member"]), &mine));
         assert!(policy.check("servers:create", &who("p2", &["admin"]), &mine));
         assert!(!policy.check("nobody:defined", &who("p1", &["member"]), &mine));
+    }
+
+    #[test]
+    fn an_operators_file_goes_before_the_defaults() {
+        let policy = Policy::new(&[("list", "@"), ("show", "@")]).unwrap();
+        let text = "# ours\n\"list\": \"rule:auditor\"\nauditor: >\n  role:auditor\n  or role:admin\nshow: '!'\n";
+        let changed = policy.overridden(text).unwrap();
+        let allowed = |rule: &str, role: &str| changed.check(rule, &who("p1", &[role]), &Target::new());
+        assert!(allowed("list", "auditor") && allowed("list", "admin") && !allowed("list", "member") && !allowed("show", "admin"));
+        assert!(policy.overridden("# nothing\n").unwrap().check("list", &who("p1", &[]), &Target::new()));
+        for wrong in ["- a list", "list: [1]", "list: 'role:a and'", "list: 'unfinished"] {
+            assert!(policy.overridden(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

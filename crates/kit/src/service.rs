@@ -3,7 +3,7 @@
 //! The order is OpenStack's: discovery needs no token; for the rest the token is checked before anything else is said about the path;
 //! then the route, the version, the policy, the handler. Errors leave in the service's own envelope, every answer with a request id.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -73,18 +73,29 @@ struct Inner<S> {
     project_segment: bool,
     json_suffix: bool,
     versions: Option<Versions>,
-    policy: Arc<Policy>,
+    policy: CurrentPolicy,
     answers: Option<Answers>,
     authenticator: Option<Authenticator<S>>,
     fault: Fault,
 }
 
+/// The rules in force, which an operator may change meanwhile.
+type CurrentPolicy = Arc<RwLock<Arc<Policy>>>;
+
+type Answering = Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
+
 /// An API that answers requests: what a socket serves and what other services call in process.
 #[derive(Clone)]
-pub struct Service(Arc<dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send + Sync>);
+pub struct Service {
+    answer: Answering,
+    defaults: Arc<Policy>,
+    policy: CurrentPolicy,
+}
 
 impl Service {
     pub fn new<S: Clone + Send + Sync + 'static>(parts: ServiceParts<S>) -> Result<Service> {
+        let defaults = Arc::new(parts.policy);
+        let policy = Arc::new(RwLock::new(defaults.clone()));
         let inner = Arc::new(Inner {
             name: parts.name,
             app: parts.app,
@@ -94,22 +105,29 @@ impl Service {
             project_segment: parts.project_segment,
             json_suffix: parts.json_suffix,
             versions: parts.versions,
-            policy: Arc::new(parts.policy),
+            policy: policy.clone(),
             answers: parts.db.map(Answers::new),
             authenticator: parts.authenticator,
             fault: parts.fault,
         });
-        Ok(Service(Arc::new(move |request| Box::pin(handle(inner.clone(), request)))))
+        Ok(Service { answer: Arc::new(move |request| Box::pin(handle(inner.clone(), request))), defaults, policy })
     }
 
     pub async fn call(&self, request: Request<Body>) -> Response<Body> {
-        (self.0)(request).await
+        (self.answer)(request).await
+    }
+
+    /// Puts an operator's rules over the service's own, in place of those put there before. Wrong ones change nothing.
+    pub fn override_policy(&self, yaml: &str) -> Result<()> {
+        let policy = Arc::new(self.defaults.overridden(yaml)?);
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+        Ok(())
     }
 }
 
 impl sdk::LocalService for Service {
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
-        (self.0)(request)
+        (self.answer)(request)
     }
 }
 
@@ -183,7 +201,7 @@ async fn answer<S: Clone + Send + Sync + 'static>(
         base_url: base_url(&parts).into(),
         prefix: "".into(),
         rule: PUBLIC,
-        policy: inner.policy.clone(),
+        policy: inner.policy.read().unwrap_or_else(PoisonError::into_inner).clone(),
     };
     if let Some(found) = inner.root.find(path) {
         let row = found.row(&parts.method, Microversion::NONE).map_err(refuse)?;
@@ -198,9 +216,15 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     if let Some(authenticator) = &inner.authenticator
         && !public
     {
-        let identity = authenticator.identify(&inner.app, &ctx.token).await?;
         if let Some(token) = header_text(&parts, "x-service-token") {
             ctx.service = authenticator.identify(&inner.app, token).await.ok();
+        }
+        // work that a service does for a user goes on when the user's token has ended meanwhile
+        let vouched = ctx.service.as_deref().filter(|service| service.has_role("service")).and(header_text(&parts, "x-service-token"));
+        let identity = authenticator.identify_for(&inner.app, &ctx.token, vouched).await?;
+        let narrow = identity.access_rules.as_deref().filter(|_| vouched.is_none());
+        if narrow.is_some_and(|rules| !rules.iter().any(|rule| rule.allows(service_types(inner.name), parts.method.as_str(), path))) {
+            return Err(Error::unauthorized().into());
         }
         ctx.identity = Some(identity);
         ctx.identified = Timestamp::now();
@@ -254,6 +278,19 @@ fn authorize(ctx: &Context, rule: &'static str) -> Result<()> {
         target = target.with("domain_id", &domain.id);
     }
     ctx.enforce(rule, &target)
+}
+
+/// What a service is called in the catalog, and thereby in access rules.
+fn service_types(name: &str) -> &'static [&'static str] {
+    match name.split('-').next().unwrap_or_default() {
+        "keystone" => &["identity"],
+        "nova" => &["compute"],
+        "glance" => &["image"],
+        "neutron" => &["network"],
+        "cinder" => &["block-storage", "volumev3", "volumev2", "volume"],
+        "placement" => &["placement"],
+        _ => &[],
+    }
 }
 
 /// A path without its trailing slash.

@@ -26,6 +26,24 @@ pub struct Token {
     pub is_domain: bool,
     #[serde(default)]
     pub catalog: Vec<Value>,
+    #[serde(default)]
+    pub application_credential: Option<ApplicationCredential>,
+}
+
+/// The application credential behind a token.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ApplicationCredential {
+    /// What it may call, when that is narrowed.
+    #[serde(default)]
+    pub access_rules: Option<Vec<AccessRule>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct AccessRule {
+    pub id: String,
+    pub service: String,
+    pub path: String,
+    pub method: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -54,8 +72,18 @@ impl Identity {
 
     /// What `subject` speaks for; 404 when it is no valid token.
     pub async fn validate(&self, auth: &Auth, subject: &str) -> Result<Token> {
-        let path = "/v3/auth/tokens?nocatalog";
-        let answer = self.0.call_with(auth, http::Method::GET, path, None::<&Value>, &[("x-subject-token", subject)]).await?;
+        self.ask(auth, subject, "/v3/auth/tokens?nocatalog").await
+    }
+
+    /// The same, also for a token that ended not long ago; only services may ask so.
+    pub async fn validate_expired(&self, auth: &Auth, subject: &str) -> Result<Token> {
+        self.ask(auth, subject, "/v3/auth/tokens?nocatalog&allow_expired=1").await
+    }
+
+    async fn ask(&self, auth: &Auth, subject: &str, path: &str) -> Result<Token> {
+        // keystone names tokens that are narrowed by access rules only to those who know such
+        let headers = [("x-subject-token", subject), ("openstack-identity-access-rules", "1.0")];
+        let answer = self.0.call_with(auth, http::Method::GET, path, None::<&Value>, &headers).await?;
         answer.take("token")
     }
 

@@ -62,6 +62,19 @@ enum Command {
     /// Look at servers
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Look after the identity service
+    #[command(subcommand)]
+    Keystone(KeystoneCommand),
+}
+
+#[derive(Subcommand)]
+enum KeystoneCommand {
+    /// Seal new tokens with a new key; those sealed before hold as long as their key is kept
+    FernetRotate {
+        /// Keys kept: one to come, one in use, and the rest for tokens sealed before
+        #[arg(long, default_value_t = 3)]
+        keep: usize,
+    },
 }
 
 #[derive(Subcommand)]
@@ -87,6 +100,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
             Ok(state) => down::clean_state(&state)?,
             Err(_) => say(&format!("There is nothing in {}.", path.display())),
         },
+        Command::Keystone(KeystoneCommand::FernetRotate { keep }) => {
+            let keys = StateDir::existing(&path)?.join("fernet-keys");
+            keystone::rotate(&keys, keep).map_err(|error| format!("The keys cannot be rotated: {error}."))?;
+            say("New tokens are sealed with a new key.");
+        }
         Command::Server(ServerCommand::Timeline { server }) => timeline::timeline(&StateDir::existing(&path)?, &server)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -84,9 +84,12 @@ pub async fn assemble(
 
     let settings = keystone::Config {
         fernet_keys: state.join("fernet-keys"),
+        credential_keys: state.join("credential-keys"),
         token_lifetime: Duration::from_secs(u64::from(config.token_hours) * 3600),
         public_url: config.url(config.ports.keystone),
         admin_url: config.url(config.ports.keystone_admin),
+        allow_rescope_scoped_token: config.identity.allow_rescope_scoped_token,
+        security: config.identity.security_compliance.clone(),
     };
     let settings_of_glance = glance::Config::new(at("glance"), state.join("images"));
     // with its own SQLite files, whatever an earlier process left behind can only be this one's

@@ -24,9 +24,8 @@ pub async fn bootstrap(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_
         region: config.region.clone(),
         endpoints: catalog(config),
     };
-    cloud.keystone.bootstrap(&wanted).await.map_err(failed("keystone"))?;
+    let projects = cloud.keystone.bootstrap(&wanted).await.map_err(failed("keystone"))?;
     cloud.nova.bootstrap().await.map_err(failed("nova"))?;
-    let projects = Projects::of(cloud, secrets).await?;
     let networks = neutron::Bootstrap {
         admin_project: projects.admin.clone(),
         demo_project: projects.demo,
@@ -40,29 +39,6 @@ pub async fn bootstrap(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_
         cloud.glance.register(GUEST_IMAGE, path, &projects.admin, BTreeMap::new()).await.map_err(failed("the guest image"))?;
     }
     Ok(())
-}
-
-/// Ids of the first projects.
-struct Projects {
-    admin: String,
-    demo: String,
-}
-
-impl Projects {
-    /// Asked through the API, as any client would.
-    async fn of(cloud: &Cloud, secrets: &Secrets) -> Result<Projects, String> {
-        let keystone = &cloud.apis.identity;
-        let id = async |user: &str, password: &str| -> Result<String, sdk::Error> {
-            let token = keystone.login(user, password, user).await?;
-            let project = keystone.validate(&sdk::Auth::token(&token), &token).await?.project;
-            project.map(|project| project.id).ok_or_else(|| sdk::Error::silent("the token has no project"))
-        };
-        let failed = |error: sdk::Error| format!("The first users cannot log in: {error}");
-        Ok(Projects {
-            admin: id("admin", &secrets.admin_password).await.map_err(failed)?,
-            demo: id("demo", &secrets.demo_password).await.map_err(failed)?,
-        })
-    }
 }
 
 /// Every API's entry. Block storage goes by three names, because clients of different ages ask for different ones.

@@ -7,6 +7,7 @@ mod assemble;
 mod first;
 mod hosts;
 mod late;
+mod policies;
 mod preflight;
 
 use std::net::{IpAddr, SocketAddr};
@@ -76,6 +77,7 @@ async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, 
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let cloud = assemble::assemble(state, config, &secrets, &stop, &tasks).await?;
+    policies::watch(state, &cloud.services, &stop)?;
     first::bootstrap(&cloud, config, &secrets, options.guest_image.as_deref()).await?;
     sockets.serve(&cloud, &stop, &tasks);
     cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;

@@ -7,7 +7,7 @@ use kit::{Context, Error, Reply, Result, ids};
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
-use super::{Entity, Model, store};
+use super::{Entity, Model, access_rules, store};
 use crate::fields::Fields;
 use crate::reference::Reference;
 use crate::tokens::claims::new_audit_id;
@@ -37,9 +37,10 @@ pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, 
     unrestricted(&keystone, &ctx).await?;
     let reference = keystone.reference.now(&keystone.db).await?;
     let mut fields = Fields::of(body, "application_credential")?;
-    if fields.list("access_rules")?.is_some_and(|rules| !rules.is_empty()) {
-        return Err(Error::bad_request("Invalid input for field 'access_rules': access rules are not supported"));
-    }
+    let access_rules = match fields.list("access_rules")? {
+        Some(sent) => Some(kit::db::Json(access_rules::read(keystone.db.read(), &user, &sent).await?)),
+        None => None,
+    };
     let secret = fields.text("secret")?.flatten().unwrap_or_else(|| format!("{}{}", new_audit_id(), new_audit_id()));
     let row = Model {
         id: ids::hex(),
@@ -51,9 +52,17 @@ pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, 
         expires_at: fields.text("expires_at")?.flatten().map(|text| end(&text)).transpose()?,
         unrestricted: fields.flag("unrestricted")?.unwrap_or(false),
         roles: kit::db::Json(roles(&ctx, &reference, fields.list("roles")?)?),
+        access_rules,
     };
     let row = Model { secret_hash: keystone.passwords.hash(&secret).await?, ..row };
-    let row = keystone.write(move |tx| Box::pin(store::insert(tx, row))).await?;
+    let row = keystone
+        .write(move |tx| {
+            Box::pin(async move {
+                access_rules::keep(tx, &row).await?;
+                store::insert(tx, row).await
+            })
+        })
+        .await?;
     let mut object = view(&ctx, &reference, &row);
     if let Value::Object(map) = &mut object {
         map.insert("secret".into(), secret.into());
@@ -78,7 +87,7 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path((user, id)): Path<(St
 }
 
 /// A restricted credential's token may not manage credentials, or a leaked one would renew itself.
-async fn unrestricted(keystone: &Keystone, ctx: &Context) -> Result<()> {
+pub async fn unrestricted(keystone: &Keystone, ctx: &Context) -> Result<()> {
     let standing = tokens::standing(keystone, &ctx.token).await?.ok_or_else(Error::unauthorized)?;
     match &standing.application_credential {
         Some(credential) if !credential.unrestricted => {
@@ -116,9 +125,13 @@ fn owner(user: &str) -> Target {
 fn view(ctx: &Context, reference: &Reference, row: &Model) -> Value {
     let roles = row.roles.0.iter().filter_map(|id| reference.role(id));
     let roles: Vec<Value> = roles.map(|role| json!({"id": role.id, "name": role.name, "domain_id": null})).collect();
-    json!({
+    let mut object = json!({
         "id": row.id, "name": row.name, "description": row.description, "project_id": row.project_id, "user_id": row.user_id,
         "expires_at": row.expires_at.map(Timestamp::to_micros), "unrestricted": row.unrestricted, "roles": roles, "system": null,
         "links": {"self": list::link(ctx, &format!("/users/{}/application_credentials/{}", row.user_id, row.id))},
-    })
+    });
+    if let (Some(rules), Value::Object(map)) = (&row.access_rules, &mut object) {
+        map.insert("access_rules".into(), json!(rules.0));
+    }
+    object
 }

@@ -1,9 +1,11 @@
 //! Application credentials: secrets with which a program acts as its user, in one project, with no more than some of the user's roles.
 
+pub mod access_rules;
 pub mod api;
 pub mod store;
 
 use kit::clock::Timestamp;
+use kit::context::AccessRule;
 use sea_orm::entity::prelude::*;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,6 +23,8 @@ pub struct Model {
     pub unrestricted: bool,
     /// Ids.
     pub roles: kit::db::Json<Vec<String>>,
+    /// What it may call; nothing for everything.
+    pub access_rules: Option<kit::db::Json<Vec<AccessRule>>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -3,11 +3,12 @@
 use kit::db::is_duplicate;
 use kit::{Error, Result};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter,
 };
 
 use super::{Column, Entity, Model};
-use crate::{application_credentials, assignments, fault};
+use crate::{application_credentials, assignments, credentials, domain_config, endpoint_filter, fault, limits, trusts};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
     Entity::find_by_id(id).one(db).await?.ok_or_else(|| fault::could_not_find("project", id))
@@ -45,6 +46,15 @@ pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
     assignments::Entity::delete_many().filter(assignments::Column::TargetId.is_in(ids.clone())).exec(tx).await?;
     let credentials = application_credentials::Column::ProjectId.is_in(ids.clone());
     application_credentials::Entity::delete_many().filter(credentials).exec(tx).await?;
+    credentials::Entity::delete_many().filter(credentials::Column::ProjectId.is_in(ids.clone())).exec(tx).await?;
+    trusts::store::delete_of(tx, Condition::all().add(trusts::Column::ProjectId.is_in(ids.clone()))).await?;
+    let limits_of = Condition::any().add(limits::Column::ProjectId.is_in(ids.clone())).add(limits::Column::DomainId.is_in(ids.clone()));
+    limits::Entity::delete_many().filter(limits_of).exec(tx).await?;
+    domain_config::Entity::delete_many().filter(domain_config::Column::DomainId.is_in(ids.clone())).exec(tx).await?;
+    let chosen = endpoint_filter::projects::Column::ProjectId.is_in(ids.clone());
+    endpoint_filter::projects::Entity::delete_many().filter(chosen).exec(tx).await?;
+    let chosen = endpoint_filter::groups::members::Column::ProjectId.is_in(ids.clone());
+    endpoint_filter::groups::members::Entity::delete_many().filter(chosen).exec(tx).await?;
     Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
     Ok(())
 }

@@ -7,46 +7,53 @@ use kit::call::{Call, FromCall, Json, Query};
 use kit::clock::Timestamp;
 use kit::policy::Target;
 use kit::{Context, Error, Reply, Result};
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
-use super::auth::Login;
+use super::auth::receipt::Receipt;
+use super::auth::{LoggedIn, Login};
 use super::claims::Scope;
 use super::validate::{self, Standing};
-use super::{auth, scopes, view};
-use crate::{Keystone, domains, list, projects};
+use super::{auth, revoked, scopes, view};
+use crate::{Keystone, domains, fault, list, projects};
+
+/// How long after its end a token can still be asked about, for work that outlives it.
+const ALLOW_EXPIRED: std::time::Duration = std::time::Duration::from_secs(48 * 60 * 60);
 
 /// `POST /v3/auth/tokens`
-pub async fn create(keystone: Keystone, _: Context, query: Query, Json(login): Json<Login>) -> Result<Reply> {
-    let (token, standing) = auth::log_in(&keystone, &login.auth).await?;
-    let body = view::token(&standing, !query.has("nocatalog"));
-    Ok(Reply::json(StatusCode::CREATED, &body)?.header("x-subject-token", &token))
+pub async fn create(keystone: Keystone, _: Context, query: Query, headers: Headers, Json(login): Json<Login>) -> Result<Reply> {
+    match auth::log_in(&keystone, &login.auth, headers.receipt.as_deref()).await? {
+        LoggedIn::Whole(token, standing) => {
+            let body = view::token(&standing, !query.has("nocatalog"));
+            Ok(Reply::json(StatusCode::CREATED, &body)?.header("x-subject-token", &token))
+        }
+        LoggedIn::InPart(receipt) => in_part(&keystone, &receipt).await,
+    }
+}
+
+/// 401 with what is proved so far, and what is missing.
+async fn in_part(keystone: &Keystone, receipt: &Receipt) -> Result<Reply> {
+    let domain = projects::store::domain(keystone.db.read(), &receipt.user.domain_id).await?;
+    let reply = Reply::json(StatusCode::UNAUTHORIZED, &receipt.view(&domain.name))?;
+    let challenge = format!("Keystone uri=\"{}\"", keystone.config.public_url.trim_end_matches('/'));
+    Ok(reply.header("openstack-auth-receipt", &receipt.sealed).header("www-authenticate", &challenge))
 }
 
 /// `GET` and `HEAD /v3/auth/tokens`
-pub async fn show(keystone: Keystone, ctx: Context, query: Query, subject: Subject) -> Result<Reply> {
-    let (token, standing) = holder(&keystone, &ctx, &subject, query.flag("allow_expired")).await?;
+pub async fn show(keystone: Keystone, ctx: Context, query: Query, headers: Headers) -> Result<Reply> {
+    let (token, standing) = holder(&keystone, &ctx, &headers, query.flag("allow_expired")).await?;
+    // who does not know access rules would let the token do everything
+    let narrowed = standing.application_credential.as_ref().is_some_and(|credential| credential.access_rules.is_some());
+    if narrowed && !headers.knows_access_rules {
+        return Err(unknown(token));
+    }
     let body = view::token(&standing, !query.has("nocatalog"));
     Ok(Reply::ok(&body)?.header("x-subject-token", token))
 }
 
 /// `DELETE /v3/auth/tokens`
-pub async fn delete(keystone: Keystone, ctx: Context, subject: Subject) -> Result<Reply> {
-    let (_, standing) = holder(&keystone, &ctx, &subject, false).await?;
-    let row = revoked::ActiveModel { audit_id: Set(standing.claims.audit_id().to_owned()), expires_at: Set(standing.claims.expires_at) };
-    keystone
-        .write(move |tx| {
-            Box::pin(async move {
-                // those that have expired by now need no list to be refused
-                let past = revoked::Column::ExpiresAt.lt(Timestamp::now());
-                revoked::Entity::delete_many().filter(past).exec(tx).await?;
-                let taken = OnConflict::column(revoked::Column::AuditId).do_nothing().to_owned();
-                revoked::Entity::insert(row).on_conflict(taken).exec_without_returning(tx).await?;
-                Ok(())
-            })
-        })
-        .await?;
+pub async fn delete(keystone: Keystone, ctx: Context, headers: Headers) -> Result<Reply> {
+    let (_, standing) = holder(&keystone, &ctx, &headers, false).await?;
+    revoked::revoke(&keystone, standing.claims.audit_id(), standing.claims.expires_at).await?;
     Reply::no_content()
 }
 
@@ -54,11 +61,10 @@ pub async fn delete(keystone: Keystone, ctx: Context, subject: Subject) -> Resul
 pub async fn catalog(keystone: Keystone, ctx: Context) -> Result<Reply> {
     let standing = super::standing(&keystone, &ctx.token).await?.ok_or_else(Error::unauthorized)?;
     if standing.claims.scope == Scope::Unscoped {
-        return Err(crate::fault::refused("identity:get_auth_catalog."));
+        return Err(fault::refused("identity:get_auth_catalog."));
     }
-    Reply::ok(
-        &json!({"catalog": view::catalog(&standing), "links": {"self": list::link(&ctx, "/auth/catalog"), "previous": null, "next": null}}),
-    )
+    let links = json!({"self": list::link(&ctx, "/auth/catalog"), "previous": null, "next": null});
+    Reply::ok(&json!({"catalog": view::catalog(&standing), "links": links}))
 }
 
 /// `GET /v3/auth/projects`
@@ -80,49 +86,51 @@ pub async fn system(keystone: Keystone, ctx: Context) -> Result<Reply> {
     Reply::ok(&json!({"system": system, "links": {"self": list::link(&ctx, "/auth/system")}}))
 }
 
-/// The token asked about: the header `X-Subject-Token`.
-pub struct Subject(Option<String>);
+/// The headers these operations know.
+pub struct Headers {
+    /// The token asked about.
+    subject: Option<String>,
+    /// What was proved in an earlier login.
+    receipt: Option<String>,
+    knows_access_rules: bool,
+}
 
-impl FromCall<Keystone> for Subject {
-    async fn from_call(call: &mut Call<Keystone>) -> Result<Subject> {
-        let header = call.parts.headers.get("x-subject-token");
-        Ok(Subject(header.and_then(|value| value.to_str().ok()).map(str::to_owned)))
+impl FromCall<Keystone> for Headers {
+    async fn from_call(call: &mut Call<Keystone>) -> Result<Headers> {
+        let text = |name: &str| call.parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(Headers {
+            subject: text("x-subject-token"),
+            receipt: text("openstack-auth-receipt"),
+            knows_access_rules: text("openstack-identity-access-rules").is_some(),
+        })
     }
 }
 
 /// The token asked about and what it stands for, once the caller may know of it.
-async fn holder<'s>(keystone: &Keystone, ctx: &Context, subject: &'s Subject, expired_too: bool) -> Result<(&'s str, Arc<Standing>)> {
-    let token = subject.0.as_deref().ok_or_else(|| Error::not_found("Could not find token: the header X-Subject-Token is missing."))?;
-    let unknown = || Error::not_found(format!("Could not find token: {}.", token.get(..8).unwrap_or_default()));
+async fn holder<'s>(keystone: &Keystone, ctx: &Context, headers: &'s Headers, expired_too: bool) -> Result<(&'s str, Arc<Standing>)> {
+    let missing = || Error::not_found("Could not find token: the header X-Subject-Token is missing.");
+    let token = headers.subject.as_deref().ok_or_else(missing)?;
     let standing = match super::standing(keystone, token).await? {
         Some(standing) => Some(standing),
-        None if expired_too && ctx.is_service_or_admin() => match keystone.keys.open_token(token) {
-            Some(claims) => validate::stands_ever(keystone, claims).await?.map(Arc::new),
-            None => None,
-        },
+        None if expired_too && ctx.is_service_or_admin() => stood(keystone, token).await?,
         None => None,
     };
     // who may not ask learns nothing from the difference between unknown and forbidden
     let owner = standing.as_ref().map(|standing| standing.user.id.as_str()).unwrap_or_default();
     ctx.authorize(&Target::new().with("user.id", owner))?;
-    Ok((token, standing.ok_or_else(unknown)?))
+    Ok((token, standing.ok_or_else(|| unknown(token))?))
 }
 
-/// Tokens taken back one by one.
-mod revoked {
-    use kit::clock::Timestamp;
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "revoked_tokens")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub audit_id: String,
-        pub expires_at: Timestamp,
+/// What a token stood for that ended not long ago.
+async fn stood(keystone: &Keystone, token: &str) -> Result<Option<Arc<Standing>>> {
+    match keystone.keys.open_token(token) {
+        Some(claims) if claims.expires_at.plus(ALLOW_EXPIRED) > Timestamp::now() => {
+            Ok(validate::stands_ever(keystone, claims).await?.map(Arc::new))
+        }
+        Some(_) | None => Ok(None),
     }
+}
 
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
+fn unknown(token: &str) -> Error {
+    Error::not_found(format!("Could not find token: {}.", token.get(..8).unwrap_or_default()))
 }

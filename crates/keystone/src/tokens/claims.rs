@@ -5,8 +5,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kit::clock::Timestamp;
 use rand::RngCore;
 
-/// The first byte of the form, in case there will be another.
-const FORM: u8 = 1;
+/// The first byte of the form. Its first edition knew no trusts.
+const FORM: u8 = 2;
+const WITHOUT_TRUST: u8 = 1;
 
 /// Who logged in how, and to act on what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Claims {
     /// This token's audit id, then that of the first of its chain.
     pub audit_ids: Vec<String>,
     pub application_credential_id: Option<String>,
+    /// The trust by which the user acts for, or as, another.
+    pub trust_id: Option<String>,
 }
 
 /// What a token is good for.
@@ -36,25 +39,37 @@ pub enum Method {
     Password,
     Token,
     ApplicationCredential,
+    Totp,
+    /// A request signed in Amazon's way.
+    Ec2,
 }
 
 impl Method {
-    pub const ALL: [Method; 3] = [Method::Password, Method::Token, Method::ApplicationCredential];
+    pub const ALL: [Method; 5] = [Method::Password, Method::Token, Method::ApplicationCredential, Method::Totp, Method::Ec2];
 
     pub fn name(self) -> &'static str {
         match self {
             Method::Password => "password",
             Method::Token => "token",
             Method::ApplicationCredential => "application_credential",
+            Method::Totp => "totp",
+            Method::Ec2 => "ec2credential",
         }
     }
 
-    fn bit(self) -> u8 {
+    pub fn bit(self) -> u8 {
         match self {
             Method::Password => 1,
             Method::Token => 2,
             Method::ApplicationCredential => 4,
+            Method::Totp => 8,
+            Method::Ec2 => 16,
         }
+    }
+
+    /// The methods whose bits are set, in one order.
+    pub fn of_bits(bits: u8) -> Vec<Method> {
+        Method::ALL.into_iter().filter(|method| bits & method.bit() != 0).collect()
     }
 }
 
@@ -95,6 +110,7 @@ impl Claims {
         put(&mut out, &self.user_id);
         put(&mut out, self.scope.target());
         put(&mut out, self.application_credential_id.as_deref().unwrap_or_default());
+        put(&mut out, self.trust_id.as_deref().unwrap_or_default());
         for id in &self.audit_ids {
             put(&mut out, id);
         }
@@ -105,12 +121,13 @@ impl Claims {
         let (head, mut rest) = bytes.split_at_checked(19)?;
         let (&[form, methods, scope], times) = head.split_first_chunk::<3>()?;
         let (issued_at, expires_at) = times.split_at_checked(8)?;
-        if form != FORM {
+        if form != FORM && form != WITHOUT_TRUST {
             return None;
         }
         let user_id = take(&mut rest)?;
         let target = take(&mut rest)?;
         let application_credential_id = Some(take(&mut rest)?).filter(|id| !id.is_empty());
+        let trust_id = if form == WITHOUT_TRUST { None } else { Some(take(&mut rest)?).filter(|id| !id.is_empty()) };
         let mut audit_ids = Vec::new();
         while !rest.is_empty() {
             audit_ids.push(take(&mut rest)?);
@@ -124,12 +141,13 @@ impl Claims {
         };
         Some(Claims {
             user_id,
-            methods: Method::ALL.into_iter().filter(|method| methods & method.bit() != 0).collect(),
+            methods: Method::of_bits(methods),
             scope,
             issued_at: Timestamp(i64::from_be_bytes(issued_at.try_into().ok()?)),
             expires_at: Timestamp(i64::from_be_bytes(expires_at.try_into().ok()?)),
             audit_ids,
             application_credential_id,
+            trust_id,
         })
     }
 
@@ -151,7 +169,7 @@ const HEX: u8 = 0;
 const BASE64: u8 = 1;
 const PLAIN: u8 = 2;
 
-fn put(out: &mut Vec<u8>, text: &str) {
+pub fn put(out: &mut Vec<u8>, text: &str) {
     if let Some(id) = packed_hex(text) {
         out.push(HEX);
         out.extend(id);
@@ -166,7 +184,7 @@ fn put(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-fn take(rest: &mut &[u8]) -> Option<String> {
+pub fn take(rest: &mut &[u8]) -> Option<String> {
     let (&tag, after) = rest.split_first()?;
     let length = if tag < PLAIN { 16 } else { usize::from(tag - PLAIN) };
     let (bytes, after) = after.split_at_checked(length)?;
@@ -197,6 +215,7 @@ pub mod tests {
             expires_at: Timestamp(1_700_003_600_123_456),
             audit_ids: vec!["RugmwI0_R3ysmpJ3zF8k4Q".into(), "3T2dc1CGQxyJsHdDu1xkcw".into()],
             application_credential_id: None,
+            trust_id: None,
         }
     }
 
@@ -205,7 +224,8 @@ pub mod tests {
         let domain = Claims { scope: Scope::Domain("default".into()), audit_ids: vec![new_audit_id()], ..example() };
         let system = Claims { scope: Scope::System, application_credential_id: Some("ABC".into()), ..example() };
         let unscoped = Claims { scope: Scope::Unscoped, methods: vec![Method::ApplicationCredential], ..example() };
-        for claims in [example(), domain, system, unscoped] {
+        let trusted = Claims { trust_id: Some("5ec3164f750146be97f21559ee4d9c51".into()), ..example() };
+        for claims in [example(), domain, system, unscoped, trusted] {
             assert_eq!(Claims::decode(&claims.encode()), Some(claims.clone()));
         }
         assert!(example().encode().len() < 100);

@@ -1,46 +1,100 @@
-//! Fernet tokens: what a token claims, sealed with a key of the repository. Nothing about a token is stored unless it is revoked.
+//! Sealing with Fernet: tokens, receipts, the secrets of credentials. Nothing about a token is stored unless it is revoked.
 //!
-//! The repository is keystone's own: files named by numbers, the highest is the primary (it seals), `0` is staged (the next primary), and
+//! A repository is keystone's own: files named by numbers, the highest is the primary (it seals), `0` is staged (the next primary), and
 //! the others still open what they sealed. [`rotate`] makes the staged key primary and stages a new one, so that several keystones can
-//! take over the files one after the other.
+//! take over the files one after the other; a running keystone sees the change within a second.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use fernet::{Fernet, MultiFernet};
 use kit::{Error, Result};
 
 use super::claims::Claims;
 
+/// How long the keys at hand are believed to be those of the repository.
+const BELIEF: Duration = Duration::from_secs(1);
+
 /// The keys of a repository.
-pub struct Keys(MultiFernet);
+pub struct Keys {
+    dir: PathBuf,
+    ring: RwLock<Ring>,
+}
+
+#[derive(Clone)]
+struct Ring {
+    keys: Arc<MultiFernet>,
+    /// When the directory was changed last, and when that was looked at.
+    changed: Option<SystemTime>,
+    looked: Instant,
+}
 
 impl Keys {
     /// Reads the repository, or makes one with a staged and a primary key.
     pub fn open(dir: &Path) -> Result<Keys> {
-        let mut numbers = numbers(dir)?;
-        if numbers.is_empty() {
+        if numbers(dir)?.is_empty() {
             write(dir, 0)?;
             write(dir, 1)?;
-            numbers = vec![0, 1];
         }
-        let keys = numbers.iter().rev().map(|number| read(dir, *number)).collect::<Result<Vec<_>>>()?;
-        Ok(Keys(MultiFernet::new(keys)))
+        Ok(Keys { dir: dir.to_owned(), ring: RwLock::new(load(dir)?) })
     }
 
     /// The token that makes these claims.
-    pub fn seal(&self, claims: &Claims) -> String {
-        self.0.encrypt(&claims.encode()).trim_end_matches('=').to_owned()
+    pub fn seal_token(&self, claims: &Claims) -> String {
+        self.seal(&claims.encode())
     }
 
     /// What a token claims, if one of our keys sealed it. Whether that still holds is another question.
     pub fn open_token(&self, token: &str) -> Option<Claims> {
-        let padding = (4 - token.len() % 4) % 4;
-        let padded = format!("{token}{}", "=".repeat(padding));
-        Claims::decode(&self.0.decrypt(&padded).ok()?)
+        Claims::decode(&self.unseal(token)?)
     }
+
+    pub fn seal(&self, bytes: &[u8]) -> String {
+        self.current().encrypt(bytes).trim_end_matches('=').to_owned()
+    }
+
+    /// What was sealed with one of the keys.
+    pub fn unseal(&self, text: &str) -> Option<Vec<u8>> {
+        let padding = (4 - text.len() % 4) % 4;
+        self.current().decrypt(&format!("{text}{}", "=".repeat(padding))).ok()
+    }
+
+    /// The keys, read again when the repository has changed. The look is one `stat` a second, which no thread is worth.
+    fn current(&self) -> Arc<MultiFernet> {
+        let known = self.ring.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.looked.elapsed() < BELIEF {
+            return known.keys;
+        }
+        let fresh = if changed(&self.dir) == known.changed { Ring { looked: Instant::now(), ..known } } else { self.load_again(known) };
+        let keys = fresh.keys.clone();
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        keys
+    }
+
+    /// A repository that cannot be read at this moment leaves the keys as they are.
+    fn load_again(&self, known: Ring) -> Ring {
+        load(&self.dir).unwrap_or_else(|error| {
+            tracing::warn!(dir = %self.dir.display(), %error, "the keys cannot be read again");
+            Ring { looked: Instant::now(), ..known }
+        })
+    }
+}
+
+fn load(dir: &Path) -> Result<Ring> {
+    let changed = changed(dir);
+    let keys = numbers(dir)?.iter().rev().map(|number| read(dir, *number)).collect::<Result<Vec<_>>>()?;
+    if keys.is_empty() {
+        return Err(Error::internal(format!("{} has no keys", dir.display())));
+    }
+    Ok(Ring { keys: Arc::new(MultiFernet::new(keys)), changed, looked: Instant::now() })
+}
+
+fn changed(dir: &Path) -> Option<SystemTime> {
+    fs::metadata(dir).and_then(|data| data.modified()).ok()
 }
 
 /// Makes the staged key primary, stages a new one and forgets the oldest beyond `keep` keys.
@@ -95,13 +149,29 @@ mod tests {
     fn tokens_outlive_rotations_until_their_key_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("keys");
-        let token = Keys::open(&dir).unwrap().seal(&example());
+        let token = Keys::open(&dir).unwrap().seal_token(&example());
         assert!(token.len() < 256 && !token.contains('='), "{token}");
         rotate(&dir, 3).unwrap();
         assert_eq!(Keys::open(&dir).unwrap().open_token(&token), Some(example()));
         rotate(&dir, 3).unwrap();
         assert_eq!(numbers(&dir).unwrap(), [0, 2, 3]);
         assert_eq!(Keys::open(&dir).unwrap().open_token(&token), None);
+    }
+
+    #[test]
+    fn a_running_keystone_sees_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(dir.path()).unwrap();
+        let before = keys.seal_token(&example());
+        rotate(dir.path(), 3).unwrap();
+        keys.ring.write().unwrap().looked -= BELIEF;
+        let after = keys.seal_token(&example());
+        assert_eq!(Keys::open(dir.path()).unwrap().open_token(&after), Some(example()));
+        assert_eq!(keys.open_token(&before), Some(example()));
+        // what the new primary sealed, the staged key of old opens too; a second rotation takes the first primary away
+        rotate(dir.path(), 2).unwrap();
+        keys.ring.write().unwrap().looked -= BELIEF;
+        assert_eq!(keys.open_token(&before), None);
     }
 
     #[test]

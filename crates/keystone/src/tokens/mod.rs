@@ -5,6 +5,7 @@ pub mod api;
 pub mod auth;
 pub mod claims;
 pub mod fernet;
+pub mod revoked;
 pub mod scopes;
 pub mod standings;
 pub mod validate;
@@ -59,11 +60,11 @@ pub fn identity(standing: &Standing) -> Identity {
         role_ids: standing.roles.iter().map(|role| role.id.clone()).collect(),
         expires_at: standing.claims.expires_at.0,
         is_domain: standing.is_domain,
+        access_rules: standing.application_credential.as_ref().and_then(|credential| credential.access_rules.clone()),
     }
 }
 
-/// Makes a token of claims, if they hold: the last check of every login.
-pub async fn issue(keystone: &Keystone, claims: Claims) -> Result<(String, Standing)> {
-    let standing = validate::stands(keystone, claims).await?.ok_or_else(Error::unauthorized)?;
-    Ok((keystone.keys.seal(&standing.claims), standing))
+/// What claims stand for, if they hold: the last check of every login.
+pub async fn check(keystone: &Keystone, claims: Claims) -> Result<Standing> {
+    validate::stands(keystone, claims).await?.ok_or_else(Error::unauthorized)
 }

@@ -31,6 +31,21 @@ pub async fn projects(db: &DatabaseConnection, user_id: &str, disabled_too: bool
     Ok(projects::Entity::find().filter(wanted).order_by_asc(projects::Column::Name).all(db).await?)
 }
 
+/// Ids of the roles a user has on a project, directly, through groups or from above.
+pub async fn role_ids(db: &DatabaseConnection, user_id: &str, project_id: &str) -> Result<Vec<String>> {
+    let mut above = Vec::new();
+    let mut next = Some(project_id.to_owned());
+    while let Some(id) = next {
+        next = projects::Entity::find_by_id(&id).one(db).await?.and_then(|project| project.parent_id);
+        above.push(id);
+    }
+    let counts = |a: &assignments::Model| match a.inherited {
+        true => a.target_id != project_id && above.contains(&a.target_id),
+        false => a.target_id == project_id && a.target_kind == "project",
+    };
+    Ok(assignments_of(db, user_id).await?.into_iter().filter(counts).map(|a| a.role_id).collect())
+}
+
 /// Enabled domains in which the user has a role.
 pub async fn domains(db: &DatabaseConnection, user_id: &str) -> Result<Vec<projects::Model>> {
     let assigned = assignments_of(db, user_id).await?;

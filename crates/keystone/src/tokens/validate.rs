@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use kit::Result;
 use kit::clock::Timestamp;
+use kit::context::AccessRule;
 use sea_orm::{ConnectionTrait, QueryResult, Statement};
 
 use super::claims::{Claims, Scope};
-use crate::Keystone;
 use crate::reference::Reference;
+use crate::{Keystone, trusts};
 
 /// A token that holds, with all that an answer about it says.
 pub struct Standing {
@@ -23,6 +24,8 @@ pub struct Standing {
     /// With the implied ones, by name.
     pub roles: Vec<Role>,
     pub application_credential: Option<ApplicationCredential>,
+    pub trust: Option<trusts::Model>,
+    pub password_expires_at: Option<Timestamp>,
     pub reference: Arc<Reference>,
 }
 
@@ -54,10 +57,13 @@ pub struct ApplicationCredential {
     pub name: String,
     pub unrestricted: bool,
     pub expires_at: Option<Timestamp>,
+    /// What the credential may call, when that is narrowed.
+    pub access_rules: Option<Vec<AccessRule>>,
 }
 
 /// `line` is the scope and everything above it: a project, its parents, their domain. Rows of all kinds share the columns
-/// `kind, id, name, domain_id, domain_name, enabled, since`; the first branch gives them their types.
+/// `kind, id, name, domain_id, domain_name, enabled, since`; the first branch gives them their types. `$1` is the user, `$6` the one whose
+/// roles count: the same, or who trusted the user.
 const FACTS: &str = "\
 WITH RECURSIVE line (id, name, domain_id, parent_id, is_domain, enabled, since, depth) AS (
   SELECT id, name, domain_id, parent_id, is_domain, enabled, tokens_valid_from, 0 FROM projects WHERE id = $2
@@ -72,12 +78,14 @@ UNION ALL
 SELECT CASE WHEN depth > 0 THEN 'above' WHEN is_domain THEN 'domain' ELSE 'project' END, id, name, domain_id, '',
   CASE WHEN enabled THEN 1 ELSE 0 END, since FROM line
 UNION ALL
+SELECT 'password', '', '', '', '', 1, password_expires_at FROM users WHERE id = $1 AND password_expires_at IS NOT NULL
+UNION ALL
 SELECT 'role', a.role_id, '', '', '', 1, 0 FROM assignments a
-  WHERE (a.actor_id = $1 OR a.actor_id IN (SELECT group_id FROM group_members WHERE user_id = $1))
+  WHERE (a.actor_id = $6 OR a.actor_id IN (SELECT group_id FROM group_members WHERE user_id = $6))
   AND ((a.target_id = $2 AND a.target_kind = $3 AND NOT a.inherited)
     OR (a.inherited AND a.target_id IN (SELECT id FROM line WHERE depth > 0)))
 UNION ALL
-SELECT 'application_credential', id, name, roles, '', CASE WHEN unrestricted THEN 1 ELSE 0 END, COALESCE(expires_at, 0)
+SELECT 'application_credential', id, name, roles, COALESCE(access_rules, 'null'), CASE WHEN unrestricted THEN 1 ELSE 0 END, COALESCE(expires_at, 0)
   FROM application_credentials WHERE id = $5
 UNION ALL
 SELECT 'revoked', audit_id, '', '', '', 1, 0 FROM revoked_tokens WHERE audit_id = $4
@@ -94,7 +102,14 @@ pub async fn stands(keystone: &Keystone, claims: Claims) -> Result<Option<Standi
 
 /// The same, also for a token that has expired.
 pub async fn stands_ever(keystone: &Keystone, claims: Claims) -> Result<Option<Standing>> {
-    let facts = Facts::fetch(keystone, &claims).await?;
+    let trust = match &claims.trust_id {
+        None => None,
+        Some(id) => match trusts::store::standing(keystone.db.read(), id).await? {
+            None => return Ok(None),
+            trust => trust,
+        },
+    };
+    let facts = Facts::fetch(keystone, &claims, trust.as_ref()).await?;
     let Some(user) = facts.user else { return Ok(None) };
     if facts.void || claims.issued_at.0 < facts.valid_from {
         return Ok(None);
@@ -106,6 +121,14 @@ pub async fn stands_ever(keystone: &Keystone, claims: Claims) -> Result<Option<S
         role_ids.retain(|id| allowed.contains(id));
     } else if claims.application_credential_id.is_some() {
         return Ok(None);
+    }
+    if let Some(trust) = &trust {
+        role_ids = with_implied(&reference, &role_ids);
+        // a trust of roles that its giver has lost is void as a whole
+        if !trust.roles.0.iter().all(|id| role_ids.contains(id)) {
+            return Ok(None);
+        }
+        role_ids.clone_from(&trust.roles.0);
     }
     let roles: Vec<Role> = reference
         .expand(role_ids.iter().map(String::as_str))
@@ -122,7 +145,17 @@ pub async fn stands_ever(keystone: &Keystone, claims: Claims) -> Result<Option<S
         return Ok(None);
     }
     let application_credential = facts.application_credential.map(|(credential, _)| credential);
-    Ok(Some(Standing { claims, user, target: facts.target, is_domain: facts.is_domain, roles, application_credential, reference }))
+    Ok(Some(Standing {
+        claims,
+        user,
+        target: facts.target,
+        is_domain: facts.is_domain,
+        roles,
+        application_credential,
+        trust,
+        password_expires_at: facts.password_expires_at,
+        reference,
+    }))
 }
 
 fn with_implied(reference: &Reference, ids: &[String]) -> Vec<String> {
@@ -139,6 +172,7 @@ struct Facts {
     role_ids: Vec<String>,
     /// With the ids of its roles.
     application_credential: Option<(ApplicationCredential, Vec<String>)>,
+    password_expires_at: Option<Timestamp>,
     /// Something is disabled, expired or revoked.
     void: bool,
     /// The latest moment at which something above made older tokens void.
@@ -147,7 +181,7 @@ struct Facts {
 }
 
 impl Facts {
-    async fn fetch(keystone: &Keystone, claims: &Claims) -> Result<Facts> {
+    async fn fetch(keystone: &Keystone, claims: &Claims, trust: Option<&trusts::Model>) -> Result<Facts> {
         let db = keystone.db.read();
         let credential = claims.application_credential_id.clone().unwrap_or_default();
         let values = [
@@ -156,6 +190,7 @@ impl Facts {
             claims.scope.kind().to_owned(),
             claims.audit_id().to_owned(),
             credential,
+            trust.map_or(&claims.user_id, |trust| &trust.trustor_user_id).clone(),
         ];
         let statement = Statement::from_sql_and_values(db.get_database_backend(), FACTS, values.map(Into::into));
         let mut facts = Facts::default();
@@ -175,10 +210,12 @@ impl Facts {
             "role" => self.role_ids.push(text(1)?),
             "revoked" => self.void = true,
             "version" => self.version = since,
+            "password" => self.password_expires_at = Some(Timestamp(since)),
             "application_credential" => {
                 self.void |= since != 0 && since <= Timestamp::now().0;
                 let expires_at = (since != 0).then_some(Timestamp(since));
-                let credential = ApplicationCredential { id: text(1)?, name: text(2)?, unrestricted: enabled, expires_at };
+                let access_rules = serde_json::from_str(&text(4)?)?;
+                let credential = ApplicationCredential { id: text(1)?, name: text(2)?, unrestricted: enabled, expires_at, access_rules };
                 self.application_credential = Some((credential, serde_json::from_str(&text(3)?)?));
             }
             kind => {

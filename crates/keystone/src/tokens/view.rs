@@ -1,5 +1,6 @@
 //! A token as v3 shows it, and the catalog in it.
 
+use kit::clock::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::claims::Scope;
@@ -9,7 +10,7 @@ use super::validate::{Named, Standing};
 pub fn token(standing: &Standing, with_catalog: bool) -> Value {
     let claims = &standing.claims;
     let mut user = named(&standing.user);
-    user.insert("password_expires_at".into(), Value::Null);
+    user.insert("password_expires_at".into(), standing.password_expires_at.map(Timestamp::to_micros).into());
     let mut token = Map::new();
     token.insert("methods".into(), claims.methods.iter().map(|method| method.name()).collect());
     token.insert("user".into(), user.into());
@@ -30,8 +31,16 @@ pub fn token(standing: &Standing, with_catalog: bool) -> Value {
         (Scope::Project(_) | Scope::Domain(_) | Scope::Unscoped, _) => {}
     }
     if let Some(credential) = &standing.application_credential {
-        let restricted = !credential.unrestricted;
-        token.insert("application_credential".into(), json!({"id": credential.id, "name": credential.name, "restricted": restricted}));
+        let mut shown = json!({"id": credential.id, "name": credential.name, "restricted": !credential.unrestricted});
+        if let (Some(rules), Value::Object(map)) = (&credential.access_rules, &mut shown) {
+            map.insert("access_rules".into(), json!(rules));
+        }
+        token.insert("application_credential".into(), shown);
+    }
+    if let Some(trust) = &standing.trust {
+        let (trustor, trustee) = (json!({"id": trust.trustor_user_id}), json!({"id": trust.trustee_user_id}));
+        let shown = json!({"id": trust.id, "impersonation": trust.impersonation, "trustor_user": trustor, "trustee_user": trustee});
+        token.insert("OS-TRUST:trust".into(), shown);
     }
     if claims.scope != Scope::Unscoped {
         token.insert("roles".into(), standing.roles.iter().map(|role| json!({"id": role.id, "name": role.name})).collect());
@@ -45,9 +54,11 @@ pub fn token(standing: &Standing, with_catalog: bool) -> Value {
 /// The services that the token's holder can reach.
 pub fn catalog(standing: &Standing) -> Vec<Value> {
     let services = standing.reference.catalog.iter();
+    let project = project(standing).map(|project| project.id.as_str());
     services
         .map(|entry| {
-            let endpoints = entry.endpoints.iter().filter_map(|endpoint| {
+            let seen = entry.endpoints.iter().filter(|endpoint| standing.reference.sees(project, &endpoint.id));
+            let endpoints = seen.filter_map(|endpoint| {
                 let url = fill(&endpoint.url, standing)?;
                 Some(json!({
                     "id": endpoint.id, "interface": endpoint.interface, "region": endpoint.region_id, "region_id": endpoint.region_id, "url": url,
@@ -63,10 +74,7 @@ pub fn catalog(standing: &Standing) -> Vec<Value> {
 
 /// An endpoint's address with `$(project_id)s` and its like filled in; `None` when the token has no such thing.
 pub fn fill(template: &str, standing: &Standing) -> Option<String> {
-    let project = match standing.claims.scope {
-        Scope::Project(_) => standing.target.as_ref(),
-        Scope::Unscoped | Scope::Domain(_) | Scope::System => None,
-    };
+    let project = project(standing);
     let mut url = String::with_capacity(template.len() + 32);
     let mut rest = template;
     while let Some((before, after)) = split_placeholder(rest) {
@@ -81,6 +89,13 @@ pub fn fill(template: &str, standing: &Standing) -> Option<String> {
     }
     url.push_str(rest);
     Some(url)
+}
+
+fn project(standing: &Standing) -> Option<&Named> {
+    match standing.claims.scope {
+        Scope::Project(_) => standing.target.as_ref(),
+        Scope::Unscoped | Scope::Domain(_) | Scope::System => None,
+    }
 }
 
 fn split_placeholder(text: &str) -> Option<(&str, &str)> {

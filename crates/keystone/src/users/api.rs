@@ -4,26 +4,26 @@ use kit::call::{Json, Path, Query};
 use kit::clock::Timestamp;
 use kit::policy::Target;
 use kit::{Context, Error, Reply, Result, ids};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
-use serde_json::{Value, json};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter};
+use serde_json::{Map, Value, json};
 
 use super::{Column, Entity, Model, OPTIONS, store, view};
 use crate::fields::{Extra, Fields, options};
 use crate::{Keystone, domains, groups, list, projects, tokens};
 
+/// The keys by which users can be ordered.
+const SORT: &[(&str, Column)] =
+    &[("id", Column::Id), ("name", Column::Name), ("domain_id", Column::DomainId)];
+
 /// `GET /v3/users`
 pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Reply> {
     let domain = domains::asked_for(&ctx, &query)?;
     ctx.authorize(&Target::new().with("domain_id", domain.as_deref().unwrap_or_default()))?;
-    let mut select =
-        Entity::find().filter(list::by_text(&query, "name", Column::Name)).filter(list::by_flag(&query, "enabled", Column::Enabled));
+    let mut select = Entity::find().filter(wanted(&query)?);
     if let Some(domain) = domain {
         select = select.filter(Column::DomainId.eq(domain));
     }
-    if let Some(project) = query.get("default_project_id") {
-        select = select.filter(Column::DefaultProjectId.eq(project));
-    }
-    let page = list::page(keystone.db.read(), select, Column::Id, &query, |user: &Model| &user.id).await?;
+    let page = list::sorted_page(keystone.db.read(), select, Column::Id, SORT, &query, |user: &Model| &user.id).await?;
     let items = page.rows.iter().map(|user| view::user(&ctx, user)).collect();
     list::envelope(&ctx, "/users", &query, "users", items, page.next)
 }
@@ -42,21 +42,21 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
     let name = fields.name("name", 255)?.ok_or_else(|| Error::bad_request("'name' is a required property"))?;
     let password = fields.text("password")?.flatten();
     let user = Model {
-        id: ids::hex(),
-        name,
-        domain_id,
         default_project_id: fields.text("default_project_id")?.flatten(),
-        password_hash: None,
         enabled: fields.flag("enabled")?.unwrap_or(true),
-        tokens_valid_from: Timestamp::default(),
-        options: options(fields.object("options")?, &Extra::default(), OPTIONS)?,
+        options: checked(fields.object("options")?, &Extra::default())?,
         extra: fields.extra(),
+        ..Model::new(ids::hex(), name, domain_id)
     };
-    let user = Model { password_hash: hash(&keystone, password.as_deref()).await?, ..user };
+    let user = match hash(&keystone, password.as_deref()).await? {
+        Some(hash) => keystone.config.security.given(user, hash),
+        None => user,
+    };
     let user = keystone
         .write(move |tx| {
             Box::pin(async move {
                 projects::store::domain(tx, &user.domain_id).await?;
+                no_domain(tx, user.default_project_id.as_deref()).await?;
                 store::insert(tx, user).await
             })
         })
@@ -73,13 +73,24 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
     let name = fields.name("name", 255)?.unwrap_or_else(|| user.name.clone());
     let enabled = fields.flag("enabled")?.unwrap_or(user.enabled);
     let default_project_id = fields.text("default_project_id")?.unwrap_or_else(|| user.default_project_id.clone());
-    let options = options(fields.object("options")?, &user.options, OPTIONS)?;
-    let new_hash = hash(&keystone, password.as_deref()).await?;
-    let tokens_valid_from = if new_hash.is_some() || !enabled { Timestamp::now() } else { user.tokens_valid_from };
+    let options = checked(fields.object("options")?, &user.options)?;
+    let tokens_valid_from = if enabled { user.tokens_valid_from } else { Timestamp::now() };
+    // enabling forgives wrong passwords
+    let failed_logins = if enabled && !user.enabled { 0 } else { user.failed_logins };
     let extra = fields.extra_over(&user.extra);
-    let password_hash = new_hash.or(user.password_hash.clone());
-    let user = Model { name, enabled, default_project_id, options, tokens_valid_from, extra, password_hash, ..user };
-    let user = keystone.write(move |tx| Box::pin(store::update(tx, user))).await?;
+    let user = Model { name, enabled, default_project_id, options, tokens_valid_from, failed_logins, extra, ..user };
+    let user = match hash(&keystone, password.as_deref()).await? {
+        Some(hash) => keystone.config.security.given(user, hash),
+        None => user,
+    };
+    let user = keystone
+        .write(move |tx| {
+            Box::pin(async move {
+                no_domain(tx, user.default_project_id.as_deref()).await?;
+                store::update(tx, user).await
+            })
+        })
+        .await?;
     Reply::ok(&json!({"user": view::user(&ctx, &user)}))
 }
 
@@ -90,17 +101,15 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) ->
     Reply::no_content()
 }
 
-/// `POST /v3/users/{user_id}/password`: who knows the old password may set a new one; no token is needed.
+/// `POST /v3/users/{user_id}/password`: who knows the old password may set a new one; no token is needed, and the old one may have expired.
 pub async fn change_password(keystone: Keystone, _: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     let mut fields = Fields::of(body, "user")?;
     let (original, password) = (fields.required("original_password")?, fields.required("password")?);
     let who = tokens::auth::Reference { id: Some(id), ..Default::default() };
-    let user = tokens::auth::by_password(&keystone, &who, &original).await?.user;
-    if user.options.0.get("lock_password") == Some(&Value::Bool(true)) {
-        return Err(Error::bad_request("Password cannot be changed: it is locked by an administrator."));
-    }
-    let password_hash = hash(&keystone, Some(&password)).await?;
-    let user = Model { password_hash, tokens_valid_from: Timestamp::now(), ..user };
+    let user = tokens::auth::methods::knows_password(&keystone, &who, &original).await?;
+    let security = &keystone.config.security;
+    security.check_choice(&keystone.passwords, &user, &password).await?;
+    let user = security.chosen(user, keystone.passwords.hash(&password).await?);
     keystone.write(move |tx| Box::pin(store::update(tx, user))).await?;
     Reply::no_content()
 }
@@ -109,7 +118,8 @@ pub async fn change_password(keystone: Keystone, _: Context, Path(id): Path<Stri
 pub async fn projects(keystone: Keystone, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     known(&keystone, &ctx, &id).await?;
     let rows = tokens::scopes::projects(keystone.db.read(), &id, true).await?;
-    let items = rows.iter().map(|row| projects::view::project(&ctx, row)).collect();
+    let rows = rows.iter().filter(|row| list::matches(&query, "name", &row.name) && list::is(&query, "enabled", row.enabled));
+    let items = rows.map(|row| projects::view::project(&ctx, row)).collect();
     list::whole(&ctx, &format!("/users/{id}/projects"), &query, "projects", items)
 }
 
@@ -117,7 +127,8 @@ pub async fn projects(keystone: Keystone, ctx: Context, Path(id): Path<String>, 
 pub async fn groups(keystone: Keystone, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     known(&keystone, &ctx, &id).await?;
     let rows = groups::store::of_user(keystone.db.read(), &id).await?;
-    let items = rows.iter().map(|row| groups::api::view(&ctx, row)).collect();
+    let rows = rows.iter().filter(|row| list::matches(&query, "name", &row.name));
+    let items = rows.map(|row| groups::api::view(&ctx, row)).collect();
     list::whole(&ctx, &format!("/users/{id}/groups"), &query, "groups", items)
 }
 
@@ -126,8 +137,23 @@ pub fn views(ctx: &Context, users: &[Model]) -> Vec<Value> {
     users.iter().map(|user| view::user(ctx, user)).collect()
 }
 
+/// What a query asks of users, except their domain.
+pub fn wanted(query: &Query) -> Result<Condition> {
+    let mut condition =
+        Condition::all().add(list::by_text(query, "name", Column::Name)).add(list::by_flag(query, "enabled", Column::Enabled));
+    if let Some(project) = query.get("default_project_id") {
+        condition = condition.add(Column::DefaultProjectId.eq(project));
+    }
+    if let Some(asked) = query.get("password_expires_at") {
+        condition = condition.add(list::by_time(asked, "password_expires_at", Column::PasswordExpiresAt)?);
+    }
+    // nobody comes from another identity provider
+    let federated = ["idp_id", "protocol_id", "unique_id"].iter().any(|key| query.has(key));
+    Ok(if federated { condition.add(Column::Id.eq("")) } else { condition })
+}
+
 /// A user the caller may know of; to others one that is not theirs and one that does not exist are the same.
-async fn known(keystone: &Keystone, ctx: &Context, id: &str) -> Result<Model> {
+pub async fn known(keystone: &Keystone, ctx: &Context, id: &str) -> Result<Model> {
     let user = store::fetch(keystone.db.read(), id).await;
     let domain = user.as_ref().map(|user| user.domain_id.clone()).unwrap_or_default();
     ctx.authorize(&target(id, &domain))?;
@@ -145,4 +171,29 @@ async fn hash(keystone: &Keystone, password: Option<&str>) -> Result<Option<Stri
         Some("") => Err(Error::bad_request("Invalid input for field 'password': '' is too short")),
         Some(password) => Ok(Some(keystone.passwords.hash(password).await?)),
     }
+}
+
+/// A domain can be what a project is, but nobody's default project.
+async fn no_domain(db: &impl ConnectionTrait, project_id: Option<&str>) -> Result<()> {
+    let Some(id) = project_id else { return Ok(()) };
+    match projects::Entity::find_by_id(id).one(db).await? {
+        Some(project) if project.is_domain => Err(Error::bad_request(format!("User's default project ID cannot be a domain ID: {id}"))),
+        // one that does not exist is passed over at login
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Options of a user: flags, except the rules for several methods of login.
+fn checked(sent: Option<Map<String, Value>>, current: &Extra) -> Result<Extra> {
+    let is_rule = |rule: &Value| rule.as_array().is_some_and(|methods| !methods.is_empty() && methods.iter().all(Value::is_string));
+    for (key, value) in sent.iter().flatten() {
+        let fits = match key.as_str() {
+            "multi_factor_auth_rules" => value.is_null() || value.as_array().is_some_and(|rules| rules.iter().all(is_rule)),
+            _ => value.is_null() || value.is_boolean(),
+        };
+        if !fits {
+            return Err(Error::bad_request(format!("Invalid input for field 'options/{key}': {value} is not of the right type")));
+        }
+    }
+    options(sent, current, OPTIONS)
 }

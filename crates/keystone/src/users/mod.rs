@@ -24,12 +24,41 @@ pub struct Model {
     pub tokens_valid_from: Timestamp,
     pub options: Extra,
     pub extra: Extra,
+    pub password_set_at: Timestamp,
+    pub password_expires_at: Option<Timestamp>,
+    /// Hashes of earlier passwords, the latest first.
+    pub password_history: kit::db::Json<Vec<String>>,
+    /// Wrong passwords since the last right one, while they are counted.
+    pub failed_logins: i64,
+    pub failed_login_at: Timestamp,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// A user without a password.
+    pub fn new(id: String, name: String, domain_id: String) -> Model {
+        Model {
+            id,
+            name,
+            domain_id,
+            default_project_id: None,
+            password_hash: None,
+            enabled: true,
+            tokens_valid_from: Timestamp::default(),
+            options: Extra::default(),
+            extra: Extra::default(),
+            password_set_at: Timestamp::default(),
+            password_expires_at: None,
+            password_history: kit::db::Json::default(),
+            failed_logins: 0,
+            failed_login_at: Timestamp::default(),
+        }
+    }
+}
 
 /// The options a user can have.
 pub const OPTIONS: &[&str] = &[

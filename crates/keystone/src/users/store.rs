@@ -1,11 +1,13 @@
 //! Queries on users.
 
+use kit::clock::Timestamp;
 use kit::db::is_duplicate;
 use kit::{Error, Result};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
 
 use super::{Column, Entity, Model};
-use crate::{application_credentials, assignments, fault, groups};
+use crate::{application_credentials, assignments, credentials, fault, groups, trusts};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
     Entity::find_by_id(id).one(db).await?.ok_or_else(|| fault::could_not_find("user", id))
@@ -32,7 +34,23 @@ pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
     groups::members::Entity::delete_many().filter(groups::members::Column::UserId.is_in(ids.clone())).exec(tx).await?;
     let credentials = application_credentials::Column::UserId.is_in(ids.clone());
     application_credentials::Entity::delete_many().filter(credentials).exec(tx).await?;
+    let rules = application_credentials::access_rules::Column::UserId.is_in(ids.clone());
+    application_credentials::access_rules::Entity::delete_many().filter(rules).exec(tx).await?;
+    credentials::Entity::delete_many().filter(credentials::Column::UserId.is_in(ids.clone())).exec(tx).await?;
+    let of_users = trusts::Column::TrustorUserId.is_in(ids.clone()).or(trusts::Column::TrusteeUserId.is_in(ids.clone()));
+    trusts::store::delete_of(tx, Condition::all().add(of_users)).await?;
     Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
+    Ok(())
+}
+
+/// Keeps how many wrong passwords there were, and that the last was now.
+pub async fn count_failures(tx: &DatabaseTransaction, id: &str, count: i64) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::FailedLogins, Expr::value(count))
+        .col_expr(Column::FailedLoginAt, Expr::value(Timestamp::now()))
+        .filter(Column::Id.eq(id))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::view;
-use crate::tokens::auth::{self, Reference};
+use crate::tokens::auth::receipt::Receipt;
+use crate::tokens::auth::{self, Asked, Reference};
 use crate::tokens::claims::Scope;
 use crate::{DEFAULT_DOMAIN, Keystone, projects, tokens};
 
@@ -50,12 +51,13 @@ pub async fn create(keystone: Keystone, _: Context, Json(Login { auth: body }): 
         (Some(credentials), _) => {
             let domain = Reference { id: Some(DEFAULT_DOMAIN.to_owned()), ..Reference::default() };
             let who = Reference { id: credentials.user_id.clone(), name: credentials.username.clone(), domain: Some(Box::new(domain)) };
-            auth::by_password(&keystone, &who, &credentials.password).await?
+            auth::methods::by_password(&keystone, &who, &credentials.password).await?
         }
-        (None, Some(token)) => auth::by_token(&keystone, &token.id).await?,
+        (None, Some(token)) => auth::methods::by_token(&keystone, &token.id).await?,
         (None, None) => return Err(Error::bad_request("Expecting to find passwordCredentials or token in auth.")),
     };
-    if proof.user.domain_id != DEFAULT_DOMAIN {
+    // v2.0 knows neither domains nor a second factor
+    if proof.user.domain_id != DEFAULT_DOMAIN || Receipt::if_needed(&keystone, &proof).is_some() {
         return Err(Error::unauthorized());
     }
     let name = body.tenant_name.filter(|name| !name.is_empty());
@@ -67,7 +69,7 @@ pub async fn create(keystone: Keystone, _: Context, Json(Login { auth: body }): 
         }
         (None, None) => Scope::Unscoped,
     };
-    let (token, standing) = auth::grant(&keystone, proof, scope).await?;
+    let (token, standing) = auth::grant(&keystone, proof, Asked::of(scope)).await?;
     let tenant = match &standing.target {
         Some(target) => projects::Entity::find_by_id(&target.id).one(keystone.db.read()).await?,
         None => None,

@@ -42,7 +42,7 @@ fn catalog(config: &Config, standing: &Standing, tenant_id: &str) -> Vec<Value> 
             let kind = entry.service.r#type.as_str();
             // an endpoint of v2.0 is all interfaces of a region at once
             let mut regions: Vec<(String, Map<String, Value>)> = Vec::new();
-            for endpoint in &entry.endpoints {
+            for endpoint in entry.endpoints.iter().filter(|endpoint| standing.reference.sees(Some(tenant_id), &endpoint.id)) {
                 let Some(url) = fill(&endpoint.url, standing) else { continue };
                 let region = endpoint.region_id.clone().unwrap_or_default();
                 let at = regions.iter().position(|(known, _)| *known == region).unwrap_or(regions.len());

@@ -60,13 +60,22 @@ pub fn bootstrap() -> Bootstrap {
 
 impl Cloud {
     pub async fn start() -> Cloud {
+        Cloud::configured(|_| {}).await
+    }
+
+    /// One whose operator decided otherwise.
+    pub async fn configured(change: impl FnOnce(&mut Config)) -> Cloud {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config {
+        let mut config = Config {
             fernet_keys: dir.path().join("keys"),
+            credential_keys: dir.path().join("credential-keys"),
             token_lifetime: Duration::from_secs(3600),
             public_url: "http://cloud:5000".into(),
             admin_url: "http://cloud:35357".into(),
+            allow_rescope_scoped_token: true,
+            security: keystone::SecurityCompliance::default(),
         };
+        change(&mut config);
         // PostgreSQL when the environment names one, in a schema of this test's own
         let location = match std::env::var("CUMULO_TEST_DATABASE") {
             Ok(url) => Location::Postgres { url, schema: format!("keystone_{}", kit::ids::hex()) },

@@ -3,8 +3,10 @@
 
 mod catalog;
 mod common;
+mod everybody;
 mod grants;
 mod lifecycle;
 mod policy;
+mod secrets;
 mod tokens;
 mod v2;

@@ -1,6 +1,11 @@
 //! Passwords: argon2id with OWASP's parameters, off the async threads, and never more at once than there are cores.
 //!
 //! A hash takes tens of milliseconds and 19 MiB by design, so logins queue; a queue that is full answers 503 at once instead of growing.
+//! [`foreign`] verifies what an imported keystone hashed, [`rules`] is the operator's policy on passwords, [`attempts`] slows guessing down.
+
+pub mod attempts;
+mod foreign;
+pub mod rules;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -13,14 +18,14 @@ use kit::{Error, Result};
 const QUEUE: usize = 64;
 /// Longer passwords are refused: hashing them would be a way to keep the service busy.
 const LONGEST: usize = 4096;
+/// What an unknown user's password is compared with, so that it takes as long as a known one's. Nobody knows a password for it.
+const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3MgcGFzc3dvcmQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Hashes and verifies.
 pub struct Passwords {
     argon2: Argon2<'static>,
     cores: Semaphore,
     queue: Semaphore,
-    /// What an unknown user's password is compared with, so that it takes as long as a known one's.
-    decoy: String,
 }
 
 impl Passwords {
@@ -29,8 +34,7 @@ impl Passwords {
         let params = Params::new(19 * 1024, 2, 1, None).map_err(broken)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let decoy = hash_now(&argon2, "nobody's password")?;
-        Ok(Passwords { argon2, cores: Semaphore::new(cores), queue: Semaphore::new(cores * (QUEUE + 1)), decoy })
+        Ok(Passwords { argon2, cores: Semaphore::new(cores), queue: Semaphore::new(cores * (QUEUE + 1)) })
     }
 
     /// The hash of a new password, in PHC form.
@@ -48,9 +52,12 @@ impl Passwords {
             return Ok(false);
         }
         let known = hash.is_some();
-        let hash = hash.unwrap_or(&self.decoy).to_owned();
+        let hash = hash.unwrap_or(DECOY).to_owned();
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
         let matches = self.run(move || {
+            if !hash.starts_with("$argon2") {
+                return foreign::verify(password.as_bytes(), &hash).ok_or_else(|| broken("a password hash has an unknown form"));
+            }
             let parsed = PasswordHash::new(&hash).map_err(broken)?;
             Ok::<bool, Error>(argon2.verify_password(password.as_bytes(), &parsed).is_ok())
         });

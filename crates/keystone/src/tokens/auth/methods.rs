@@ -1,0 +1,155 @@
+//! The methods of a login: password, token, application credential, time-based one-time password.
+
+use kit::clock::Timestamp;
+use kit::{Error, Kind, Result};
+use sea_orm::EntityTrait;
+
+use super::body::{ApplicationCredentialBody, IdentityBody, Reference};
+use super::{Proof, scope};
+use crate::tokens::claims::{Method, Scope};
+use crate::{Keystone, application_credentials, credentials, fault, tokens, users};
+
+/// One method of a login.
+pub async fn prove(keystone: &Keystone, identity: &IdentityBody, method: &str) -> Result<Proof> {
+    let missing = || Error::bad_request(format!("Expecting to find {method} in identity. The server could not comply with the request."));
+    match method {
+        "password" => {
+            let user = &identity.password.as_ref().ok_or_else(missing)?.user;
+            by_password(keystone, &user.who, &user.password).await
+        }
+        "token" => by_token(keystone, &identity.token.as_ref().ok_or_else(missing)?.id).await,
+        "totp" => {
+            let user = &identity.totp.as_ref().ok_or_else(missing)?.user;
+            by_totp(keystone, &user.who, &user.passcode).await
+        }
+        "application_credential" => {
+            by_application_credential(keystone, identity.application_credential.as_ref().ok_or_else(missing)?).await
+        }
+        _ => Err(Error::unauthorized()),
+    }
+}
+
+/// The user has this password, which has not expired.
+pub async fn by_password(keystone: &Keystone, who: &Reference, password: &str) -> Result<Proof> {
+    let user = knows_password(keystone, who, password).await?;
+    if user.password_expires_at.is_some_and(|end| end <= Timestamp::now()) {
+        let words = format!("The password is expired and needs to be changed for user: {}.", user.id);
+        return Err(Error::new(Kind::Unauthorized, words));
+    }
+    Ok(Proof::of(user, Method::Password))
+}
+
+/// The user has this password and is enabled and not locked (that the domain is enabled too is checked with the token).
+pub async fn knows_password(keystone: &Keystone, who: &Reference, password: &str) -> Result<users::Model> {
+    let account = who.account();
+    keystone.attempts.check(&account)?;
+    let user = find_user(keystone, who).await?;
+    let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
+    let right = keystone.passwords.verify(password, hash).await?;
+    let security = &keystone.config.security;
+    match user {
+        Some(user) if right && user.enabled && !security.is_locked(&user) => {
+            if user.failed_logins > 0 {
+                count_failures(keystone, &user, 0).await?;
+            }
+            Ok(user)
+        }
+        user => {
+            keystone.attempts.failed(&account);
+            if let Some(user) = user.filter(|user| !right && security.counts_failures(user) && !security.is_locked(user)) {
+                // an earlier lock that is over starts a new count
+                let earlier = if user.failed_logins >= i64::from(security.lockout_failure_attempts) { 0 } else { user.failed_logins };
+                count_failures(keystone, &user, earlier + 1).await?;
+            }
+            Err(Error::unauthorized())
+        }
+    }
+}
+
+/// Nothing that tokens stand for changes, so what is remembered of them stays.
+async fn count_failures(keystone: &Keystone, user: &users::Model, count: i64) -> Result<()> {
+    let id = user.id.clone();
+    keystone.db.write(move |tx| Box::pin(async move { users::store::count_failures(tx, &id, count).await })).await
+}
+
+/// The user has a valid token, which the new one continues.
+pub async fn by_token(keystone: &Keystone, token: &str) -> Result<Proof> {
+    let standing = tokens::standing(keystone, token).await?.ok_or_else(Error::unauthorized)?;
+    let claims = &standing.claims;
+    if claims.application_credential_id.is_some() {
+        return Err(fault::refused("rescope a token of an application credential."));
+    }
+    if claims.trust_id.is_some() {
+        return Err(fault::refused("rescope a trust-scoped token."));
+    }
+    if !keystone.config.allow_rescope_scoped_token && claims.scope != Scope::Unscoped {
+        return Err(fault::refused("rescope a scoped token."));
+    }
+    let user = users::Entity::find_by_id(&claims.user_id).one(keystone.db.read()).await?.ok_or_else(Error::unauthorized)?;
+    let methods = claims.methods.iter().copied().filter(|method| *method != Method::Token).collect::<Vec<_>>();
+    Ok(Proof {
+        user,
+        methods: std::iter::once(Method::Token).chain(methods).collect(),
+        expires_at: Some(claims.expires_at),
+        audit_parent: claims.audit_ids.last().cloned(),
+        application_credential: None,
+    })
+}
+
+/// The user has a device that shows this code now.
+async fn by_totp(keystone: &Keystone, who: &Reference, passcode: &str) -> Result<Proof> {
+    let account = who.account();
+    keystone.attempts.check(&account)?;
+    let user = find_user(keystone, who).await?.filter(|user| user.enabled);
+    let secrets = match &user {
+        Some(user) => credentials::store::totp_secrets(keystone, &user.id).await?,
+        None => Vec::new(),
+    };
+    let now = Timestamp::now().secs();
+    match user {
+        Some(user) if secrets.iter().any(|secret| credentials::totp::accepts(secret, passcode, now)) => Ok(Proof::of(user, Method::Totp)),
+        _ => {
+            keystone.attempts.failed(&account);
+            Err(Error::unauthorized())
+        }
+    }
+}
+
+async fn by_application_credential(keystone: &Keystone, body: &ApplicationCredentialBody) -> Result<Proof> {
+    let db = keystone.db.read();
+    let account = format!("{:?} {:?} {:?}", body.id, body.name, body.user.as_ref().map(Reference::account));
+    keystone.attempts.check(&account)?;
+    let credential = match (&body.id, &body.name, &body.user) {
+        (Some(id), _, _) => application_credentials::Entity::find_by_id(id).one(db).await?,
+        (None, Some(name), Some(user)) => match find_user(keystone, user).await? {
+            Some(user) => application_credentials::store::by_name(db, &user.id, name).await?,
+            None => None,
+        },
+        (None, _, _) => return Err(Error::bad_request("Expecting to find id, or name and user, in application_credential.")),
+    };
+    let hash = credential.as_ref().map(|credential| credential.secret_hash.as_str());
+    let right = keystone.passwords.verify(&body.secret, hash).await?;
+    let Some(credential) = credential.filter(|_| right) else {
+        keystone.attempts.failed(&account);
+        return Err(Error::unauthorized());
+    };
+    let user = users::Entity::find_by_id(&credential.user_id).one(db).await?.ok_or_else(Error::unauthorized)?;
+    let mut proof = Proof::of(user, Method::ApplicationCredential);
+    proof.application_credential = Some(credential);
+    Ok(proof)
+}
+
+async fn find_user(keystone: &Keystone, who: &Reference) -> Result<Option<users::Model>> {
+    let db = keystone.db.read();
+    match (&who.id, &who.name) {
+        (Some(id), _) => Ok(users::Entity::find_by_id(id).one(db).await?),
+        (None, Some(name)) => {
+            let domain = who.domain.as_ref().ok_or_else(|| fault::expecting("domain", "user"))?;
+            match scope::find_domain(keystone, domain).await? {
+                Some(domain_id) => users::store::by_name(db, &domain_id, name).await,
+                None => Ok(None),
+            }
+        }
+        (None, None) => Err(fault::expecting("id or name", "user")),
+    }
+}
