@@ -6,6 +6,8 @@ mod common;
 mod everybody;
 mod grants;
 mod lifecycle;
+mod passwords;
+mod places;
 mod policy;
 mod secrets;
 mod tokens;
