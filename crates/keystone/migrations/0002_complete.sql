@@ -116,3 +116,11 @@ CREATE TABLE bootstrap_marks (
     name TEXT PRIMARY KEY,
     digest TEXT NOT NULL
 );
+
+-- Programs that may be told to act for users.
+CREATE TABLE consumers (
+    id TEXT PRIMARY KEY,
+    description TEXT,
+    sealed TEXT NOT NULL,
+    extra TEXT NOT NULL
+);

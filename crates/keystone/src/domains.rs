@@ -68,6 +68,14 @@ pub fn of_new(ctx: &Context, named: Option<String>) -> Result<String> {
     Ok(named.or_else(of_token).unwrap_or_else(|| DEFAULT_DOMAIN.to_owned()))
 }
 
+/// The object of a POST. Who may make nothing in the token's domain learns nothing of its mistakes.
+pub fn fields_of_new(ctx: &Context, body: Value, key: &str) -> Result<Fields> {
+    Fields::of(body, key).or_else(|mistake| {
+        ctx.authorize(&Target::new().with("domain_id", &of_new(ctx, None)?))?;
+        Err(mistake)
+    })
+}
+
 /// The domain that a POST describes.
 pub fn new_domain(mut fields: Fields) -> Result<Model> {
     let id = fields.text("explicit_domain_id")?.flatten().unwrap_or_else(ids::hex);

@@ -2,12 +2,13 @@
 //!
 //! A tour: [`routes`] is the index of the v3 API, with one module per resource (`users`, `projects`, `domains`, `groups`, `roles`,
 //! `assignments`, `trusts`, `credentials`, `application_credentials`, `services`, `endpoints`, `regions`, `endpoint_filter`, `limits`,
-//! `policies`, `domain_config`, `federation`); [`tokens`] logs in and validates; [`v2`] is the same for clients of 2015. [`reference`] keeps in memory what every token needs and seldom changes; [`passwords`] hashes without blocking;
+//! `policies`, `domain_config`, `consumers`, `federation`); [`tokens`] logs in and validates; [`v2`] is the same for clients of 2015. [`reference`] keeps in memory what every token needs and seldom changes; [`passwords`] hashes without blocking;
 //! [`bootstrap`] makes the first users and the catalog; [`policy`] says who may do what, [`fault`] how refusals look.
 
 mod application_credentials;
 mod assignments;
 pub mod bootstrap;
+mod consumers;
 mod credentials;
 mod discovery;
 mod domain_config;

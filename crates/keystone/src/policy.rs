@@ -176,6 +176,11 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("identity:delete_policy_association", "rule:admin_required"),
     ("identity:list_endpoints_for_policy", "rule:admin_or_reader"),
     ("identity:get_policy_for_endpoint", "rule:admin_or_reader"),
+    ("identity:list_consumers", "rule:admin_or_reader"),
+    ("identity:get_consumer", "rule:admin_or_reader"),
+    ("identity:create_consumer", "rule:admin_required"),
+    ("identity:update_consumer", "rule:admin_required"),
+    ("identity:delete_consumer", "rule:admin_required"),
     // federation
     ("identity:list_identity_providers", "rule:admin_or_reader"),
     ("identity:get_identity_provider", "rule:admin_or_reader"),

@@ -15,7 +15,7 @@ use crate::projects::tags;
 use crate::roles::implications;
 use crate::trusts::api as trusts;
 use crate::{
-    Keystone, application_credentials, discovery, domain_config, domains, endpoints, federation, groups, policies, projects, regions, roles,
+    Keystone, application_credentials, consumers, discovery, domain_config, domains, endpoints, federation, groups, policies, projects, regions, roles,
     services, tokens, users, v2,
 };
 
@@ -301,6 +301,11 @@ fn elsewhere() -> Routes<Keystone> {
         .put   (path, "identity:create_policy_association", associations::create)
         .delete(path, "identity:delete_policy_association", associations::delete));
     policies
+        .get   ("/OS-OAUTH1/consumers", "identity:list_consumers", consumers::list)
+        .post  ("/OS-OAUTH1/consumers", "identity:create_consumer", consumers::create)
+        .get   ("/OS-OAUTH1/consumers/{consumer_id}", "identity:get_consumer", consumers::show)
+        .patch ("/OS-OAUTH1/consumers/{consumer_id}", "identity:update_consumer", consumers::update)
+        .delete("/OS-OAUTH1/consumers/{consumer_id}", "identity:delete_consumer", consumers::delete)
         .get   ("/OS-FEDERATION/identity_providers", "identity:list_identity_providers", federation::identity_providers)
         .get   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:get_identity_provider", federation::identity_provider)
         .put   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:create_identity_provider", federation::unsupported)

@@ -29,3 +29,9 @@ pub async fn insert(tx: &DatabaseTransaction, credential: Model) -> Result<Model
     };
     credential.into_active_model().insert(tx).await.map_err(taken)
 }
+
+/// Removes those of a user for a project.
+pub async fn delete_of(tx: &DatabaseTransaction, user_id: &str, project_id: &str) -> Result<()> {
+    Entity::delete_many().filter(Column::UserId.eq(user_id)).filter(Column::ProjectId.eq(project_id)).exec(tx).await?;
+    Ok(())
+}

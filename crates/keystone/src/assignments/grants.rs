@@ -4,12 +4,12 @@
 
 use kit::call::{Call, FromCall};
 use kit::policy::Target;
-use kit::{Context, Reply, Result};
+use kit::{Context, Error, Reply, Result};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::Value;
 
 use super::{Column, Entity, Model, store};
-use crate::{Keystone, fault, groups, list, projects, roles, users};
+use crate::{Keystone, application_credentials, fault, groups, list, projects, roles, users};
 
 /// Whose roles on what, as the path says.
 pub struct Grant {
@@ -24,7 +24,7 @@ impl FromCall<Keystone> for Grant {
         let inside = path.strip_prefix("/v3").unwrap_or(&path).to_owned();
         let inherited = inside.starts_with("/OS-INHERIT");
         let words: Vec<&str> = inside.trim_start_matches("/OS-INHERIT").split('/').filter(|word| !word.is_empty()).collect();
-        let missing = || kit::Error::not_found("The resource could not be found.");
+        let missing = || Error::not_found("The resource could not be found.");
         let (target_kind, target_id, rest) = match words.as_slice() {
             ["projects", id, rest @ ..] => ("project", *id, rest),
             ["domains", id, rest @ ..] => ("domain", *id, rest),
@@ -83,6 +83,13 @@ pub async fn create(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Re
             Box::pin(async move {
                 let role = roles::store::fetch(tx, &grant.row.role_id).await?;
                 known(tx, &grant.row).await?;
+                let elsewhere = role.domain_id != target_domain(tx, &grant.row).await?;
+                if !role.domain_id.is_empty() && grant.row.target_kind != "system" && elsewhere {
+                    return Err(Error::forbidden(format!(
+                        "Project {} must be in the same domain as the role {} being assigned.",
+                        grant.row.target_id, grant.row.role_id
+                    )));
+                }
                 if !role.domain_id.is_empty() && grant.row.target_kind == "system" {
                     return Err(fault::refused("cannot assign a role of a domain on the system."));
                 }
@@ -97,7 +104,18 @@ pub async fn create(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Re
 pub async fn delete(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Reply> {
     allowed(keystone.db.read(), &ctx, &grant.row).await?;
     keystone
-        .write(move |tx| Box::pin(async move { if store::delete(tx, &grant.row).await? { Ok(()) } else { Err(unknown(&grant.row)) } }))
+        .write(move |tx| {
+            Box::pin(async move {
+                if !store::delete(tx, &grant.row).await? {
+                    return Err(unknown(&grant.row));
+                }
+                // credentials that were made with the role do not come back with it
+                if grant.row.actor_kind == "user" && grant.row.target_kind == "project" {
+                    application_credentials::store::delete_of(tx, &grant.row.actor_id, &grant.row.target_id).await?;
+                }
+                Ok(())
+            })
+        })
         .await?;
     Reply::no_content()
 }
@@ -115,20 +133,25 @@ async fn known(db: &impl ConnectionTrait, row: &Model) -> Result<String> {
         "group" => groups::store::fetch(db, &row.actor_id).await?.domain_id,
         _ => users::store::fetch(db, &row.actor_id).await?.domain_id,
     };
-    let target_domain = match row.target_kind.as_str() {
-        "project" => {
-            let project = projects::store::fetch(db, &row.target_id).await?;
-            if project.is_domain { project.id } else { project.domain_id }
-        }
-        "domain" => projects::store::domain(db, &row.target_id).await?.id,
-        _ => return Ok(String::new()),
-    };
+    let target_domain = target_domain(db, row).await?;
     // a domain's manager may grant inside the domain only
     Ok(if actor_domain == target_domain { target_domain } else { String::new() })
 }
 
-fn unknown(row: &Model) -> kit::Error {
-    kit::Error::not_found(format!(
+/// The domain of what the role is on; empty for the system.
+async fn target_domain(db: &impl ConnectionTrait, row: &Model) -> Result<String> {
+    match row.target_kind.as_str() {
+        "project" => {
+            let project = projects::store::fetch(db, &row.target_id).await?;
+            Ok(if project.is_domain { project.id } else { project.domain_id })
+        }
+        "domain" => Ok(projects::store::domain(db, &row.target_id).await?.id),
+        _ => Ok(String::new()),
+    }
+}
+
+fn unknown(row: &Model) -> Error {
+    Error::not_found(format!(
         "Could not find role assignment with role: {}, user or group: {}, project, domain or system: {}.",
         row.role_id, row.actor_id, row.target_id
     ))

@@ -26,7 +26,10 @@ pub async fn index(keystone: Keystone, ctx: Context, query: Query) -> Result<Rep
     let found = if asked.effective {
         // groups and parents bring roles too, so the narrow look comes after the expansion
         let reference = keystone.reference.now(&keystone.db).await?;
-        expand(db, &reference, Entity::find().all(db).await?).await?
+        let mut found = expand(db, &reference, Entity::find().filter(asked.actors(db).await?).all(db).await?).await?;
+        // a role of a domain only serves to imply others
+        found.retain(|one| reference.role(&one.row.role_id).is_some_and(|role| role.domain_id.is_empty()));
+        found
     } else {
         Entity::find().filter(asked.condition(targets.as_deref())).all(db).await?.into_iter().map(Effective::plain).collect()
     };
@@ -65,6 +68,9 @@ impl Asked {
             inherited: query.get("scope.OS-INHERIT:inherited_to") == Some("projects"),
             effective: query.flag("effective"),
         };
+        if query.flag("include_subtree") && !matches!(asked.target, Some(("project", _))) {
+            return Err(Error::bad_request("scope.project.id must be specified if include_subtree is also specified"));
+        }
         let refuse = |why: &str| Err(Error::bad_request(format!("Specify a domain or project, not both: {why}.")));
         match (&asked.user, &asked.group, another) {
             (_, _, Some(_)) => refuse("more than one scope was given"),
@@ -84,6 +90,14 @@ impl Asked {
             ids.extend(projects::tree::below(db, id).await?.into_iter().map(|project| project.id));
         }
         Ok(Some(ids))
+    }
+
+    /// The user asked for and the user's groups, which bring roles too.
+    async fn actors(&self, db: &DatabaseConnection) -> Result<Condition> {
+        let Some(user) = &self.user else { return Ok(Condition::all()) };
+        let mut actors = groups::store::ids_of_user(db, user).await?;
+        actors.push(user.clone());
+        Ok(Condition::all().add(Column::ActorId.is_in(actors)))
     }
 
     fn condition(&self, targets: Option<&[String]>) -> Condition {

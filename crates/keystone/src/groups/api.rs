@@ -19,7 +19,8 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
     if let Some(domain) = domain {
         select = select.filter(Column::DomainId.eq(domain));
     }
-    let page = list::page(keystone.db.read(), select, Column::Id, &query, |group: &Model| &group.id).await?;
+    let sort = &[("id", Column::Id), ("name", Column::Name), ("domain_id", Column::DomainId)];
+    let page = list::sorted_page(keystone.db.read(), select, Column::Id, sort, &query, |group: &Model| &group.id).await?;
     let items = page.rows.iter().map(|group| view(&ctx, group)).collect();
     list::envelope(&ctx, "/groups", &query, "groups", items, page.next)
 }
@@ -32,7 +33,7 @@ pub async fn show(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> R
 
 /// `POST /v3/groups`
 pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -> Result<Reply> {
-    let mut fields = Fields::of(body, "group")?;
+    let mut fields = domains::fields_of_new(&ctx, body, "group")?;
     let domain_id = domains::of_new(&ctx, fields.text("domain_id")?.flatten())?;
     ctx.authorize(&Target::new().with("domain_id", &domain_id))?;
     let name = fields.name("name", 64)?.ok_or_else(|| Error::bad_request("'name' is a required property"))?;
@@ -72,7 +73,7 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) ->
 /// `GET /v3/groups/{group_id}/users`
 pub async fn users(keystone: Keystone, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     known(&keystone, &ctx, &id).await?;
-    let rows = store::users(keystone.db.read(), &id).await?;
+    let rows = store::users(keystone.db.read(), &id, users::api::wanted(&query)?).await?;
     list::whole(&ctx, &format!("/groups/{id}/users"), &query, "users", users::api::views(&ctx, &rows))
 }
 

@@ -3,7 +3,9 @@
 use kit::db::is_duplicate;
 use kit::{Error, Result};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+};
 
 use super::{Column, Entity, Model, members};
 use crate::{assignments, fault, users};
@@ -41,10 +43,10 @@ pub async fn of_user(db: &impl ConnectionTrait, user_id: &str) -> Result<Vec<Mod
     Ok(Entity::find().filter(Column::Id.is_in(ids)).order_by_asc(Column::Name).all(db).await?)
 }
 
-pub async fn users(db: &impl ConnectionTrait, group_id: &str) -> Result<Vec<users::Model>> {
+pub async fn users(db: &impl ConnectionTrait, group_id: &str, wanted: Condition) -> Result<Vec<users::Model>> {
     let rows = members::Entity::find().filter(members::Column::GroupId.eq(group_id)).all(db).await?;
     let ids = rows.into_iter().map(|row| row.user_id);
-    Ok(users::Entity::find().filter(users::Column::Id.is_in(ids)).order_by_asc(users::Column::Name).all(db).await?)
+    Ok(users::Entity::find().filter(users::Column::Id.is_in(ids)).filter(wanted).order_by_asc(users::Column::Name).all(db).await?)
 }
 
 pub async fn has(db: &impl ConnectionTrait, group_id: &str, user_id: &str) -> Result<bool> {

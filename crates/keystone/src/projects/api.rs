@@ -26,10 +26,7 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
     if let Some(parent) = query.get("parent_id") {
         select = select.filter(Column::ParentId.eq(parent));
     }
-    for tag in query.get("tags").into_iter().flat_map(|tags| tags.split(',')) {
-        // tags are kept as a JSON list of strings
-        select = select.filter(Column::Tags.contains(serde_json::to_string(tag)?));
-    }
+    select = select.filter(tags::wanted(&query)?);
     let page = list::page(keystone.db.read(), select, Column::Id, &query, |project: &Model| &project.id).await?;
     let items = page.rows.iter().map(|project| view::project(&ctx, project)).collect();
     list::envelope(&ctx, "/projects", &query, "projects", items, page.next)
@@ -45,7 +42,7 @@ pub async fn show(keystone: Keystone, ctx: Context, Path(id): Path<String>, quer
 
 /// `POST /v3/projects`: below a parent, or at the top of a domain.
 pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -> Result<Reply> {
-    let mut fields = Fields::of(body, "project")?;
+    let mut fields = domains::fields_of_new(&ctx, body, "project")?;
     if fields.flag("is_domain")?.unwrap_or(false) {
         ctx.enforce("identity:create_domain", &Target::new())?;
         let domain = domains::new_domain(fields)?;
@@ -86,8 +83,18 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
 /// `PATCH /v3/projects/{project_id}`: disabling makes the tokens for it void.
 pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     let project = known(&keystone, &ctx, &id).await?;
+    let before = project.enabled;
     let project = changed(project, Fields::of(body, "project")?)?;
-    let project = keystone.write(move |tx| Box::pin(store::update(tx, project))).await?;
+    let project = keystone
+        .write(move |tx| {
+            Box::pin(async move {
+                if project.enabled != before && !project.is_domain {
+                    tree::can_turn(tx, &project).await?;
+                }
+                store::update(tx, project).await
+            })
+        })
+        .await?;
     Reply::ok(&json!({"project": view::project(&ctx, &project)}))
 }
 
@@ -166,6 +173,9 @@ async fn insert(tx: &DatabaseTransaction, project: Model) -> Result<Model> {
         Some(id) if *id != domain.id => store::fetch(tx, id).await?,
         Some(_) | None => domain.clone(),
     };
+    if tree::depth(tx, &parent).await? >= tree::DEEPEST {
+        return Err(Error::forbidden(format!("Max hierarchy depth reached for {} branch.", parent.id)));
+    }
     if project.enabled && !(domain.enabled && parent.enabled) {
         return Err(fault::refused(&format!("cannot create a project under {}: it is disabled.", parent.id)));
     }

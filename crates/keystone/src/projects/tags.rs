@@ -1,11 +1,12 @@
 //! `/v3/projects/{project_id}/tags`
 
 use http::StatusCode;
-use kit::call::{Json, Path};
+use kit::call::{Json, Path, Query};
 use kit::{Context, Error, Reply, Result};
+use sea_orm::{ColumnTrait, Condition};
 use serde_json::{Value, json};
 
-use super::{Model, api, store};
+use super::{Column, Model, api, store};
 use crate::{Keystone, list};
 
 /// Tags a project can have.
@@ -58,6 +59,21 @@ pub async fn clear(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> 
     let project = api::known(&keystone, &ctx, &id).await?;
     save(&keystone, project, Vec::new()).await?;
     Reply::no_content()
+}
+
+/// What a query asks of tags: `tags` all of them, `tags-any` one of them, `not-tags` not all of them, `not-tags-any` none of them.
+pub fn wanted(query: &Query) -> Result<Condition> {
+    let mut wanted = Condition::all();
+    for (key, any, not) in [("tags", false, false), ("tags-any", true, false), ("not-tags", false, true), ("not-tags-any", true, true)] {
+        let Some(tags) = query.get(key).filter(|tags| !tags.is_empty()) else { continue };
+        let mut has = if any { Condition::any() } else { Condition::all() };
+        for tag in tags.split(',') {
+            // tags are kept as a JSON list of strings
+            has = has.add(Column::Tags.contains(serde_json::to_string(tag)?));
+        }
+        wanted = wanted.add(if not { has.not() } else { has });
+    }
+    Ok(wanted)
 }
 
 /// Tags as a client may set them, each once.

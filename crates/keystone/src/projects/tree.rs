@@ -1,11 +1,11 @@
 //! What is above and below a project: `parents_as_list`, `subtree_as_list`, and the same as ids.
 
 use kit::call::Query;
-use kit::{Context, Result};
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
+use kit::{Context, Error, Result};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::{Map, Value, json};
 
-use super::{Column, Entity, Model, view};
+use super::{Column, Entity, Model, store, view};
 
 /// Adds `parents` and `subtree` to a project's view where the query asks for them.
 pub async fn add(db: &DatabaseConnection, ctx: &Context, query: &Query, project: &Model, object: &mut Value) -> Result<()> {
@@ -33,6 +33,43 @@ async fn parents(db: &DatabaseConnection, project: &Model) -> Result<Vec<Model>>
         parents.extend(parent);
     }
     Ok(parents)
+}
+
+/// How deep below its domain a project may be.
+pub const DEEPEST: usize = 5;
+
+/// How deep below its domain a project is; a domain is not below itself.
+pub async fn depth(db: &impl ConnectionTrait, project: &Model) -> Result<usize> {
+    let (mut depth, mut next) = (0, project.parent_id.clone());
+    while let Some(id) = next {
+        depth += 1;
+        next = Entity::find_by_id(id).one(db).await?.and_then(|parent| parent.parent_id);
+    }
+    Ok(depth)
+}
+
+/// A project is not enabled below a disabled one, nor disabled above an enabled one.
+pub async fn can_turn(db: &impl ConnectionTrait, project: &Model) -> Result<()> {
+    let (id, mut level) = (&project.id, vec![project.id.clone()]);
+    if project.enabled {
+        let mut next = project.parent_id.clone();
+        while let Some(parent) = next {
+            let parent = store::fetch(db, &parent).await?;
+            if !parent.enabled && !parent.is_domain {
+                return Err(Error::forbidden(format!("Cannot enable project {id} since it has disabled parents")));
+            }
+            next = parent.parent_id;
+        }
+        return Ok(());
+    }
+    while !level.is_empty() {
+        let rows = Entity::find().filter(Column::ParentId.is_in(level)).all(db).await?;
+        if rows.iter().any(|row| row.enabled) {
+            return Err(Error::forbidden(format!("Cannot disable project {id} since its subtree contains enabled projects.")));
+        }
+        level = rows.into_iter().map(|row| row.id).collect();
+    }
+    Ok(())
 }
 
 /// Everything below a project, level by level.

@@ -7,7 +7,7 @@ use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::{Value, json};
 
 use super::{Column, Entity, Model, store};
-use crate::{Keystone, list};
+use crate::{Keystone, fault, list};
 
 /// `GET /v3/role_inferences`
 pub async fn list_all(keystone: Keystone, ctx: Context) -> Result<Reply> {
@@ -51,8 +51,15 @@ pub async fn create(keystone: Keystone, ctx: Context, Path((prior, implied)): Pa
     keystone
         .write(move |tx| {
             Box::pin(async move {
-                store::fetch(tx, &first).await?;
-                store::fetch(tx, &second).await?;
+                let prior = store::fetch(tx, &first).await?;
+                let implied = store::fetch(tx, &second).await?;
+                // whoever changes what a common role brings along must not come by the highest one
+                if implied.domain_id.is_empty() && implied.name == "admin" {
+                    return Err(Error::forbidden(format!("{second} cannot be an implied roles")));
+                }
+                if prior.domain_id.is_empty() && !implied.domain_id.is_empty() {
+                    return Err(fault::refused(&format!("imply the domain specific role {second} from the global role {first}.")));
+                }
                 store::imply(tx, &first, &second).await
             })
         })

@@ -179,10 +179,10 @@ async fn held(keystone: &Keystone, reference: &Reference, trust: &Model) -> Resu
 
 /// A trust the caller is part of, or may see anyway.
 async fn known(keystone: &Keystone, ctx: &Context, id: &str) -> Result<Model> {
-    let trust = store::fetch(keystone.db.read(), id).await;
-    let (trustor, trustee) = trust.as_ref().map(|t| (t.trustor_user_id.clone(), t.trustee_user_id.clone())).unwrap_or_default();
-    ctx.authorize(&Target::new().with("trust.trustor_user_id", &trustor).with("trust.trustee_user_id", &trustee))?;
-    trust
+    let trust = store::fetch(keystone.db.read(), id).await?;
+    let target = Target::new().with("trust.trustor_user_id", &trust.trustor_user_id);
+    ctx.authorize(&target.with("trust.trustee_user_id", &trust.trustee_user_id))?;
+    Ok(trust)
 }
 
 fn of_trust<'r>(trust: &'r Model, reference: &'r Reference) -> impl Iterator<Item = &'r roles::Model> {

@@ -36,7 +36,7 @@ pub async fn show(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> R
 
 /// `POST /v3/users`
 pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -> Result<Reply> {
-    let mut fields = Fields::of(body, "user")?;
+    let mut fields = domains::fields_of_new(&ctx, body, "user")?;
     let domain_id = domains::of_new(&ctx, fields.text("domain_id")?.flatten())?;
     ctx.authorize(&Target::new().with("domain_id", &domain_id))?;
     let name = fields.name("name", 255)?.ok_or_else(|| Error::bad_request("'name' is a required property"))?;
