@@ -65,7 +65,8 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
     }
     let description = fields.text("description")?.unwrap_or_else(|| consumer.description.clone());
     let consumer = Model { description, extra: fields.extra_over(&consumer.extra), ..consumer };
-    let consumer = keystone.write(move |tx| Box::pin(async move { Ok(consumer.into_active_model().reset_all().update(tx).await?) })).await?;
+    let consumer =
+        keystone.write(move |tx| Box::pin(async move { Ok(consumer.into_active_model().reset_all().update(tx).await?) })).await?;
     Reply::ok(&json!({"consumer": view(&ctx, &consumer)}))
 }
 

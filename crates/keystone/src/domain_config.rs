@@ -1,5 +1,5 @@
-//! `/v3/domains/{domain_id}/config`: how a domain wants its identities kept elsewhere. Keystone keeps what it is told; its own users come from
-//! its own database whatever is written here.
+//! `/v3/domains/{domain_id}/config`: how a domain wants its identities kept elsewhere. Keystone keeps what it is told; its own users come
+//! from its own database whatever is written here.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +86,12 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(domain): Path<String>
 }
 
 /// `PATCH /v3/domains/{domain_id}/config/{group}`
-pub async fn update_group(keystone: Keystone, ctx: Context, Path((domain, group)): Path<(String, String)>, Json(body): Json<Value>) -> Result<Reply> {
+pub async fn update_group(
+    keystone: Keystone,
+    ctx: Context,
+    Path((domain, group)): Path<(String, String)>,
+    Json(body): Json<Value>,
+) -> Result<Reply> {
     supported(&group, None)?;
     let config = whole(body)?;
     if config.keys().any(|key| *key != group) || config.is_empty() {

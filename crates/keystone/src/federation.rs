@@ -1,4 +1,5 @@
-//! OS-FEDERATION as an installation without identity providers has it: nothing to list, nothing to find, nobody who could come from elsewhere.
+//! OS-FEDERATION as an installation without identity providers has it: nothing to list, nothing to find, nobody who could come from
+//! elsewhere.
 
 use kit::call::{Path, Query};
 use kit::{Context, Error, Kind, Reply, Result};

@@ -1,9 +1,11 @@
 //! Keystone, the identity service: who somebody is, what they may act on, and where the other services are.
 //!
-//! A tour: [`routes`] is the index of the v3 API, with one module per resource (`users`, `projects`, `domains`, `groups`, `roles`,
-//! `assignments`, `trusts`, `credentials`, `application_credentials`, `services`, `endpoints`, `regions`, `endpoint_filter`, `limits`,
-//! `policies`, `domain_config`, `consumers`, `federation`); [`tokens`] logs in and validates; [`v2`] is the same for clients of 2015. [`reference`] keeps in memory what every token needs and seldom changes; [`passwords`] hashes without blocking;
-//! [`bootstrap`] makes the first users and the catalog; [`policy`] says who may do what, [`fault`] how refusals look.
+//! A tour: [`routes`] is the index of the v3 API, with one module per resource, named as in the URL: who somebody is (`users`, `groups`,
+//! `credentials`, `application_credentials`), what there is (`domains`, `projects`, `services`, `endpoints`, `regions`), who may what on it
+//! (`roles`, `assignments`, `trusts`), and what is only kept (`limits`, `policies`, `endpoint_filter`, `domain_config`, `consumers`,
+//! `federation`). [`tokens`] logs in and validates; [`v2`] is the same for clients of 2015. [`reference`] keeps in memory what every token
+//! needs and seldom changes; [`passwords`] hashes without blocking; [`bootstrap`] makes the first users and the catalog; [`policy`] says
+//! who may do what, [`fault`] how refusals look.
 
 mod application_credentials;
 mod assignments;

@@ -1,4 +1,5 @@
-//! What an operator changed of who may do what: `STATE_DIR/policy/SERVICE.yaml` for each service, read at the start and whenever it changes.
+//! What an operator changed of who may do what: `STATE_DIR/policy/SERVICE.yaml` for each service, read at the start and whenever it
+//! changes.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};

@@ -88,10 +88,9 @@ pub async fn read(db: &impl ConnectionTrait, user: &str, sent: &[Value]) -> Resu
             return Err(Error::bad_request(format!("Invalid input for field 'access_rules': {one} is no access rule")));
         }
         let same = known.iter().find(|row| (row.service.as_str(), row.path.as_str(), row.method.as_str()) == (service, path, method));
-        rules.push(same.map_or_else(
-            || AccessRule { id: ids::hex(), service: service.into(), path: path.into(), method: method.into() },
-            rule,
-        ));
+        rules.push(
+            same.map_or_else(|| AccessRule { id: ids::hex(), service: service.into(), path: path.into(), method: method.into() }, rule),
+        );
     }
     Ok(rules)
 }

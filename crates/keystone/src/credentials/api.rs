@@ -47,8 +47,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
     let blob = blob.ok_or_else(|| Error::bad_request("'blob' is a required property"))?;
     let project_id = fields.text("project_id")?.flatten();
     let id = if kind == "ec2" { ec2_id(&blob, project_id.as_deref())? } else { ids::hex() };
-    let credential =
-        Model { id, r#type: kind, user_id, project_id, sealed: store::seal(&keystone, &blob), extra: fields.extra() };
+    let credential = Model { id, r#type: kind, user_id, project_id, sealed: store::seal(&keystone, &blob), extra: fields.extra() };
     let credential = keystone.write(move |tx| Box::pin(store::insert(tx, credential))).await?;
     Reply::created(&json!({"credential": view(&keystone, &ctx, &credential)}))
 }

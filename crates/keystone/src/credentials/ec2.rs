@@ -111,7 +111,9 @@ async fn exchange(keystone: &Keystone, mut body: Value, is_by: fn(&Signed, &str)
 
 /// `20260131T102030Z` or any other way to write a time.
 fn read_date(text: &str) -> Option<Timestamp> {
-    let compact = |t: &str| Some(format!("{}-{}-{}T{}:{}:{}Z", t.get(..4)?, t.get(4..6)?, t.get(6..8)?, t.get(9..11)?, t.get(11..13)?, t.get(13..15)?));
+    let compact = |t: &str| {
+        Some(format!("{}-{}-{}T{}:{}:{}Z", t.get(..4)?, t.get(4..6)?, t.get(6..8)?, t.get(9..11)?, t.get(11..13)?, t.get(13..15)?))
+    };
     Timestamp::parse(text).or_else(|| Timestamp::parse(&compact(text)?))
 }
 

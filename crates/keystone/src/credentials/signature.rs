@@ -184,8 +184,12 @@ mod tests {
         };
         assert!(!one.is_ec2_by("another"));
         let params = &[
-            ("Action", "DescribeInstances"), ("Version", "2011-05-15"), ("AWSAccessKeyId", "AKIAIOSFODNN7EXAMPLE"),
-            ("SignatureVersion", "2"), ("SignatureMethod", "HmacSHA256"), ("Timestamp", "2011-10-03T15:19:30"),
+            ("Action", "DescribeInstances"),
+            ("Version", "2011-05-15"),
+            ("AWSAccessKeyId", "AKIAIOSFODNN7EXAMPLE"),
+            ("SignatureVersion", "2"),
+            ("SignatureMethod", "HmacSHA256"),
+            ("Timestamp", "2011-10-03T15:19:30"),
         ];
         let mut two = Signed { verb: "GET".into(), host: "elasticmapreduce.amazonaws.com".into(), path: "/".into(), ..Signed::default() };
         two.params = pairs(params);
@@ -206,8 +210,10 @@ mod tests {
             path: "/".into(),
             params: pairs(&[("Action", "ListUsers"), ("Version", "2010-05-08")]),
             headers: pairs(&[
-                ("Authorization", authorization), ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
-                ("Host", "iam.amazonaws.com"), ("X-Amz-Date", "20150830T123600Z"),
+                ("Authorization", authorization),
+                ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
+                ("Host", "iam.amazonaws.com"),
+                ("X-Amz-Date", "20150830T123600Z"),
             ]),
             body_hash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
             ..Signed::default()

@@ -1,4 +1,5 @@
-//! Unified limits: how much of a resource a project or a domain may use. [`registered`] has the defaults for everybody, [`api`] the exceptions.
+//! Unified limits: how much of a resource a project or a domain may use. [`registered`] has the defaults for everybody, [`api`] the
+//! exceptions.
 //!
 //! Keystone only keeps them; the services that own the resources enforce them. The model is flat: no limit depends on another's.
 

@@ -132,7 +132,8 @@ fn read(mut fields: Fields) -> Result<Model> {
         service_id: fields.required("service_id")?,
         region_id: fields.text("region_id")?.flatten().unwrap_or_default(),
         resource_name: fields.name("resource_name", 255)?.ok_or_else(|| Error::bad_request("'resource_name' is a required property"))?,
-        default_limit: limit_of(&mut fields, "default_limit")?.ok_or_else(|| Error::bad_request("'default_limit' is a required property"))?,
+        default_limit: limit_of(&mut fields, "default_limit")?
+            .ok_or_else(|| Error::bad_request("'default_limit' is a required property"))?,
         description: fields.text("description")?.flatten(),
     };
     fields.none_left()?;
@@ -149,7 +150,10 @@ async fn free(db: &impl ConnectionTrait, row: &Model, verb: &str) -> Result<()> 
         .filter(limits::Column::RegionId.eq(&row.region_id))
         .filter(limits::Column::ResourceName.eq(&row.resource_name));
     match used.one(db).await? {
-        Some(_) => Err(Error::forbidden(format!("Unable to {verb} registered limit {} because there are project limits associated with it.", row.id))),
+        Some(_) => Err(Error::forbidden(format!(
+            "Unable to {verb} registered limit {} because there are project limits associated with it.",
+            row.id
+        ))),
         None => Ok(()),
     }
 }

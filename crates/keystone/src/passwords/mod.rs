@@ -1,7 +1,7 @@
 //! Passwords: argon2id with OWASP's parameters, off the async threads, and never more at once than there are cores.
 //!
 //! A hash takes tens of milliseconds and 19 MiB by design, so logins queue; a queue that is full answers 503 at once instead of growing.
-//! [`foreign`] verifies what an imported keystone hashed, [`rules`] is the operator's policy on passwords, [`attempts`] slows guessing down.
+//! [`foreign`] verifies what an imported keystone hashed, [`rules`] is the operator's policy on passwords, [`attempts`] slows guesses down.
 
 pub mod attempts;
 mod foreign;

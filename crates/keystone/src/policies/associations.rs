@@ -105,7 +105,8 @@ pub async fn policy(keystone: Keystone, ctx: Context, Path(id): Path<String>) ->
 
 /// The endpoint's own; else its service's in its region, or in the nearest region around that; else its service's.
 async fn of_endpoint(db: &impl ConnectionTrait, endpoint: &endpoints::Model) -> Result<Option<Model>> {
-    let rows = Entity::find().filter(Condition::any().add(Column::EndpointId.eq(&endpoint.id)).add(Column::ServiceId.eq(&endpoint.service_id)));
+    let rows =
+        Entity::find().filter(Condition::any().add(Column::EndpointId.eq(&endpoint.id)).add(Column::ServiceId.eq(&endpoint.service_id)));
     let rows = rows.all(db).await?;
     if let Some(own) = rows.iter().find(|row| row.endpoint_id == endpoint.id) {
         return Ok(Some(own.clone()));

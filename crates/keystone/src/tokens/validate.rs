@@ -85,8 +85,8 @@ SELECT 'role', a.role_id, '', '', '', 1, 0 FROM assignments a
   AND ((a.target_id = $2 AND a.target_kind = $3 AND NOT a.inherited)
     OR (a.inherited AND a.target_id IN (SELECT id FROM line WHERE depth > 0)))
 UNION ALL
-SELECT 'application_credential', id, name, roles, COALESCE(access_rules, 'null'), CASE WHEN unrestricted THEN 1 ELSE 0 END, COALESCE(expires_at, 0)
-  FROM application_credentials WHERE id = $5
+SELECT 'application_credential', id, name, roles, COALESCE(access_rules, 'null'), CASE WHEN unrestricted THEN 1 ELSE 0 END,
+  COALESCE(expires_at, 0) FROM application_credentials WHERE id = $5
 UNION ALL
 SELECT 'revoked', audit_id, '', '', '', 1, 0 FROM revoked_tokens WHERE audit_id = $4
 UNION ALL

@@ -122,7 +122,9 @@ fn end(text: &str) -> Result<Timestamp> {
 
 fn uses(fields: &mut Fields) -> Result<Option<i64>> {
     match fields.number("remaining_uses")? {
-        Some(uses) if uses < 1 => Err(Error::bad_request("Invalid input for field 'remaining_uses': it must be a positive integer or null.")),
+        Some(uses) if uses < 1 => {
+            Err(Error::bad_request("Invalid input for field 'remaining_uses': it must be a positive integer or null."))
+        }
         uses => Ok(uses),
     }
 }

@@ -12,8 +12,7 @@ use crate::fields::{Extra, Fields, options};
 use crate::{Keystone, domains, groups, list, projects, tokens};
 
 /// The keys by which users can be ordered.
-const SORT: &[(&str, Column)] =
-    &[("id", Column::Id), ("name", Column::Name), ("domain_id", Column::DomainId)];
+const SORT: &[(&str, Column)] = &[("id", Column::Id), ("name", Column::Name), ("domain_id", Column::DomainId)];
 
 /// `GET /v3/users`
 pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Reply> {

@@ -8,8 +8,8 @@ use crate::list;
 
 pub fn user(ctx: &Context, user: &Model) -> Value {
     let known = json!({
-        "id": user.id, "name": user.name, "domain_id": user.domain_id, "enabled": user.enabled, "password_expires_at": user.password_expires_at.map(|end| end.to_micros()),
-        "options": user.options.0,
+        "id": user.id, "name": user.name, "domain_id": user.domain_id, "enabled": user.enabled, "options": user.options.0,
+        "password_expires_at": user.password_expires_at.map(|end| end.to_micros()),
     });
     let mut object = list::object(ctx, &format!("/users/{}", user.id), known, &user.extra);
     if let (Some(project), Value::Object(map)) = (&user.default_project_id, &mut object) {

@@ -41,7 +41,8 @@ async fn everybody_may_what_the_api_says_and_no_more() {
                 let read = matches!(method, Method::GET | Method::HEAD);
                 let letters = if read { persona.reads } else { persona.changes };
                 // whose it is shows only in some paths; without that it is everybody's own
-                let own = !["{user_id}", "{credential_id}", "{trust_id}", "/auth/tokens"].iter().any(|id| path.contains(id)) && persona.name != "nobody";
+                let own = !["{user_id}", "{credential_id}", "{trust_id}", "/auth/tokens"].iter().any(|id| path.contains(id))
+                    && persona.name != "nobody";
                 let may = who.chars().any(|letter| letters.contains(letter)) || (who == "U" && own);
                 // what really would be removed by those who may is left to other tests
                 if may && method == Method::DELETE && persona.name != "admin" {

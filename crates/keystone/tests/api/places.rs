@@ -16,7 +16,8 @@ async fn limits_are_exceptions_from_registered_ones() {
     let (nova, place) = (service(&cloud, &admin).await, cloud.id(&admin, "projects", "demo").await);
     let limits = json!({"limits": [{"service_id": nova, "project_id": place, "resource_name": "server", "resource_limit": 5}]});
     cloud.post(&admin, "/v3/limits", limits.clone()).await.expect(403);
-    let registered = |service: &str| json!({"registered_limits": [{"service_id": service, "resource_name": "server", "default_limit": 10}]});
+    let registered =
+        |service: &str| json!({"registered_limits": [{"service_id": service, "resource_name": "server", "default_limit": 10}]});
     cloud.post(&admin, "/v3/registered_limits", registered("nowhere")).await.expect(400);
     let made = cloud.post(&admin, "/v3/registered_limits", registered(&nova)).await.expect(201);
     let id = made.body["registered_limits"][0]["id"].as_str().unwrap().to_owned();
@@ -112,7 +113,10 @@ async fn domains_are_configured_by_groups_of_options() {
     cloud.get(&admin, &format!("{all}/ldap")).await.expect(404);
     cloud.delete(&admin, all).await.expect(204);
     cloud.delete(&admin, all).await.expect(404);
-    assert_eq!(cloud.get(&admin, "/v3/domains/config/identity/driver/default").await.expect(200).body, json!({"config": {"driver": "sql"}}));
+    assert_eq!(
+        cloud.get(&admin, "/v3/domains/config/identity/driver/default").await.expect(200).body,
+        json!({"config": {"driver": "sql"}})
+    );
     assert_eq!(cloud.get(&admin, "/v3/domains/config/default").await.expect(200).body["config"]["ldap"].get("password"), None);
 }
 

@@ -17,7 +17,8 @@ async fn a_trust_lets_another_act_within_its_roles() {
     let (user, place, _) = demo(&cloud, &admin).await;
     let nova = cloud.id(&admin, "users", "nova").await;
     let trust = |roles: Value, more: Value| {
-        let mut trust = json!({"trustor_user_id": user, "trustee_user_id": nova, "project_id": place, "impersonation": true, "roles": roles});
+        let mut trust =
+            json!({"trustor_user_id": user, "trustee_user_id": nova, "project_id": place, "impersonation": true, "roles": roles});
         trust.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         json!({"trust": trust})
     };
