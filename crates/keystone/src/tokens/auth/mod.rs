@@ -55,7 +55,7 @@ impl Proof {
 pub enum LoggedIn {
     Whole(String, Box<Standing>),
     /// The user's rules ask for more methods.
-    InPart(Receipt),
+    InPart(Box<Receipt>),
 }
 
 /// Checks all methods of a login and makes a token for the scope it asks for.
@@ -65,7 +65,7 @@ pub async fn log_in(keystone: &Keystone, auth: &Auth, receipt: Option<&str>) -> 
         proof.methods.extend(Receipt::open(keystone, receipt, &proof.user.id)?);
     }
     if let Some(receipt) = Receipt::if_needed(keystone, &proof) {
-        return Ok(LoggedIn::InPart(receipt));
+        return Ok(LoggedIn::InPart(Box::new(receipt)));
     }
     let (token, standing) = match (&proof.application_credential, &auth.scope) {
         (Some(credential), None) => {
