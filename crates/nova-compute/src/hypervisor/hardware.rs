@@ -56,14 +56,6 @@ impl DiskBus {
             other => Err(unsupported("disk bus", other)),
         }
     }
-
-    /// What device names on it begin with.
-    pub fn prefix(self) -> &'static str {
-        match self {
-            DiskBus::Virtio => "vd",
-            DiskBus::Scsi | DiskBus::Sata => "sd",
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -56,7 +56,7 @@ pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
     let mut devices: Vec<&BlockDevice> = instance.block_devices.iter().filter(|device| volumes::is_volume(device)).collect();
     // the one to boot from first, then in the order they were given
     devices.sort_by_key(|device| device.boot_index.filter(|index| *index >= 0).unwrap_or(i32::MAX));
-    let volumes = devices.into_iter().map(|device| volumes::disk(host, device)).collect::<Result<Vec<_>>>()?;
+    let volumes = devices.into_iter().map(|device| volumes::disk(host, instance, device)).collect::<Result<Vec<_>>>()?;
     if boots_from_volume(instance) {
         disks.extend(volumes);
         disks.extend(local_disks(host, instance));
@@ -65,11 +65,8 @@ pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
         disks.extend(volumes);
     }
     let hardware = hardware(instance)?;
-    for disk in &mut disks {
-        // a volume that names its bus has it already
-        if disk.bus == DiskBus::Virtio && !(disk.removable && names_bus(instance, &disk.id)) {
-            disk.bus = hardware.disk_bus;
-        }
+    for local in disks.iter_mut().filter(|disk| !disk.removable) {
+        local.bus = hardware.disk_bus;
     }
     let boot_disk = add_rescue(host, instance, &mut disks, hardware.disk_bus);
     let nic = |interface: &rpc::compute::NetworkInterface| Nic {
@@ -93,10 +90,6 @@ pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
 /// The machine that an instance asks for.
 pub fn hardware(instance: &Instance) -> Result<Hardware> {
     Hardware::of(&instance.image_properties, &instance.flavor.extra_specs, instance.flavor.vcpus)
-}
-
-fn names_bus(instance: &Instance, volume_id: &str) -> bool {
-    instance.block_devices.iter().any(|device| device.volume_id.as_deref() == Some(volume_id) && device.disk_bus.is_some())
 }
 
 /// The rescue disk, if there is one: before all others, or after them and yet the one to boot from.

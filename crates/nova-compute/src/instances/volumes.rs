@@ -93,7 +93,7 @@ pub async fn release_all(host: &Host, request_id: &str, instance: &Instance) -> 
 }
 
 /// A volume as a disk of a guest.
-pub fn disk(host: &Host, device: &BlockDevice) -> Result<Disk> {
+pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Disk> {
     let id = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
     let info: ConnectionInfo = device.connection_info.clone().map(serde_json::from_value).transpose()?.unwrap_or_default();
     let source = match info.nbd() {
@@ -105,8 +105,19 @@ pub fn disk(host: &Host, device: &BlockDevice) -> Result<Disk> {
             return Err(Error::new(Kind::NotImplemented, format!("Volume {id} is served by {kind}, which this host cannot attach.")));
         }
     };
-    let bus = device.disk_bus.as_deref().map_or(Ok(DiskBus::Virtio), DiskBus::parse)?;
+    let bus = bus(instance, device)?;
     Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: false, removable: true })
+}
+
+/// As the device says, or else as the image; but what may come and go cannot do so on SATA, unless the guest boots from it.
+fn bus(instance: &Instance, device: &BlockDevice) -> Result<DiskBus> {
+    if let Some(word) = &device.disk_bus {
+        return DiskBus::parse(word);
+    }
+    Ok(match disks::hardware(instance)?.disk_bus {
+        DiskBus::Sata if device.boot_index != Some(0) => DiskBus::Virtio,
+        bus => bus,
+    })
 }
 
 /// What this host tells cinder of itself.
