@@ -66,7 +66,7 @@ impl Db {
                     .max_connections(8)
                     .min_connections(1)
                     .connect_timeout(Duration::from_secs(10))
-                    .acquire_timeout(Duration::from_secs(30))
+                    .acquire_timeout(Duration::from_secs(60))
                     .set_schema_search_path(schema.clone())
                     .sqlx_logging(false)
                     .to_owned();
