@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("../migrations/0003_types.sql") },
     Migration { version: 4, sql: include_str!("../migrations/0004_backups.sql") },
     Migration { version: 5, sql: include_str!("../migrations/0005_groups.sql") },
+    Migration { version: 6, sql: include_str!("../migrations/0006_type_encryption.sql") },
 ];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.

@@ -4,7 +4,7 @@
 //! - [`volumes`], [`attachments`], [`snapshots`], [`backups`], [`transfers`], [`groups`], [`group_snapshots`], [`types`], [`group_types`],
 //!   [`qos`], [`quotas`], [`messages`], [`manageable`], [`services`]: a room per resource.
 //! - [`page`], [`filter`], [`body`]: how lists and bodies are read; [`reconcile`]: what repairs.
-//! - [`scheduler`]: which host gets a volume; [`hosts`]: what the cinder-volume processes ask and say.
+//! - [`scheduler`]: which host gets a volume, by its [`capabilities`]; [`hosts`]: what the cinder-volume processes ask and say.
 //! - [`microversions`], [`fault`], [`discovery`]: the shape of the API.
 //!
 //! What takes time is a flow: it is written with the promise it fulfils, and goes on after a crash.
@@ -13,6 +13,7 @@ pub mod app;
 pub mod attachments;
 pub mod backups;
 pub mod body;
+pub mod capabilities;
 pub mod discovery;
 pub mod fault;
 pub mod filter;

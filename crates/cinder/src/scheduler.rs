@@ -1,7 +1,10 @@
 //! Which host gets a volume: among those that are alive, enabled, in the zone and have room, the one with the most.
 
+use std::collections::BTreeMap;
+
 use kit::{Error, Result};
 
+use crate::capabilities::satisfies;
 use crate::services::Model as Service;
 
 /// Volumes are thin: a host may promise this many times what it has.
@@ -12,8 +15,8 @@ pub struct Wish<'a> {
     /// GiB
     pub size: i64,
     pub zone: &'a str,
-    /// The backend that its type asks for.
-    pub backend: Option<&'a str>,
+    /// What its type asks of a backend.
+    pub extra_specs: &'a BTreeMap<String, String>,
     /// Hosts of the volumes it shall be together with, and of those it shall be apart from.
     pub together: &'a [String],
     pub apart: &'a [String],
@@ -26,7 +29,7 @@ pub fn choose<'a>(hosts: &'a [Service], promised: impl Fn(&str) -> i64, wish: &W
         host.is_up()
             && !host.disabled
             && !host.frozen
-            && wish.backend.is_none_or(|backend| backend == host.backend())
+            && satisfies(host, wish.extra_specs)
             && (wish.together.is_empty() || wish.together.contains(&host.host))
             && !wish.apart.contains(&host.host)
             && host.availability_zone == wish.zone
@@ -78,14 +81,16 @@ mod tests {
             host("off", 999.0, true, now),
             host("dead", 999.0, false, Timestamp(0)),
         ];
-        let wish = |size| Wish { size, zone: "nova", backend: None, together: &[], apart: &[] };
+        let none = BTreeMap::new();
+        let wish = |size| Wish { size, zone: "nova", extra_specs: &none, together: &[], apart: &[] };
         assert_eq!(choose(&hosts, |_| 0, &wish(1)).unwrap().host, "big");
         assert_eq!(choose(&hosts, |name| if name == "big" { 1950 } else { 0 }, &wish(60)).unwrap().host, "small");
         assert!(choose(&hosts, |_| 0, &wish(5000)).is_err());
         let big = ["big".to_owned()];
         assert_eq!(choose(&hosts, |_| 0, &Wish { apart: &big, ..wish(1) }).unwrap().host, "small");
         assert!(choose(&hosts, |_| 0, &Wish { apart: &big, together: &big, ..wish(1) }).is_err());
-        assert!(choose(&hosts, |_| 0, &Wish { backend: Some("fast"), ..wish(1) }).is_err());
+        let fast = BTreeMap::from([("volume_backend_name".to_owned(), "fast".to_owned())]);
+        assert!(choose(&hosts, |_| 0, &Wish { extra_specs: &fast, ..wish(1) }).is_err());
         assert!(choose(&hosts, |_| 0, &Wish { zone: "elsewhere", ..wish(1) }).is_err());
     }
 }

@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
 
 use super::{ActiveModel, Column, Entity, Model, store};
+use crate::capabilities::satisfies;
 use crate::microversions::{BACKEND_STATE, CLUSTERS, POOL_FILTERS};
 use crate::volumes::{filters, store as volumes};
 use crate::{Cinder, types};
@@ -95,7 +96,7 @@ pub async fn pools(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
     }
     if let Some(wanted) = query.get("volume_type").filter(|_| ctx.speaks(POOL_FILTERS)) {
         let kind = types::store::find(app.db().read(), &ctx, wanted).await?;
-        hosts.retain(|service| kind.backend().is_none_or(|backend| backend == service.backend()));
+        hosts.retain(|service| satisfies(service, &kind.extra_specs.0));
     }
     let pool = |service: &Model| match query.flag("detail") {
         true => json!({"name": name(service), "capabilities": capabilities(service, promised.get(&service.host).copied())}),

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod defaults;
+pub mod encryption;
 pub mod specs;
 pub mod store;
 

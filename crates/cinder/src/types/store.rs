@@ -8,7 +8,7 @@ use kit::{Context, Error, Result, ids};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Set};
 
-use super::{ActiveModel, Column, DEFAULT, Entity, VolumeType, access, defaults};
+use super::{ActiveModel, Column, DEFAULT, Entity, VolumeType, access, defaults, encryption};
 use crate::{Cinder, volumes};
 
 /// Makes the default type if it is not there.
@@ -108,6 +108,7 @@ pub async fn remove(tx: &impl ConnectionTrait, id: &str) -> Result<()> {
     if volumes::store::uses_type(tx, id).await? {
         return Err(Error::bad_request("Target volume type is still in use."));
     }
+    encryption::Entity::delete_by_id(id).exec(tx).await?;
     access::Entity::delete_many().filter(access::Column::TypeId.eq(id)).exec(tx).await?;
     Entity::delete_by_id(id).exec(tx).await?;
     Ok(())

@@ -75,6 +75,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
     }
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
+    types::encryption::refuse(app.db().read(), &kind).await?;
     let group = match body.group_id.as_ref().or(body.consistencygroup_id.as_ref()) {
         Some(group) => Some(group_for(&app, &ctx, group, &kind.id).await?),
         None => None,
@@ -110,7 +111,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         zone,
         source: source.from,
         host: source.host,
-        backend: kind.backend().map(str::to_owned),
+        extra_specs: kind.extra_specs.0.clone(),
         together: hosts_of(&app, &hints["same_host"]).await?,
         apart: hosts_of(&app, &hints["different_host"]).await?,
         told: false,
@@ -278,7 +279,7 @@ pub struct CreateVolume {
     /// Where it is made, once that is known.
     host: Option<String>,
     #[serde(default)]
-    backend: Option<String>,
+    extra_specs: BTreeMap<String, String>,
     #[serde(default)]
     together: Vec<String>,
     #[serde(default)]
@@ -307,7 +308,7 @@ impl CreateVolume {
             zone: volume.availability_zone.clone(),
             source,
             host: volume.host.clone(),
-            backend: None,
+            extra_specs: BTreeMap::new(),
             together: Vec::new(),
             apart: Vec::new(),
             told: false,
@@ -319,7 +320,7 @@ impl CreateVolume {
             let db = app.db().read();
             let (hosts, promised) = (services::store::volume_hosts(db).await?, store::promised(db).await?);
             let wish =
-                Wish { size: self.size, zone: &self.zone, backend: self.backend.as_deref(), together: &self.together, apart: &self.apart };
+                Wish { size: self.size, zone: &self.zone, extra_specs: &self.extra_specs, together: &self.together, apart: &self.apart };
             let host = scheduler::choose(&hosts, |host| promised.get(host).copied().unwrap_or_default(), &wish)?;
             self.host = Some(host.host.clone());
         }

@@ -20,6 +20,7 @@ pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     let kind = types::store::find(app.db().read(), &ctx, new).await.map_err(|_| invalid_type(new))?;
     let old = types::store::fetch(app.db().read(), &volume.type_id).await?;
     check(&volume, &old, &kind)?;
+    types::encryption::refuse(app.db().read(), &kind).await?;
     app.db().write(move |tx| Box::pin(async move { change_type(tx, volume, &old, &kind).await })).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }

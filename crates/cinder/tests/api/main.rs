@@ -7,6 +7,7 @@ mod support;
 mod actions;
 mod backups;
 mod groups;
+mod matrix;
 mod messages;
 mod services;
 mod snapshots;

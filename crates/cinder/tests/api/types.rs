@@ -111,3 +111,27 @@ async fn qos_specs_are_kept_and_associated() {
     assert_eq!(ask(Method::GET, &path, None).await.0, 404);
     assert_eq!(world.ask("member", Method::GET, "/v3/qos-specs", None).await.0, 403);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_may_ask_for_what_no_host_has() {
+    let world = world().await;
+    let ask = async |method: Method, path: &str, body: Option<Value>| world.ask("admin", method, path, body).await;
+    let secret = make(&world, json!({"name": "secret"})).await;
+    let path = format!("/v3/types/{secret}/encryption");
+    assert_eq!(ask(Method::GET, &path, None).await, (200, json!({})));
+    let wish = json!({"encryption": {"provider": "luks", "cipher": "aes-xts-plain64", "key_size": 256, "control_location": "front-end"}});
+    let (status, body) = ask(Method::POST, &path, Some(wish.clone())).await;
+    assert_eq!((status, &body["encryption"]["provider"]), (200, &json!("luks")));
+    assert_eq!(ask(Method::POST, &path, Some(wish)).await.0, 400);
+    let id = body["encryption"]["encryption_id"].as_str().unwrap();
+    let change = json!({"encryption": {"key_size": 512}});
+    assert_eq!(ask(Method::PUT, &format!("{path}/{id}"), Some(change)).await, (200, json!({"encryption": {"key_size": 512}})));
+    assert_eq!(ask(Method::GET, &format!("{path}/key_size"), None).await, (200, json!({"key_size": 512})));
+    // it would be left in the clear
+    assert_eq!(world.post("/v3/volumes", json!({"volume": {"size": 1, "volume_type": "secret"}})).await.0, 400);
+    assert_eq!(ask(Method::DELETE, &format!("{path}/{id}"), None).await.0, 202);
+    world.volume(json!({"size": 1, "volume_type": "secret"})).await;
+    make(&world, json!({"name": "rare", "extra_specs": {"vendor_name": "nobody"}})).await;
+    let (_, body) = world.post("/v3/volumes", json!({"volume": {"size": 1, "volume_type": "rare"}})).await;
+    world.status(body["volume"]["id"].as_str().unwrap(), "error").await;
+}
