@@ -15,6 +15,9 @@ use crate::{App, rbac};
 /// Query keys that are no filters.
 const KEYWORDS: &[&str] = &["fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir", "verbose"];
 
+/// Rows on a page, at most; what databases count as a number.
+const MOST: u64 = 1 << 31;
+
 /// `GET /networks`
 pub async fn list<R: Resource>(app: App, ctx: Context, query: Query) -> Result<Reply> {
     let seen_by = Seen::from(&ctx);
@@ -95,6 +98,9 @@ fn filters<R: Resource>(query: &Query, seen: &Seen) -> Result<Condition> {
         }
         done.push(key);
         let values: Vec<&str> = query.all(key).collect();
+        if values.iter().any(|value| value.contains('\0')) {
+            return Err(Error::bad_request(format!("Invalid input for {key}. Reason: it contains a null character.")));
+        }
         all = all.add(filter::<R>(key, &values, seen)?);
     }
     Ok(all)
@@ -208,7 +214,8 @@ impl Page {
         }
         let marker = query.get("marker").filter(|m| !m.is_empty()).map(str::to_owned);
         // 0 is without a limit
-        Ok(Page { limit: limit.filter(|n| *n > 0), marker, reverse, order })
+        let limit = limit.filter(|n| *n > 0).map(|n| Ord::min(n, MOST));
+        Ok(Page { limit, marker, reverse, order })
     }
 
     /// Rows that come after the marker's in this order.

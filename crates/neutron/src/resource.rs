@@ -172,15 +172,20 @@ pub fn missing<R: Resource>(id: &str) -> Error {
     fault::not_found(R::NOT_FOUND, R::NOUN, id)
 }
 
+/// Rows with an id. Text that no database keeps is nobody's.
+fn by_id<R: Resource>(id: &str) -> sea_orm::Select<R::Table> {
+    R::Table::find().filter(Expr::col((R::TABLE, "id")).eq(id.replace('\0', "?")))
+}
+
 /// A resource that the caller sees; 404 otherwise.
 pub async fn seen<R: Resource, C: ConnectionTrait>(db: &C, ctx: &Context, id: &str) -> Result<R> {
-    let query = R::Table::find().filter(Expr::col((R::TABLE, "id")).eq(id)).filter(visible::<R>(ctx)?);
+    let query = by_id::<R>(id).filter(visible::<R>(ctx)?);
     query.one(db).await?.ok_or_else(|| missing::<R>(id))
 }
 
 /// A resource that the caller may change by `rule`, locked until the end of the transaction: 404 when they do not see it, 403 when they do.
 pub async fn changeable<R: Resource, C: ConnectionTrait>(tx: &C, ctx: &Context, rule: &str, id: &str) -> Result<R> {
-    let query = R::Table::find().filter(Expr::col((R::TABLE, "id")).eq(id)).filter(visible::<R>(ctx)?);
+    let query = by_id::<R>(id).filter(visible::<R>(ctx)?);
     let row = query.lock_exclusive().one(tx).await?.ok_or_else(|| missing::<R>(id))?;
     fault::enforce(ctx, rule, &Target::project(row.project_id()))?;
     Ok(row)
@@ -188,12 +193,12 @@ pub async fn changeable<R: Resource, C: ConnectionTrait>(tx: &C, ctx: &Context, 
 
 /// A resource, whoever owns it.
 pub async fn fetch<R: Resource, C: ConnectionTrait>(db: &C, id: &str) -> Result<Option<R>> {
-    Ok(R::Table::find().filter(Expr::col((R::TABLE, "id")).eq(id)).one(db).await?)
+    Ok(by_id::<R>(id).one(db).await?)
 }
 
 /// The same, locked until the end of the transaction; 404 when there is none.
 pub async fn locked<R: Resource, C: ConnectionTrait>(tx: &C, id: &str) -> Result<R> {
-    let query = R::Table::find().filter(Expr::col((R::TABLE, "id")).eq(id));
+    let query = by_id::<R>(id);
     query.lock_exclusive().one(tx).await?.ok_or_else(|| missing::<R>(id))
 }
 

@@ -136,6 +136,10 @@ fn int(value: &Value, min: i64, max: i64) -> Result<Value, String> {
 
 fn text(value: &Value, max: usize) -> Result<String, String> {
     let text = value.as_str().ok_or_else(|| format!("'{value}' is not a valid string"))?;
+    // PostgreSQL keeps no such text
+    if text.contains('\0') {
+        return Err("it contains a null character".into());
+    }
     if text.chars().count() > max {
         return Err(format!("'{text}' exceeds maximum length of {max}"));
     }

@@ -16,7 +16,7 @@ pub use api::{create, delete, update};
 
 use crate::agents::Touched;
 use crate::attributes::Attribute;
-use crate::resource::{Resource, Seen, extend, save, standard_view, with};
+use crate::resource::{Resource, Seen, extend, fetch, remove, save, standard_view, with};
 use crate::values::Kind;
 use crate::{Tx, nova, ports};
 
@@ -148,6 +148,18 @@ pub async fn port_gone(tx: &Tx<'_>, port: &ports::Model) -> Result<()> {
     for mut floating in with::<Model, _>(tx.db, "port_id", std::slice::from_ref(&port.id)).await? {
         floating.disassociate(tx);
         save(tx.db, &mut floating).await?;
+    }
+    Ok(())
+}
+
+/// A network is about to go: floating IPs of it that lead nowhere go, too.
+pub async fn network_gone(tx: &Tx<'_>, network: &str) -> Result<()> {
+    let all: Vec<Model> = with(tx.db, "floating_network_id", &[network.to_owned()]).await?;
+    for floating in all.into_iter().filter(|floating| floating.router_id.is_none()) {
+        remove::<Model, _>(tx.db, &floating.id).await?;
+        if let Some(port) = fetch::<ports::Model, _>(tx.db, &floating.floating_port_id).await? {
+            ports::remove(tx, &port).await?;
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{conflict, invalid_input};
 use crate::resource::{Resource, changeable, insert, remove, save, with};
-use crate::{App, Tx, listing, plain, ports, qos, quotas, rbac, security_groups, sql, subnets};
+use crate::{App, Tx, floatingips, listing, plain, ports, qos, quotas, rbac, security_groups, sql, subnets};
 
 /// `POST /networks`
 pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
@@ -185,13 +185,14 @@ async fn touch_ports(tx: &Tx<'_>, network: &Model) -> Result<()> {
     Ok(())
 }
 
-/// `DELETE /networks/{network_id}`: its subnets and DHCP ports go with it, other ports keep it.
+/// `DELETE /networks/{network_id}`: its subnets, DHCP ports and unused floating IPs go with it, other ports keep it.
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
         Box::pin(async move {
             let network: Model = changeable(tx.db, &ctx, "delete_network", &id.0).await?;
             if_match.check(network.revision_number)?;
             let ids = [network.id.clone()];
+            floatingips::network_gone(&tx, &network.id).await?;
             let ports: Vec<ports::Model> = with(tx.db, "network_id", &ids).await?;
             if ports.iter().any(|port| port.device_owner != ports::DHCP) {
                 let message = format!(

@@ -89,3 +89,29 @@ async fn tags_are_found_again() {
     let network: Value = cloud.get(DEMO, &format!("/networks/{}", ids[0])).await;
     assert_eq!(network["network"]["tags"], json!(["blue", "red"]));
 }
+
+#[tokio::test]
+async fn nonsense_is_the_callers_fault() {
+    let cloud = cloud().await;
+    some_networks(&cloud).await;
+    for (path, status) in [
+        ("/networks?limit=18446744073709551615", 200),
+        ("/networks?limit=-1", 400),
+        ("/networks?name=%00", 400),
+        ("/networks?mtu=none", 200),
+        ("/networks?sort_key=colour", 400),
+        ("/networks?sort_key=name&sort_dir=up", 400),
+        ("/networks?changed_since=yesterday", 400),
+        ("/networks/%00", 404),
+        ("/security-group-rules?tags=red", 400),
+        ("/address-scopes?description=x", 400),
+        ("/rbac-policies?changed_since=2026-01-01", 400),
+    ] {
+        assert_eq!(cloud.call(DEMO, Method::GET, &format!("/v2.0{path}"), None).await.0, status, "{path}");
+    }
+    for body in
+        [json!({"network": null}), json!({"network": {"name": "\u{0}"}}), json!({"networks": []}), json!({"networks": [1]}), json!([])]
+    {
+        assert_eq!(cloud.call(DEMO, Method::POST, "/v2.0/networks", Some(body.clone())).await.0, 400, "{body}");
+    }
+}

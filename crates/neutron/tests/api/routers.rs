@@ -80,3 +80,13 @@ async fn floating_ips_live() {
     let on_public = cloud.get(ADMIN, &format!("/ports?network_id={public}")).await;
     assert_eq!(on_public["ports"], json!([]));
 }
+
+#[tokio::test]
+async fn an_external_network_takes_its_unused_floating_ips_along() {
+    let cloud = cloud().await;
+    let network = id(&cloud.make(ADMIN, "networks", "network", json!({"router:external": true})).await);
+    cloud.make(ADMIN, "subnets", "subnet", json!({"network_id": network, "ip_version": 4, "cidr": "198.51.100.0/24"})).await;
+    let floating = id(&cloud.make(DEMO, "floatingips", "floatingip", json!({"floating_network_id": network})).await);
+    cloud.delete(ADMIN, &format!("/networks/{network}")).await;
+    assert_eq!(cloud.refused(DEMO, Method::GET, &format!("/floatingips/{floating}"), None).await.0, 404);
+}
