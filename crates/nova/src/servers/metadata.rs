@@ -88,6 +88,8 @@ async fn edit(
     app.db
         .write(move |tx| {
             Box::pin(async move {
+                // first a write: the row is this transaction's from here on, so what is read next cannot change under it
+                store::change(tx, &server.id, Guard::alive(), <ActiveModel as Default>::default()).await?;
                 let server = store::load(tx, &server.id).await?.ok_or_else(|| store::missing(&server.id))?;
                 let mut all = server.metadata.0.clone();
                 change(&mut all)?;

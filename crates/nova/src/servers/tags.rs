@@ -91,6 +91,8 @@ async fn edit(app: &Nova, id: &str, change: impl FnOnce(&mut Vec<String>) -> Res
     app.db
         .write(move |tx| {
             Box::pin(async move {
+                // first a write: the row is this transaction's from here on, so what is read next cannot change under it
+                store::change(tx, &id, Guard::alive(), <ActiveModel as Default>::default()).await?;
                 let server = store::load(tx, &id).await?.ok_or_else(|| store::missing(&id))?;
                 let mut tags = server.tags.0;
                 let changed = change(&mut tags)?;
