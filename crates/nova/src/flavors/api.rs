@@ -197,11 +197,7 @@ const MOST: i64 = i32::MAX as i64;
 /// `POST /flavors`
 pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Result<Reply> {
     let new = body.inner;
-    let amount = |field: &str, value: Option<&Value>| match value {
-        None | Some(Value::Null) => Ok(0),
-        Some(Value::String(text)) if text.is_empty() => Ok(0),
-        Some(value) => validate::integer(field, value, 0, MOST),
-    };
+    let amount = |field: &str, value: Option<&Value>| value.map_or(Ok(0), |value| validate::integer(field, value, 0, MOST));
     let row = Model {
         id: id(new.id)?,
         name: validate::relaxed_name(ctx.strict, "name", &new.name)?,
@@ -241,7 +237,8 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Res
 fn id(given: Option<Value>) -> Result<String> {
     let text = match given {
         None | Some(Value::Null) => return Ok(ids::uuid()),
-        Some(Value::String(text)) if text == "auto" || text.is_empty() => return Ok(ids::uuid()),
+        Some(Value::String(text)) if text == "auto" => return Ok(ids::uuid()),
+        Some(Value::String(text)) if text.is_empty() => return Err(validate::invalid("id", "", "'' is too short")),
         Some(Value::String(text)) => text,
         Some(Value::Number(number)) => number.to_string(),
         Some(other) => return Err(validate::invalid("id", &other, format!("{other} is not of type 'string'"))),
@@ -258,7 +255,10 @@ fn rxtx_factor(value: Option<&Value>) -> Result<f64> {
         Some(Value::String(text)) => text.parse().ok(),
         Some(_) => None,
     };
-    number.filter(|n| *n > 0.0 && n.is_finite()).ok_or_else(|| Error::bad_request("Invalid input for field/attribute rxtx_factor."))
+    number.filter(|n| *n > 0.0 && n.is_finite()).ok_or_else(|| {
+        let value = value.cloned().unwrap_or_default();
+        validate::invalid("rxtx_factor", &value, format!("{value} is not a number above 0"))
+    })
 }
 
 /// The object under `flavor` of an update.
