@@ -80,7 +80,7 @@ async fn page(app: &Nova, ctx: &Context, query: &Query, path: &str) -> Result<Re
     let number = |key: &str| {
         query.get(key).map(|text| text.parse::<i64>().map_err(|_| Error::bad_request(format!("Invalid {key} filter [{text}]")))).transpose()
     };
-    let mut all = visible(ctx, query)?;
+    let mut all = Condition::all().add(visible(ctx, query)?);
     if let Some(ram) = number("minRam")? {
         all = all.add(Column::RamMb.gte(ram));
     }
