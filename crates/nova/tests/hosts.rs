@@ -13,11 +13,12 @@ async fn a_hypervisor_says_how_long_it_is_up() {
     let ask = async |who: &str, version: &str, id: &str| {
         cloud.ask(who, version, "GET", &format!("/v2.1/os-hypervisors/{id}/uptime"), Value::Null).await
     };
-    let answer = ask(ADMIN, "2.1", "1").await;
+    let number = cloud.ask(ADMIN, "2.1", "GET", "/v2.1/os-hypervisors", Value::Null).await.body["hypervisors"][0]["id"].to_string();
+    let answer = ask(ADMIN, "2.1", &number).await;
     assert_eq!((answer.status.as_u16(), &answer.body["hypervisor"]["uptime"]), (200, &Value::from(UPTIME)), "{}", answer.body);
     assert_eq!(ask(ADMIN, "2.53", &uuid).await.body["hypervisor"]["id"], Value::from(uuid.clone()));
     assert_eq!(ask(ADMIN, "2.1", "77").await.status, 404);
-    assert_eq!(ask(MEMBER, "2.1", "1").await.status, 403);
+    assert_eq!(ask(MEMBER, "2.1", &number).await.status, 403);
 }
 
 #[tokio::test]
