@@ -1,7 +1,7 @@
 //! Which versions there are: `/`, `/v2` and `/v2.1`, for anybody and without a token.
 
 use kit::service::FaultContext;
-use kit::{Context, Reply, Result};
+use kit::{Context, Error, Path, Reply, Result};
 use serde_json::{Value, json};
 
 use crate::Nova;
@@ -20,6 +20,15 @@ pub async fn show_v2_1(_: Nova, ctx: Context) -> Result<Reply> {
 /// `GET /v2/`
 pub async fn show_v2(_: Nova, ctx: Context) -> Result<Reply> {
     Reply::ok(&json!({"version": with_media_types(v2(&ctx.base_url), "2")}))
+}
+
+/// `GET /v2.1/versions/{id}`
+pub async fn show(_: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
+    match id.0.as_str() {
+        "v2.0" => Reply::ok(&json!({"version": with_media_types(v2(&ctx.base_url), "2")})),
+        "v2.1" => Reply::ok(&json!({"version": with_media_types(v2_1(&ctx.base_url), "2.1")})),
+        _ => Err(Error::not_found("The resource could not be found.")),
+    }
 }
 
 /// The answer to a path that belongs to no version.

@@ -9,6 +9,7 @@
 //! Hosts (nova-compute) are elsewhere; so are images, networks, volumes and inventories, which are asked through their APIs.
 
 mod app;
+mod assisted_volume_snapshots;
 mod availability_zones;
 pub mod conductor;
 mod config;
@@ -24,14 +25,18 @@ mod limits;
 mod microversions;
 mod migrations;
 mod os_aggregates;
+mod os_hosts;
 mod os_services;
 mod policy;
 mod proxies;
 mod quotas;
+mod removed;
 mod routes;
 pub mod scheduler;
 mod server_groups;
 mod servers;
+mod tenant_usage;
+mod usage_audit_log;
 mod validate;
 
 use kit::Result;

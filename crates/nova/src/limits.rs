@@ -4,7 +4,8 @@ use kit::policy::Target;
 use kit::{Context, Query, Reply, Result};
 use serde_json::{Value, json};
 
-use crate::{Nova, quotas};
+use crate::microversions::STRICT;
+use crate::{Nova, quotas, validate};
 
 /// Name on the wire, resource, and the last version that shows it.
 const LIMITS: &[(&str, &str, u16)] = &[
@@ -25,6 +26,7 @@ const LIMITS: &[(&str, &str, u16)] = &[
 
 /// `GET /limits`
 pub async fn show(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
+    validate::query_keys(&ctx, &query, STRICT, &["reserved", "tenant_id"])?;
     let project = match query.get("tenant_id") {
         Some(other) => {
             ctx.enforce("os_compute_api:limits:other_project", &Target::project(other))?;

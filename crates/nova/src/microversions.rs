@@ -10,6 +10,8 @@ pub const VERSIONS: Versions =
 pub const KEYPAIR_TYPES: Microversion = Microversion(2, 2);
 /// A keypair may be made for another user.
 pub const KEYPAIR_USER: Microversion = Microversion(2, 10);
+/// Keys are imported only; names may have `@` and `.`.
+pub const KEYPAIR_IMPORT_ONLY: Microversion = Microversion(2, 92);
 /// A public flavor refuses to be given access to with 409.
 pub const FLAVOR_ACCESS_CONFLICT: Microversion = Microversion(2, 7);
 /// Server groups may be soft.
@@ -42,6 +44,10 @@ pub const UUIDS: Microversion = Microversion(2, 53);
 pub const KEY_NAME_ON_REBUILD: Microversion = Microversion(2, 54);
 /// Flavors have descriptions, and can be updated.
 pub const FLAVOR_DESCRIPTION: Microversion = Microversion(2, 55);
+/// What a flavor's extra specs mean is checked.
+pub const EXTRA_SPECS_CHECKED: Microversion = Microversion(2, 86);
+/// Flavors are found by name, and have no rxtx factor.
+pub const FLAVOR_NAMES: Microversion = Microversion(2, 102);
 /// Instance actions come in pages.
 pub const ACTION_PAGES: Microversion = Microversion(2, 58);
 /// Servers have certificates of their images.

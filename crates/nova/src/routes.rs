@@ -4,18 +4,23 @@ use kit::Routes;
 use kit::policy::{ANY, PUBLIC};
 
 use crate::instance_actions::api as instance_actions;
+use crate::os_services::api as services;
 use crate::servers::{
     actions, api, create, diagnostics, ips, list, metadata, os_interface, os_volume_attachments, password, remote_consoles,
     security_groups, server_migrations, tags,
 };
 use crate::{
-    Nova, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits, migrations, os_aggregates,
-    os_services, proxies, quotas, server_groups,
+    Nova, assisted_volume_snapshots, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits,
+    migrations, os_aggregates, os_hosts, proxies, quotas, removed, server_groups, tenant_usage, usage_audit_log,
 };
 
 /// Which versions there are.
 pub fn discovery() -> Routes<Nova> {
-    Routes::new().get("/", PUBLIC, discovery::versions).get("/v2.1", PUBLIC, discovery::show_v2_1).get("/v2", PUBLIC, discovery::show_v2)
+    Routes::new()
+        .get("/", PUBLIC, discovery::versions)
+        .get("/v2.1", PUBLIC, discovery::show_v2_1)
+        .get("/v2", PUBLIC, discovery::show_v2)
+        .get("/v2.1/versions/{id}", PUBLIC, discovery::show)
 }
 
 /// Everything else.
@@ -30,7 +35,10 @@ pub fn routes() -> Routes<Nova> {
         .merge(os_aggregates::routes())
         .merge(hypervisors::routes())
         .merge(administration())
-        .merge(proxies())
+        .merge(os_hosts::routes())
+        .merge(tenant_usage::routes())
+        .merge(proxies::routes())
+        .merge(removed::routes())
 }
 
 /// A create body may carry user data and injected files.
@@ -125,7 +133,7 @@ fn flavors() -> Routes<Nova> {
         .put("/flavors/{id}", "os_compute_api:os-flavor-manage:update", api::update)
         .since(2, 55)
         .delete("/flavors/{id}", "os_compute_api:os-flavor-manage:delete", api::delete)
-        .post("/flavors/{id}/action", "os_compute_api:os-flavor-access:add_tenant_access", access::act)
+        .post("/flavors/{id}/action", ANY, access::act)
         .get("/flavors/{id}/os-flavor-access", "os_compute_api:os-flavor-access", access::list)
         .get("/flavors/{id}/os-extra_specs", "os_compute_api:os-flavor-extra-specs:index", extra_specs::list)
         .post("/flavors/{id}/os-extra_specs", "os_compute_api:os-flavor-extra-specs:create", extra_specs::create)
@@ -149,32 +157,16 @@ fn others() -> Routes<Nova> {
 
 fn administration() -> Routes<Nova> {
     Routes::new()
-        .get("/os-services", "os_compute_api:os-services:list", os_services::list)
-        .put("/os-services/{id}", "os_compute_api:os-services:update", os_services::update)
-        .delete("/os-services/{id}", "os_compute_api:os-services:delete", os_services::delete)
+        .get("/os-services", "os_compute_api:os-services:list", services::list)
+        .put("/os-services/{id}", "os_compute_api:os-services:update", services::update)
+        .delete("/os-services/{id}", "os_compute_api:os-services:delete", services::delete)
+        .get("/os-instance_usage_audit_log", "os_compute_api:os-instance-usage-audit-log:list", usage_audit_log::list)
+        .get("/os-instance_usage_audit_log/{before}", "os_compute_api:os-instance-usage-audit-log:show", usage_audit_log::show)
+        .post("/os-assisted-volume-snapshots", "os_compute_api:os-assisted-volume-snapshots:create", assisted_volume_snapshots::create)
+        .delete(
+            "/os-assisted-volume-snapshots/{id}",
+            "os_compute_api:os-assisted-volume-snapshots:delete",
+            assisted_volume_snapshots::delete,
+        )
         .post("/os-server-external-events", "os_compute_api:os-server-external-events:create", external_events::create)
-}
-
-fn proxies() -> Routes<Nova> {
-    Routes::new()
-        .get("/images", ANY, proxies::list_images)
-        .until(2, 35)
-        .get("/images/detail", ANY, proxies::detail_images)
-        .until(2, 35)
-        .get("/images/{id}", ANY, proxies::show_image)
-        .until(2, 35)
-        .delete("/images/{id}", ANY, proxies::delete_image)
-        .until(2, 35)
-        .get("/os-networks", "os_compute_api:os-networks:list", proxies::list_networks)
-        .until(2, 35)
-        .get("/os-networks/{id}", "os_compute_api:os-networks:show", proxies::show_network)
-        .until(2, 35)
-        .get("/os-tenant-networks", "os_compute_api:os-networks:list", proxies::list_networks)
-        .until(2, 35)
-        .get("/os-floating-ip-pools", "os_compute_api:os-floating-ip-pools", proxies::floating_ip_pools)
-        .until(2, 35)
-        .get("/os-floating-ips", "os_compute_api:os-floating-ips:list", proxies::list_floating_ips)
-        .until(2, 35)
-        .get("/os-security-groups", "os_compute_api:os-security-groups:get", proxies::list_security_groups)
-        .until(2, 35)
 }

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, QueryOrder, QuerySelect, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::microversions::{GROUP_POLICY, SOFT_GROUPS};
+use crate::microversions::{GROUP_POLICY, SOFT_GROUPS, STRICT};
 use crate::servers::instance;
 use crate::{Nova, quotas, validate};
 
@@ -130,8 +130,17 @@ pub async fn count(app: &Nova, project: &str) -> Result<u64> {
 }
 
 async fn member_ids(app: &Nova, group: &str) -> Result<Vec<String>> {
-    let rows = member::Entity::find().filter(member::Column::GroupId.eq(group)).order_by_asc(member::Column::InstanceId);
-    Ok(rows.all(app.db.read()).await?.into_iter().map(|row| row.instance_id).collect())
+    Ok(members_of(app, std::iter::once(group)).await?.remove(group).unwrap_or_default())
+}
+
+/// The members of groups, by group.
+async fn members_of(app: &Nova, groups: impl Iterator<Item = &str> + Send) -> Result<HashMap<String, Vec<String>>> {
+    let rows = member::Entity::find().filter(member::Column::GroupId.is_in(groups)).order_by_asc(member::Column::InstanceId);
+    let mut members: HashMap<String, Vec<String>> = HashMap::new();
+    for row in rows.all(app.db.read()).await? {
+        members.entry(row.group_id).or_default().push(row.instance_id);
+    }
+    Ok(members)
 }
 
 async fn fetch(app: &Nova, ctx: &Context, id: &str) -> Result<Model> {
@@ -140,8 +149,8 @@ async fn fetch(app: &Nova, ctx: &Context, id: &str) -> Result<Model> {
     row.filter(own).ok_or_else(|| Error::not_found(format!("Instance group {id} could not be found.")))
 }
 
-async fn view(app: &Nova, ctx: &Context, row: &Model) -> Result<Value> {
-    let mut view = json!({"id": row.id, "name": row.name, "members": member_ids(app, &row.id).await?});
+fn view(ctx: &Context, row: &Model, members: Vec<String>) -> Value {
+    let mut view = json!({"id": row.id, "name": row.name, "members": members});
     if ctx.speaks(GROUP_POLICY) {
         view["policy"] = json!(row.policy);
         view["rules"] = row.max_server_per_host.map_or_else(|| json!({}), |n| json!({"max_server_per_host": n}));
@@ -153,11 +162,12 @@ async fn view(app: &Nova, ctx: &Context, row: &Model) -> Result<Value> {
         view["project_id"] = json!(row.project_id);
         view["user_id"] = json!(row.user_id);
     }
-    Ok(view)
+    view
 }
 
 /// `GET /os-server-groups`
 pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
+    validate::query_keys(&ctx, &query, STRICT, &["all_projects", "limit", "offset"])?;
     let page = kit::collection::Page::parse(&query, app.config.max_limit, app.config.max_limit)?;
     let mut select = Entity::find().order_by_asc(Column::CreatedAt).limit(page.limit).offset(page.offset);
     if query.flag("all_projects") && ctx.is_admin() {
@@ -165,17 +175,17 @@ pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
     } else {
         select = select.filter(Column::ProjectId.eq(ctx.project_id()?));
     }
-    let mut groups = Vec::new();
-    for row in select.all(app.db.read()).await? {
-        groups.push(view(&app, &ctx, &row).await?);
-    }
+    let rows = select.all(app.db.read()).await?;
+    let mut members = members_of(&app, rows.iter().map(|row| row.id.as_str())).await?;
+    let groups: Vec<Value> = rows.iter().map(|row| view(&ctx, row, members.remove(&row.id).unwrap_or_default())).collect();
     Reply::ok(&json!({"server_groups": groups}))
 }
 
 /// `GET /os-server-groups/{id}`
 pub async fn show(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     let row = fetch(&app, &ctx, &id.0).await?;
-    Reply::ok(&json!({"server_group": view(&app, &ctx, &row).await?}))
+    let members = member_ids(&app, &row.id).await?;
+    Reply::ok(&json!({"server_group": view(&ctx, &row, members)}))
 }
 
 /// The object under `server_group`.
@@ -246,7 +256,7 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateGroup>) -> Resu
             })
         })
         .await?;
-    Reply::ok(&json!({"server_group": view(&app, &ctx, &row).await?}))
+    Reply::ok(&json!({"server_group": view(&ctx, &row, Vec::new())}))
 }
 
 /// `DELETE /os-server-groups/{id}`

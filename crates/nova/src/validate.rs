@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kit::{Error, Result};
+use kit::microversion::Microversion;
+use kit::{Context, Error, Query, Result};
 use serde_json::{Map, Value};
 
 /// `Invalid input for field/attribute name. Value: . '' is too short`
@@ -67,6 +68,14 @@ pub fn texts(path: &str, value: &Value) -> Result<BTreeMap<String, String>> {
         other => Err(invalid(&format!("{path}.{key}"), other, format!("{other} is not of type 'string'"))),
     };
     object.iter().map(text).collect()
+}
+
+/// Refuses query keys that an operation does not have, from the version on in which it began to; older versions ignore them.
+pub fn query_keys(ctx: &Context, query: &Query, since: Microversion, known: &[&str]) -> Result<()> {
+    if !ctx.speaks(since) {
+        return Ok(());
+    }
+    kit::microversion::unexpected(&query.0.iter().map(|(key, _)| key.as_str()).filter(|key| !known.contains(key)).collect::<Vec<_>>())
 }
 
 /// A whole number, also as text.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use kit::{Context, Reply, Result};
+use kit::{Context, Error, Reply, Result};
 use serde::Deserialize;
 
 use crate::allocations::{ManagedConsumer, claim, read_consumers};
@@ -33,7 +33,8 @@ pub async fn reshape(app: Placement, ctx: Context, body: Body<Reshape>) -> Resul
             Box::pin(async move {
                 let mut providers = Vec::new();
                 for (uuid, shape) in &shapes {
-                    let provider = store::fetch_at(tx, uuid, shape.resource_provider_generation).await?;
+                    let provider =
+                        store::fetch_at(tx, uuid, shape.resource_provider_generation).await.map_err(|error| named(uuid, error))?;
                     classes::check_known(tx, shape.inventories.keys()).await?;
                     inventories::set(tx, &provider, &shape.inventories).await?;
                     store::advance(tx, uuid, provider.generation).await?;
@@ -49,4 +50,13 @@ pub async fn reshape(app: Placement, ctx: Context, body: Body<Reshape>) -> Resul
         })
         .await?;
     Ok(answer::empty(&ctx, StatusCode::NO_CONTENT))
+}
+
+/// A provider that is not there is a mistake of the body, not a missing page.
+fn named(uuid: &str, error: Error) -> Error {
+    if !error.is_not_found() {
+        return error;
+    }
+    let words = format!("Resource provider {uuid} in inventories not found: {}", error.message);
+    Error::bad_request(words).code("placement.resource_provider.not_found")
 }

@@ -8,6 +8,7 @@ use kit::{Context, Error, Path, Query, Reply, Result};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Map, Value, json};
 
+use crate::allocations::is_consumer_type;
 use crate::entity::{allocation, consumer};
 use crate::input::only;
 use crate::providers::store;
@@ -34,6 +35,9 @@ pub async fn total(app: Placement, ctx: Context, query: Query) -> Result<Reply> 
         consumers = consumers.filter(consumer::Column::UserId.eq(user));
     }
     let wanted = query.get("consumer_type").filter(|_| typed);
+    if let Some(name) = wanted.filter(|name| !matches!(*name, "all" | "unknown") && !is_consumer_type(name)) {
+        return Err(Error::bad_request(format!("Invalid query string parameters: '{name}' does not match '^[A-Z0-9_]+$|^all$|^unknown$'")));
+    }
     match wanted {
         None | Some("all") => {}
         Some("unknown") => consumers = consumers.filter(consumer::Column::ConsumerType.is_null()),

@@ -263,6 +263,9 @@ async fn claims_change_move_and_end() {
     let usages = cloud.get("/usages?project_id=p").await.body["usages"].clone();
     assert_eq!(usages, json!({"INSTANCE": {"consumer_count": 1, "VCPU": 4}, "MIGRATION": {"consumer_count": 1, "VCPU": 4}}));
     assert_eq!(cloud.ask("1.9", "GET", "/usages?project_id=p&user_id=u", None).await.body["usages"], json!({"VCPU": 8}));
+    assert_eq!(cloud.get("/usages?project_id=p&consumer_type=all").await.body["usages"], json!({"all": {"consumer_count": 2, "VCPU": 8}}));
+    assert_eq!(cloud.get("/usages?project_id=p&consumer_type=unknown").await.body["usages"], json!({}));
+    assert_eq!(cloud.get("/usages?project_id=p&consumer_type=instance").await.status, 400);
     assert_eq!(cloud.ask_as("p:reader", "1.39", "GET", "/usages?project_id=p", None).await.status, 200);
     assert_eq!(cloud.ask_as("q:reader", "1.39", "GET", "/usages?project_id=p", None).await.status, 403);
 
@@ -363,6 +366,8 @@ async fn candidates_of_hosts_and_of_trees() {
         json!({&numa: {"resources": {"VCPU": 32}}, &root: {"resources": {"MEMORY_MB": 4096}}})
     );
     assert_eq!(found["provider_summaries"][&numa]["root_provider_uuid"], json!(root));
+    let before = cloud.ask("1.28", "GET", "/allocation_candidates?resources=VCPU:32,MEMORY_MB:4096", None).await.body;
+    assert_eq!(before["allocation_requests"], json!([]), "trees came with 1.29");
     let grouped = cloud.candidates("resources=MEMORY_MB:4096&resources_A=VCPU:20&resources_B=VCPU:20&group_policy=none").await;
     assert_eq!(grouped["allocation_requests"][0]["mappings"], json!({"": [root], "_A": [numa], "_B": [numa]}));
     assert_eq!(grouped["allocation_requests"][0]["allocations"][&numa]["resources"]["VCPU"], 40);
@@ -388,6 +393,10 @@ async fn a_reshape_moves_everything_or_nothing() {
     };
     assert_eq!(cloud.ask("1.39", "POST", "/reshaper", Some(shape(1))).await.status, 409);
     assert_eq!(cloud.used(&root).await, json!({"VCPU": 4, "MEMORY_MB": 0}));
+    let mut nowhere = shape(2);
+    nowhere["inventories"][ids::uuid()] = json!({"inventories": {}, "resource_provider_generation": 0});
+    let refused = cloud.ask("1.39", "POST", "/reshaper", Some(nowhere)).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (400, "placement.resource_provider.not_found"));
     let done = cloud.ask("1.39", "POST", "/reshaper", Some(shape(2))).await;
     assert_eq!(done.status, 204, "{}", done.body);
     assert_eq!((cloud.used(&root).await, cloud.used(&numa).await), (json!({"MEMORY_MB": 0}), json!({"VCPU": 4})));

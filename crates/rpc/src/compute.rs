@@ -69,6 +69,14 @@ pub struct GetConsoleOutput {
 }
 message!(GetConsoleOutput => String, "get_console_output");
 
+/// Bring these images to the host before a server needs them; a cast.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CacheImages {
+    pub caller: Caller,
+    pub image_ids: Vec<String>,
+}
+message!(CacheImages => (), "cache_images");
+
 /// How long the host is up, as the command `uptime` says it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GetHostUptime {}

@@ -10,6 +10,7 @@ mod console;
 mod disk_changes;
 mod disks;
 mod events;
+mod image_cache;
 mod images;
 mod inspect;
 mod nbd;
@@ -47,6 +48,7 @@ pub fn handlers(host: &Host) -> Handlers {
     Handlers::new()
         .on(beside(host, &room, build::build))
         .on(beside(host, &room, power::power))
+        .on(beside(host, &room, image_cache::cache))
         .on(with(host, external_event))
         .on(with(host, terminate::terminate))
         .on(with(host, console::output))

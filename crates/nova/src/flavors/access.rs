@@ -1,12 +1,18 @@
 //! Who may use flavors that are not public.
 
+use kit::db::is_duplicate;
+use kit::microversion::Microversion;
+use kit::policy::Target;
 use kit::{Context, Error, Json, Path, Reply, Result};
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::Nova;
 use crate::microversions::FLAVOR_ACCESS_CONFLICT;
+use crate::{Nova, quotas};
+
+/// Projects are asked for at keystone.
+const PROJECTS_CHECKED: Microversion = Microversion(2, 18);
 
 /// A row of `flavor_access`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -40,50 +46,53 @@ async fn reply(app: &Nova, flavor: &str) -> Result<Reply> {
 
 /// `POST /flavors/{id}/action`
 pub async fn act(app: Nova, ctx: Context, id: Path<String>, body: Json<Map<String, Value>>) -> Result<Reply> {
-    let flavor = super::fetch(&app, &ctx, &id.0).await?;
     let mut entries = body.0.into_iter();
     let (Some((action, body)), None) = (entries.next(), entries.next()) else {
         return Err(Error::bad_request("The request body must have exactly one action."));
     };
-    let tenant = body.get("tenant").and_then(Value::as_str).filter(|t| !t.is_empty());
-    let tenant = tenant.ok_or_else(|| Error::bad_request("Invalid input for field/attribute. 'tenant' is a required property"))?;
-    let key = (flavor.id.clone(), tenant.to_owned());
-    let has = Entity::find_by_id(key.clone()).one(app.db.read()).await?.is_some();
-    match action.as_str() {
-        "addTenantAccess" => {
-            if flavor.is_public && ctx.speaks(FLAVOR_ACCESS_CONFLICT) {
-                return Err(Error::conflict("Can not add access to a public flavor."));
-            }
-            if has {
-                return Err(Error::conflict(format!(
-                    "Flavor access already exists for flavor {} and project {tenant} combination.",
-                    flavor.id
-                )));
-            }
-            let row = ActiveModel { flavor_id: Set(key.0), project_id: Set(key.1) };
-            app.db
-                .write(move |tx| {
-                    Box::pin(async move {
-                        Entity::insert(row).exec_without_returning(tx).await?;
-                        Ok(())
-                    })
-                })
-                .await?;
-        }
-        "removeTenantAccess" => {
-            if !has {
-                return Err(Error::not_found(format!("Flavor access not found for {} / {tenant} combination.", flavor.id)));
-            }
-            app.db
-                .write(move |tx| {
-                    Box::pin(async move {
-                        Entity::delete_by_id(key).exec(tx).await?;
-                        Ok(())
-                    })
-                })
-                .await?;
-        }
+    let (adding, rule) = match action.as_str() {
+        "addTenantAccess" => (true, "os_compute_api:os-flavor-access:add_tenant_access"),
+        "removeTenantAccess" => (false, "os_compute_api:os-flavor-access:remove_tenant_access"),
         other => return Err(Error::bad_request(format!("There is no such action: {other}"))),
+    };
+    ctx.enforce(rule, &Target::new())?;
+    let fields = body.as_object().into_iter().flat_map(Map::keys).map(String::as_str).filter(|key| *key != "tenant");
+    kit::microversion::unexpected(&fields.collect::<Vec<_>>())?;
+    let tenant = body.get("tenant").and_then(Value::as_str).filter(|t| !t.is_empty());
+    let missing = || Error::bad_request(format!("Invalid input for field/attribute {action}. 'tenant' is a required property"));
+    let tenant = tenant.ok_or_else(missing)?;
+    if ctx.speaks(PROJECTS_CHECKED) {
+        quotas::check_project(&app, &ctx, tenant).await?;
+    }
+    let flavor = super::fetch(&app, &ctx, &id.0).await?;
+    if adding {
+        if flavor.is_public && ctx.speaks(FLAVOR_ACCESS_CONFLICT) {
+            return Err(Error::conflict("Can not add access to a public flavor."));
+        }
+        add(&app, &flavor.id, tenant).await?;
+    } else {
+        remove(&app, &flavor.id, tenant).await?;
     }
     reply(&app, &flavor.id).await
+}
+
+async fn add(app: &Nova, flavor: &str, project: &str) -> Result<()> {
+    let row = ActiveModel { flavor_id: Set(flavor.to_owned()), project_id: Set(project.to_owned()) };
+    let exists = format!("Flavor access already exists for flavor {flavor} and project {project} combination.");
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                match Entity::insert(row).exec_without_returning(tx).await {
+                    Err(error) if is_duplicate(&error) => Err(Error::conflict(exists)),
+                    outcome => Ok(outcome.map(drop)?),
+                }
+            })
+        })
+        .await
+}
+
+async fn remove(app: &Nova, flavor: &str, project: &str) -> Result<()> {
+    let key = (flavor.to_owned(), project.to_owned());
+    let gone = app.db.write(move |tx| Box::pin(async move { Ok(Entity::delete_by_id(key).exec(tx).await?.rows_affected) })).await?;
+    if gone == 1 { Ok(()) } else { Err(Error::not_found(format!("Flavor access not found for {flavor} / {project} combination."))) }
 }

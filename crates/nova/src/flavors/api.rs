@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{ActiveModel, Column, Entity, Model, access};
-use crate::microversions::STRICT;
+use crate::microversions::{FLAVOR_NAMES, STRICT};
 use crate::servers::view::links;
 use crate::{Nova, validate};
 
@@ -29,10 +29,12 @@ struct FlavorView<'a> {
     #[serde(rename = "OS-FLV-EXT-DATA:ephemeral")]
     ephemeral: i64,
     #[serde(rename = "OS-FLV-DISABLED:disabled")]
+    #[until(2.101)]
     disabled: bool,
     vcpus: i64,
     #[serde(rename = "os-flavor-access:is_public")]
     is_public: bool,
+    #[until(2.101)]
     rxtx_factor: f64,
     links: Value,
     #[since(2.55)]
@@ -71,16 +73,22 @@ pub async fn detail(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
 }
 
 async fn page(app: &Nova, ctx: &Context, query: &Query, path: &str) -> Result<Reply> {
+    let known: &[&str] = &["limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"];
+    let named: &[&str] = &["limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir", "name"];
+    validate::query_keys(ctx, query, STRICT, if ctx.speaks(FLAVOR_NAMES) { named } else { known })?;
     let page = Page::parse(query, app.config.max_limit, app.config.max_limit)?;
     let number = |key: &str| {
         query.get(key).map(|text| text.parse::<i64>().map_err(|_| Error::bad_request(format!("Invalid {key} filter [{text}]")))).transpose()
     };
-    let mut all = visible(ctx, query)?;
+    let mut all = Condition::all().add(visible(ctx, query)?);
     if let Some(ram) = number("minRam")? {
         all = all.add(Column::RamMb.gte(ram));
     }
     if let Some(disk) = number("minDisk")? {
         all = all.add(Column::RootGb.gte(disk));
+    }
+    if let Some(name) = query.get("name").filter(|_| ctx.speaks(FLAVOR_NAMES)) {
+        all = all.add(Column::Name.contains(name));
     }
     let (column, ascending) = match page.sort.first() {
         Some((key, ascending)) => (sort_column(key)?, query.get("sort_dir").is_none() || *ascending),
@@ -172,6 +180,7 @@ pub struct CreateFlavor {
     #[serde(rename = "OS-FLV-EXT-DATA:ephemeral")]
     ephemeral: Option<Value>,
     swap: Option<Value>,
+    #[until(2.101)]
     rxtx_factor: Option<Value>,
     #[serde(rename = "os-flavor-access:is_public")]
     is_public: Option<Value>,
@@ -188,11 +197,7 @@ const MOST: i64 = i32::MAX as i64;
 /// `POST /flavors`
 pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Result<Reply> {
     let new = body.inner;
-    let amount = |field: &str, value: Option<&Value>| match value {
-        None | Some(Value::Null) => Ok(0),
-        Some(Value::String(text)) if text.is_empty() => Ok(0),
-        Some(value) => validate::integer(field, value, 0, MOST),
-    };
+    let amount = |field: &str, value: Option<&Value>| value.map_or(Ok(0), |value| validate::integer(field, value, 0, MOST));
     let row = Model {
         id: id(new.id)?,
         name: validate::relaxed_name(ctx.strict, "name", &new.name)?,
@@ -208,7 +213,7 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Res
         extra_specs: JsonColumn(BTreeMap::new()),
         created_at: Timestamp::now(),
     };
-    let (new, project) = (row.clone(), ctx.project_id()?.to_owned());
+    let new = row.clone();
     app.db
         .write(move |tx| {
             Box::pin(async move {
@@ -216,16 +221,12 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Res
                 if Entity::find().filter(Column::Name.eq(&name)).one(tx).await?.is_some() {
                     return Err(Error::conflict(format!("Flavor with name {name} already exists.")));
                 }
-                let given = (!new.is_public).then(|| access::ActiveModel { flavor_id: Set(id.clone()), project_id: Set(project) });
                 Entity::insert(ActiveModel::from(new)).exec_without_returning(tx).await.map_err(|error| {
                     if is_duplicate(&error) {
                         return Error::conflict(format!("Flavor with ID {id} already exists."));
                     }
                     Error::from(error)
                 })?;
-                if let Some(access) = given {
-                    access::Entity::insert(access).exec_without_returning(tx).await?;
-                }
                 Ok(())
             })
         })
@@ -236,7 +237,8 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Res
 fn id(given: Option<Value>) -> Result<String> {
     let text = match given {
         None | Some(Value::Null) => return Ok(ids::uuid()),
-        Some(Value::String(text)) if text == "auto" || text.is_empty() => return Ok(ids::uuid()),
+        Some(Value::String(text)) if text == "auto" => return Ok(ids::uuid()),
+        Some(Value::String(text)) if text.is_empty() => return Err(validate::invalid("id", "", "'' is too short")),
         Some(Value::String(text)) => text,
         Some(Value::Number(number)) => number.to_string(),
         Some(other) => return Err(validate::invalid("id", &other, format!("{other} is not of type 'string'"))),
@@ -253,7 +255,10 @@ fn rxtx_factor(value: Option<&Value>) -> Result<f64> {
         Some(Value::String(text)) => text.parse().ok(),
         Some(_) => None,
     };
-    number.filter(|n| *n > 0.0 && n.is_finite()).ok_or_else(|| Error::bad_request("Invalid input for field/attribute rxtx_factor."))
+    number.filter(|n| *n > 0.0 && n.is_finite()).ok_or_else(|| {
+        let value = value.cloned().unwrap_or_default();
+        validate::invalid("rxtx_factor", &value, format!("{value} is not a number above 0"))
+    })
 }
 
 /// The object under `flavor` of an update.

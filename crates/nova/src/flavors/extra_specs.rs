@@ -8,7 +8,8 @@ use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use serde_json::{Value, json};
 
-use super::{ActiveModel, Column, Entity};
+use super::{ActiveModel, Column, Entity, spec_rules};
+use crate::microversions::EXTRA_SPECS_CHECKED;
 use crate::{Nova, validate};
 
 /// `GET /flavors/{id}/os-extra_specs`
@@ -27,7 +28,7 @@ pub async fn show(app: Nova, ctx: Context, Path((id, key)): Path<(String, String
 /// `POST /flavors/{id}/os-extra_specs`
 pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
     let new = validate::only(body.0, "extra_specs", ctx.strict)?;
-    let new = read(&Value::Object(new))?;
+    let new = read(&ctx, &Value::Object(new))?;
     let flavor = super::fetch(&app, &ctx, &id.0).await?;
     let mut all = flavor.extra_specs.0;
     all.extend(new.clone());
@@ -37,7 +38,7 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
 
 /// `PUT /flavors/{id}/os-extra_specs/{key}`
 pub async fn update(app: Nova, ctx: Context, Path((id, key)): Path<(String, String)>, body: Json<Value>) -> Result<Reply> {
-    let new = read(&body.0)?;
+    let new = read(&ctx, &body.0)?;
     if new.len() != 1 || !new.contains_key(&key) {
         return Err(Error::bad_request("Request body and URI mismatch"));
     }
@@ -57,7 +58,7 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, key)): Path<(String, Stri
     Ok(Reply::empty(http::StatusCode::OK))
 }
 
-fn read(value: &Value) -> Result<BTreeMap<String, String>> {
+fn read(ctx: &Context, value: &Value) -> Result<BTreeMap<String, String>> {
     let object = value.as_object().ok_or_else(|| validate::invalid("extra_specs", value, "It is not of type 'object'"))?;
     let text = |(key, value): (&String, &Value)| match value {
         Value::String(text) => Ok((key.clone(), text.clone())),
@@ -66,6 +67,9 @@ fn read(value: &Value) -> Result<BTreeMap<String, String>> {
     };
     let specs: BTreeMap<String, String> = object.iter().map(text).collect::<Result<_>>()?;
     validate::metadata("extra_specs", &specs)?;
+    if ctx.speaks(EXTRA_SPECS_CHECKED) {
+        specs.iter().try_for_each(|(key, value)| spec_rules::check(key, value))?;
+    }
     Ok(specs)
 }
 

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod extra_specs;
+mod spec_rules;
 
 use std::collections::BTreeMap;
 

@@ -13,12 +13,14 @@ use serde_json::{Value, json};
 
 use super::node::{Column, Entity, Model};
 use super::view::{self, Shown, Used};
-use crate::microversions::{HYPERVISOR_PAGES, UUIDS};
+use crate::microversions::{HYPERVISOR_PAGES, STRICT, UUIDS};
 use crate::servers::instance;
-use crate::{Nova, os_services};
+use crate::{Nova, os_services, validate};
 
 /// Servers are always listed from here on.
-const SERVERS_ALWAYS: Microversion = crate::microversions::STRICT;
+const SERVERS_ALWAYS: Microversion = STRICT;
+/// Hypervisors show how long they are up, and no longer what they have.
+const UPTIME_SHOWN: Microversion = Microversion(2, 88);
 
 /// `GET /os-hypervisors`
 pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
@@ -33,7 +35,9 @@ pub async fn detail(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
 /// `GET /os-hypervisors/{id}`
 pub async fn show(app: Nova, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     let node = find(&app, &ctx, &id).await?;
-    let parts = Gathered::of(&app, wants_servers(&ctx, &query)?).await?;
+    validate::query_keys(&ctx, &query, STRICT, &["with_servers"])?;
+    let mut parts = Gathered::of(&app, wants_servers(&ctx, &query)?).await?;
+    parts.ask_uptimes(&app, &ctx, std::slice::from_ref(&node)).await;
     let detail = view::detail(&app, &ctx, &node, &parts.shown());
     Reply::ok(&HashMap::from([("hypervisor", At(&detail, ctx.version))]))
 }
@@ -82,6 +86,7 @@ pub async fn statistics(app: Nova, ctx: Context) -> Result<Reply> {
 }
 
 async fn listed(app: &Nova, ctx: &Context, query: &Query, path: &str, whole: bool) -> Result<Reply> {
+    validate::query_keys(ctx, query, STRICT, &["limit", "marker", "hypervisor_hostname_pattern", "with_servers"])?;
     let asked = if ctx.speaks(HYPERVISOR_PAGES) { query.clone() } else { Query::default() };
     let page = Page::parse(&asked, app.config.max_limit, app.config.max_limit)?;
     let mut nodes = match query.get("hypervisor_hostname_pattern").filter(|_| ctx.speaks(UUIDS)) {
@@ -94,7 +99,10 @@ async fn listed(app: &Nova, ctx: &Context, query: &Query, path: &str, whole: boo
         None => read(app, ctx, &page).await?,
     };
     let more = cut(&mut nodes, page.limit) || (page.limited && page.limit > 0 && nodes.len() as u64 == page.limit);
-    let parts = Gathered::of(app, wants_servers(ctx, query)?).await?;
+    let mut parts = Gathered::of(app, wants_servers(ctx, query)?).await?;
+    if whole {
+        parts.ask_uptimes(app, ctx, &nodes).await;
+    }
     let links = nodes.last().filter(|_| more && ctx.speaks(HYPERVISOR_PAGES)).map(|last| {
         let marker = view::id(ctx, last);
         let marker = marker.as_str().map_or_else(|| marker.to_string(), str::to_owned);
@@ -139,7 +147,7 @@ async fn matching(app: &Nova, pattern: &str) -> Result<Vec<Model>> {
 
 fn wants_servers(ctx: &Context, query: &Query) -> Result<bool> {
     let asked = query.get("with_servers").filter(|_| ctx.speaks(UUIDS));
-    let asked = asked.map_or(Ok(false), |text| crate::validate::boolean("with_servers", &json!(text)))?;
+    let asked = asked.map_or(Ok(false), |text| validate::boolean("with_servers", &json!(text)))?;
     Ok(asked || ctx.speaks(SERVERS_ALWAYS))
 }
 
@@ -148,6 +156,7 @@ struct Gathered {
     services: HashMap<String, os_services::Model>,
     used: HashMap<String, Used>,
     servers: Option<HashMap<String, Vec<Value>>>,
+    uptimes: HashMap<String, String>,
 }
 
 impl Gathered {
@@ -184,10 +193,19 @@ impl Gathered {
                 servers.entry(host).or_default().push(json!({"name": format!("instance-{number:08x}"), "uuid": id}));
             }
         }
-        Ok(Gathered { services, used, servers: with_servers.then_some(servers) })
+        Ok(Gathered { services, used, servers: with_servers.then_some(servers), uptimes: HashMap::new() })
+    }
+
+    /// Asks the hosts that are up how long they are, where the caller's version shows it.
+    async fn ask_uptimes(&mut self, app: &Nova, ctx: &Context, nodes: &[Model]) {
+        if ctx.speaks(UPTIME_SHOWN) {
+            let up = |node: &&Model| self.services.get(&node.service_id).is_some_and(|s| s.is_up(app.config.service_down_time));
+            let hosts: Vec<&str> = nodes.iter().filter(up).map(|node| node.host.as_str()).collect();
+            self.uptimes = super::uptime::of_hosts(app, &hosts).await;
+        }
     }
 
     fn shown(&self) -> Shown<'_> {
-        Shown { services: &self.services, used: &self.used, servers: self.servers.as_ref() }
+        Shown { services: &self.services, used: &self.used, servers: self.servers.as_ref(), uptimes: &self.uptimes }
     }
 }

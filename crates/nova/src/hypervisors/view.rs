@@ -33,17 +33,31 @@ pub struct Detail {
     pub host_ip: String,
     pub hypervisor_type: String,
     pub hypervisor_version: u32,
+    #[since(2.88)]
+    pub uptime: Option<String>,
+    #[until(2.87)]
     pub cpu_info: Value,
+    #[until(2.87)]
     pub vcpus: i64,
+    #[until(2.87)]
     pub vcpus_used: i64,
+    #[until(2.87)]
     pub memory_mb: i64,
+    #[until(2.87)]
     pub memory_mb_used: i64,
+    #[until(2.87)]
     pub free_ram_mb: i64,
+    #[until(2.87)]
     pub local_gb: i64,
+    #[until(2.87)]
     pub local_gb_used: i64,
+    #[until(2.87)]
     pub free_disk_gb: i64,
+    #[until(2.87)]
     pub disk_available_least: i64,
+    #[until(2.87)]
     pub running_vms: i64,
+    #[until(2.87)]
     pub current_workload: i64,
     #[since(2.53)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +69,8 @@ pub struct Shown<'a> {
     pub services: &'a HashMap<String, os_services::Model>,
     pub used: &'a HashMap<String, Used>,
     pub servers: Option<&'a HashMap<String, Vec<Value>>>,
+    /// By host, of those that said it.
+    pub uptimes: &'a HashMap<String, String>,
 }
 
 /// In a brief list.
@@ -86,6 +102,7 @@ pub fn detail(app: &Nova, ctx: &Context, node: &Model, shown: &Shown<'_>) -> Det
         host_ip: inventory.host_ip.clone(),
         hypervisor_type: inventory.hypervisor_type.clone(),
         hypervisor_version: inventory.hypervisor_version,
+        uptime: shown.uptimes.get(&node.host).cloned(),
         cpu_info: if ctx.speaks(CPU_INFO_OBJECT) { inventory.cpu_info.clone() } else { json!(inventory.cpu_info.to_string()) },
         vcpus: i64::from(inventory.vcpus),
         vcpus_used: used.vcpus,

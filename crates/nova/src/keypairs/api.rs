@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Model, keys, store};
-use crate::microversions::{KEYPAIR_PAGES, KEYPAIR_TYPES, KEYPAIR_USER};
+use crate::microversions::{KEYPAIR_IMPORT_ONLY, KEYPAIR_PAGES, KEYPAIR_TYPES, KEYPAIR_USER, STRICT};
 use crate::{Nova, quotas, validate};
 
 /// `GET /os-keypairs`
 pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
+    validate::query_keys(&ctx, &query, STRICT, &["user_id", "limit", "marker"])?;
     let user = user(&ctx, query.get("user_id"))?;
     let paged = ctx.speaks(KEYPAIR_PAGES);
     let asked = if paged { query.clone() } else { Query::default() };
@@ -30,6 +31,7 @@ pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
 
 /// `GET /os-keypairs/{name}`
 pub async fn show(app: Nova, ctx: Context, Path(name): Path<String>, query: Query) -> Result<Reply> {
+    validate::query_keys(&ctx, &query, STRICT, &["user_id"])?;
     let user = user(&ctx, query.get("user_id"))?;
     let row = store::fetch(app.db.read(), &user, &name).await?.ok_or_else(|| missing(&user, &name))?;
     let mut keypair = view(&ctx, &row);
@@ -68,17 +70,24 @@ impl Wrapper for CreateKeypair {
 pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateKeypair>) -> Result<Reply> {
     let asked = body.inner;
     let user = user(&ctx, asked.user_id.as_deref())?;
-    check_name(&asked.name)?;
+    check_name(&ctx, &asked.name)?;
     let kind = asked.kind.unwrap_or_else(|| "ssh".into());
-    let (public_key, private_key) = match (asked.public_key, kind.as_str()) {
-        (Some(public), "ssh" | "x509") => (public, None),
-        (None, "ssh") => {
+    if !matches!(kind.as_str(), "ssh" | "x509") {
+        return Err(validate::invalid("type", &kind, format!("'{kind}' is not one of ['ssh', 'x509']")));
+    }
+    let (public_key, private_key) = match asked.public_key {
+        Some(public) => (public, None),
+        None if ctx.speaks(KEYPAIR_IMPORT_ONLY) => {
+            return Err(Error::bad_request("Invalid input for field/attribute keypair. 'public_key' is a required property"));
+        }
+        None if kind == "x509" => {
+            return Err(Error::bad_request("x509 keypairs are not made here; import a certificate as public_key."));
+        }
+        None => {
             let (public, private) =
                 tokio::task::spawn_blocking(|| keys::generate("Generated-by-Nova")).await.map_err(Error::internal)??;
             (public, Some(private))
         }
-        (None, "x509") => return Err(Error::bad_request("Cumulo makes no x509 keypairs; import a certificate as public_key.")),
-        _ => return Err(validate::invalid("type", &kind, format!("'{kind}' is not one of ['ssh', 'x509']"))),
     };
     let fingerprint = if kind == "x509" { keys::certificate_fingerprint(&public_key)? } else { keys::fingerprint(&public_key)? };
     let row = Model { user_id: user, name: asked.name, number: 0, public_key, fingerprint, key_type: kind, created_at: Timestamp::now() };
@@ -112,6 +121,7 @@ async fn insert(app: &Nova, ctx: &Context, mut row: Model) -> Result<Model> {
 
 /// `DELETE /os-keypairs/{name}`
 pub async fn delete(app: Nova, ctx: Context, Path(name): Path<String>, query: Query) -> Result<Reply> {
+    validate::query_keys(&ctx, &query, STRICT, &["user_id"])?;
     let user = user(&ctx, query.get("user_id"))?;
     let (owner, key) = (user.clone(), name.clone());
     if !app.db.write(move |tx| Box::pin(async move { store::delete(tx, &owner, &key).await })).await? {
@@ -128,10 +138,16 @@ fn user(ctx: &Context, asked: Option<&str>) -> Result<String> {
     Ok(asked.to_owned())
 }
 
-fn check_name(name: &str) -> Result<()> {
-    let known = |c: char| c.is_ascii_alphanumeric() || " -_".contains(c);
-    if name.is_empty() || name.len() > 255 || !name.chars().all(known) || name.trim() != name {
-        let words = "Keypair name must be string and between 1 and 255 characters long, of letters, digits, blanks, - and _";
+/// Letters, digits and a few signs, of which some came late.
+fn check_name(ctx: &Context, name: &str) -> Result<()> {
+    let signs = if ctx.speaks(KEYPAIR_IMPORT_ONLY) { "@._- " } else { "_- " };
+    let known = |c: char| c.is_ascii_alphanumeric() || signs.contains(c);
+    if name.is_empty() {
+        return Err(validate::invalid("name", name, "'' is too short"));
+    }
+    validate::length("name", name, 255)?;
+    if !name.chars().all(known) || name.trim() != name {
+        let words = format!("Only expected characters: [{signs}] beside letters and digits, and no blanks around them");
         return Err(validate::invalid("name", name, words));
     }
     Ok(())

@@ -12,6 +12,8 @@ use sea_orm::entity::prelude::*;
 
 use crate::Nova;
 
+pub use self::store::forget_host;
+
 /// A row of `aggregates`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "aggregates")]
@@ -40,4 +42,6 @@ pub fn routes() -> Routes<Nova> {
         .put("/os-aggregates/{aggregate_id}", "os_compute_api:os-aggregates:update", api::update)
         .delete("/os-aggregates/{aggregate_id}", "os_compute_api:os-aggregates:delete", api::delete)
         .post("/os-aggregates/{aggregate_id}/action", "os_compute_api:os-aggregates:set_metadata", api::action)
+        .post("/os-aggregates/{aggregate_id}/images", "compute:aggregates:images", api::images)
+        .since(2, 81)
 }

@@ -103,8 +103,22 @@ pub async fn remove_host(tx: &impl ConnectionTrait, number: i64, host: &str) -> 
     if gone { Ok(()) } else { Err(Error::not_found(format!("Aggregate {number} has no host {host}."))) }
 }
 
-/// Puts every host into the zone that its aggregates name, or the default one; 409 when they name two.
-pub async fn settle_zones(tx: &impl ConnectionTrait, default_zone: &str) -> Result<()> {
+/// The uuids of the aggregates a host is in.
+pub async fn of_host(db: &impl ConnectionTrait, host: &str) -> Result<Vec<String>> {
+    let hosts = hosts(db).await?;
+    let has = |aggregate: &Model| hosts.get(&aggregate.number).is_some_and(|hosts| hosts.iter().any(|have| have == host));
+    Ok(all(db).await?.into_iter().filter(has).map(|aggregate| aggregate.id).collect())
+}
+
+/// A host that is gone is in no aggregate.
+pub async fn forget_host(tx: &impl ConnectionTrait, host: &str) -> Result<()> {
+    member::Entity::delete_many().filter(member::Column::Host.eq(host)).exec(tx).await?;
+    Ok(())
+}
+
+/// Puts every host into the zone that its aggregates name, or the default one; 409 when they name two. Answers the hosts that moved.
+pub async fn settle_zones(tx: &impl ConnectionTrait, default_zone: &str) -> Result<Vec<String>> {
+    let mut moved = Vec::new();
     let hosts = hosts(tx).await?;
     let mut zones: HashMap<&str, &str> = HashMap::new();
     let aggregates = all(tx).await?;
@@ -122,7 +136,8 @@ pub async fn settle_zones(tx: &impl ConnectionTrait, default_zone: &str) -> Resu
         if service.zone != zone {
             let row = os_services::ActiveModel { zone: Set(zone.to_owned()), ..Default::default() };
             os_services::Entity::update_many().set(row).filter(os_services::Column::Id.eq(service.id)).exec(tx).await?;
+            moved.push(service.host);
         }
     }
-    Ok(())
+    Ok(moved)
 }

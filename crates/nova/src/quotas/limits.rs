@@ -76,6 +76,27 @@ pub async fn all(db: &impl ConnectionTrait, scope: &str) -> Result<BTreeMap<&'st
     Ok(limits)
 }
 
+/// The scope of what one user may have of a project's.
+pub fn user_scope(project_id: &str, user_id: &str) -> String {
+    format!("user:{project_id}:{user_id}")
+}
+
+/// What one user may have: the user's own limits on top of the project's.
+pub async fn of_user(db: &impl ConnectionTrait, project_id: &str, user_id: &str) -> Result<BTreeMap<&'static str, i64>> {
+    let mut limits = all(db, project_id).await?;
+    for row in Entity::find().filter(Column::Scope.eq(user_scope(project_id, user_id))).all(db).await? {
+        if let Some(resource) = RESOURCES.iter().find(|resource| resource.name == row.resource) {
+            limits.insert(resource.name, row.amount);
+        }
+    }
+    Ok(limits)
+}
+
+/// Whether a user has limits of their own.
+pub async fn has_own(db: &impl ConnectionTrait, project_id: &str, user_id: &str) -> Result<bool> {
+    Ok(Entity::find().filter(Column::Scope.eq(user_scope(project_id, user_id))).one(db).await?.is_some())
+}
+
 /// One limit of a project.
 pub async fn of(db: &impl ConnectionTrait, project_id: &str, resource: &str) -> Result<i64> {
     Ok(all(db, project_id).await?.get(resource).copied().unwrap_or(-1))
@@ -94,5 +115,12 @@ pub async fn set(tx: &impl ConnectionTrait, scope: &str, limits: &[(&'static str
 /// Forgets a scope's own limits.
 pub async fn reset(tx: &impl ConnectionTrait, scope: &str) -> Result<()> {
     Entity::delete_many().filter(Column::Scope.eq(scope)).exec(tx).await?;
+    Ok(())
+}
+
+/// The same with those of its users.
+pub async fn reset_project(tx: &impl ConnectionTrait, project_id: &str) -> Result<()> {
+    reset(tx, project_id).await?;
+    Entity::delete_many().filter(Column::Scope.starts_with(user_scope(project_id, ""))).exec(tx).await?;
     Ok(())
 }

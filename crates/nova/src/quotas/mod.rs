@@ -3,12 +3,13 @@
 mod api;
 pub mod limits;
 
-use kit::{Error, Result, Routes};
+use kit::{Context, Error, Result, Routes};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ConnectionTrait, Set};
+use sea_orm::{ConnectionTrait, QuerySelect, Set};
 
 use crate::Nova;
+use crate::servers::instance;
 
 /// A row of `quota_usages`: what a project's servers take.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -51,6 +52,52 @@ pub fn routes() -> Routes<Nova> {
 pub async fn usage(db: &impl ConnectionTrait, project_id: &str) -> Result<Model> {
     let none = Model { project_id: project_id.to_owned(), instances: 0, cores: 0, ram: 0 };
     Ok(Entity::find_by_id(project_id).one(db).await?.unwrap_or(none))
+}
+
+/// What one user's servers take, counted anew.
+pub async fn usage_of_user(db: &impl ConnectionTrait, project_id: &str, user_id: &str) -> Result<Model> {
+    let sizes: Vec<(i64, i64)> = instance::Entity::find()
+        .select_only()
+        .columns([instance::Column::Vcpus, instance::Column::RamMb])
+        .filter(instance::Column::ProjectId.eq(project_id))
+        .filter(instance::Column::UserId.eq(user_id))
+        .filter(instance::Column::Deleted.eq(false))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(Model {
+        project_id: project_id.to_owned(),
+        instances: i64::try_from(sizes.len()).unwrap_or(i64::MAX),
+        cores: sizes.iter().map(|(cores, _)| cores).sum(),
+        ram: sizes.iter().map(|(_, ram)| ram).sum(),
+    })
+}
+
+/// 403 when a user who has limits of their own would pass them with `servers` more. As part of the transaction that reserves them, which
+/// the project's row makes wait for others.
+pub async fn check_user(tx: &impl ConnectionTrait, project_id: &str, user_id: &str, need: Need, servers: i64) -> Result<()> {
+    if !limits::has_own(tx, project_id, user_id).await? {
+        return Ok(());
+    }
+    let (limits, used) = (limits::of_user(tx, project_id, user_id).await?, usage_of_user(tx, project_id, user_id).await?);
+    let limit = |name: &str| limits.get(name).copied().unwrap_or(-1);
+    let row = |name: &str, each: i64, used: i64| (name.to_owned(), each * servers, used, limit(name));
+    let rows = [row("cores", need.cores, used.cores), row("instances", 1, used.instances), row("ram", need.ram, used.ram)];
+    if rows.iter().any(|(_, wanted, used, limit)| *limit >= 0 && used + wanted > *limit) { Err(exceeded(&rows)) } else { Ok(()) }
+}
+
+/// 400 when keystone says there is no such project. Who may not ask keystone is believed.
+pub async fn check_project(app: &Nova, ctx: &Context, project_id: &str) -> Result<()> {
+    if ctx.project_id().is_ok_and(|own| own == project_id) {
+        return Ok(());
+    }
+    let path = format!("/v3/projects/{}", kit::call::percent_encode(project_id));
+    match app.cloud.identity.0.get(&ctx.auth(), &path).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Err(Error::bad_request(format!("Project ID {project_id} is not a valid project."))),
+        Err(error) if error.status == 403 => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes as many servers as fit, between `least` and `most`, and answers how many; 403 in nova's words when not even `least` fit. As part of

@@ -72,6 +72,7 @@ impl State {
         let get = *method == Method::GET;
         match path {
             ["v3", "auth", "tokens"] => (StatusCode::CREATED, json!({"token": {}})),
+            ["v3", "projects", "p" | "q"] => (StatusCode::OK, json!({"project": {}})),
             ["v2", "images", ..] if !get || path.get(2).is_none_or(|id| self.images.contains_key(*id)) => {
                 self.image(method, path, query, body)
             }

@@ -5,4 +5,4 @@ pub mod claim;
 mod wire;
 
 pub use api::{delete, manage, of_provider, show, update};
-pub use wire::{ManagedConsumer, read_consumers};
+pub use wire::{ManagedConsumer, is_consumer_type, read_consumers};

@@ -145,6 +145,7 @@ fn claim(
     Ok(Claim { consumer: consumer.to_owned(), amounts, project_id, user_id, consumer_type: None, expected: Expected::Any })
 }
 
-fn is_consumer_type(name: &str) -> bool {
+/// `INSTANCE` and the like.
+pub fn is_consumer_type(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }

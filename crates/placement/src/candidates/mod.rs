@@ -42,7 +42,7 @@ pub async fn list(app: Placement, ctx: Context, query: Query) -> Result<Reply> {
         flat::search(conn, &request).await?
     } else {
         let world = world::load(conn, &request).await?;
-        tree::search(&world, &request)
+        tree::search(&world, &request, &kit::ids::uuid())
     };
     view::answer(&app, &ctx, &request, candidates).await
 }

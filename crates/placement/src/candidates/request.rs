@@ -21,6 +21,8 @@ pub struct Request {
     pub same_subtree: Vec<Vec<String>>,
     pub root: Needs,
     pub limit: usize,
+    /// Before 1.29 clients know only providers that stand alone or share: those below others are not for them.
+    pub flat: bool,
 }
 
 /// What one provider must have; without a suffix, what the providers of a tree must have together.
@@ -34,7 +36,7 @@ pub struct Group {
 
 impl Request {
     pub fn read(ctx: &Context, query: &Query) -> Result<Request> {
-        let mut request = Request { limit: LIMIT, ..Request::default() };
+        let mut request = Request { limit: LIMIT, flat: !ctx.speaks(mv::NESTED_CANDIDATES), ..Request::default() };
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         let mut policy = None;
         let mut seen = Vec::new();

@@ -4,6 +4,7 @@
 //! may be served by several providers of the tree and by those that share with it; a group with a suffix by one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 
 use super::request::{Group, Request};
 use super::world::{Provider, World};
@@ -13,10 +14,13 @@ use crate::providers::filters::Needs;
 /// Combinations looked at for one tree: what a request can cost is bounded.
 const COMBINATIONS: usize = 10_000;
 
-pub fn search(world: &World, request: &Request) -> Vec<Candidate> {
+/// Begins at the first tree from `begin` on and goes round, so that with a limit everybody gets a share of the load.
+pub fn search(world: &World, request: &Request, begin: &str) -> Vec<Candidate> {
     let sharing: Vec<&Provider> = world.trees.values().flatten().filter(|p| p.shares()).collect();
     let mut found = Vec::new();
-    for (root, tree) in &world.trees {
+    let from = world.trees.range::<str, _>((Bound::Included(begin), Bound::Unbounded));
+    let before = world.trees.range::<str, _>((Bound::Unbounded, Bound::Excluded(begin)));
+    for (root, tree) in from.chain(before) {
         found.extend(in_tree(root, tree, &sharing, request, request.limit.saturating_sub(found.len())));
         if found.len() >= request.limit {
             break;
@@ -34,7 +38,7 @@ fn in_tree(root: &str, tree: &[Provider], sharing: &[&Provider], request: &Reque
     let outside = sharing.iter().copied().filter(|p| p.root != root && p.aggregates.iter().any(|a| aggregates.contains(a)));
     let members: Vec<&Provider> = tree.iter().chain(outside).collect();
     let scene = Scene { members, tops: top };
-    let choices: Vec<Vec<Vec<Part>>> = request.groups.iter().map(|group| scene.parts(group, tree)).collect();
+    let choices: Vec<Vec<Vec<Part>>> = request.groups.iter().map(|group| scene.parts(group)).collect();
     let mut found: Vec<Candidate> = Vec::new();
     let mut seen = 0;
     product(&choices, &mut Vec::new(), &mut |picked| {
@@ -59,10 +63,11 @@ struct Scene<'w> {
 
 impl<'w> Scene<'w> {
     /// The ways to serve one group.
-    fn parts(&self, group: &Group, tree: &[Provider]) -> Vec<Vec<Part>> {
-        let within = group.in_tree.as_ref().is_none_or(|member| tree.iter().any(|p| p.uuid == *member));
-        let usable = self.members.iter().copied().filter(|p| within || group.in_tree.as_ref() == Some(&p.uuid));
-        let usable: Vec<&Provider> = usable.collect();
+    fn parts(&self, group: &Group) -> Vec<Vec<Part>> {
+        let wanted = group.in_tree.as_ref().map(|member| self.find(member).map(|p| p.root.as_str()));
+        // of a tree that plays no part here nobody is usable
+        let usable = |p: &&Provider| wanted.is_none_or(|root| root == Some(p.root.as_str()));
+        let usable: Vec<&Provider> = self.members.iter().copied().filter(usable).collect();
         if group.suffix.is_empty() { self.spread(group, &usable) } else { self.whole(group, &usable) }
     }
 
@@ -216,7 +221,7 @@ mod tests {
     }
 
     fn ask(world: &World, request: Request) -> Vec<Vec<(String, String)>> {
-        let found = search(world, &Request { limit: 100, ..request });
+        let found = search(world, &Request { limit: 100, ..request }, "");
         found.into_iter().map(|c| c.parts.into_iter().map(|p| (p.suffix, p.provider)).collect()).collect()
     }
 
@@ -265,7 +270,31 @@ mod tests {
         let mut near = provider("near", None, "near", &[("VCPU", 4)], &[]);
         near.aggregates.insert("agg".into());
         let far = provider("far", None, "far", &[("VCPU", 4)], &[]);
-        let request = Request { groups: vec![group("", &[("VCPU", 1), ("DISK_GB", 10)], &[])], ..Request::default() };
-        assert_eq!(ask(&World::new([disks, near, far]), request), [pairs(&[("", "near"), ("", "nfs")])]);
+        let world = World::new([disks, near, far]);
+        let request = |in_tree: Option<&str>| {
+            let group = group("", &[("VCPU", 1), ("DISK_GB", 10)], &[]);
+            Request { groups: vec![Group { in_tree: in_tree.map(str::to_owned), ..group }], ..Request::default() }
+        };
+        assert_eq!(ask(&world, request(None)), [pairs(&[("", "near"), ("", "nfs")])]);
+        assert!(ask(&world, request(Some("near"))).is_empty(), "the disks are not in its tree");
+        let disk = Group { in_tree: Some("nfs".into()), ..group("1", &[("DISK_GB", 10)], &[]) };
+        let apart = Request { groups: vec![group("", &[("VCPU", 1)], &[]), disk], ..Request::default() };
+        assert_eq!(ask(&world, apart), [pairs(&[("", "near"), ("1", "nfs")])]);
+    }
+
+    #[test]
+    fn a_limited_search_begins_anywhere() {
+        let world = World::new(["a", "b", "c"].map(|name| provider(name, None, name, &[("VCPU", 4)], &[])));
+        let request = Request { groups: vec![group("", &[("VCPU", 1)], &[])], limit: 2, ..Request::default() };
+        let roots = |begin: &str| search(&world, &request, begin).into_iter().map(|c| c.root).collect::<Vec<_>>();
+        assert_eq!(
+            (roots(""), roots("b"), roots("c"), roots("d")),
+            (
+                ["a", "b"].map(str::to_owned).into(),
+                ["b", "c"].map(str::to_owned).into(),
+                ["c", "a"].map(str::to_owned).into(),
+                ["a", "b"].map(str::to_owned).into()
+            )
+        );
     }
 }

@@ -59,7 +59,11 @@ impl World {
 
 /// Reads the providers with the requested classes and traits.
 pub async fn load(conn: &impl ConnectionTrait, request: &Request) -> Result<World> {
-    let mut providers: HashMap<String, Provider> = provider::Entity::find()
+    let mut all = provider::Entity::find();
+    if request.flat {
+        all = all.filter(provider::Column::ParentUuid.is_null());
+    }
+    let mut providers: HashMap<String, Provider> = all
         .all(conn)
         .await?
         .into_iter()

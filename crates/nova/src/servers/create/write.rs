@@ -41,6 +41,7 @@ pub async fn write(app: &Nova, ctx: &Context, checked: Checked, first_id: String
                 let project = ctx.project_id()?.to_owned();
                 let need = quotas::Need { cores: i64::from(flavor.vcpus), ram: flavor.ram_mb as i64 };
                 let count = quotas::reserve(tx, &project, need, wanted.min_count, wanted.max_count).await?;
+                quotas::check_user(tx, &project, ctx.user_id()?, need, count).await?;
                 let last = store::next_numbers(tx, "instances", count).await?;
                 let mut created = Created {
                     servers: Vec::new(),
