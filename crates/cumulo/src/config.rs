@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::images::Images;
+
 /// The whole configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,6 +35,7 @@ pub struct Config {
     pub ports: Ports,
     pub compute: Compute,
     pub network: Network,
+    pub images: Images,
 }
 
 /// What keystone demands of those who log in.
@@ -113,6 +116,7 @@ impl Default for Config {
             ports: Ports::default(),
             compute: Compute::default(),
             network: Network::default(),
+            images: Images::default(),
         }
     }
 }
@@ -175,6 +179,7 @@ impl Config {
         if self.database != "sqlite" && !self.database.starts_with("postgres://") {
             return Err(format!("database is {:?}; it must be sqlite or a postgres:// URL.", self.database));
         }
+        self.images.check()?;
         if self.token_hours == 0 {
             return Err("token_hours must be at least 1.".into());
         }
@@ -220,6 +225,7 @@ mod tests {
             ("lisen = '::1'", "lisen"),
             ("[compute]\naccel = 'fast'", "accel"),
             ("database = 'mysql://x'", "database"),
+            ("[images]\nconvert_to = 'vmdk'", "convert_to"),
             ("listen = '0.0.0.0'", "public_host"),
         ] {
             assert!(read(text).unwrap_err().contains(word), "{text}");

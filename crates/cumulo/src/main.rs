@@ -5,6 +5,7 @@
 
 mod cli;
 mod config;
+mod images;
 mod state;
 mod up;
 

@@ -19,6 +19,7 @@ use sdk::Endpoint;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::hosts::machine_name;
 use super::late::Late;
 use crate::config::Config;
 use crate::state::{Secrets, StateDir};
@@ -91,9 +92,10 @@ pub async fn assemble(
         allow_rescope_scoped_token: config.identity.allow_rescope_scoped_token,
         security: config.identity.security_compliance.clone(),
     };
-    let settings_of_glance = glance::Config::new(at("glance"), state.join("images"));
     // with its own SQLite files, whatever an earlier process left behind can only be this one's
     let alone = config.database == "sqlite";
+    let mut settings_of_glance = glance::Config::new(at("glance"), state.join("images"));
+    config.images.apply(&mut settings_of_glance, (!alone).then(|| config.host.clone().unwrap_or_else(machine_name)));
     let settings_of_cinder = cinder::Config { location: at("cinder"), availability_zone: "nova".into(), alone, probe: None };
     let settings_of_neutron = neutron::Config { dns_nameservers: config.network.dns_nameservers.clone(), ..neutron::Config::default() };
     let (keystone, glance, placement, neutron, cinder, nova) = tokio::join!(
@@ -110,7 +112,7 @@ pub async fn assemble(
     let services = services(config, secrets, &bus, &apis, &keystone, &glance, &placement, &nova, &neutron, &cinder)
         .map_err(|error| error.to_string())?;
     places.put(&services);
-    background(&nova, &neutron, &cinder, alone, stop, tasks);
+    background(&glance, &nova, &neutron, &cinder, alone, stop, tasks);
     Ok(Cloud { services, keystone, glance, neutron, nova, bus, apis, sessions })
 }
 
@@ -166,7 +168,17 @@ impl Places {
 }
 
 /// Flows, reconcilers and what else works without being asked.
-fn background(nova: &Nova, neutron: &Arc<Neutron>, cinder: &Cinder, alone: bool, stop: &CancellationToken, tasks: &TaskTracker) {
+fn background(
+    glance: &Glance,
+    nova: &Nova,
+    neutron: &Arc<Neutron>,
+    cinder: &Cinder,
+    alone: bool,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let (glance, stop_glance) = (glance.clone(), stop.clone());
+    tasks.spawn(async move { ended("glance", glance.run(stop_glance).await) });
     let (nova, neutron, cinder) = (nova.clone(), neutron.clone(), cinder.clone());
     let (stop_nova, stop_neutron, stop_cinder) = (stop.clone(), stop.clone(), stop.clone());
     tasks.spawn(async move { ended("nova", nova.run(stop_nova, alone).await) });

@@ -114,6 +114,6 @@ fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) 
     Ok(settings)
 }
 
-fn machine_name() -> String {
+pub fn machine_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }

@@ -1,0 +1,128 @@
+//! `[images]` of `cumulo.toml`: where glance keeps images, and from where users may have them downloaded.
+
+use std::net::IpAddr;
+
+use glance::outside::objects::Place;
+use glance::outside::web::Rules;
+use glance::{DiskFormat, Limits, StoreConfig};
+use serde::{Deserialize, Serialize};
+
+/// How images are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Images {
+    /// Bytes an image may have.
+    pub size_cap: u64,
+    /// Refuse a file that is not what its disk_format says.
+    pub require_format_match: bool,
+    /// `raw` or `qcow2`: what imported images are converted to.
+    pub convert_to: Option<String>,
+    /// A bucket beside the files of this host.
+    pub s3: Option<S3>,
+    pub quota: Quota,
+    pub web: Web,
+}
+
+/// A bucket of an S3 server, as the store `s3`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    pub endpoint: String,
+    pub bucket: String,
+    #[serde(default = "region")]
+    pub region: String,
+    pub access_key: String,
+    pub secret_key: String,
+    /// Images go there unless somebody names another store.
+    #[serde(default)]
+    pub default: bool,
+}
+
+/// What each project may have; no limit where there is none.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    pub image_size_total: Option<u64>,
+    pub image_stage_total: Option<u64>,
+    pub image_count_total: Option<u64>,
+    pub image_count_uploading: Option<u64>,
+}
+
+/// From where users may have images downloaded. Whatever is listed, nothing internal can be reached but the mirrors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Web {
+    /// All hosts when empty.
+    pub allowed_hosts: Vec<String>,
+    pub disallowed_hosts: Vec<String>,
+    pub ports: Vec<u16>,
+    pub internal_mirrors: Vec<IpAddr>,
+}
+
+fn region() -> String {
+    "us-east-1".into()
+}
+
+impl std::fmt::Debug for S3 {
+    /// The keys are nobody's to see.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3").field("endpoint", &self.endpoint).field("bucket", &self.bucket).finish_non_exhaustive()
+    }
+}
+
+impl Default for Images {
+    fn default() -> Images {
+        Images { size_cap: 1 << 40, require_format_match: true, convert_to: None, s3: None, quota: Quota::default(), web: Web::default() }
+    }
+}
+
+impl Default for Web {
+    fn default() -> Web {
+        Web { allowed_hosts: Vec::new(), disallowed_hosts: Vec::new(), ports: vec![80, 443], internal_mirrors: Vec::new() }
+    }
+}
+
+impl Images {
+    /// What the types cannot say.
+    pub fn check(&self) -> Result<(), String> {
+        match self.convert_to.as_deref() {
+            None | Some("raw" | "qcow2") => Ok(()),
+            Some(other) => Err(format!("images.convert_to is {other:?}; it must be raw or qcow2.")),
+        }
+    }
+
+    /// Tells glance. `node` is what this process is called among those that share its database.
+    pub fn apply(&self, settings: &mut glance::Config, node: Option<String>) {
+        settings.image_size_cap = self.size_cap;
+        settings.require_image_format_match = self.require_format_match;
+        settings.convert_to = self.convert_to.as_deref().map(|name| if name == "raw" { DiskFormat::Raw } else { DiskFormat::Qcow2 });
+        settings.limits = Limits {
+            image_size_total: self.quota.image_size_total,
+            image_stage_total: self.quota.image_stage_total,
+            image_count_total: self.quota.image_count_total,
+            image_count_uploading: self.quota.image_count_uploading,
+        };
+        settings.web = Rules {
+            allowed_hosts: self.web.allowed_hosts.clone(),
+            disallowed_hosts: self.web.disallowed_hosts.clone(),
+            ports: self.web.ports.clone(),
+            internal_mirrors: self.web.internal_mirrors.clone(),
+            ..Rules::default()
+        };
+        if let Some(node) = node {
+            settings.node = node;
+        }
+        if let Some(s3) = &self.s3 {
+            let place = Place::S3(glance::outside::objects::S3 {
+                endpoint: s3.endpoint.clone(),
+                bucket: s3.bucket.clone(),
+                region: s3.region.clone(),
+                access_key: s3.access_key.clone(),
+                secret_key: s3.secret_key.clone(),
+            });
+            let store = StoreConfig { id: "s3".into(), description: format!("Bucket {}", s3.bucket), read_only: false, place };
+            let at = if s3.default { 0 } else { settings.stores.len() };
+            settings.stores.insert(at, store);
+        }
+    }
+}
