@@ -14,7 +14,7 @@ from keystonemiddleware.auth_token import AuthProtocol
 
 def program(environ, start):
     start('200 OK', [('Content-Type', 'text/plain')])
-    return ['{HTTP_X_USER_NAME} in {HTTP_X_PROJECT_NAME} as {HTTP_X_ROLES}\n'.format(**environ).encode()]
+    return ['{HTTP_X_USER_NAME} in {HTTP_X_PROJECT_NAME} as {HTTP_X_ROLES} '.format(**environ).encode()]
 
 settings = dict(
     www_authenticate_uri=os.environ['OS_AUTH_URL'], auth_url=os.environ['OS_AUTH_URL'], auth_type='password', username='nova',
@@ -30,7 +30,8 @@ eventually "the filter answers" 20 sh -c 'curl -s -m 2 -o /dev/null http://127.0
 
 token=$(openstack token issue -f value -c id)
 expect "a token is known" 'admin in admin as .*admin.*200' call / "X-Auth-Token: $token"
-demo=$(openstack --os-cloud cumulo-demo token issue -f value -c id 2>/dev/null || OS_CLOUD=cumulo-demo openstack token issue -f value -c id)
+demo=$(OS_USERNAME=demo OS_PASSWORD=$(sed -n 's/^demo_password = "\(.*\)"/\1/p' "$state/secrets.toml") OS_PROJECT_NAME=demo \
+  openstack token issue -f value -c id)
 expect "so is another user's" 'demo in demo as .*member.*200' call / "X-Auth-Token: $demo"
 expect "no token is refused" '401' call /
 expect "a wrong token is refused" '401' call / "X-Auth-Token: gAAAAwrong"
