@@ -96,6 +96,8 @@ pub struct Network {
     pub dns_nameservers: Vec<IpAddr>,
     /// Where other hosts send this one's VXLAN frames: an address of this machine. Without one, tenants' networks end at the host.
     pub vtep: Option<IpAddr>,
+    /// VLAN tags of the physical network `public` that are given out when none is asked for, as `public:100:199`; by default any.
+    pub vlan_ranges: Vec<String>,
     /// This machine's link to the external network, given to the cloud whole. Without one, that network ends at the host.
     pub external_interface: Option<String>,
 }
@@ -151,6 +153,7 @@ impl Default for Network {
             masquerade: false,
             dns_nameservers: Vec::new(),
             vtep: None,
+            vlan_ranges: vec!["public".into()],
             external_interface: None,
         }
     }

@@ -43,7 +43,7 @@ impl Resource for Model {
     const NOT_FOUND: &'static str = "AddressGroupNotFound";
     const SHARED_AS: Option<&'static str> = Some("address_group");
     const ATTRIBUTES: &'static [Attribute] =
-        &[Attribute::writable("name", Kind::Text(255)), Attribute::fixed("addresses", Kind::Cidrs).composite()];
+        &[Attribute::writable("name", Kind::Text(255)), Attribute::fixed("addresses", Kind::Prefixes).composite()];
 
     crate::standard!();
 
@@ -131,7 +131,7 @@ async fn change(app: App, ctx: Context, id: String, edit: impl FnOnce(&mut Model
 
 fn addresses(input: Input) -> Result<Vec<IpNet>> {
     let addresses = input.into_body().get("addresses").cloned().unwrap_or(Value::Null);
-    let checked = normalize(Kind::Cidrs, addresses).map_err(|reason| invalid_attribute("addresses", reason))?;
+    let checked = normalize(Kind::Prefixes, addresses).map_err(|reason| invalid_attribute("addresses", reason))?;
     serde_json::from_value(checked).map_err(|error| invalid_attribute("addresses", error))
 }
 

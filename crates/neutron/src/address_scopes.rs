@@ -5,11 +5,11 @@ use sea_orm::entity::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::attributes::{Attribute, Checked, ID, PROJECT, TENANT};
-use crate::fault::conflict;
+use crate::fault::{bad_request, conflict};
 use crate::plain::Plain;
 use crate::resource::{Resource, Seen};
 use crate::values::Kind;
-use crate::{Tx, sql};
+use crate::{Tx, rbac, sql};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "address_scopes")]
@@ -63,6 +63,14 @@ impl Plain for Model {
 
     fn apply(&mut self, checked: &Checked) -> Result<()> {
         checked.set("name", &mut self.name)
+    }
+
+    async fn resharing(&self, tx: &Tx<'_>, shared: bool) -> Result<()> {
+        if !shared && rbac::is_shared(tx.db, &self.id, rbac::ALL).await? {
+            let message = format!("Unable to update address scope {} : Shared address scope can't be unshared.", self.id);
+            return Err(bad_request("AddressScopeUpdateError", message));
+        }
+        Ok(())
     }
 
     async fn removing(&self, tx: &Tx<'_>, _: &Context) -> Result<()> {

@@ -134,8 +134,7 @@ impl Input {
         if self.body.get(key).is_none()
             && let Some(Value::Array(items)) = self.body.get_mut(plural).map(Value::take)
         {
-            let objects: Option<Vec<_>> =
-                items.into_iter().map(|item| if let Value::Object(map) = item { Some(map) } else { None }).collect();
+            let objects: Option<Vec<_>> = items.into_iter().map(|item| unwrapped(item, key)).collect();
             return match objects {
                 Some(objects) if !objects.is_empty() => Ok((objects, true)),
                 _ => Err(Error::bad_request("Resources required")),
@@ -151,6 +150,16 @@ impl Input {
             Some(_) => Err(Error::bad_request(format!("Invalid format for '{key}' in request body"))),
             None => Err(Error::bad_request(format!("Unable to find '{key}' in request body"))),
         }
+    }
+}
+
+/// One of many, which may come under the key of one.
+fn unwrapped(item: Value, key: &str) -> Option<Map<String, Value>> {
+    let Value::Object(mut map) = item else { return None };
+    match map.remove(key) {
+        None => Some(map),
+        Some(Value::Object(inner)) if map.is_empty() => Some(inner),
+        Some(_) => None,
     }
 }
 
@@ -232,7 +241,9 @@ fn owner(ctx: &Context, body: &mut Map<String, Value>) -> Result<String> {
         (Some(a), Some(b)) if a != b => Err(Error::bad_request("'project_id' and 'tenant_id' do not match")),
         (Some(project), _) => {
             if !ctx.is_admin() && ctx.project_id()? != project {
-                return Err(Error::forbidden("Cannot create resource for another tenant").code("PolicyNotAuthorized"));
+                let message =
+                    "Specifying 'project_id' or 'tenant_id' other than the authenticated project in request requires admin privileges";
+                return Err(Error::bad_request(message));
             }
             Ok(project.to_owned())
         }

@@ -19,6 +19,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("binding-extended", "Port Bindings Extended"),
     ("data-plane-status", "data-plane-status"),
     ("default-subnetpools", "Default Subnetpools"),
+    ("dhcp_agent_scheduler", "DHCP Agent Scheduler"),
     ("dns-domain-ports", "dns_domain for ports"),
     ("dns-integration", "DNS Integration"),
     ("empty-string-filtering", "Empty String Filtering Extension"),

@@ -55,6 +55,11 @@ pub fn not_found(code: &'static str, what: &str, id: &str) -> Error {
     Error::not_found(format!("{what} {id} could not be found.")).code(code)
 }
 
+/// 404 for what is there and not the caller's to change.
+pub fn hidden() -> Error {
+    Error::not_found("The resource could not be found.").code("HTTPNotFound")
+}
+
 /// 409 with a type of its own.
 pub fn conflict(code: &'static str, message: impl Into<String>) -> Error {
     Error::conflict(message).code(code)

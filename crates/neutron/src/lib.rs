@@ -56,10 +56,12 @@ use sea_orm::DatabaseTransaction;
 use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::Bootstrap;
+pub use networks::VlanRange;
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
     Migration { version: 2, sql: include_str!("../migrations/0002_sharing_pools_qos.sql") },
+    Migration { version: 3, sql: include_str!("../migrations/0003_schedulers_ranges.sql") },
 ];
 
 /// What an operator may choose.
@@ -67,8 +69,10 @@ const MIGRATIONS: &[Migration] = &[
 pub struct Config {
     /// MTU of the network that carries tenants' networks; VXLAN takes 50 bytes of it.
     pub physical_mtu: u32,
-    /// Provider networks that flat networks may use.
+    /// Provider networks that flat and VLAN networks may use.
     pub physical_networks: Vec<String>,
+    /// Their VLAN tags that are given out when none is asked for.
+    pub vlan_ranges: Vec<VlanRange>,
     /// An agent that is silent for longer is taken for dead.
     pub agent_down_time: Duration,
     /// Name servers of the subnet that bootstrap makes.
@@ -80,6 +84,7 @@ impl Default for Config {
         Config {
             physical_mtu: 1500,
             physical_networks: vec!["public".into()],
+            vlan_ranges: vec![VlanRange { physical_network: "public".into(), first: 1, last: 4094 }],
             agent_down_time: Duration::from_secs(75),
             dns_nameservers: Vec::new(),
         }
@@ -116,7 +121,8 @@ impl App {
         let task = tokio::spawn(async move {
             let notices = Notices::default();
             let inside = notices.clone();
-            let value = app.db().write(move |db| change(Tx { db, notices: inside })).await?;
+            let config = app.clone();
+            let value = app.db().write(move |db| change(Tx { db, app: config, notices: inside })).await?;
             for notice in notices.take() {
                 match notice {
                     Notice::Host(touched) => app.0.hosts.touched(touched).await,
@@ -132,10 +138,15 @@ impl App {
 /// A change under way.
 pub(crate) struct Tx<'t> {
     pub db: &'t DatabaseTransaction,
+    app: App,
     notices: Notices,
 }
 
 impl Tx<'_> {
+    pub fn config(&self) -> &Config {
+        self.app.config()
+    }
+
     /// The hosts concerned shall hear of it.
     pub fn touch(&self, touched: agents::Touched) {
         self.notices.push(Notice::Host(touched));

@@ -240,15 +240,17 @@ impl Page {
     /// Next and previous, as neutron gives them: only with a limit, and a full page always has a next one.
     fn links<'r>(&self, base: &str, query: &Query, ids: impl Iterator<Item = &'r str>) -> Vec<Value> {
         let ids: Vec<&str> = ids.collect();
-        let (Some(limit), Some(first), Some(last)) = (self.limit, ids.first(), ids.last()) else { return Vec::new() };
+        let Some(limit) = self.limit else { return Vec::new() };
         let full = ids.len() as u64 >= limit;
         let rest = query.without(&["marker", "page_reverse"]);
+        // an empty page is beyond an end, from which one walks back without a marker
+        let at = |id: Option<&&str>| id.map(|id| format!("&marker={id}")).unwrap_or_default();
         let mut links = Vec::new();
         if full || self.reverse {
-            links.push(json!({"rel": "next", "href": format!("{base}?{rest}&marker={last}")}));
+            links.push(json!({"rel": "next", "href": format!("{base}?{rest}{}", at(ids.last()))}));
         }
         if full || !self.reverse {
-            links.push(json!({"rel": "previous", "href": format!("{base}?{rest}&marker={first}&page_reverse=True")}));
+            links.push(json!({"rel": "previous", "href": format!("{base}?{rest}{}&page_reverse=True", at(ids.first()))}));
         }
         links
     }

@@ -27,6 +27,11 @@ pub trait Plain: Resource + PartialEq {
         async { Ok(()) }
     }
 
+    /// Just before it is shared with everybody, or no longer.
+    fn resharing(&self, _: &Tx<'_>, _shared: bool) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// Just before it is removed.
     fn removing(&self, _: &Tx<'_>, _: &Context) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
@@ -80,7 +85,11 @@ pub async fn update<R: Plain>(app: App, ctx: Context, id: Path<String>, input: I
             checked.enforce(&by, "update", R::KEY, R::ATTRIBUTES, &Target::project(before.project_id()))?;
             let mut row = before.clone();
             row.apply(&checked)?;
-            let reshared = reshare(&tx, &row, checked.get::<bool>("shared")?).await?;
+            let shared = checked.get::<bool>("shared")?;
+            if let Some(shared) = shared {
+                row.resharing(&tx, shared).await?;
+            }
+            let reshared = reshare(&tx, &row, shared).await?;
             if row != before || reshared {
                 row.changing(&before, &tx, &by).await?;
                 save(tx.db, &mut row).await?;

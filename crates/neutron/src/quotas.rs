@@ -1,8 +1,8 @@
-//! Quotas: how many of each resource a project may have. Counted when something is made; the count is bounded by the limit itself.
+//! Quotas: how many of each resource a project may have.
 
 use kit::policy::Target;
 use kit::{Context, Error, Path, Reply, Result};
-use sea_orm::{ConnectionTrait, DbBackend};
+use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use crate::attributes::Input;
@@ -23,8 +23,9 @@ const RESOURCES: &[(&str, &str, i64)] = &[
     ("trunk", "trunks", -1),
 ];
 
-/// Makes room for `amount` more of a resource; 409 OverQuota when there is none. The count and the insert that follows are one: writers of
-/// the same project and resource wait for each other.
+/// Makes room for `amount` more of a resource; 409 OverQuota when there is none. It costs the same however many there are: `quota_usages` is
+/// counted up, and only when it says that there is no room, what was deleted meanwhile is found by counting. Writers of the same project
+/// and resource wait for each other at its row, so that together they do not take more than there is.
 pub async fn spend(tx: &Tx<'_>, project: &str, resource: &'static str, amount: i64) -> Result<()> {
     let Some((_, table, default)) = RESOURCES.iter().find(|(name, _, _)| *name == resource) else { return Ok(()) };
     let limit = "SELECT quota_limit FROM quotas WHERE project_id = $1 AND resource = $2";
@@ -33,18 +34,38 @@ pub async fn spend(tx: &Tx<'_>, project: &str, resource: &'static str, amount: i
         None => *default,
     };
     // parts of the cloud belong to nobody
-    if limit < 0 || project.is_empty() {
+    if limit < 0 || project.is_empty() || take(tx, project, resource, amount, limit).await? {
         return Ok(());
     }
-    if tx.db.get_database_backend() == DbBackend::Postgres {
-        let lock = "SELECT pg_advisory_xact_lock(hashtext($1))";
-        sql::query(tx.db, lock, [format!("quota:{project}:{resource}").into()]).await?;
+    recount(tx, project, resource, table).await?;
+    if take(tx, project, resource, amount, limit).await? {
+        return Ok(());
     }
-    let used = count(tx.db, table, project).await?;
-    if used + amount > limit {
-        return Err(conflict("OverQuota", format!("Quota exceeded for resources: ['{resource}'].")));
+    Err(conflict("OverQuota", format!("Quota exceeded for resources: ['{resource}'].")))
+}
+
+async fn take(tx: &Tx<'_>, project: &str, resource: &str, amount: i64, limit: i64) -> Result<bool> {
+    let take = "UPDATE quota_usages SET used = used + $1 WHERE project_id = $2 AND resource = $3 AND used + $1 <= $4";
+    Ok(sql::execute(tx.db, take, [amount.into(), project.into(), resource.into(), limit.into()]).await? > 0)
+}
+
+/// The row is locked before anything is counted: what others had under way until then is there.
+async fn recount(tx: &Tx<'_>, project: &str, resource: &str, table: &str) -> Result<()> {
+    let insert = "INSERT INTO quota_usages (project_id, resource, used) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING";
+    let lock = "UPDATE quota_usages SET used = used WHERE project_id = $1 AND resource = $2";
+    let count = format!(
+        "UPDATE quota_usages SET used = (SELECT COUNT(*) FROM {table} WHERE project_id = $1) WHERE project_id = $1 AND resource = $2"
+    );
+    for statement in [insert, lock, &count] {
+        sql::execute(tx.db, statement, [project.into(), resource.into()]).await?;
     }
     Ok(())
+}
+
+/// Something was made that needs no room: the next who does counts it.
+pub async fn forget(tx: &Tx<'_>, project: &str, resource: &'static str) -> Result<()> {
+    let delete = "DELETE FROM quota_usages WHERE project_id = $1 AND resource = $2";
+    sql::execute(tx.db, delete, [project.into(), resource.into()]).await.map(drop)
 }
 
 async fn count<C: ConnectionTrait>(db: &C, table: &str, project: &str) -> Result<i64> {
@@ -123,6 +144,8 @@ pub async fn update(app: App, ctx: Context, project: Path<String>, input: Input)
                 let upsert = "INSERT INTO quotas (project_id, resource, quota_limit) VALUES ($1, $2, $3) \
                               ON CONFLICT (project_id, resource) DO UPDATE SET quota_limit = excluded.quota_limit";
                 sql::execute(tx.db, upsert, [to.as_str().into(), resource.into(), limit.into()]).await?;
+                // without a limit nobody counted
+                forget(&tx, &to, resource).await?;
             }
             Ok(())
         })
@@ -136,7 +159,12 @@ pub async fn delete(app: App, ctx: Context, project: Path<String>) -> Result<Rep
     enforce(&ctx, "delete_quota", &Target::project(&project.0))?;
     let deleted = app.write({
         let project = project.0.clone();
-        move |tx| Box::pin(async move { sql::execute(tx.db, "DELETE FROM quotas WHERE project_id = $1", [project.into()]).await })
+        move |tx| {
+            Box::pin(async move {
+                sql::execute(tx.db, "DELETE FROM quota_usages WHERE project_id = $1", [project.as_str().into()]).await?;
+                sql::execute(tx.db, "DELETE FROM quotas WHERE project_id = $1", [project.into()]).await
+            })
+        }
     });
     if deleted.await? == 0 {
         return Err(Error::not_found(format!("Quota for tenant {} could not be found.", project.0)).code("TenantQuotaNotFound"));

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use kit::clock::Timestamp;
 use kit::policy::Target;
 use kit::{Context, Error, Path, Reply, Result, ids};
 use sea_orm::ConnectionTrait;
@@ -10,7 +11,7 @@ use sea_orm::sea_query::{ExprTrait, Query, SelectStatement};
 use serde_json::{Map, Value, json};
 
 use crate::attributes::{Attribute, Checked, ID, Input, PROJECT, TENANT};
-use crate::fault::{bad_request, conflict, enforce, not_found};
+use crate::fault::{bad_request, conflict, enforce, invalid_input, not_found};
 use crate::resource::{Resource, Seen, changeable, insert, remove, save};
 use crate::values::Kind;
 use crate::{App, Tx, listing, quotas, sql};
@@ -33,7 +34,12 @@ const OBJECTS: &[(&str, &str, &str)] = &[
         "SELECT 1 FROM port_security_groups g JOIN ports p ON p.id = g.port_id \
          WHERE g.security_group_id = $1 AND p.project_id <> $2 AND ($3 = '*' OR p.project_id = $3)",
     ),
-    ("qos_policy", "qos_policies", "SELECT 1 FROM ports WHERE qos_policy_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)"),
+    (
+        "qos_policy",
+        "qos_policies",
+        "SELECT 1 FROM ports WHERE qos_policy_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3) \
+         UNION SELECT 1 FROM networks WHERE qos_policy_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
+    ),
     (
         "address_scope",
         "address_scopes",
@@ -88,7 +94,7 @@ impl Resource for Model {
     fn view(&self, _: &Seen) -> Map<String, Value> {
         let view = json!({
             "id": self.id, "project_id": self.project_id, "tenant_id": self.project_id, "object_type": self.object_type,
-            "object_id": self.object_id, "action": self.action, "target_tenant": self.target_project, "target_project": self.target_project,
+            "object_id": self.object_id, "action": self.action, "target_tenant": self.target_project,
         });
         if let Value::Object(view) = view { view } else { Map::new() }
     }
@@ -133,7 +139,8 @@ pub async fn share(tx: &Tx<'_>, kind: &'static str, object: &str, owner: &str, a
             action: action.to_owned(),
             target_project: ALL.to_owned(),
         };
-        return insert(tx.db, &row).await.map(drop);
+        insert(tx.db, &row).await?;
+        return quotas::forget(tx, owner, "rbac_policy").await;
     }
     let delete = "DELETE FROM rbac_policies WHERE object_id = $1 AND action = $2 AND target_project = '*'";
     sql::execute(tx.db, delete, [object.into(), action.into()]).await.map(drop)
@@ -211,11 +218,14 @@ async fn make(tx: &Tx<'_>, ctx: &Context, row: &Model) -> Result<()> {
     let table = OBJECTS.iter().find(|(kind, _, _)| *kind == row.object_type).map_or("networks", |(_, table, _)| *table);
     let owner = sql::texts(tx.db, &format!("SELECT project_id FROM {table} WHERE id = $1"), [row.object_id.as_str().into()]).await?;
     let code = "RbacObjectNotFound";
-    let owner = owner.first().ok_or_else(|| not_found(code, &row.object_type.replace('_', " "), &row.object_id))?;
+    let unknown = || not_found(code, &row.object_type.replace('_', " "), &row.object_id);
+    let owner = owner.first().ok_or_else(unknown)?;
     if !ctx.is_admin() && *owner != row.project_id {
-        // whoever may not share it may as well not know of it
-        return Err(not_found(code, &row.object_type.replace('_', " "), &row.object_id));
+        // who does not see it shall not learn of it here
+        let seen = is_shared(tx.db, &row.object_id, &row.project_id).await?;
+        return Err(if seen { invalid_input("Only admins can manipulate policies on objects they do not own") } else { unknown() });
     }
+    check_scope(tx, row).await?;
     quotas::spend(tx, &row.project_id, "rbac_policy", 1).await?;
     if !insert(tx.db, row).await? {
         return Err(conflict("DuplicateRbacPolicy", "An RBAC policy already exists with those values."));
@@ -223,8 +233,56 @@ async fn make(tx: &Tx<'_>, ctx: &Context, row: &Model) -> Result<()> {
     follow(tx, row).await
 }
 
+/// Whoever may use a subnet pool may use the address scope it is in.
+async fn check_scope(tx: &Tx<'_>, row: &Model) -> Result<()> {
+    let shared = "SELECT p.address_scope_id FROM subnetpools p JOIN address_scopes s ON s.id = p.address_scope_id \
+                  WHERE p.id = $1 AND s.project_id <> $2 AND NOT EXISTS (SELECT 1 FROM rbac_policies r \
+                  WHERE r.object_id = s.id AND r.action = 'access_as_shared' AND r.target_project IN ($2, '*'))";
+    let values = [row.object_id.as_str().into(), row.target_project.as_str().into()];
+    match sql::texts(tx.db, shared, values).await?.first() {
+        Some(scope) => Err(invalid_input(format!(
+            "Illegal subnetpool share: the address scope {scope} of subnetpool {} is not shared with project {}",
+            row.object_id, row.target_project
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Routers that no other policy would let use an external network, were this one gone or, with `next`, that project's.
+async fn gateways_depend(tx: &Tx<'_>, row: &Model, next: Option<&str>) -> Result<bool> {
+    let dependent = "SELECT 1 FROM routers r WHERE r.gateway_network_id = $1 AND r.project_id <> $2 AND ($3 = '*' OR r.project_id = $3) \
+                     AND r.project_id <> $4 AND NOT EXISTS (SELECT 1 FROM rbac_policies o WHERE o.object_id = $1 AND o.id <> $5 \
+                     AND o.action = 'access_as_external' AND o.target_project IN ('*', r.project_id)) LIMIT 1";
+    let values = [&row.object_id, &row.project_id, &row.target_project, next.unwrap_or_default(), &row.id];
+    let texts = values.map(|text: &str| text.into());
+    sql::exists(tx.db, dependent, texts).await
+}
+
+/// What uses an object by a policy keeps the policy as it is; so does being the default external network.
+async fn check_unused(tx: &Tx<'_>, row: &Model, next: Option<&str>) -> Result<()> {
+    if next == Some(ALL) {
+        return Ok(());
+    }
+    if row.action == SHARED {
+        return if in_use(tx, row).await? { Err(used(row)) } else { Ok(()) };
+    }
+    let default = "SELECT 1 FROM networks WHERE id = $1 AND is_default AND external";
+    let is_default = row.target_project == ALL && sql::exists(tx.db, default, [row.object_id.as_str().into()]).await?;
+    if is_default || gateways_depend(tx, row, next).await? { Err(used(row)) } else { Ok(()) }
+}
+
+/// The sharing of an object is part of it: it counts as a change.
+async fn bump(tx: &Tx<'_>, row: &Model) -> Result<()> {
+    let Some((_, table, _)) = OBJECTS.iter().find(|(kind, _, _)| *kind == row.object_type && *kind != "address_scope") else {
+        return Ok(());
+    };
+    let bump = format!("UPDATE {table} SET revision_number = revision_number + 1, updated_at = $1 WHERE id = $2");
+    sql::execute(tx.db, &bump, [Timestamp::now().0.into(), row.object_id.as_str().into()]).await.map(drop)
+}
+
 /// A network that somebody may use as an external one is external.
 async fn follow(tx: &Tx<'_>, row: &Model) -> Result<()> {
+    bump(tx, row).await?;
     if row.action != EXTERNAL {
         return Ok(());
     }
@@ -247,10 +305,9 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             checked.set("target_tenant", &mut row.target_project)?;
             check(&by, "update", &row)?;
             if row != before {
-                if row.target_project != ALL && in_use(&tx, &before).await? {
-                    return Err(used(&before));
-                }
+                check_unused(&tx, &before, Some(&row.target_project)).await?;
                 save(tx.db, &mut row).await?;
+                follow(&tx, &row).await?;
             }
             Ok(row)
         })
@@ -263,9 +320,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>) -> Result<Reply> {
     app.write(move |tx| {
         Box::pin(async move {
             let row: Model = changeable(tx.db, &ctx, "delete_rbac_policy", &id.0).await?;
-            if row.action == SHARED && in_use(&tx, &row).await? {
-                return Err(used(&row));
-            }
+            check_unused(&tx, &row, None).await?;
             remove::<Model, _>(tx.db, &row.id).await?;
             follow(&tx, &row).await
         })

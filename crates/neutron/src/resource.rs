@@ -183,12 +183,21 @@ pub async fn seen<R: Resource, C: ConnectionTrait>(db: &C, ctx: &Context, id: &s
     query.one(db).await?.ok_or_else(|| missing::<R>(id))
 }
 
-/// A resource that the caller may change by `rule`, locked until the end of the transaction: 404 when they do not see it, 403 when they do.
+/// A resource that the caller may change by `rule`, locked until the end of the transaction: 403 when it is their project's and their role
+/// does not do, 404 when it is another's.
 pub async fn changeable<R: Resource, C: ConnectionTrait>(tx: &C, ctx: &Context, rule: &str, id: &str) -> Result<R> {
     let query = by_id::<R>(id).filter(visible::<R>(ctx)?);
     let row = query.lock_exclusive().one(tx).await?.ok_or_else(|| missing::<R>(id))?;
-    fault::enforce(ctx, rule, &Target::project(row.project_id()))?;
+    enforce_on(ctx, rule, row.project_id(), &Target::project(row.project_id()))?;
     Ok(row)
+}
+
+/// Whether the caller may do what `rule` is about with something of `owner`; what is another project's they shall not know of.
+pub fn enforce_on(ctx: &Context, rule: &str, owner: &str, target: &Target) -> Result<()> {
+    match fault::enforce(ctx, rule, target) {
+        Err(_) if ctx.project_id().ok() != Some(owner) => Err(fault::hidden()),
+        allowed => allowed,
+    }
 }
 
 /// A resource, whoever owns it.

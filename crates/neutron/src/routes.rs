@@ -184,7 +184,7 @@ fn cloud() -> Routes<App> {
         .delete("/quotas/{project_id}",                        "delete_quota",               quotas::delete)
         .get   ("/quotas/{project_id}/default",                ANY,                          quotas::show_default)
         .get   ("/quotas/{project_id}/details",                ANY,                          quotas::details)
-        .get   ("/agents",                                     "get_agent",                  agents::list)
+        .get   ("/agents",                                     ANY,                          agents::list)
         .get   ("/agents/{agent_id}",                          "get_agent",                  agents::show)
         .put   ("/agents/{agent_id}",                          "update_agent",               agents::update)
         .delete("/agents/{agent_id}",                          "delete_agent",               agents::delete)
@@ -195,6 +195,8 @@ fn cloud() -> Routes<App> {
         .post  ("/agents/{agent_id}/l3-routers",                         "create_l3-router",                  schedulers::add_router)
         .delete("/agents/{agent_id}/l3-routers/{router_id}",             "delete_l3-router",                  schedulers::remove_router)
         .get   ("/agents/{agent_id}/dhcp-networks",                      "get_agent",                         schedulers::networks)
+        .post  ("/agents/{agent_id}/dhcp-networks",                      "create_dhcp-network",               schedulers::add_network)
+        .delete("/agents/{agent_id}/dhcp-networks/{network_id}",         "delete_dhcp-network",               schedulers::remove_network)
         .get   ("/service-providers",                                    "get_service_provider",              availability::providers)
 }
 

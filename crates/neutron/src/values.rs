@@ -32,6 +32,8 @@ pub enum Kind {
     /// Host bits are cut off.
     CidrOrNull,
     Cidrs,
+    /// The same, with their lengths said.
+    Prefixes,
     Mac,
     /// One of these words.
     OneOf(&'static [&'static str]),
@@ -81,6 +83,10 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::Ips => list(value, |item| ip(&item).map(|ip| json!(ip))),
         Kind::CidrOrNull => cidr(&value).map(|cidr| json!(cidr.trunc())),
         Kind::Cidrs => list(value, |item| cidr(&item).map(|cidr| json!(cidr.trunc()))),
+        Kind::Prefixes => list(value, |item| match item.as_str() {
+            Some(text) if text.contains('/') => cidr(&item).map(|cidr| json!(cidr.trunc())),
+            _ => Err(format!("'{}' isn't a recognized IP subnet cidr", plain(&item))),
+        }),
         Kind::Mac => mac(&value).map(Value::from),
         Kind::OneOf(words) | Kind::OneOfOrNull(words) => {
             let word = plain(&value);

@@ -97,7 +97,12 @@ pub async fn assemble(
     let mut settings_of_glance = glance::Config::new(at("glance"), state.join("images"));
     config.images.apply(&mut settings_of_glance, (!alone).then(|| config.host.clone().unwrap_or_else(machine_name)));
     let settings_of_cinder = cinder::Config { location: at("cinder"), availability_zone: "nova".into(), alone, probe: None };
-    let settings_of_neutron = neutron::Config { dns_nameservers: config.network.dns_nameservers.clone(), ..neutron::Config::default() };
+    let vlan_ranges = config.network.vlan_ranges.iter().map(|text| text.parse()).collect::<Result<_, String>>();
+    let settings_of_neutron = neutron::Config {
+        dns_nameservers: config.network.dns_nameservers.clone(),
+        vlan_ranges: vlan_ranges.map_err(|error| format!("network.vlan_ranges: {error}."))?,
+        ..neutron::Config::default()
+    };
     let (keystone, glance, placement, neutron, cinder, nova) = tokio::join!(
         keystone::open(&of_keystone, settings),
         glance::open(settings_of_glance),

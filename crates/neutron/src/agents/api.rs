@@ -1,6 +1,7 @@
 //! `/agents`: the list administrators read.
 
 use kit::clock::Timestamp;
+use kit::policy::Target;
 use kit::{Context, Path, Query, Reply, Result};
 use sea_orm::QueryResult;
 use serde_json::{Map, Value, json};
@@ -17,8 +18,11 @@ const SELECT: &str = "SELECT id, host, agent_type, admin_state_up, description, 
 const ATTRIBUTES: &[Attribute] =
     &[ID, Attribute::writable("admin_state_up", Kind::Bool), Attribute::writable("description", Kind::TextOrEmpty(255))];
 
-/// `GET /agents`
-pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
+/// `GET /agents`: empty for whoever may not see them.
+pub async fn list(app: App, ctx: Context, query: Query) -> Result<Reply> {
+    if !ctx.allows("get_agent", &Target::default()) {
+        return Reply::ok(&json!({"agents": []}));
+    }
     let rows = sql::query(app.db().read(), &format!("{SELECT} ORDER BY host, agent_type"), []).await?;
     let mut agents = rows.iter().map(|row| view(&app, row)).collect::<Result<Vec<_>>>()?;
     for key in ["id", "host", "agent_type", "binary", "alive", "admin_state_up"] {

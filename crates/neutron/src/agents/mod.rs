@@ -21,7 +21,7 @@ pub use api::{delete, list, show, update};
 pub use publisher::{Inbox, Publisher, channel, publish};
 pub use rpc_server::serve;
 
-use crate::{App, routers, sql};
+use crate::{App, Tx, routers, sql};
 
 /// How often routers without a host, or with a silent one, are looked for.
 const SCHEDULE: Duration = Duration::from_secs(5);
@@ -50,6 +50,15 @@ pub async fn l3_hosts<C: ConnectionTrait>(app: &App, db: &C) -> Result<Vec<Strin
                  GROUP BY a.host ORDER BY COUNT(r.id), MIN(a.created_at), a.host";
     let since = Timestamp::now().minus(app.config().agent_down_time);
     sql::texts(db, alive, [since.0.into()]).await
+}
+
+/// The host with a DHCP agent that is alive and serves the fewest networks.
+pub async fn dhcp_host(tx: &Tx<'_>) -> Result<Option<String>> {
+    let alive = "SELECT a.host FROM agents a LEFT JOIN ports p ON p.host_id = a.host AND p.device_owner = 'network:dhcp' \
+                 WHERE a.agent_type = 'DHCP agent' AND a.admin_state_up AND a.heartbeat_at > $1 \
+                 GROUP BY a.host ORDER BY COUNT(p.id), MIN(a.created_at), a.host LIMIT 1";
+    let since = Timestamp::now().minus(tx.config().agent_down_time);
+    Ok(sql::texts(tx.db, alive, [since.0.into()]).await?.pop())
 }
 
 /// Now and then, until `stop`.

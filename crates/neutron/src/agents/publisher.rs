@@ -210,6 +210,7 @@ async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: 
                 let here = now.ports.get(id).is_some_and(|port| port.host_id == host);
                 port(told, &mut changes, id, now.guests.get(id).filter(|_| here));
                 peer(told, &mut changes, id, host, now);
+                served(told, &mut changes, id, host, now);
             }
             Touched::Router(id) => router(told, &mut changes, id, now.routers.get(id).and_then(|carried| carried.on(host))),
             Touched::Network(id) => {
@@ -288,6 +289,23 @@ fn peer(told: &mut Told, changes: &mut Changes, id: &str, host: &str, now: &Now)
         None => {
             if let Some(network) = told.peers.remove(id) {
                 changes.peer(&network, None, Some(id.to_owned()));
+            }
+        }
+    }
+}
+
+/// A DHCP server came to the host, or left it: its network is told anew.
+fn served(told: &mut Told, changes: &mut Changes, id: &str, host: &str, now: &Now) {
+    let here = |port: &&ports::Model| port.host_id == host && port.device_owner == ports::DHCP;
+    match now.ports.get(id).filter(here) {
+        Some(port) => {
+            told.served.insert(id.to_owned(), port.network_id.clone());
+            changes.networks.push(port.network_id.clone());
+        }
+        None => {
+            if let Some(network) = told.served.remove(id) {
+                changes.left = true;
+                changes.networks.push(network);
             }
         }
     }

@@ -88,7 +88,11 @@ impl Parts {
         };
         let (floating_ips, port_forwardings) = self.floating(&router.id);
         wire::Router {
-            interfaces: own.iter().filter(|port| port.device_owner == ports::ROUTER_INTERFACE).map(interface).collect(),
+            interfaces: own
+                .iter()
+                .filter(|port| port.device_owner == ports::ROUTER_INTERFACE && port.admin_state_up)
+                .map(interface)
+                .collect(),
             gateway: own.iter().find(|port| port.device_owner == ports::ROUTER_GATEWAY).map(|port| self.gateway(&router, port)),
             floating_ips,
             routes: routes(&router.routes.0),

@@ -18,7 +18,7 @@ pub async fn networks(db: &DatabaseConnection, ids: &[String], host: &str) -> Re
     for subnet in with::<subnets::Model, _>(db, "network_id", ids).await? {
         subnets.entry(subnet.network_id.clone()).or_default().push(subnet);
     }
-    let on_host = "SELECT id FROM ports WHERE host_id = $1 AND device_owner = 'network:dhcp'";
+    let on_host = "SELECT id FROM ports WHERE host_id = $1 AND device_owner = 'network:dhcp' AND admin_state_up";
     let dhcp = sql::texts(db, on_host, [host.into()]).await?;
     let mut dhcp: HashMap<String, ports::Model> =
         with(db, "id", &dhcp).await?.into_iter().map(|port: ports::Model| (port.network_id.clone(), port)).collect();
@@ -228,6 +228,9 @@ pub async fn host(db: &DatabaseConnection, host: &str) -> Result<wire::HostState
     let carried = sql::texts(db, carried, [host.into()]).await?;
     let routers: Vec<wire::Router> = router_state::read(db, &carried).await?.iter().filter_map(|router| router.on(host)).collect();
     let needed: HashSet<String> = ports.iter().map(|port| port.network_id.clone()).chain(routers.iter().flat_map(networks_of)).collect();
+    let served = "SELECT network_id FROM ports WHERE host_id = $1 AND device_owner = 'network:dhcp'";
+    let served = sql::texts(db, served, [host.into()]).await?;
+    let needed: HashSet<String> = needed.into_iter().chain(served).collect();
     let networks = networks(db, &needed.into_iter().collect::<Vec<_>>(), host).await?;
     let used: HashSet<String> = ports.iter().flat_map(|port| port.security_groups.clone()).collect();
     let used: Vec<String> = used.into_iter().collect();

@@ -15,6 +15,8 @@ pub struct Told {
     /// Routers with their networks.
     pub routers: HashMap<String, Vec<String>>,
     pub networks: HashSet<String>,
+    /// Ports of DHCP servers, with their networks.
+    pub served: HashMap<String, String>,
     /// Ports on other hosts, with their networks.
     pub peers: HashMap<String, String>,
     /// Groups with what their rules name.
@@ -43,6 +45,7 @@ impl Told {
             ports: state.ports.iter().map(|p| (p.id.clone(), (p.network_id.clone(), p.security_groups.clone()))).collect(),
             routers: state.routers.iter().map(|r| (r.id.clone(), state::networks_of(r))).collect(),
             networks: HashSet::new(),
+            served: state.networks.iter().filter_map(|n| Some((n.dhcp.as_ref()?.port_id.clone(), n.id.clone()))).collect(),
             peers: HashMap::new(),
             groups: state.security_groups.iter().map(|g| (g.id.clone(), Named::by(g))).collect(),
             address_groups: state.address_groups.iter().map(|g| g.id.clone()).collect(),
@@ -59,7 +62,9 @@ impl Told {
     }
 
     fn needs_network(&self, id: &String) -> bool {
-        self.ports.values().any(|(network, _)| network == id) || self.routers.values().any(|networks| networks.contains(id))
+        self.ports.values().any(|(network, _)| network == id)
+            || self.routers.values().any(|networks| networks.contains(id))
+            || self.served.values().any(|network| network == id)
     }
 
     fn needed_groups(&self) -> HashSet<String> {

@@ -107,6 +107,13 @@ async fn own_port(tx: &Tx<'_>, network: &networks::Model, id: &str, wish: &Check
 /// Leads the floating IP to a port. The caller saves it.
 async fn associate(tx: &Tx<'_>, ctx: &Context, floating: &mut Model, port: &str, fixed: Option<IpAddr>) -> Result<()> {
     let port: ports::Model = seen(tx.db, ctx, port).await?;
+    if port.project_id != floating.project_id && !ctx.is_admin() {
+        let message = format!(
+            "Bad floatingip request: Cannot process floating IP association with Port {}, since that port is owned by a different project.",
+            port.id
+        );
+        return Err(bad_request("BadRequest", message));
+    }
     let fixed = match fixed {
         Some(ip) if ip.is_ipv4() && port.fixed_ips.0.iter().any(|fixed| fixed.ip_address == ip) => ip,
         Some(ip) => {

@@ -113,6 +113,11 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &Target::project(&network.project_id))?;
             let before = network.clone();
             apply(&on, &checked, &mut network)?;
+            if network.mtu != before.mtu {
+                for subnet in with::<subnets::Model, _>(tx.db, "network_id", std::slice::from_ref(&network.id)).await? {
+                    check_mtu(&network, subnet.ip_version)?;
+                }
+            }
             check_external(&tx, &before, &network).await?;
             check_default(&tx, &network).await?;
             if network.qos_policy_id != before.qos_policy_id {
@@ -147,6 +152,16 @@ fn apply(app: &App, checked: &Checked, network: &mut Model) -> Result<()> {
         network.mtu = if mtu == 0 { carrier } else { mtu };
     }
     Ok(())
+}
+
+/// Each version of IP has packets that are carried whole everywhere.
+pub fn check_mtu(network: &Model, ip_version: i64) -> Result<()> {
+    let least = if ip_version == 4 { 68 } else { 1280 };
+    if network.mtu >= least {
+        return Ok(());
+    }
+    let message = format!("Invalid MTU of {} for network {} with IPv{ip_version} subnets, minimum is {least}.", network.mtu, network.id);
+    Err(conflict("NetworkMTUSubnetConflict", message))
 }
 
 /// A network that gateways use stays external.

@@ -12,9 +12,11 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde_json::{Map, Value, json};
 
-pub use api::{create, delete, make, tenant, update};
+pub use api::{check_mtu, create, delete, make, tenant, update};
+pub use segments::VlanRange;
 
 use crate::attributes::Attribute;
+use crate::fault::hidden;
 use crate::resource::{Resource, Seen, extend, seen, standard_view};
 use crate::values::Kind;
 use crate::{Tx, rbac, sql};
@@ -141,7 +143,7 @@ pub async fn usable(tx: &Tx<'_>, ctx: &Context, id: &str) -> Result<Model> {
     if ctx.is_service_or_admin() || network.project_id == project || rbac::is_shared(tx.db, id, project).await? {
         return Ok(network);
     }
-    Err(kit::Error::not_found("The resource could not be found.").code("HTTPNotFound"))
+    Err(hidden())
 }
 
 /// A subnet came, changed or went: so did what the network is.

@@ -119,6 +119,9 @@ pub async fn insert_with(
     if !insert(tx.db, &port).await? {
         return Err(mac_in_use(&network.id, &port.mac_address));
     }
+    if port.device_owner.starts_with("network:") {
+        quotas::forget(tx, &port.project_id, "port").await?;
+    }
     ipam::record(tx, &port, &port.fixed_ips.0).await?;
     join_groups(tx, &port).await?;
     if port.is_bound_guest() {

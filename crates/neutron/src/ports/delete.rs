@@ -1,5 +1,6 @@
 //! `DELETE /ports/{port_id}`
 
+use kit::policy::Target;
 use kit::{Context, Path, Reply, Result};
 
 use super::addresses::touch_members;
@@ -7,13 +8,15 @@ use super::{FLOATING_IP, Model, dhcp};
 use crate::agents::Touched;
 use crate::attributes::IfMatch;
 use crate::fault::conflict;
-use crate::resource::changeable;
-use crate::{App, Tx, floatingips, ipam, nova, resource, trunks};
+use crate::resource::{enforce_on, fetch, locked, seen};
+use crate::{App, Tx, floatingips, ipam, networks, nova, resource, trunks};
 
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
         Box::pin(async move {
-            let port: Model = changeable(tx.db, &ctx, "delete_port", &id.0).await?;
+            let port: Model = seen(tx.db, &ctx, &id.0).await?;
+            let port: Model = locked(tx.db, &port.id).await?;
+            check_owner(&tx, &ctx, &port).await?;
             if_match.check(port.revision_number)?;
             if port.is_routers() || port.device_owner == FLOATING_IP {
                 let message =
@@ -31,6 +34,13 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
     })
     .await?;
     Reply::no_content()
+}
+
+/// A port is its project's, and also the owner's of its network.
+async fn check_owner(tx: &Tx<'_>, ctx: &Context, port: &Model) -> Result<()> {
+    let network: Option<networks::Model> = fetch(tx.db, &port.network_id).await?;
+    let owner = network.map(|network| network.project_id).unwrap_or_default();
+    enforce_on(ctx, "delete_port", &port.project_id, &Target::project(&port.project_id).with("network:project_id", &owner))
 }
 
 /// Removes a port and all it holds.

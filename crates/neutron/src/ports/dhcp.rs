@@ -1,11 +1,12 @@
-//! The port of a network's DHCP and metadata server on a host: there is one wherever the network has a guest and a subnet with DHCP.
+//! The port of a network's DHCP and metadata server on a host: there is one wherever the network has a guest and a subnet with DHCP, and
+//! one on some host from the first such subnet on, before there is any guest. Administrators may add to them and take them away.
 
 use kit::Result;
 use kit::ids;
 
 use super::addresses::{Wanted, choose};
 use super::{ACTIVE, DHCP, DhcpOption, FixedIp, Model, create, delete};
-use crate::agents::Touched;
+use crate::agents::{self, Touched};
 use crate::resource::{fetch, locked, save, with};
 use crate::{Tx, ipam, networks, sql, subnets};
 
@@ -18,6 +19,9 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
     // two guests may come to a host at once: the second waits here and finds the port of the first
     locked::<networks::Model, _>(tx.db, &network.id).await?;
     let wanted = wanted(tx, &network.id).await?;
+    if said(tx, &network.id, host).await? == Some(false) {
+        return Ok(());
+    }
     if wanted.is_empty() || fetch::<Model, _>(tx.db, &id).await?.is_some() {
         return Ok(());
     }
@@ -32,23 +36,68 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
     Ok(())
 }
 
+/// What was said of a network's server on a host.
+async fn said(tx: &Tx<'_>, network: &str, host: &str) -> Result<Option<bool>> {
+    let said = "SELECT wanted FROM dhcp_servers WHERE network_id = $1 AND host = $2";
+    let rows = sql::query(tx.db, said, [network.into(), host.into()]).await?;
+    Ok(rows.first().map(|row| row.try_get_by_index(0)).transpose()?)
+}
+
+/// A host shall serve a network whether there are guests or not, or shall not.
+pub async fn say(tx: &Tx<'_>, network: &networks::Model, host: &str, wanted: bool) -> Result<()> {
+    let upsert = "INSERT INTO dhcp_servers (network_id, host, wanted) VALUES ($1, $2, $3) \
+                  ON CONFLICT (network_id, host) DO UPDATE SET wanted = excluded.wanted";
+    sql::execute(tx.db, upsert, [network.id.as_str().into(), host.into(), wanted.into()]).await?;
+    if wanted {
+        return Box::pin(ensure(tx, network, host)).await;
+    }
+    match fetch::<Model, _>(tx.db, &id(&network.id, host)).await? {
+        Some(port) => drop_server(tx, &port).await,
+        None => Ok(()),
+    }
+}
+
+/// Whether a host serves a network, or would as soon as there is a subnet with DHCP.
+pub async fn is_served(tx: &Tx<'_>, network: &str, host: &str) -> Result<bool> {
+    Ok(fetch::<Model, _>(tx.db, &id(network, host)).await?.is_some() || said(tx, network, host).await? == Some(true))
+}
+
+/// A network whose subnets want DHCP and that nobody serves gets a server, if there is a host for it.
+async fn schedule(tx: &Tx<'_>, network: &networks::Model) -> Result<()> {
+    let there = "SELECT 1 FROM dhcp_servers WHERE network_id = $1 UNION SELECT 1 FROM ports WHERE network_id = $1 AND device_owner = 'network:dhcp'";
+    if sql::exists(tx.db, there, [network.id.as_str().into()]).await? || wanted(tx, &network.id).await?.is_empty() {
+        return Ok(());
+    }
+    match agents::dhcp_host(tx).await? {
+        Some(host) => say(tx, network, &host, true).await,
+        None => Ok(()),
+    }
+}
+
+async fn drop_server(tx: &Tx<'_>, port: &Model) -> Result<()> {
+    Box::pin(delete::remove(tx, port)).await?;
+    tx.touch(Touched::Network(port.network_id.clone()));
+    Ok(())
+}
+
 /// Removes the port of a network on a host when the last guest is gone.
 pub async fn prune(tx: &Tx<'_>, network: &str, host: &str) -> Result<()> {
     let guests = "SELECT 1 FROM ports WHERE host_id = $1 AND network_id = $2 AND device_owner NOT LIKE 'network:%' LIMIT 1";
     if sql::exists(tx.db, guests, [host.into(), network.into()]).await? {
         return Ok(());
     }
-    if let Some(port) = fetch::<Model, _>(tx.db, &id(network, host)).await? {
-        Box::pin(delete::remove(tx, &port)).await?;
-        tx.touch(Touched::Network(network.to_owned()));
+    match fetch::<Model, _>(tx.db, &id(network, host)).await? {
+        Some(port) if said(tx, network, host).await? != Some(true) => drop_server(tx, &port).await,
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Brings a network's ports in line with its subnets: one address of each subnet with DHCP.
 pub async fn refresh(tx: &Tx<'_>, network: &str) -> Result<()> {
     let Some(network) = fetch::<networks::Model, _>(tx.db, network).await? else { return Ok(()) };
-    let hosts = "SELECT DISTINCT host_id FROM ports WHERE network_id = $1 AND host_id <> '' AND device_owner NOT LIKE 'network:%'";
+    schedule(tx, &network).await?;
+    let hosts = "SELECT host_id FROM ports WHERE network_id = $1 AND host_id <> '' AND device_owner NOT LIKE 'network:%' \
+                 UNION SELECT host FROM dhcp_servers WHERE network_id = $1 AND wanted";
     for host in sql::texts(tx.db, hosts, [network.id.as_str().into()]).await? {
         match fetch::<Model, _>(tx.db, &id(&network.id, &host)).await? {
             None => ensure(tx, &network, &host).await?,

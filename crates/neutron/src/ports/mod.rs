@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 pub use addresses::{choose, drop_subnet, join_auto_addressed};
 pub use create::{create, insert_with, new};
 pub use delete::{delete, remove};
-pub use dhcp::refresh as refresh_dhcp;
+pub use dhcp::{is_served, refresh as refresh_dhcp, say as say_served};
 pub use update::{settle, update};
 pub use wired::wired;
 
@@ -122,6 +122,11 @@ impl Model {
     /// A router's leg or its gateway.
     pub fn is_routers(&self) -> bool {
         self.device_owner == ROUTER_INTERFACE || self.device_owner == ROUTER_GATEWAY
+    }
+
+    /// A router's or a DHCP server's, on some host.
+    pub fn is_clouds(&self) -> bool {
+        !self.host_id.is_empty() && (self.is_routers() || self.device_owner == DHCP)
     }
 
     /// The tap of a guest on some host, not a part of the cloud.

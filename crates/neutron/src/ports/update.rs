@@ -4,7 +4,7 @@ use kit::{Context, Path, Reply, Result};
 
 use super::addresses::{Wanted, choose, touch_members};
 use super::create::{check_rules, check_security, join_groups, mac_in_use, profile};
-use super::{DOWN, DhcpOption, FixedIp, Model, dhcp};
+use super::{ACTIVE, DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
 use crate::fault::conflict;
@@ -49,10 +49,21 @@ async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model) -> Re
     }
     if port.host_id != before.host_id {
         port.status = DOWN.into();
+    } else if port.is_clouds() && port.admin_state_up != before.admin_state_up {
+        port.status = if port.admin_state_up { ACTIVE } else { DOWN }.into();
+        follow_state(tx, &port);
     }
     save(tx.db, &mut port).await?;
     settle(tx, &network, &before, &port).await?;
     Ok(port)
+}
+
+/// A part of the cloud that is shut down is taken off its host.
+fn follow_state(tx: &Tx<'_>, port: &Model) {
+    match port.device_owner.as_str() {
+        DHCP => tx.touch(Touched::Network(port.network_id.clone())),
+        _ => tx.touch(Touched::Router(port.device_id.clone())),
+    }
 }
 
 fn apply(wish: &Checked, port: &mut Model) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The rules of a policy, `/qos/policies/{policy_id}/bandwidth_limit_rules` and the like: one of a kind for each direction.
 
+use kit::policy::Target;
 use kit::{Context, Error, Path, Query, Reply, Result, ids};
 use sea_orm::QueryFilter;
 use sea_orm::entity::prelude::*;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{policies, touch_users};
 use crate::attributes::{Attribute, Checked, ID, Input};
-use crate::fault::conflict;
+use crate::fault::{conflict, enforce};
 use crate::listing::select_fields;
 use crate::resource::{Resource, Seen, changeable, fetch, insert, missing, remove, save, seen, with};
 use crate::values::Kind;
@@ -152,6 +153,8 @@ pub async fn create<K: RuleKind>(app: App, ctx: Context, policy: Path<String>, i
     body.remove("tenant_id");
     body.remove("project_id");
     let checked = Checked::inner(K::ATTRIBUTES, body)?;
+    // whose role does not do even for a policy of their own need not know whether there is this one
+    enforce(&ctx, "create_policy_rule", &Target::project(ctx.project_id()?))?;
     let by = ctx.clone();
     let rule = app.write(move |tx| {
         Box::pin(async move {

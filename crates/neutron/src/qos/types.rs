@@ -1,6 +1,6 @@
 //! `/qos/rule-types`: which kinds of rules hosts put into force.
 
-use kit::{Context, Path, Reply, Result};
+use kit::{Context, Error, Path, Reply, Result};
 use serde_json::{Value, json};
 
 use super::rules::{BANDWIDTH_LIMIT, DSCP_MARKING};
@@ -15,8 +15,11 @@ pub async fn types(_: App, _: Context) -> Result<Reply> {
     Reply::ok(&json!({"rule_types": TYPES.iter().map(|kind| json!({"type": kind})).collect::<Vec<Value>>()}))
 }
 
-/// `GET /qos/rule-types/{rule_type}`: with what puts it into force.
-pub async fn show_type(_: App, _: Context, kind: Path<String>) -> Result<Reply> {
+/// `GET /qos/rule-types/{rule_type}`: with what puts it into force, which is for administrators.
+pub async fn show_type(_: App, ctx: Context, kind: Path<String>) -> Result<Reply> {
+    if !ctx.is_admin() {
+        return Err(Error::forbidden("Not authorized.").code("NotAuthorized"));
+    }
     let kind = TYPES.iter().find(|known| **known == kind.0).ok_or_else(|| not_found("QosRuleTypeNotFound", "QoS rule type", &kind.0))?;
     let most = 2_147_483_647_i64;
     let range = |name: &str, start: i64| json!({"parameter_name": name, "parameter_type": "range", "parameter_values": {"start": start, "end": most}});

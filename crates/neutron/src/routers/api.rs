@@ -72,6 +72,7 @@ pub fn plain(project: &str, name: &str) -> Model {
         gateway_network_id: None,
         enable_snat: true,
         ha: false,
+        held: false,
         qos_policy_id: None,
         external_fixed_ips: Json(Vec::new()),
         routes: Json(Vec::new()),

@@ -90,9 +90,6 @@ async fn plug(tx: &Tx<'_>, router: &mut Model, network: &networks::Model, info: 
     port.host_id.clone_from(&router.host);
     port.status = router.port_status().into();
     let port = ports::insert_with(tx, network, port, None, info.wanted_ips()?).await?;
-    if port.fixed_ips.0.is_empty() {
-        return Err(bad_request("BadRequest", format!("Bad router request: No subnets defined for external network {}.", network.id)));
-    }
     router.gateway_port_id = Some(port.id);
     router.gateway_network_id = Some(network.id.clone());
     router.external_fixed_ips.0 = port.fixed_ips.0;

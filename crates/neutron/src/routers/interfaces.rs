@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Model;
 use crate::agents::Touched;
 use crate::attributes::Input;
-use crate::fault::{bad_request, conflict, not_found};
+use crate::fault::{bad_request, conflict, invalid_attribute, not_found};
 use crate::ports::{self, FixedIp, ROUTER_INTERFACE};
 use crate::resource::{changeable, fetch, missing, save, seen, with};
 use crate::{App, Tx, ipam, networks, sql, subnets};
@@ -25,7 +25,14 @@ pub struct Which {
 
 impl Which {
     fn read(input: Input) -> Result<Which> {
-        serde_json::from_value(input.into_body()).map_err(|_| bad_request("BadRequest", "Bad router request: Invalid format."))
+        let which: Which =
+            serde_json::from_value(input.into_body()).map_err(|_| bad_request("BadRequest", "Bad router request: Invalid format."))?;
+        for (name, id) in [("subnet_id", &which.subnet_id), ("port_id", &which.port_id)] {
+            if let Some(id) = id.as_deref().filter(|id| kit::ids::parse_uuid(id).is_none()) {
+                return Err(invalid_attribute(name, format!("'{id}' is not a valid UUID")));
+            }
+        }
+        Ok(which)
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 pub use api::{create, delete, make, plain, update};
 pub use gateway::{GatewayInfo, clear as clear_gateway};
 pub use interfaces::{add, attach, remove};
-pub use placement::{place, reconcile, standbys};
+pub use placement::{put_on, reconcile, standbys, take_off};
 
 use crate::attributes::Attribute;
 use crate::ports::{self, FixedIp};
@@ -41,6 +41,8 @@ pub struct Model {
     pub gateway_network_id: Option<String>,
     pub enable_snat: bool,
     pub ha: bool,
+    /// An administrator took it off its host and shall say where it goes.
+    pub held: bool,
     /// Of the gateway.
     pub qos_policy_id: Option<String>,
     pub external_fixed_ips: Json<Vec<FixedIp>>,

@@ -25,6 +25,7 @@ pub async fn place(tx: &Tx<'_>, id: &str, host: &str) -> Result<()> {
         return Ok(());
     }
     router.host = host.to_owned();
+    router.held = host.is_empty();
     save(tx.db, &mut router).await?;
     let status = router.port_status();
     let ports = "SELECT id FROM ports WHERE device_id = $1 AND device_owner IN ('network:router_interface', 'network:router_gateway')";
@@ -63,15 +64,42 @@ pub async fn settle_standbys(app: &App, tx: &Tx<'_>, router: &Model) -> Result<(
     Ok(())
 }
 
+/// Takes a router off a host, as an administrator wants it: one that stands by goes on with it, and it gets no new host by itself.
+pub async fn take_off(tx: &Tx<'_>, id: &str, host: &str) -> Result<bool> {
+    let standbys = standbys(tx.db, id).await?;
+    let router: Model = locked(tx.db, id).await?;
+    let delete = "DELETE FROM standby_routers WHERE router_id = $1 AND host = $2";
+    if router.host == host {
+        place(tx, id, standbys.first().map(String::as_str).unwrap_or_default()).await?;
+    } else if sql::execute(tx.db, delete, [id.into(), host.into()]).await? == 0 {
+        return Ok(false);
+    }
+    sql::execute(tx.db, "UPDATE routers SET held = TRUE WHERE id = $1", [id.into()]).await?;
+    tx.touch(Touched::Router(id.to_owned()));
+    Ok(true)
+}
+
+/// Puts a router on a host, as an administrator wants it; one with `ha` that has a host already stands by there.
+pub async fn put_on(tx: &Tx<'_>, router: &Model, host: &str) -> Result<()> {
+    if router.ha && !router.host.is_empty() {
+        let insert = "INSERT INTO standby_routers (router_id, host) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        sql::execute(tx.db, insert, [router.id.as_str().into(), host.into()]).await?;
+        tx.touch(Touched::Router(router.id.clone()));
+    } else {
+        place(tx, &router.id, host).await?;
+    }
+    sql::execute(tx.db, "UPDATE routers SET held = FALSE WHERE id = $1", [router.id.as_str().into()]).await.map(drop)
+}
+
 /// Gives routers that have no host one, as soon as there is one, and lets others take over from hosts that fell silent.
 pub async fn reconcile(app: &App) -> Result<()> {
     let db = app.db().read();
-    let homeless = sql::texts(db, &format!("SELECT id FROM routers WHERE host = '' LIMIT {BATCH}"), []).await?;
+    let homeless = sql::texts(db, &format!("SELECT id FROM routers WHERE host = '' AND NOT held LIMIT {BATCH}"), []).await?;
     let silent = "SELECT r.id FROM routers r WHERE r.ha AND r.host <> '' AND NOT EXISTS \
                   (SELECT 1 FROM agents a WHERE a.host = r.host AND a.agent_type = 'L3 agent' AND a.heartbeat_at > $1)";
     let since = Timestamp::now().minus(SILENCE).0;
     let silent = sql::texts(db, &format!("{silent} LIMIT {BATCH}"), [since.into()]).await?;
-    let short = "SELECT r.id FROM routers r WHERE r.ha AND r.host <> '' \
+    let short = "SELECT r.id FROM routers r WHERE r.ha AND NOT r.held AND r.host <> '' \
                  AND (SELECT COUNT(*) FROM standby_routers s WHERE s.router_id = r.id) < $1";
     let short = sql::texts(db, &format!("{short} LIMIT {BATCH}"), [(HA_HOSTS as i64 - 1).into()]).await?;
     if homeless.is_empty() && silent.is_empty() && short.is_empty() {

@@ -10,9 +10,10 @@ use crate::fault::{conflict, enforce};
 use crate::resource::{Resource, changeable, insert, remove, save};
 use crate::{App, listing, quotas, rbac, sql};
 
-/// `GET /security-groups`: whoever looks has a default group.
+/// `GET /security-groups`: whoever looks, or is looked at, has a default group.
 pub async fn list(app: App, ctx: Context, query: Query) -> Result<Reply> {
-    if let Ok(project) = ctx.project_id() {
+    let asked = query.get("project_id").or_else(|| query.get("tenant_id")).filter(|project| ctx.is_admin() && is_id(project));
+    if let Some(project) = asked.or(ctx.project_id().ok()) {
         let find = "SELECT 1 FROM security_groups WHERE project_id = $1 AND name = 'default'";
         if !sql::exists(app.db().read(), find, [project.into()]).await? {
             let project = project.to_owned();
@@ -20,6 +21,11 @@ pub async fn list(app: App, ctx: Context, query: Query) -> Result<Reply> {
         }
     }
     listing::list::<Model>(app, ctx, query).await
+}
+
+/// Whether some text may be the id of a project: what is not shall not get a group.
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// `POST /security-groups`
@@ -42,7 +48,9 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
                 default_of(&tx, &group.project_id).await?;
                 quotas::spend(&tx, &group.project_id, "security_group", 1).await?;
                 insert(tx.db, group).await?;
-                for rule in default_rules::for_group(&tx, group).await? {
+                let rules = default_rules::for_group(&tx, group).await?;
+                quotas::spend(&tx, &group.project_id, "security_group_rule", rules.len() as i64).await?;
+                for rule in rules {
                     insert(tx.db, &rule).await?;
                 }
             }

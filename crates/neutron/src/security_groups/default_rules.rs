@@ -56,8 +56,8 @@ impl Resource for Model {
         Attribute::fixed("direction", Kind::OneOf(&["ingress", "egress"])).required(),
         Attribute::fixed("ethertype", Kind::OneOf(&["IPv4", "IPv6"])),
         Attribute::fixed("protocol", Kind::TextOrNull(40)),
-        Attribute::fixed("port_range_min", Kind::IntOrNull(0, 65_535)),
-        Attribute::fixed("port_range_max", Kind::IntOrNull(0, 65_535)),
+        Attribute::fixed("port_range_min", Kind::IntOrNull(i64::MIN, i64::MAX)),
+        Attribute::fixed("port_range_max", Kind::IntOrNull(i64::MIN, i64::MAX)),
         Attribute::fixed("remote_ip_prefix", Kind::TextOrNull(64)),
         Attribute::fixed("remote_group_id", Kind::TextOrNull(36)),
         Attribute::fixed("remote_address_group_id", Kind::UuidOrNull),
@@ -128,7 +128,9 @@ impl Plain for Model {
     async fn inserting(&mut self, tx: &Tx<'_>, _: &Context) -> Result<()> {
         let wanted = self.fingerprint()?;
         for other in Entity::find().all(tx.db).await? {
-            if other.fingerprint()? == wanted {
+            let for_the_same =
+                (self.used_in_default_sg && other.used_in_default_sg) || (self.used_in_non_default_sg && other.used_in_non_default_sg);
+            if for_the_same && other.fingerprint()? == wanted {
                 let message = format!("Default security group rule already exists. Rule id is {}.", other.id);
                 return Err(conflict("DefaultSecurityGroupRuleExists", message));
             }

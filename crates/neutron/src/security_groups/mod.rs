@@ -15,9 +15,10 @@ use serde_json::{Map, Value, json};
 pub use api::{create, delete, list, update};
 
 use crate::attributes::Attribute;
+use crate::fault::conflict;
 use crate::resource::{Resource, Seen, extend, insert, missing, standard_view, with};
 use crate::values::Kind;
-use crate::{Tx, rbac, sql};
+use crate::{Tx, quotas, rbac, sql};
 
 pub const DEFAULT: &str = "default";
 
@@ -107,6 +108,8 @@ pub async fn default_of(tx: &Tx<'_>, project: &str) -> Result<String> {
         for rule in default_rules::for_group(tx, &group).await? {
             insert(tx.db, &rule).await?;
         }
+        quotas::forget(tx, project, "security_group").await?;
+        quotas::forget(tx, project, "security_group_rule").await?;
         return Ok(group.id);
     }
     // another request made it in the meantime
@@ -114,13 +117,17 @@ pub async fn default_of(tx: &Tx<'_>, project: &str) -> Result<String> {
     id.ok_or_else(|| missing::<Model>(DEFAULT))
 }
 
-/// 404 unless the caller may put ports into these groups: the project's, or shared ones.
+/// 404 unless the caller may put ports into these groups: the project's, or shared ones; 409 when they do not go together.
 pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, project: &str, groups: &[String]) -> Result<()> {
     let found: Vec<Model> = with(tx.db, "id", groups).await?;
     let shared = rbac::shared_with(tx.db, "security_group", project).await?;
     let may = |group: &Model| group.project_id == project || ctx.is_admin() || shared.contains(&group.id);
-    match groups.iter().find(|id| !found.iter().any(|group| group.id == **id && may(group))) {
-        Some(id) => Err(missing::<Model>(id)),
-        None => Ok(()),
+    if let Some(id) = groups.iter().find(|id| !found.iter().any(|group| group.id == **id && may(group))) {
+        return Err(missing::<Model>(id));
     }
+    if found.iter().any(|group| group.stateful) && found.iter().any(|group| !group.stateful) {
+        let message = "Cannot apply both stateful and stateless security groups on the same port while attempting the operation.";
+        return Err(conflict("SecurityGroupConflict", message));
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use kit::clock::Timestamp;
 use kit::{Context, Path, Reply, Result, ids};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Condition;
+use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde_json::{Map, Value, json};
 
 use super::Model as Group;
@@ -83,19 +83,23 @@ impl Resource for Model {
         Attribute::fixed("direction", Kind::OneOf(&["ingress", "egress"])).required(),
         Attribute::fixed("ethertype", Kind::OneOf(&["IPv4", "IPv6"])),
         Attribute::fixed("protocol", Kind::TextOrNull(40)),
-        Attribute::fixed("port_range_min", Kind::IntOrNull(0, 65_535)),
-        Attribute::fixed("port_range_max", Kind::IntOrNull(0, 65_535)),
+        Attribute::fixed("port_range_min", Kind::IntOrNull(i64::MIN, i64::MAX)),
+        Attribute::fixed("port_range_max", Kind::IntOrNull(i64::MIN, i64::MAX)),
         Attribute::fixed("remote_ip_prefix", Kind::TextOrNull(64)),
-        Attribute::fixed("remote_group_id", Kind::UuidOrNull),
+        Attribute::fixed("remote_group_id", Kind::TextOrNull(255)),
         Attribute::fixed("remote_address_group_id", Kind::UuidOrNull),
     ];
 
     crate::standard!(untagged);
 
-    /// A shared group comes with its rules.
+    /// A group comes with its rules, one's own and a shared one.
     fn visible(project: &str) -> Condition {
         let shared = rbac::objects("security_group", project);
-        Condition::any().add(Column::ProjectId.eq(project)).add(Column::SecurityGroupId.in_subquery(shared))
+        let mine = Query::select().column("id").from("security_groups").and_where(Expr::col("project_id").eq(project)).to_owned();
+        Condition::any()
+            .add(Column::ProjectId.eq(project))
+            .add(Column::SecurityGroupId.in_subquery(mine))
+            .add(Column::SecurityGroupId.in_subquery(shared))
     }
 
     fn view(&self, _: &Seen) -> Map<String, Value> {
@@ -236,7 +240,7 @@ fn check_protocol(rule: &mut Model) -> Result<()> {
         return Err(bad_request("SecurityGroupRuleInvalidProtocol", message));
     }
     if rule.ethertype == "IPv4"
-        && matches!(lower.as_str(), "ipv6-encap" | "ipv6-frag" | "ipv6-icmp" | "icmpv6" | "ipv6-nonxt" | "ipv6-opts" | "ipv6-route")
+        && (lower.starts_with("ipv6-") || matches!(lower.as_str(), "icmpv6" | "41" | "43" | "44" | "58" | "59" | "60"))
     {
         let message = format!("Invalid ethertype IPv4 for protocol {lower}.");
         return Err(bad_request("SecurityGroupEthertypeConflictWithProtocol", message));
@@ -257,11 +261,15 @@ fn check_ports(rule: &Model) -> Result<()> {
     if min.is_none() && max.is_none() {
         return Ok(());
     }
+    if let Some(wrong) = [min, max].into_iter().flatten().find(|n| !(0..=65_535).contains(n)) {
+        return Err(bad_request("SecurityGroupInvalidPortValue", format!("Invalid value for port {wrong}")));
+    }
     match protocol_number(rule) {
         None | Some(0) => Err(bad_request("SecurityGroupProtocolRequiredWithPorts", "Must also specify protocol if port range is given.")),
         Some(1 | 58) => {
-            if let Some(wrong) = [min, max].into_iter().flatten().find(|n| *n > 255) {
-                let message = format!("Invalid value for ICMP type or code: {wrong}. It must be 0 to 255.");
+            let fields = [("type", "port-range-min", min), ("code", "port-range-max", max)];
+            if let Some((field, name, Some(wrong))) = fields.into_iter().find(|(_, _, n)| n.is_some_and(|n| n > 255)) {
+                let message = format!("Invalid value for ICMP {field} ({name}) {wrong}. It must be 0 to 255.");
                 return Err(bad_request("SecurityGroupInvalidIcmpValue", message));
             }
             if min.is_none() {

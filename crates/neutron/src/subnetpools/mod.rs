@@ -146,6 +146,7 @@ impl Plain for Model {
         }
         if self.address_scope_id != before.address_scope_id || self.prefixes != before.prefixes {
             self.check_scope(tx, ctx).await?;
+            self.check_scope_is_own(before, tx, ctx).await?;
         }
         if self.is_default && !before.is_default { self.check_default(tx).await } else { Ok(()) }
     }
@@ -209,6 +210,18 @@ impl Model {
             return Err(conflict("AddressScopePrefixConflict", message));
         }
         Ok(())
+    }
+
+    /// What is in a scope is for its owner to say.
+    async fn check_scope_is_own(&self, before: &Model, tx: &Tx<'_>, ctx: &Context) -> Result<()> {
+        let Some(id) = &before.address_scope_id else { return Ok(()) };
+        let scope: address_scopes::Model = seen(tx.db, ctx, id).await?;
+        if ctx.is_admin() || ctx.project_id().is_ok_and(|project| project == scope.project_id) {
+            return Ok(());
+        }
+        let message =
+            format!("Illegal subnetpool update : subnetpool {} is associated with the address scope {id} of another project.", self.id);
+        Err(bad_request("IllegalSubnetPoolUpdate", message))
     }
 
     /// There is one default pool of a version.

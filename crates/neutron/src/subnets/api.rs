@@ -9,7 +9,7 @@ use super::{Model, Pool, plan};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{bad_request, conflict, invalid_input};
-use crate::resource::{Resource, changeable, remove, save, with};
+use crate::resource::{Resource, changeable, locked, remove, save, with};
 use crate::{App, Tx, ipam, listing, networks, ports, sql};
 
 /// Name servers and routes a subnet may have.
@@ -42,7 +42,9 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
         Box::pin(async move {
             let mut subnet: Model = changeable(tx.db, &by, "update_subnet", &id.0).await?;
             if_match.check(subnet.revision_number)?;
-            checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &Target::project(&subnet.project_id))?;
+            let network: networks::Model = locked(tx.db, &subnet.network_id).await?;
+            let target = Target::project(&subnet.project_id).with("network:project_id", &network.project_id);
+            checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &target)?;
             let before = subnet.clone();
             apply(&tx, &checked, &mut subnet).await?;
             if subnet != before {

@@ -35,16 +35,17 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     let mut wishes = Vec::with_capacity(bodies.len());
     for body in bodies {
         let checked = Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?;
-        let target = Target::project(&checked.text("project_id")?);
-        checked.enforce(&ctx, "create", Model::KEY, Model::ATTRIBUTES, &target)?;
-        wishes.push(wish(&checked)?);
+        let wish = wish(&checked)?;
+        wishes.push((wish, checked));
     }
     let by = ctx.clone();
     let subnets = app.write(move |tx| {
         Box::pin(async move {
             let mut made = Vec::with_capacity(wishes.len());
-            for wish in wishes {
+            for (wish, checked) in wishes {
                 let network = networks::usable(&tx, &by, &wish.subnet.network_id).await?;
+                let target = Target::project(&wish.subnet.project_id).with("network:project_id", &network.project_id);
+                checked.enforce(&by, "create", Model::KEY, Model::ATTRIBUTES, &target)?;
                 if network.project_id != wish.subnet.project_id || network.project_id != by.project_id()? {
                     enforce(&by, "create_subnet", &Target::project(&network.project_id))?;
                 }
@@ -180,6 +181,7 @@ fn plan_in(mut subnet: Model, net: IpNet, gateway: Option<Option<IpAddr>>, pools
 pub async fn make(tx: &Tx<'_>, subnet: Model) -> Result<Model> {
     // the lock keeps two overlapping subnets from being made at once
     let network: networks::Model = locked(tx.db, &subnet.network_id).await?;
+    networks::check_mtu(&network, subnet.ip_version)?;
     quotas::spend(tx, &subnet.project_id, "subnet", 1).await?;
     let others: Vec<Model> = with(tx.db, "network_id", std::slice::from_ref(&subnet.network_id)).await?;
     if let Some(net) = subnet.net()

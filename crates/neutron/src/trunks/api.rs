@@ -33,6 +33,8 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
 }
 
 async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
+    let members = wish.or::<Vec<Wanted>>("sub_ports", Vec::new())?;
+    subports::check_told_apart(&members)?;
     let parent: ports::Model = changeable(tx.db, ctx, "update_port", &wish.text("port_id")?).await?;
     check_unused(tx, &parent.id).await?;
     let now = Timestamp::now();
@@ -51,7 +53,7 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
     };
     quotas::spend(tx, &trunk.project_id, "trunk", 1).await?;
     insert(tx.db, &trunk).await?;
-    subports::join(tx, ctx, &trunk, &parent, wish.or::<Vec<Wanted>>("sub_ports", Vec::new())?).await?;
+    subports::join(tx, ctx, &trunk, &parent, members).await?;
     Ok(trunk)
 }
 
@@ -83,6 +85,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
         Box::pin(async move {
             let trunk: Model = changeable(tx.db, &ctx, "delete_trunk", &id.0).await?;
             if_match.check(trunk.revision_number)?;
+            subports::check_enabled(&trunk)?;
             let parent: Option<ports::Model> = crate::resource::fetch(tx.db, &trunk.port_id).await?;
             if parent.is_some_and(|port| !port.host_id.is_empty()) {
                 return Err(conflict("TrunkInUse", format!("Trunk {} is currently in use.", trunk.id)));

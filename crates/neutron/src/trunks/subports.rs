@@ -79,7 +79,26 @@ async fn answer(app: &App, ctx: &Context, trunk: Model) -> Result<Reply> {
     Reply::ok(&views.pop())
 }
 
-fn check_enabled(trunk: &Model) -> Result<()> {
+/// Frames of different subports of one request have different tags, and every tag says what kind it is.
+pub fn check_told_apart(wanted: &[Wanted]) -> Result<()> {
+    let mut tags = Vec::with_capacity(wanted.len());
+    for wish in wanted.iter().filter(|wish| wish.segmentation_type.as_deref() != Some("inherit")) {
+        let (Some(kind), Some(id)) = (&wish.segmentation_type, wish.segmentation_id) else {
+            let message =
+                format!("Invalid input for operation: Invalid subport details for port {}: missing segmentation details.", wish.port_id);
+            return Err(bad_request("InvalidInput", message));
+        };
+        if tags.contains(&(kind, id)) {
+            let message = format!("Invalid input for operation: segmentation_type {kind} and segmentation_id {id} are not unique.");
+            return Err(bad_request("InvalidInput", message));
+        }
+        tags.push((kind, id));
+    }
+    Ok(())
+}
+
+/// A disabled trunk stays as it is.
+pub fn check_enabled(trunk: &Model) -> Result<()> {
     if trunk.admin_state_up {
         return Ok(());
     }

@@ -8,6 +8,8 @@ mod lists;
 mod parts;
 mod pools;
 mod ports;
+mod refusals;
 mod rooms;
 mod routers;
+mod schedulers;
 mod sharing;

@@ -33,7 +33,7 @@ async fn discovery_extensions_and_refusals() {
     let shared = json!({"network": {"shared": true}});
     assert_eq!(cloud.refused(DEMO, Method::POST, "/networks", Some(shared)).await, (403, "PolicyNotAuthorized".into()));
     let foreign = json!({"network": {"project_id": "other"}});
-    assert_eq!(cloud.refused(DEMO, Method::POST, "/networks", Some(foreign)).await.0, 403);
+    assert_eq!(cloud.refused(DEMO, Method::POST, "/networks", Some(foreign)).await.0, 400);
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn networks_are_carried_seen_and_kept_while_used() {
     assert_eq!(cloud.refused(OTHER, Method::GET, &path, None).await, (404, "NetworkNotFound".into()));
     cloud.change(ADMIN, &path, "network", json!({"shared": true})).await;
     assert_eq!(cloud.get(OTHER, &path).await["network"]["shared"], true);
-    assert_eq!(cloud.refused(OTHER, Method::PUT, &path, Some(json!({"network": {"name": "x"}}))).await.0, 403);
+    assert_eq!(cloud.refused(OTHER, Method::PUT, &path, Some(json!({"network": {"name": "x"}}))).await.0, 404);
     let port = cloud.port(OTHER, &network).await;
     assert_eq!(cloud.refused(DEMO, Method::DELETE, &path, None).await, (409, "NetworkInUse".into()));
     assert_eq!(cloud.refused(DEMO, Method::DELETE, &format!("/subnets/{subnet}"), None).await, (409, "SubnetInUse".into()));

@@ -71,7 +71,7 @@ async fn groups_of_addresses_and_of_ports_are_shared_too() {
     cloud.make(DEMO, "rbac-policies", "rbac_policy", policy).await;
     assert_eq!(cloud.call(OTHER, Method::POST, "/v2.0/ports", Some(port)).await.0, 201);
     assert_eq!(cloud.get(OTHER, "/security-groups?shared=true").await["security_groups"][0]["shared"], true);
-    let addresses = json!({"name": "partners", "addresses": ["192.0.2.7/24", "198.51.100.1"]});
+    let addresses = json!({"name": "partners", "addresses": ["192.0.2.7/24", "198.51.100.1/32"]});
     let partners = cloud.make(DEMO, "address-groups", "address_group", addresses).await;
     assert_eq!(partners["addresses"], json!(["192.0.2.0/24", "198.51.100.1/32"]));
     let path = format!("/address-groups/{}", id(&partners));
