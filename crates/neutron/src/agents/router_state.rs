@@ -93,7 +93,10 @@ impl Parts {
                 .filter(|port| port.device_owner == ports::ROUTER_INTERFACE && port.admin_state_up)
                 .map(interface)
                 .collect(),
-            gateway: own.iter().find(|port| port.device_owner == ports::ROUTER_GATEWAY).map(|port| self.gateway(&router, port)),
+            gateway: own
+                .iter()
+                .find(|port| port.device_owner == ports::ROUTER_GATEWAY && port.admin_state_up)
+                .map(|port| self.gateway(&router, port)),
             floating_ips,
             routes: routes(&router.routes.0),
             port_forwardings,

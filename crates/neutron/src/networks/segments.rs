@@ -192,3 +192,18 @@ async fn claim(tx: &Tx<'_>, network: &Model, id: i64) -> Result<bool> {
     let values = [network.network_type.as_str().into(), physical.into(), id.into(), network.id.as_str().into()];
     Ok(sql::execute(tx.db, insert, values).await? > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_written_as_neutron_writes_them() {
+        let range = |text: &str| text.parse::<VlanRange>().map(|range| (range.physical_network, range.first, range.last));
+        assert_eq!(range("physnet1:100:199"), Ok(("physnet1".into(), 100, 199)));
+        assert_eq!(range("physnet1"), Ok(("physnet1".into(), 1, 4094)));
+        for wrong in ["", ":1:2", "p:1", "p:0:5", "p:5:4", "p:1:4095", "p:a:b", "p:1:2:3"] {
+            assert!(range(wrong).is_err(), "{wrong}");
+        }
+    }
+}
