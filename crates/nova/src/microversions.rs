@@ -4,7 +4,7 @@ use kit::microversion::{Microversion, Versions};
 
 /// The range that is announced.
 pub const VERSIONS: Versions =
-    Versions { service: "compute", min: Microversion(2, 1), max: Microversion(2, 79), legacy_header: Some("x-openstack-nova-api-version") };
+    Versions { service: "compute", min: Microversion(2, 1), max: Microversion(2, 92), legacy_header: Some("x-openstack-nova-api-version") };
 
 /// Keypairs have a type; creating one answers 201, deleting one 204.
 pub const KEYPAIR_TYPES: Microversion = Microversion(2, 2);

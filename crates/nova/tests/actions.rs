@@ -234,6 +234,11 @@ async fn volumes_come_change_and_go() {
     assert_eq!(cloud.ask(MEMBER, "2.48", "POST", &path, tagged.clone()).await.status, 400);
     let answer = cloud.ask(MEMBER, "2.79", "POST", &path, tagged).await;
     assert_eq!(answer.body["volumeAttachment"]["tag"], "t", "{}", answer.body);
+    let ends = json!({"volumeAttachment": {"volumeId": VOLUME, "delete_on_termination": true}});
+    let changed = cloud.ask(MEMBER, "2.85", "PUT", &format!("{path}/{VOLUME}"), ends).await;
+    assert_eq!(changed.status, 202, "{}", changed.body);
+    let shown = cloud.ask(MEMBER, "2.89", "GET", &format!("{path}/{VOLUME}"), Value::Null).await.body["volumeAttachment"].clone();
+    assert_eq!((&shown["delete_on_termination"], shown.get("id")), (&json!(true), None), "{shown}");
     assert_eq!(cloud.ask(MEMBER, "", "PUT", &format!("{path}/{VOLUME}"), attach(NOWHERE)).await.status, 403);
     assert_eq!(cloud.ask(MEMBER, "", "DELETE", &format!("{path}/{VOLUME}"), Value::Null).await.status, 202);
     for _ in 0..200 {
