@@ -1,9 +1,13 @@
 //! The calls that Cumulo's parts make to the compute API.
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{Auth, Endpoint, Result};
+
+/// Nova knows `volume-extended` since 2.51.
+const VERSION: &[(&str, &str)] = &[("openstack-api-version", "compute 2.51")];
 
 /// Nova.
 #[derive(Clone)]
@@ -16,7 +20,8 @@ impl Compute {
 
     /// Tells nova what happened to ports or volumes of its servers. It answers 404 when it knows none of the servers.
     pub async fn external_events(&self, auth: &Auth, events: &[ExternalEvent]) -> Result<()> {
-        self.0.post(auth, "/v2.1/os-server-external-events", &json!({"events": events})).await.map(drop)
+        let (path, body) = ("/v2.1/os-server-external-events", json!({"events": events}));
+        self.0.call_with(auth, Method::POST, path, Some(&body), VERSION).await.map(drop)
     }
 }
 
