@@ -54,7 +54,9 @@ impl<S: Send> FromCall<S> for Path<(String, String, String)> {
 }
 
 fn param<S>(call: &Call<S>, index: usize) -> Result<String> {
-    call.params.get(index).cloned().ok_or_else(|| Error::not_found("The resource could not be found."))
+    let segment = call.params.get(index).ok_or_else(|| Error::not_found("The resource could not be found."))?;
+    // a plus is a plus in a path
+    Ok(if segment.contains('%') { percent_decode(&segment.replace('+', "%2B")) } else { segment.clone() })
 }
 
 /// The query, repeated keys and all, in order.

@@ -33,11 +33,12 @@ pub struct Route<S> {
 /// All operations of an API, built row by row.
 pub struct Routes<S> {
     rows: Vec<Route<S>>,
+    exact: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     fn default() -> Self {
-        Routes { rows: Vec::new() }
+        Routes { rows: Vec::new(), exact: false }
     }
 }
 
@@ -112,6 +113,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// A path that ends with a slash names nothing here, where others overlook the slash.
+    pub fn exact(mut self) -> Self {
+        self.exact = true;
+        self
+    }
+
     /// The rows of another table behind these.
     pub fn merge(mut self, other: Routes<S>) -> Self {
         self.rows.extend(other.rows);
@@ -145,6 +152,8 @@ pub(crate) struct Table<S> {
     /// Path to the rows that have it.
     paths: matchit::Router<Vec<usize>>,
     first_segments: HashSet<&'static str>,
+    /// See [`Routes::exact`].
+    pub(crate) exact: bool,
 }
 
 impl<S> Table<S> {
@@ -161,7 +170,7 @@ impl<S> Table<S> {
         for (path, rows) in by_path {
             paths.insert(path, rows).map_err(Error::internal)?;
         }
-        Ok(Table { rows: routes.rows, paths, first_segments })
+        Ok(Table { rows: routes.rows, paths, first_segments, exact: routes.exact })
     }
 
     /// Whether a path can begin with this segment.

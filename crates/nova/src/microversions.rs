@@ -48,6 +48,8 @@ pub const FLAVOR_DESCRIPTION: Microversion = Microversion(2, 55);
 pub const EXTRA_SPECS_CHECKED: Microversion = Microversion(2, 86);
 /// Flavors are found by name, and have no rxtx factor.
 pub const FLAVOR_NAMES: Microversion = Microversion(2, 102);
+/// A rebuild may change the user data, and tells it.
+pub const USER_DATA_ON_REBUILD: Microversion = Microversion(2, 57);
 /// Instance actions come in pages.
 pub const ACTION_PAGES: Microversion = Microversion(2, 58);
 /// Servers have certificates of their images.

@@ -33,7 +33,7 @@ pub fn routes() -> Routes<Nova> {
 /// `GET /os-hosts`
 pub async fn list(app: Nova, _: Context, query: Query) -> Result<Reply> {
     let mut services = os_services::Entity::find().order_by_asc(os_services::Column::Number);
-    if let Some(zone) = query.get("zone") {
+    if let Some(zone) = query.get("zone").filter(|zone| !zone.is_empty()) {
         services = services.filter(os_services::Column::Zone.eq(zone));
     }
     let services = services.all(app.db.read()).await?;

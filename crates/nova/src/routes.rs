@@ -26,6 +26,7 @@ pub fn discovery() -> Routes<Nova> {
 /// Everything else.
 pub fn routes() -> Routes<Nova> {
     Routes::new()
+        .exact()
         .merge(servers())
         .merge(below_servers())
         .merge(flavors())

@@ -8,6 +8,7 @@ use kit::microversion::Microversion;
 use kit::policy::Target;
 use kit::{Context, Error, Path, Query, Reply, Result, Versioned, ids};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ConnectionTrait, QueryOrder, QuerySelect, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -105,17 +106,17 @@ pub struct Spread {
 }
 
 /// The spread of a group, without one of its members.
-pub async fn spread(app: &Nova, group: &str, without: &str) -> Result<Option<Spread>> {
-    let Some(row) = Entity::find_by_id(group).one(app.db.read()).await? else { return Ok(None) };
+pub async fn spread(db: &impl ConnectionTrait, group: &str, without: &str) -> Result<Option<Spread>> {
+    let Some(row) = Entity::find_by_id(group).one(db).await? else { return Ok(None) };
     let mut members = HashMap::new();
-    let ids = member_ids(app, group).await?;
+    let ids = member_ids(db, group).await?;
     let hosts: Vec<Option<String>> = instance::Entity::find()
         .select_only()
         .column(instance::Column::Host)
         .filter(instance::Column::Id.is_in(ids.iter().map(String::as_str).filter(|id| *id != without)))
         .filter(instance::Column::Deleted.eq(false))
         .into_tuple()
-        .all(app.db.read())
+        .all(db)
         .await?;
     for host in hosts.into_iter().flatten() {
         *members.entry(host).or_default() += 1;
@@ -124,20 +125,38 @@ pub async fn spread(app: &Nova, group: &str, without: &str) -> Result<Option<Spr
     Ok(Some(Spread { policy: row.policy, max_per_host, members }))
 }
 
+impl Spread {
+    /// Whether one more member may be on this host.
+    pub fn admits(&self, host: &str) -> bool {
+        match self.policy.as_str() {
+            "affinity" => self.members.is_empty() || self.members.contains_key(host),
+            "anti-affinity" => self.members.get(host).copied().unwrap_or(0) < self.max_per_host.max(1),
+            _ => true,
+        }
+    }
+}
+
+/// Whether a member may be put on this host, by what all others wrote down until now. The group is this transaction's from here on, so that of
+/// members placed at once each sees where those before it went.
+pub async fn admits(tx: &impl ConnectionTrait, group: &str, instance_id: &str, host: &str) -> Result<bool> {
+    Entity::update_many().col_expr(Column::Name, Expr::col(Column::Name)).filter(Column::Id.eq(group)).exec(tx).await?;
+    Ok(spread(tx, group, instance_id).await?.is_none_or(|spread| spread.admits(host)))
+}
+
 /// How many groups a project has.
 pub async fn count(app: &Nova, project: &str) -> Result<u64> {
     Ok(Entity::find().filter(Column::ProjectId.eq(project)).count(app.db.read()).await?)
 }
 
-async fn member_ids(app: &Nova, group: &str) -> Result<Vec<String>> {
-    Ok(members_of(app, std::iter::once(group)).await?.remove(group).unwrap_or_default())
+async fn member_ids(db: &impl ConnectionTrait, group: &str) -> Result<Vec<String>> {
+    Ok(members_of(db, std::iter::once(group)).await?.remove(group).unwrap_or_default())
 }
 
 /// The members of groups, by group.
-async fn members_of(app: &Nova, groups: impl Iterator<Item = &str> + Send) -> Result<HashMap<String, Vec<String>>> {
+async fn members_of(db: &impl ConnectionTrait, groups: impl Iterator<Item = &str> + Send) -> Result<HashMap<String, Vec<String>>> {
     let rows = member::Entity::find().filter(member::Column::GroupId.is_in(groups)).order_by_asc(member::Column::InstanceId);
     let mut members: HashMap<String, Vec<String>> = HashMap::new();
-    for row in rows.all(app.db.read()).await? {
+    for row in rows.all(db).await? {
         members.entry(row.group_id).or_default().push(row.instance_id);
     }
     Ok(members)
@@ -176,7 +195,7 @@ pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
         select = select.filter(Column::ProjectId.eq(ctx.project_id()?));
     }
     let rows = select.all(app.db.read()).await?;
-    let mut members = members_of(&app, rows.iter().map(|row| row.id.as_str())).await?;
+    let mut members = members_of(app.db.read(), rows.iter().map(|row| row.id.as_str())).await?;
     let groups: Vec<Value> = rows.iter().map(|row| view(&ctx, row, members.remove(&row.id).unwrap_or_default())).collect();
     Reply::ok(&json!({"server_groups": groups}))
 }
@@ -184,7 +203,7 @@ pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
 /// `GET /os-server-groups/{id}`
 pub async fn show(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     let row = fetch(&app, &ctx, &id.0).await?;
-    let members = member_ids(&app, &row.id).await?;
+    let members = member_ids(app.db.read(), &row.id).await?;
     Reply::ok(&json!({"server_group": view(&ctx, &row, members)}))
 }
 

@@ -109,6 +109,15 @@ pub fn boolean(path: &str, value: &Value) -> Result<bool> {
     read.ok_or_else(|| invalid(path, value, format!("{value} is not one of [True, 'True', 'TRUE', 'true', '1', 'ON', 'On', 'on', 'YES', 'Yes', 'yes', False, 'False', 'FALSE', 'false', '0', 'OFF', 'Off', 'off', 'NO', 'No', 'no']")))
 }
 
+/// A boolean of a query, which may be a letter too.
+pub fn strict_word(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "on" | "y" | "yes" => Some(true),
+        "0" | "f" | "false" | "off" | "n" | "no" => Some(false),
+        _ => None,
+    }
+}
+
 /// Takes the object under `key` of a body that must have nothing else.
 pub fn only(body: Value, key: &str, strict: bool) -> Result<Map<String, Value>> {
     let Value::Object(mut body) = body else {

@@ -196,6 +196,8 @@ pub struct KeyPair {
 pub enum RequestedNetworks {
     /// The one network the project can use, or none when there is none.
     Auto,
+    /// The same, and one is made when there is none.
+    Allocate,
     None,
     These(Vec<RequestedNetwork>),
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::{Auth, Endpoint, Result, found};
+use crate::{Auth, Endpoint, Error, Result, found};
 
 /// Ids asked for in one request, so that its line stays short.
 const IDS: usize = 100;
@@ -209,6 +209,23 @@ impl Network {
         let mut networks: Vec<NetworkInfo> = self.list(auth, "networks", &[("project_id", project_id), ("shared", "False")]).await?;
         networks.extend(self.list::<NetworkInfo>(auth, "networks", &[("shared", "True")]).await?);
         Ok(networks)
+    }
+
+    /// The network that neutron makes for a project that just wants to be connected, or made before.
+    pub async fn allocate_topology(&self, auth: &Auth, project_id: &str) -> Result<String> {
+        let answer = self.0.get(auth, &format!("/v2.0/auto-allocated-topology/{project_id}")).await?;
+        let topology: Value = answer.take("auto_allocated_topology")?;
+        let id = topology["id"].as_str().map(str::to_owned);
+        id.ok_or_else(|| Error::silent("the auto-allocated topology has no network"))
+    }
+
+    /// Whether neutron could make one: nothing is made.
+    pub async fn can_allocate_topology(&self, auth: &Auth, project_id: &str) -> Result<bool> {
+        match self.0.get(auth, &format!("/v2.0/auto-allocated-topology/{project_id}?fields=dry-run")).await {
+            Ok(_) => Ok(true),
+            Err(error) if (400..500).contains(&error.status) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Networks by query: `[("name", "private")]`, repeated keys mean or.

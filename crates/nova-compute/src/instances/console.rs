@@ -28,12 +28,12 @@ pub async fn output(host: Host, request: GetConsoleOutput) -> Result<String> {
     })
 }
 
+/// Nova counts what stands between line ends: after the last one stands one more, empty, line.
 fn last_lines(text: &str, length: usize) -> &str {
     if length == 0 {
         return "";
     }
-    let body = text.strip_suffix('\n').unwrap_or(text);
-    match body.rmatch_indices('\n').nth(length - 1) {
+    match text.rmatch_indices('\n').nth(length - 1) {
         Some((at, _)) => text.get(at + 1..).unwrap_or(text),
         None => text,
     }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_end_is_counted_in_lines() {
-        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc\n");
+        assert_eq!(last_lines("a\nb\nc\n", 2), "c\n");
         assert_eq!(last_lines("a\nb\nc", 1), "c");
         assert_eq!(last_lines("a\nb\n", 9), "a\nb\n");
         assert_eq!(last_lines("a\n", 0), "");

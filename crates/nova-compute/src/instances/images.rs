@@ -11,6 +11,7 @@ use tokio_util::io::ReaderStream;
 use super::disks;
 use crate::host::Host;
 use crate::image::cache::Base;
+use crate::image::empty;
 
 /// The image of an instance's root disk; nothing when that is a volume, or no real disk at all.
 pub async fn of_root(host: &Host, caller: &Caller, instance: &Instance) -> Result<Option<Base>> {
@@ -48,9 +49,10 @@ pub async fn upload(host: &Host, caller: &Caller, image_id: &str, file: &Path) -
     Ok(host.cloud.image.upload(&user, image_id, body, Some(size)).await?)
 }
 
-/// Gives it nothing but a sentence: a simulated guest has no disk.
+/// Gives it an empty disk: a simulated guest has none.
 pub async fn upload_nothing(host: &Host, caller: &Caller, image_id: &str) -> Result<()> {
     let user = host.session.on_behalf(caller).await?;
-    let body = sdk::Body::from("simulated disk");
-    Ok(host.cloud.image.upload(&user, image_id, body, None).await?)
+    let disk = empty::qcow2();
+    let size = disk.len() as u64;
+    Ok(host.cloud.image.upload(&user, image_id, sdk::Body::from(disk), Some(size)).await?)
 }

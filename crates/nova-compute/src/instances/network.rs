@@ -133,13 +133,16 @@ async fn requested(host: &Host, user: &Auth, instance: &Instance, existing: &[Po
     match &instance.requested_networks {
         RequestedNetworks::None => Ok(Vec::new()),
         RequestedNetworks::These(wanted) => Ok(wanted.clone()),
-        RequestedNetworks::Auto => {
+        RequestedNetworks::Auto | RequestedNetworks::Allocate => {
             let on = |network_id: String| vec![RequestedNetwork { network_id: Some(network_id), ..RequestedNetwork::default() }];
             if let Some(port) = existing.first() {
                 return Ok(on(port.network_id.clone()));
             }
             let networks = host.cloud.network.usable_networks(user, &instance.project_id).await?;
             match networks.as_slice() {
+                [] if instance.requested_networks == RequestedNetworks::Allocate => {
+                    Ok(on(host.cloud.network.allocate_topology(user, &instance.project_id).await?))
+                }
                 [] => Ok(Vec::new()),
                 [network] => Ok(on(network.id.clone())),
                 _ => Err(Error::conflict("Multiple possible networks found, use a Network ID to be more specific.")),
@@ -227,7 +230,7 @@ async fn release_port(host: &Host, service: &Auth, port_id: &str, ours: bool) ->
 fn is_ours(instance: &Instance, port_id: &str) -> bool {
     let given = match &instance.requested_networks {
         RequestedNetworks::These(wanted) => wanted.iter().any(|wanted| wanted.port_id.as_deref() == Some(port_id)),
-        RequestedNetworks::Auto | RequestedNetworks::None => false,
+        RequestedNetworks::Auto | RequestedNetworks::Allocate | RequestedNetworks::None => false,
     };
     let told = instance.network_info.iter().find(|interface| interface.port_id == port_id);
     !given && told.is_none_or(|interface| interface.created_by_nova)

@@ -21,14 +21,17 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
 use super::{GONE, claims, neighbours};
-use crate::Nova;
 use crate::instance_actions::{self, record::Span};
 use crate::servers::instance::{ActiveModel, Model};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
+use crate::{Nova, server_groups};
 
 /// How long the scheduler may think.
 const SCHEDULING: Duration = Duration::from_secs(60);
+
+/// How often a host is chosen for a server whose group fills its hosts meanwhile.
+const CHOICES: usize = 20;
 
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
@@ -58,18 +61,27 @@ impl Boot {
         Boot { caller, instance_id, destinations: Vec::new(), refusals: Vec::new(), fault: None, gone: false }
     }
 
-    /// Steps 8 to 11: ask the scheduler, and write down its choice.
+    /// Steps 8 to 11: ask the scheduler, and write down its choice; once more when members of its group took their places meanwhile.
     async fn schedule(&mut self, app: &Nova) -> Result<()> {
-        let server = self.server(app).await?;
+        for _ in 0..CHOICES {
+            let server = self.server(app).await?;
+            self.destinations = self.choose(app, &server).await?;
+            let Some(first) = self.destinations.first() else { return Err(Error::internal("no destination")) };
+            if self.record_host(app, &server, first).await? {
+                return Ok(());
+            }
+        }
+        Err(self.fail(500, "No valid host was found. The places of the server's group change all the time.".to_owned(), ""))
+    }
+
+    async fn choose(&mut self, app: &Nova, server: &Model) -> Result<Vec<Destination>> {
         let span = Span::begin("conductor_schedule", "nova-conductor", "nova-scheduler");
         let devices = store::block_devices_of(app.db.read(), &server.id).await?;
         let question = SelectDestinations { caller: self.caller.clone(), instance: server.to_rpc(devices), ignore_hosts: Vec::new() };
         let selection = app.bus.call(TOPIC, question, SCHEDULING).await;
         let ended = span.end(selection.as_ref().err().map(|error| error.message.clone()));
         app.events.push(&self.instance_id, &self.caller.request_id, [ended]);
-        self.destinations = self.chosen(selection?)?;
-        let Some(first) = self.destinations.first() else { return Err(Error::internal("no destination")) };
-        self.record_host(app, &server, first).await
+        self.chosen(selection?)
     }
 
     fn chosen(&mut self, selection: Selection) -> Result<Vec<Destination>> {
@@ -135,8 +147,7 @@ impl Boot {
         if !claims::claim(app, &server.id, (&server.project_id, &server.user_id), destination, &resources).await? {
             return Ok(false);
         }
-        self.record_host(app, server, destination).await?;
-        Ok(true)
+        self.record_host(app, server, destination).await
     }
 
     /// Casts the build and waits, looking after it now and then because the answer may have been lost.
@@ -223,7 +234,8 @@ impl Boot {
         }
     }
 
-    async fn record_host(&self, app: &Nova, server: &Model, destination: &Destination) -> Result<()> {
+    /// False when the server's group does not admit it there any more.
+    async fn record_host(&self, app: &Nova, server: &Model, destination: &Destination) -> Result<bool> {
         let zone = app.hosts.zone_of(app, &destination.host).await?;
         let change = ActiveModel {
             host: Set(Some(destination.host.clone())),
@@ -234,10 +246,19 @@ impl Boot {
             ..Default::default()
         };
         let guard = Guard { vm_state: Some(VmState::Building.word().into()), ..Guard::alive() };
-        if store::save(app, &server.id, guard, change).await? {
-            return Ok(());
+        let (id, host, group) = (server.id.clone(), destination.host.clone(), server_groups::of_hints(&server.spec.0.scheduler_hints));
+        let recorded = app.db.write(move |tx| {
+            Box::pin(async move {
+                match &group {
+                    Some(group) if !server_groups::admits(tx, group, &id, &host).await? => Ok(None),
+                    _ => store::change(tx, &id, guard, change).await.map(Some),
+                }
+            })
+        });
+        match recorded.await? {
+            Some(false) => Err(Error::conflict("The server changed while it was scheduled.").code(GONE)),
+            recorded => Ok(recorded.is_some()),
         }
-        Err(Error::conflict("The server changed while it was scheduled.").code(GONE))
     }
 
     fn is_gone(&mut self) -> Error {

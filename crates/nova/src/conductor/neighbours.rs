@@ -30,7 +30,7 @@ fn given_ports(server: &crate::servers::instance::Model) -> Vec<String> {
     use rpc::compute::RequestedNetworks;
     let mut given: Vec<String> = match &server.spec.0.requested_networks {
         Some(RequestedNetworks::These(these)) => these.iter().filter_map(|r| r.port_id.clone()).collect(),
-        Some(RequestedNetworks::Auto | RequestedNetworks::None) | None => Vec::new(),
+        Some(RequestedNetworks::Auto | RequestedNetworks::Allocate | RequestedNetworks::None) | None => Vec::new(),
     };
     given.extend(server.network_info.0.iter().filter(|nic| !nic.created_by_nova).map(|nic| nic.port_id.clone()));
     given

@@ -131,8 +131,8 @@ fn visible(ctx: &Context, query: &Query) -> Result<Condition> {
             None => Ok(Condition::all().add(Column::IsPublic.eq(true))),
             Some(text) if text.eq_ignore_ascii_case("none") => Ok(Condition::all()),
             Some(text) => {
-                let public = validate::boolean("is_public", &json!(text))
-                    .map_err(|_| Error::bad_request(format!("Invalid is_public filter [{text}]")))?;
+                let public = validate::strict_word(text);
+                let public = public.ok_or_else(|| Error::bad_request(format!("Invalid is_public filter [{text}]")))?;
                 Ok(Condition::all().add(Column::IsPublic.eq(public)))
             }
         };

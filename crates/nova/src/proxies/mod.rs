@@ -94,6 +94,19 @@ fn gone(answer: sdk::Result<sdk::Answer>, missing: impl FnOnce() -> String) -> R
     sdk::found(answer)?.map(drop).ok_or_else(|| Error::not_found(missing()))
 }
 
+/// What neutron calls a conflict of a security group was always a bad request here.
+fn as_bad_request<T>(answer: sdk::Result<T>) -> sdk::Result<T> {
+    answer.map_err(|error| if error.is_conflict() { sdk::Error { status: 400, ..error } } else { error })
+}
+
+/// The id of a security group, which is a UUID.
+fn group_id(id: &str) -> Result<&str> {
+    match kit::ids::parse_uuid(id) {
+        Some(_) => Ok(id),
+        None => Err(Error::bad_request("Security group id should be uuid")),
+    }
+}
+
 /// A page of what the neighbour answered whole: `limit` and `offset`.
 fn paged(app: &Nova, query: &kit::Query, rows: Vec<Value>) -> Result<Vec<Value>> {
     let page = kit::collection::Page::parse(query, app.config.max_limit, app.config.max_limit)?;

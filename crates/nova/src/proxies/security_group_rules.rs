@@ -4,7 +4,7 @@ use kit::{Context, Error, Json, Path, Reply, Result};
 use serde_json::{Map, Value, json};
 
 use super::security_groups::{Names, fetch, rule_view};
-use super::{accepted, gone};
+use super::{accepted, as_bad_request, gone};
 use crate::{Nova, validate};
 
 /// `POST /os-security-group-rules`
@@ -13,7 +13,8 @@ pub async fn create(app: Nova, ctx: Context, body: Json<Value>) -> Result<Reply>
     let parent = asked.get("parent_group_id").and_then(Value::as_str).ok_or_else(|| Error::bad_request("Invalid parent group id"))?;
     let group = fetch(&app, &ctx, parent).await?;
     let rule = json!({"security_group_rule": read(&asked, &group["id"])?});
-    let made: Value = app.cloud.network.0.post(&ctx.auth(), "/v2.0/security-group-rules", &rule).await?.take("security_group_rule")?;
+    let made = as_bad_request(app.cloud.network.0.post(&ctx.auth(), "/v2.0/security-group-rules", &rule).await)?;
+    let made: Value = made.take("security_group_rule")?;
     let names = Names::beside(&app, &ctx, &json!({"security_group_rules": [made]})).await?;
     Reply::ok(&json!({"security_group_rule": rule_view(&made, &names)}))
 }

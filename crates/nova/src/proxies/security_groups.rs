@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kit::{Context, Error, Json, Path, Query, Reply, Result};
 use serde_json::{Value, json};
 
-use super::{accepted, gone, one, paged};
+use super::{accepted, as_bad_request, gone, group_id, one, paged};
 use crate::{Nova, validate};
 
 /// `GET /os-security-groups`
@@ -36,19 +36,19 @@ pub async fn create(app: Nova, ctx: Context, body: Json<Value>) -> Result<Reply>
 /// `PUT /os-security-groups/{id}`
 pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
     let asked = read(&ctx, body.0)?;
-    let changed = app.cloud.network.0.put(&ctx.auth(), &path(&id.0), &json!({"security_group": asked})).await;
+    let changed = app.cloud.network.0.put(&ctx.auth(), &path(group_id(&id.0)?), &json!({"security_group": asked})).await;
     answer(&app, &ctx, &one(changed, "security_group", || missing(&id.0))?).await
 }
 
 /// `DELETE /os-security-groups/{id}`
 pub async fn delete(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
-    gone(app.cloud.network.0.delete(&ctx.auth(), &path(&id.0)).await, || missing(&id.0))?;
+    gone(as_bad_request(app.cloud.network.0.delete(&ctx.auth(), &path(group_id(&id.0)?)).await), || missing(&id.0))?;
     Ok(accepted())
 }
 
 /// A group as neutron has it.
 pub async fn fetch(app: &Nova, ctx: &Context, id: &str) -> Result<Value> {
-    one(app.cloud.network.0.get(&ctx.auth(), &path(id)).await, "security_group", || missing(id))
+    one(app.cloud.network.0.get(&ctx.auth(), &path(group_id(id)?)).await, "security_group", || missing(id))
 }
 
 async fn answer(app: &Nova, ctx: &Context, group: &Value) -> Result<Reply> {
@@ -59,12 +59,12 @@ async fn answer(app: &Nova, ctx: &Context, group: &Value) -> Result<Reply> {
 fn read(ctx: &Context, body: Value) -> Result<Value> {
     let asked = validate::only(body, "security_group", ctx.strict)?;
     let text = |key: &str| match asked.get(key) {
-        Some(Value::String(text)) if text.chars().count() <= 255 => Ok(text.trim().to_owned()),
+        Some(Value::String(text)) if text.chars().count() <= 255 => Ok(text.clone()),
         Some(Value::String(_)) => Err(Error::bad_request(format!("Security group {key} should not be greater than 255 characters."))),
         _ => Err(Error::bad_request(format!("Security group {key} is not a string or unicode"))),
     };
     let (name, description) = (text("name")?, text("description")?);
-    if name.is_empty() {
+    if name.trim().is_empty() {
         return Err(Error::bad_request("Security group name cannot be empty."));
     }
     Ok(json!({"name": name, "description": description}))

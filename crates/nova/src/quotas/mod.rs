@@ -122,6 +122,30 @@ pub async fn reserve(tx: &impl ConnectionTrait, project_id: &str, need: Need, le
     Ok(count)
 }
 
+/// Metadata and injected files of a new server: so many at most, and files so long.
+pub async fn check_items(db: &impl ConnectionTrait, project_id: &str, metadata: usize, files: &[(String, String)]) -> Result<()> {
+    let limits = limits::all(db, project_id).await?;
+    let limit = |name: &str| limits.get(name).copied().unwrap_or(-1);
+    let over = |name: &str, have: usize| limit(name) >= 0 && have as i64 > limit(name);
+    if over("metadata_items", metadata) {
+        return Err(Error::forbidden(format!(
+            "Quota exceeded for metadata_items: maximum number of metadata items exceeds {}",
+            limit("metadata_items")
+        )));
+    }
+    if over("injected_files", files.len()) {
+        return Err(Error::forbidden("Quota exceeded: personality file limit exceeded."));
+    }
+    if files.iter().any(|(path, _)| over("injected_file_path_bytes", path.len())) {
+        return Err(Error::forbidden("Quota exceeded: personality file path exceeds maximum length."));
+    }
+    // three bytes in four characters of base64
+    if files.iter().any(|(_, contents)| over("injected_file_content_bytes", contents.trim_end_matches('=').len() * 3 / 4)) {
+        return Err(Error::forbidden("Quota exceeded: personality file content exceeds maximum length."));
+    }
+    Ok(())
+}
+
 /// Counts `servers` more, or fewer when below zero.
 pub async fn add(tx: &impl ConnectionTrait, project_id: &str, need: Need, servers: i64) -> Result<()> {
     let (cores, ram) = (need.cores * servers, need.ram * servers);

@@ -126,7 +126,7 @@ async fn request(app: &Nova, instance: &Instance, ignore_hosts: Vec<String>) -> 
         ..Request::default()
     };
     if let Some(group) = server_groups::of_hints(hints) {
-        request.group = server_groups::spread(app, &group, &instance.id).await?.map(|spread| Group {
+        request.group = server_groups::spread(app.db.read(), &group, &instance.id).await?.map(|spread| Group {
             policy: spread.policy,
             max_per_host: spread.max_per_host,
             members: spread.members,

@@ -132,7 +132,7 @@ pub fn accepted() -> Reply {
 }
 
 impl Action {
-    /// The body is null (the older API took anything).
+    /// The body is null, where nova insists on it: most actions without a body take any, as their first clients sent one.
     pub fn no_body(&self) -> Result<()> {
         match &self.body {
             Value::Null => Ok(()),

@@ -101,6 +101,7 @@ pub async fn after_change(app: &Nova, ctx: &Context, row: Model) -> Result<serde
         if !ctx.speaks(KEY_NAME_ON_REBUILD) {
             server.remove("key_name");
         }
+        server.insert("addresses".to_owned(), serde_json::to_value(view::Addresses(&row.network_info.0, false))?);
     }
     Ok(body)
 }

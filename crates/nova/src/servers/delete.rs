@@ -58,14 +58,12 @@ async fn for_good(app: &Nova, ctx: &Context, server: Model, rule: &'static Rule)
 
 /// `{"forceDelete": null}`
 pub async fn force(action: Action) -> Result<Reply> {
-    action.no_body()?;
     for_good(&action.app, &action.ctx, action.server, &rules::FORCE_DELETE).await?;
     Ok(accepted())
 }
 
 /// `{"restore": null}`: a soft-deleted server runs again; one that was off stays off.
 pub async fn restore(action: Action) -> Result<Reply> {
-    action.no_body()?;
     let Action { app, ctx, server, .. } = action;
     rules::RESTORE.check(&server, ctx.is_admin())?;
     let off = server.kept_vm_state.as_deref() == Some(VmState::Stopped.word());

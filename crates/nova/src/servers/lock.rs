@@ -16,11 +16,11 @@ pub async fn lock(action: Action) -> Result<Reply> {
     let mut reason = None;
     if action.ctx.speaks(LOCKED_FILTER) && !action.body.is_null() {
         action.only(&["locked_reason"])?;
-        let text = action.text("locked_reason")?;
-        validate::length("locked_reason", text, 255)?;
-        reason = Some(text.to_owned());
-    } else {
-        action.no_body()?;
+        if action.body.get("locked_reason").is_some() {
+            let text = action.text("locked_reason")?;
+            validate::length("locked_reason", text, 255)?;
+            reason = Some(text.to_owned());
+        }
     }
     let owner = action.ctx.project_id().is_ok_and(|project| project == action.server.project_id);
     let by = if owner && !action.ctx.is_admin() { "owner" } else { "admin" };
@@ -30,7 +30,6 @@ pub async fn lock(action: Action) -> Result<Reply> {
 
 /// `{"unlock": null}`
 pub async fn unlock(action: Action) -> Result<Reply> {
-    action.no_body()?;
     if action.server.locked_by.as_deref() == Some("admin") {
         let target = Target::project(&action.server.project_id);
         action.ctx.enforce("os_compute_api:os-lock-server:unlock:unlock_override", &target)?;

@@ -75,7 +75,6 @@ pub async fn trigger_crash_dump(action: Action) -> Result<Reply> {
 }
 
 async fn begin(action: Action, rule: &'static Rule, power: PowerAction) -> Result<Reply> {
-    action.no_body()?;
     work(action, rule, power).await
 }
 

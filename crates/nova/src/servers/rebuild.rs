@@ -14,7 +14,7 @@ use super::instance::{ActiveModel, Model};
 use super::states::rules::REBUILD;
 use super::{api, begin, create, store};
 use crate::conductor::host_task::{HostTask, Work};
-use crate::microversions::HOSTNAME;
+use crate::microversions::{HOSTNAME, USER_DATA_ON_REBUILD};
 use crate::{Nova, keypairs, validate};
 
 /// The object under `rebuild`.
@@ -74,9 +74,13 @@ pub async fn rebuild(action: Action) -> Result<Reply> {
     let id = server.id.clone();
     begin::promise(&app, &ctx, server, &REBUILD, change, task).await?;
     let row = store::fetch(&app, &ctx, &id).await?;
+    let user_data = row.user_data.clone();
     let mut body = api::after_change(&app, &ctx, row).await?;
     if let Some(server) = body.get_mut("server").and_then(Value::as_object_mut) {
         server.insert("adminPass".to_owned(), Value::String(password));
+        if ctx.speaks(USER_DATA_ON_REBUILD) {
+            server.insert("user_data".to_owned(), Value::from(user_data));
+        }
     }
     Ok(Reply::accepted(&body)?.header("location", &ctx.link(&format!("/servers/{id}"))))
 }

@@ -48,7 +48,6 @@ pub async fn rescue(action: Action) -> Result<Reply> {
 
 /// `{"unrescue": null}`
 pub async fn unrescue(action: Action) -> Result<Reply> {
-    action.no_body()?;
     let Action { app, ctx, server, .. } = action;
     let task = HostTask::new(ctx.caller(), &server.id, Work::Unrescue);
     begin::promise(&app, &ctx, server, &rules::UNRESCUE, <ActiveModel as Default>::default(), task).await?;

@@ -40,7 +40,6 @@ pub async fn reset_state(action: Action) -> Result<Reply> {
 
 /// `{"injectNetworkInfo": null}`: what the guest may know of its network is asked anew.
 pub async fn inject_network_info(action: Action) -> Result<Reply> {
-    action.no_body()?;
     let Action { app, ctx, server, .. } = action;
     begin::host_of(&server)?;
     reconcile::refresh_addresses(&app, &server.id).await?;

@@ -49,8 +49,6 @@ pub async fn migrate(action: Action) -> Result<Reply> {
     if action.ctx.speaks(MIGRATE_HOST) && !action.body.is_null() {
         action.only(&["host"])?;
         host = action.optional("host")?;
-    } else {
-        action.no_body()?;
     }
     let Action { app, ctx, server, .. } = action;
     if let Some(host) = &host {
@@ -106,7 +104,6 @@ async fn begin_move(
 
 /// `{"confirmResize": null}`
 pub async fn confirm(action: Action) -> Result<Reply> {
-    action.no_body()?;
     let Action { app, ctx, server, .. } = action;
     rules::CONFIRM_RESIZE.check(&server, ctx.is_admin())?;
     let migration = finished(&app, &server).await?;
@@ -117,7 +114,6 @@ pub async fn confirm(action: Action) -> Result<Reply> {
 
 /// `{"revertResize": null}`
 pub async fn revert(action: Action) -> Result<Reply> {
-    action.no_body()?;
     let Action { app, ctx, server, .. } = action;
     rules::REVERT_RESIZE.check(&server, ctx.is_admin())?;
     let migration = finished(&app, &server).await?;

@@ -21,7 +21,6 @@ use crate::os_services;
 
 /// `{"shelve": null}`
 pub async fn shelve(action: Action) -> Result<Reply> {
-    action.no_body()?;
     let Action { app, ctx, server, .. } = action;
     rules::SHELVE.check(&server, ctx.is_admin())?;
     begin::host_of(&server)?;
@@ -42,7 +41,6 @@ pub async fn shelve(action: Action) -> Result<Reply> {
 
 /// `{"shelveOffload": null}`
 pub async fn offload(action: Action) -> Result<Reply> {
-    action.no_body()?;
     let Action { app, ctx, server, .. } = action;
     let flow = Offload::new(ctx.caller(), &server.id);
     begin::promise(&app, &ctx, server, &rules::SHELVE_OFFLOAD, <ActiveModel as Default>::default(), flow).await?;
@@ -100,7 +98,6 @@ pub async fn unshelve(action: Action) -> Result<Reply> {
 
 fn read(action: &Action) -> Result<Wanted> {
     if action.body.is_null() || !action.ctx.speaks(UNSHELVE_ZONE) {
-        action.no_body()?;
         return Ok(Wanted::default());
     }
     let to_host = action.ctx.speaks(UNSHELVE_HOST);
@@ -111,7 +108,7 @@ fn read(action: &Action) -> Result<Wanted> {
         None => None,
     };
     let host = action.optional("host")?;
-    if zone.is_none() && host.is_none() {
+    if zone.is_none() && host.is_none() && !to_host {
         return Err(action.required("availability_zone"));
     }
     Ok(Wanted { zone, host })

@@ -18,7 +18,7 @@ pub fn read(ctx: &Context, networks: Option<&Value>, count: i64) -> Result<Reque
             Err(Error::bad_request("Invalid input for field/attribute server. 'networks' is a required property"))
         }
         None => Ok(RequestedNetworks::Auto),
-        Some(Value::String(word)) if words && word == "auto" => Ok(RequestedNetworks::Auto),
+        Some(Value::String(word)) if words && word == "auto" => Ok(RequestedNetworks::Allocate),
         Some(Value::String(word)) if words && word == "none" => Ok(RequestedNetworks::None),
         Some(Value::Array(entries)) if entries.is_empty() => Ok(RequestedNetworks::Auto),
         Some(Value::Array(entries)) => {
@@ -79,7 +79,7 @@ pub fn device_tags_exist(ctx: &Context) -> bool {
 pub async fn check(app: &Nova, ctx: &Context, requested: &RequestedNetworks) -> Result<()> {
     match requested {
         RequestedNetworks::None => Ok(()),
-        RequestedNetworks::Auto => check_automatic(app, ctx).await,
+        RequestedNetworks::Auto | RequestedNetworks::Allocate => check_automatic(app, ctx, requested).await,
         RequestedNetworks::These(these) => {
             let networks: Vec<&str> = these.iter().filter(|r| r.port_id.is_none()).filter_map(|r| r.network_id.as_deref()).collect();
             check_networks(app, ctx, &networks).await?;
@@ -96,13 +96,15 @@ pub async fn check(app: &Nova, ctx: &Context, requested: &RequestedNetworks) -> 
     }
 }
 
-async fn check_automatic(app: &Nova, ctx: &Context) -> Result<()> {
-    let networks = app.cloud.network.usable_networks(&ctx.auth(), ctx.project_id()?).await?;
+async fn check_automatic(app: &Nova, ctx: &Context, requested: &RequestedNetworks) -> Result<()> {
+    let project = ctx.project_id()?;
+    let networks = app.cloud.network.usable_networks(&ctx.auth(), project).await?;
     let usable = networks.iter().filter(|n| !n.external).count();
     match usable {
-        0 if ctx.speaks(NETWORKS_REQUIRED) => {
-            Err(Error::bad_request(format!("Unable to automatically allocate a network for project {}", ctx.project_id()?)))
-        }
+        0 if *requested == RequestedNetworks::Allocate => match app.cloud.network.can_allocate_topology(&ctx.auth(), project).await? {
+            true => Ok(()),
+            false => Err(Error::bad_request(format!("Unable to automatically allocate a network for project {project}"))),
+        },
         0 | 1 => Ok(()),
         _ => Err(Error::conflict("Multiple possible networks found, use a Network ID to be more specific.")),
     }

@@ -269,9 +269,11 @@ pub fn user_data(data: Option<String>) -> Result<Option<String>> {
 pub fn address(field: &str, value: Option<String>) -> Result<Option<String>> {
     let Some(text) = value.filter(|v| !v.is_empty()) else { return Ok(None) };
     let four = field.ends_with('4');
-    let good = text.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_ipv4() == four);
+    let address = text.parse::<std::net::IpAddr>().ok().filter(|address| address.is_ipv4() == four);
     let family = if four { "ipv4" } else { "ipv6" };
-    if good { Ok(Some(text)) } else { Err(invalid(field, &text, format!("'{text}' is not a '{family}'"))) }
+    // told in its shortest form, however it was written
+    let address = address.ok_or_else(|| invalid(field, &text, format!("'{text}' is not a '{family}'")))?;
+    Ok(Some(address.to_string()))
 }
 
 /// `AUTO` or `MANUAL`

@@ -39,6 +39,7 @@ pub async fn write(app: &Nova, ctx: &Context, checked: Checked, first_id: String
                 let wanted = &checked.wanted;
                 let flavor = &checked.flavor;
                 let project = ctx.project_id()?.to_owned();
+                quotas::check_items(tx, &project, wanted.metadata.len(), &wanted.injected_files).await?;
                 let need = quotas::Need { cores: i64::from(flavor.vcpus), ram: flavor.ram_mb as i64 };
                 let count = quotas::reserve(tx, &project, need, wanted.min_count, wanted.max_count).await?;
                 quotas::check_user(tx, &project, ctx.user_id()?, need, count).await?;
