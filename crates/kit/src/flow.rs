@@ -219,6 +219,11 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
         Ok(())
     }
 
+    /// The process ends: its flows stop where they are, and stay in the journal for whoever takes them up.
+    pub fn halt(&self) {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).drain().for_each(|(_, task)| task.abort());
+    }
+
     /// Whether some flow works on `subject`.
     pub async fn busy(&self, subject: &str) -> Result<bool> {
         Ok(Entity::find().filter(Column::Subject.eq(subject)).count(self.0.db.read()).await? > 0)

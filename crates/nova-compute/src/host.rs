@@ -11,6 +11,7 @@ use kit::{Error, Kind, Result};
 use rpc::Message;
 use rpc::compute::{ExternalEvent, Instance};
 use rpc::conductor::{self, Fault, GetInstance, SaveInstance, Saved};
+use rpc::live_migration::Urge;
 use sdk::Cloud;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +74,8 @@ pub struct Slot {
     pub gone: CancellationToken,
     /// Ports that neutron says are wired.
     pub plugged: watch::Sender<HashSet<String>>,
+    /// What is wanted of the migration under way.
+    pub urge: watch::Sender<Urge>,
 }
 
 impl std::ops::Deref for Host {

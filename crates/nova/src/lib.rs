@@ -80,6 +80,7 @@ impl Nova {
         for task in tasks {
             let _ = task.await;
         }
+        self.flows()?.halt();
         self.events.flush(&self.db).await
     }
 

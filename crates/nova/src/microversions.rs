@@ -62,6 +62,8 @@ pub const VOLUME_TYPES: Microversion = Microversion(2, 67);
 pub const CHANGES_BEFORE: Microversion = Microversion(2, 66);
 /// Migrations tell their kind, and lead to what is under way.
 pub const MIGRATION_LINKS: Microversion = Microversion(2, 23);
+/// A live migration that has not begun can be aborted.
+pub const ABORT_QUEUED: Microversion = Microversion(2, 65);
 /// Lists of migrations refuse what they do not know.
 pub const STRICT_MIGRATIONS: Microversion = Microversion(2, 59);
 /// Migrations are known by uuid.

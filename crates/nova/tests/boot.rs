@@ -3,12 +3,9 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use kit::flow::{Probe, ProbeFn};
+use kit::flow::Probe;
 use serde_json::{Value, json};
-use support::{ADMIN, Behaviour, Cloud, MEMBER, VOLUME, server};
+use support::{ADMIN, Behaviour, Cloud, MEMBER, VOLUME, happened, once, server};
 
 #[tokio::test]
 async fn a_server_becomes_active_and_goes_away() {
@@ -69,16 +66,10 @@ async fn a_build_that_no_host_can_do_fails_at_once() {
     assert_eq!(cloud.left(), Vec::<String>::new());
 }
 
-/// Something happens once, after one step of one kind of flow.
-fn once(kind: &'static str, step: &'static str, what: Probe) -> ProbeFn {
-    let done = AtomicBool::new(false);
-    Arc::new(move |k, s| if k == kind && s == step && !done.swap(true, Ordering::SeqCst) { what } else { Probe::Go })
-}
-
 #[tokio::test]
 async fn a_boot_that_fails_after_any_step_leaves_nothing() {
     for step in ["schedule", "build", "finish"] {
-        let cloud = Cloud::with_probe(&[("h1", Behaviour::Run)], once("boot", step, Probe::Fail)).await;
+        let cloud = Cloud::with_probe(&[("h1", Behaviour::Run)], once("boot", step, Probe::Fail).0).await;
         let body = server(json!({"block_device_mapping_v2": [
             {"source_type": "volume", "destination_type": "volume", "uuid": VOLUME, "delete_on_termination": false},
         ]}));
@@ -95,9 +86,10 @@ async fn a_boot_that_fails_after_any_step_leaves_nothing() {
 #[tokio::test]
 async fn a_boot_that_dies_after_any_step_goes_on() {
     for step in ["schedule", "build", "finish"] {
-        let cloud = Cloud::with_probe(&[("h1", Behaviour::Run)], once("boot", step, Probe::Crash)).await;
+        let (probe, died) = once("boot", step, Probe::Crash);
+        let cloud = Cloud::with_probe(&[("h1", Behaviour::Run)], probe).await;
         let id = cloud.boot(MEMBER).await;
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        happened(&died).await;
         let cloud = cloud.restart().await;
         cloud.wait(&id, "ACTIVE").await;
         assert_eq!(cloud.guests.lock().unwrap().len(), 1, "after {step}");
@@ -108,11 +100,12 @@ async fn a_boot_that_dies_after_any_step_goes_on() {
 #[tokio::test]
 async fn a_deletion_that_dies_after_any_step_goes_on() {
     for step in ["wait_for_others", "end_guest", "release", "forget"] {
-        let cloud = Cloud::with_probe(&[("h1", Behaviour::Run)], once("delete", step, Probe::Crash)).await;
+        let (probe, died) = once("delete", step, Probe::Crash);
+        let cloud = Cloud::with_probe(&[("h1", Behaviour::Run)], probe).await;
         let id = cloud.boot(MEMBER).await;
         cloud.wait(&id, "ACTIVE").await;
         cloud.ask(MEMBER, "", "DELETE", &format!("/v2.1/servers/{id}"), Value::Null).await;
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        happened(&died).await;
         let cloud = cloud.restart().await;
         cloud.wait(&id, "GONE").await;
         assert_eq!(cloud.left(), Vec::<String>::new(), "after {step}");

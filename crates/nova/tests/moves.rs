@@ -9,15 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::FutureExt;
 use kit::flow::{Probe, ProbeFn};
 use serde_json::{Value, json};
-use support::{ADMIN, Behaviour, Cloud, MEMBER};
+use support::{ADMIN, Behaviour, Cloud, MEMBER, happened, once};
 
 const HOSTS: &[(&str, Behaviour)] = &[("h1", Behaviour::Run), ("h2", Behaviour::Run)];
-
-/// What happens, once, after one step of one kind of flow.
-fn once(kind: &'static str, step: &'static str, what: Probe) -> ProbeFn {
-    let done = AtomicBool::new(false);
-    Arc::new(move |k, s| if k == kind && s == step && !done.swap(true, Ordering::SeqCst) { what } else { Probe::Go })
-}
 
 async fn resize(cloud: &Cloud, id: &str) {
     let answer = cloud.act(MEMBER, "", id, json!({"resize": {"flavorRef": "1"}})).await;
@@ -91,7 +85,7 @@ async fn a_resize_beyond_the_quota_changes_nothing() {
 #[tokio::test]
 async fn a_resize_that_fails_after_any_step_leaves_the_server_as_it_was() {
     for step in ["hold", "choose", "prepare", "leave", "switch", "arrive", "finish"] {
-        let cloud = Cloud::with_probe(HOSTS, once("resize", step, Probe::Fail)).await;
+        let cloud = Cloud::with_probe(HOSTS, once("resize", step, Probe::Fail).0).await;
         let id = cloud.active(MEMBER).await;
         let host = cloud.get(&format!("/v2.1/servers/{id}")).await.body["server"]["OS-EXT-SRV-ATTR:host"].clone();
         resize(&cloud, &id).await;
@@ -115,10 +109,11 @@ async fn a_resize_that_fails_after_any_step_leaves_the_server_as_it_was() {
 #[tokio::test]
 async fn a_resize_that_dies_after_any_step_goes_on() {
     for step in ["hold", "choose", "prepare", "leave", "switch", "arrive", "finish"] {
-        let cloud = Cloud::with_probe(HOSTS, once("resize", step, Probe::Crash)).await;
+        let (probe, died) = once("resize", step, Probe::Crash);
+        let cloud = Cloud::with_probe(HOSTS, probe).await;
         let id = cloud.active(MEMBER).await;
         resize(&cloud, &id).await;
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        happened(&died).await;
         let cloud = cloud.restart().await;
         cloud.settled(&id, "VERIFY_RESIZE").await;
         assert_eq!(claimed(&cloud), vec![128, 512], "after {step}");

@@ -7,6 +7,7 @@
 pub mod actions;
 pub mod compute;
 pub mod conductor;
+pub mod live_migration;
 pub mod network;
 pub mod scheduler;
 pub mod volume;

@@ -268,6 +268,24 @@ impl Network {
         self.0.put(auth, &format!("/v2.0/ports/{}", encode(id)), &json!({"port": change})).await?.take("port")
     }
 
+    /// A binding on one more host, which waits for the guest to come. It may be there already.
+    pub async fn bind_ahead(&self, auth: &Auth, port: &str, host: &str) -> Result<()> {
+        let made = self.0.post(auth, &format!("/v2.0/ports/{}/bindings", encode(port)), &json!({"binding": {"host": host}})).await;
+        made.map(drop).or_else(|error| if error.is_conflict() { Ok(()) } else { Err(error) })
+    }
+
+    /// The guest is there now: the binding on this host is in force. It may be so already, or there may be none that waits.
+    pub async fn activate_binding(&self, auth: &Auth, port: &str, host: &str) -> Result<()> {
+        let path = format!("/v2.0/ports/{}/bindings/{}/activate", encode(port), encode(host));
+        let done = self.0.put(auth, &path, &Value::Null).await;
+        done.map(drop).or_else(|error| if error.is_conflict() || error.is_not_found() { Ok(()) } else { Err(error) })
+    }
+
+    /// Removes a binding that is not in force; it is no error that there is none.
+    pub async fn unbind_ahead(&self, auth: &Auth, port: &str, host: &str) -> Result<()> {
+        found(self.0.delete(auth, &format!("/v2.0/ports/{}/bindings/{}", encode(port), encode(host))).await).map(drop)
+    }
+
     /// Deletes a port; it is no error that there is none.
     pub async fn delete_port(&self, auth: &Auth, id: &str) -> Result<()> {
         found(self.0.delete(auth, &format!("/v2.0/ports/{}", encode(id))).await).map(drop)

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::Result;
+use rpc::live_migration::{Progress, Urge};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 pub use self::hardware::{DiskBus, Hardware, VifModel};
 use self::qemu::account::Account;
@@ -92,11 +94,25 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Sets a user's password by the guest's agent.
     fn set_password<'a>(&'a self, id: &'a str, user: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>>;
 
+    /// Whether guests move to other hosts while they run.
+    fn moves_guests(&self) -> bool;
+
+    /// Moves a guest to another host while it runs, and tells how far it is. When this succeeds nothing of it runs here.
+    fn migrate<'a>(&'a self, id: &'a str, journey: Journey<'a>) -> BoxFuture<'a, Result<()>>;
+
     /// The socket of a guest's screen or serial line, if it runs and has one.
     fn console_socket(&self, id: &str, console: Console) -> Option<PathBuf>;
 
     /// Told whenever a guest changed its state by itself.
-    fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// A guest's way to another host.
+pub struct Journey<'a> {
+    /// What its owner wants of it meanwhile.
+    pub urge: watch::Receiver<Urge>,
+    /// Told how far it is.
+    pub progress: &'a (dyn Fn(Progress) + Send + Sync),
 }
 
 /// A hypervisor introduces itself.

@@ -10,10 +10,15 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::{Error, Result};
+use rpc::live_migration::{ABORTED, Progress, Urge};
 use tokio::sync::watch;
 
 use super::qemu::account::Account;
-use super::{About, Console, Diagnostics, Disk, DiskCounters, Guest, Hypervisor, Nic, NicCounters, PowerState, VifModel};
+use super::{About, Console, Diagnostics, Disk, DiskCounters, Guest, Hypervisor, Journey, Nic, NicCounters, PowerState, VifModel};
+
+/// A guest's memory moves to another host in so many parts, each of which takes so long.
+const ROUNDS: i64 = 10;
+const ROUND: Duration = Duration::from_millis(30);
 
 /// A hypervisor that pretends.
 pub struct Sim {
@@ -29,6 +34,8 @@ struct SimGuest {
     /// Made, and never run since.
     fresh: bool,
     vcpus: u32,
+    /// Bytes.
+    memory: i64,
     disks: Vec<String>,
     nics: Vec<String>,
 }
@@ -92,7 +99,16 @@ impl Hypervisor for Sim {
         let mut guests = self.guests_mut();
         for (id, state) in expected {
             // what the cloud last knew is all there is to know of a simulated guest
-            let guest = SimGuest { name: id.clone(), state: *state, boots: 1, fresh: false, vcpus: 1, disks: Vec::new(), nics: Vec::new() };
+            let guest = SimGuest {
+                name: id.clone(),
+                state: *state,
+                boots: 1,
+                fresh: false,
+                vcpus: 1,
+                memory: 0,
+                disks: Vec::new(),
+                nics: Vec::new(),
+            };
             guests.entry(id.clone()).or_insert(guest);
         }
         Box::pin(async { Ok(()) })
@@ -117,6 +133,7 @@ impl Hypervisor for Sim {
                 boots,
                 fresh,
                 vcpus: guest.vcpus,
+                memory: i64::try_from(guest.memory_mb << 20).unwrap_or(i64::MAX),
                 disks: guest.disks.into_iter().map(|disk| disk.id).collect(),
                 nics: guest.nics.into_iter().map(|nic| nic.port_id).collect(),
             };
@@ -244,6 +261,34 @@ impl Hypervisor for Sim {
     fn set_password<'a>(&'a self, id: &'a str, _user: &'a str, _password: &'a str) -> BoxFuture<'a, Result<()>> {
         let done = self.with(id, |_| ());
         Box::pin(async { done })
+    }
+
+    fn moves_guests(&self) -> bool {
+        true
+    }
+
+    fn migrate<'a>(&'a self, id: &'a str, journey: Journey<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let total = self.with(id, |guest| guest.memory)?;
+            for round in 1..=ROUNDS {
+                let urge = *journey.urge.borrow();
+                match urge {
+                    Urge::None => tokio::time::sleep(ROUND).await,
+                    Urge::Complete => {}
+                    Urge::Abort => return Err(Error::conflict("The migration was aborted.").code(ABORTED)),
+                }
+                let processed = total / ROUNDS * round;
+                let progress = Progress {
+                    memory_total: total,
+                    memory_processed: processed,
+                    memory_remaining: total - processed,
+                    ..Progress::default()
+                };
+                (journey.progress)(progress);
+            }
+            self.guests_mut().remove(id);
+            Ok(())
+        })
     }
 
     fn console_socket(&self, _id: &str, _console: Console) -> Option<PathBuf> {

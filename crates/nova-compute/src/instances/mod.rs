@@ -13,6 +13,7 @@ mod events;
 mod image_cache;
 mod images;
 mod inspect;
+mod live_migration;
 mod nbd;
 mod network;
 mod power;
@@ -71,6 +72,11 @@ pub fn handlers(host: &Host) -> Handlers {
         .on(with(host, resize::confirm))
         .on(with(host, resize::revert))
         .on(with(host, resize::finish_revert))
+        .on(with(host, live_migration::pre))
+        .on(with(host, live_migration::live))
+        .on(with(host, live_migration::post))
+        .on(with(host, live_migration::rollback))
+        .on(with(host, live_migration::urge))
         .on(with(host, swap::swap))
         .on(with(host, inspect::diagnostics))
         .on(with(host, inspect::nmi))

@@ -61,6 +61,39 @@ pub async fn rebind(host: &Host, caller: &Caller, instance: &Instance) -> Result
     Ok(bound)
 }
 
+/// Bindings of an instance's ports on this host, which wait for the guest to come.
+pub async fn bind_ahead(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
+    let service = host.session.auth(request_id).await?;
+    for interface in &instance.network_info {
+        host.cloud.network.bind_ahead(&service, &interface.port_id, host.name()).await?;
+    }
+    Ok(())
+}
+
+/// The guest is here now: the bindings on this host are in force, and those on the other are no more.
+pub async fn activate(host: &Host, request_id: &str, instance: &Instance, other: &str) -> Result<()> {
+    let service = host.session.auth(request_id).await?;
+    for interface in &instance.network_info {
+        host.cloud.network.activate_binding(&service, &interface.port_id, host.name()).await?;
+        if other != host.name() {
+            host.cloud.network.unbind_ahead(&service, &interface.port_id, other).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the bindings that waited on this host.
+pub async fn unbind_ahead(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
+    let service = host.session.auth(request_id).await?;
+    for interface in &instance.network_info {
+        let port = host.cloud.network.port(&service, &interface.port_id).await?;
+        if port.is_some_and(|port| port.host_id.as_deref() != Some(host.name())) {
+            host.cloud.network.unbind_ahead(&service, &interface.port_id, host.name()).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Leaves an instance's ports bound to no host; they stay its own.
 pub async fn unbind(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
     let service = host.session.auth(request_id).await?;

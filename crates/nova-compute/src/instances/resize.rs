@@ -124,7 +124,7 @@ pub async fn finish_revert(host: Host, request: FinishRevertResize) -> Result<()
 }
 
 /// The guest of disks that are here already; running, or as one that was powered off.
-async fn remake(host: &Host, running: bool, caller: &rpc::Caller, instance: &Instance) -> Result<()> {
+pub async fn remake(host: &Host, running: bool, caller: &rpc::Caller, instance: &Instance) -> Result<()> {
     build::make(host, instance, None, None).await?;
     match running {
         true => build::run(host, caller, instance).await,
@@ -136,7 +136,7 @@ async fn remake(host: &Host, running: bool, caller: &rpc::Caller, instance: &Ins
 }
 
 /// The instance, whichever host it belongs to by now.
-async fn read(host: &Host, id: &str) -> Result<Instance> {
+pub async fn read(host: &Host, id: &str) -> Result<Instance> {
     let instance = host.ask(GetInstance { instance_id: id.to_owned() }).await?;
     instance.ok_or_else(|| Error::not_found(format!("Instance {id} could not be found.")))
 }

@@ -9,6 +9,7 @@ pub mod evacuate;
 pub mod host_task;
 mod hosts;
 mod instances;
+pub mod live_migrate;
 mod neighbours;
 mod overdue;
 mod place;
@@ -28,6 +29,7 @@ use kit::flow::{Builder, Flows};
 use kit::{Error, Kind, Result};
 use rpc::Caller;
 use rpc::conductor::{BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, SaveInstance, TOPIC};
+use rpc::live_migration::MigrationProgress;
 use sea_orm::Set;
 use tokio::task::JoinHandle;
 
@@ -52,6 +54,7 @@ pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
         .with::<resized::Confirm>()
         .with::<resized::Revert>()
         .with::<evacuate::Evacuate>()
+        .with::<live_migrate::LiveMigrate>()
         .with::<shelve::Shelve>()
         .with::<shelve::Offload>()
         .with::<unshelve::Unshelve>()
@@ -83,6 +86,7 @@ pub fn serve(app: &Nova) -> JoinHandle<()> {
         RecordEvents => instances::record_events,
         BuildFinished => builds::finished,
         ReportHost => hosts::report,
+        MigrationProgress => live_migrate::progress,
     );
     app.bus.serve(TOPIC, handlers, CONCURRENCY)
 }

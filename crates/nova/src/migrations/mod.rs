@@ -7,9 +7,9 @@ use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Context, Result, ids};
 use rpc::compute::Flavor;
+use rpc::live_migration::Progress;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, QueryOrder, Set};
-use serde::{Deserialize, Serialize};
 
 use crate::servers::instance;
 use crate::servers::store::next_numbers;
@@ -49,18 +49,6 @@ pub const RESIZE: &str = "resize";
 pub const MIGRATION: &str = "migration";
 pub const LIVE: &str = "live-migration";
 pub const EVACUATION: &str = "evacuation";
-
-/// How far a live migration got, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Progress {
-    pub memory_total: i64,
-    pub memory_processed: i64,
-    pub memory_remaining: i64,
-    pub disk_total: i64,
-    pub disk_processed: i64,
-    pub disk_remaining: i64,
-}
 
 /// A migration of a server that begins, as part of the transaction that begins it; answers its id.
 pub async fn insert(
@@ -103,6 +91,13 @@ pub async fn change(tx: &impl ConnectionTrait, id: &str, mut change: ActiveModel
     change.updated_at = Set(Timestamp::now());
     Entity::update_many().set(change).filter(Column::Id.eq(id)).exec(tx).await?;
     Ok(())
+}
+
+/// Changes a migration that is in one of these states; false when it is not.
+pub async fn change_from(tx: &impl ConnectionTrait, id: &str, states: &[&str], mut change: ActiveModel) -> Result<bool> {
+    change.updated_at = Set(Timestamp::now());
+    let update = Entity::update_many().set(change).filter(Column::Id.eq(id)).filter(Column::Status.is_in(states.iter().copied()));
+    Ok(update.exec(tx).await?.rows_affected == 1)
 }
 
 /// Says how far a migration is.

@@ -7,7 +7,11 @@ use rpc::actions::{
     SnapshotInstance, SwapVolume, UnrescueInstance, UnshelveInstance,
 };
 use rpc::compute::{AttachInterface, DetachInterface, GetConsoleOutput, NetworkInterface};
-use rpc::conductor::{SaveInstance, SavedBlockDevice};
+use rpc::conductor::{SaveInstance, SavedBlockDevice, TOPIC};
+use rpc::live_migration::{
+    ABORTED, LiveMigration, MigrationProgress, PostLiveMigration, PreLiveMigration, Progress, RollbackLiveMigration, Urge,
+    UrgeLiveMigration,
+};
 use serde_json::json;
 
 use super::{Behaviour, FakeHost, NETWORK};
@@ -45,6 +49,19 @@ pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
         ConfirmResize => |_host, _m| Ok(()),
         RevertResize => |host, m| host.leaves(&m.instance_id),
         FinishRevertResize => |host, m| host.arrives(&m.instance_id),
+        PreLiveMigration => |host, _m| host.can(),
+        LiveMigration => |host, m| {
+            let progress = Progress { memory_total: 128, memory_processed: 64, memory_remaining: 64, ..Progress::default() };
+            host.bus.cast(TOPIC, MigrationProgress { migration_id: m.migration_id, progress }).await?;
+            host.travels(&m.instance_id).await?;
+            host.leaves(&m.instance_id)
+        },
+        PostLiveMigration => |host, m| host.arrives(&m.instance_id),
+        RollbackLiveMigration => |host, m| host.leaves(&m.instance_id),
+        UrgeLiveMigration => |host, m| {
+            host.urges.lock().unwrap().insert(m.instance_id, m.urge);
+            Ok(())
+        },
         SwapVolume => |host, m| {
             let device = SavedBlockDevice {
                 bdm_id: m.bdm_id,
@@ -94,6 +111,19 @@ pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
 }
 
 impl FakeHost {
+    /// Hosts that hang let guests travel until they are told what to do.
+    async fn travels(&self, id: &str) -> kit::Result<()> {
+        while self.hosts.lock().unwrap()[&self.name] == Behaviour::Hang {
+            match self.urges.lock().unwrap().get(id) {
+                Some(Urge::Complete) => break,
+                Some(Urge::Abort) => return Err(kit::Error::conflict("The migration was aborted.").code(ABORTED)),
+                Some(Urge::None) | None => {}
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     fn can(&self) -> kit::Result<()> {
         match self.hosts.lock().unwrap()[&self.name] {
             Behaviour::Run | Behaviour::Hang => Ok(()),

@@ -5,6 +5,7 @@ mod actions;
 mod neighbours;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use kit::auth::{Authenticator, ServiceSession};
 use kit::bus::{Bus, Handlers};
 use kit::context::{Identity, Named};
 use kit::db::Location;
+use kit::flow::{Probe, ProbeFn};
 use kit::ids;
 use kit::service::Service;
 use nova::{Config, Nova};
@@ -22,6 +24,7 @@ use rpc::compute::{
     AttachVolume, BuildInstance, DetachVolume, GetHostUptime, PowerAction, PowerInstance, TerminateInstance, compute_topic,
 };
 use rpc::conductor::{BuildFinished, BuildOutcome, Fault, GetInstance, HostInventory, ReportHost, SaveInstance, Saved, TOPIC};
+use rpc::live_migration::Urge;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +59,7 @@ pub struct Cloud {
     /// (host, server) of guests there are.
     pub guests: Arc<Mutex<Vec<(String, String)>>>,
     stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
     api: sdk::Cloud,
     session: ServiceSession,
 }
@@ -112,7 +116,9 @@ impl Cloud {
         let nova = nova::open(&location, config, bus.clone(), api.clone(), session.clone()).await.unwrap();
         nova.bootstrap().await.unwrap();
         let service = nova.service(authenticator()).unwrap();
+        let stop = CancellationToken::new();
         let cloud = Cloud {
+            running: run(&nova, &stop),
             _dir: Some(dir),
             location,
             nova,
@@ -121,31 +127,25 @@ impl Cloud {
             neighbours,
             hosts: Arc::default(),
             guests: Arc::default(),
-            stop: CancellationToken::new(),
+            stop,
             api,
             session,
         };
-        cloud.run();
         for (host, behaviour) in hosts {
             cloud.host(host, *behaviour).await;
         }
         cloud
     }
 
-    fn run(&self) {
-        let (nova, stop) = (self.nova.clone(), self.stop.clone());
-        tokio::spawn(async move { nova.run(stop, true).await.unwrap() });
-    }
-
     /// The process dies and another one begins on the same database and bus.
     pub async fn restart(mut self) -> Cloud {
         self.stop.cancel();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let _ = self.running.await;
         self.stop = CancellationToken::new();
         let nova = nova::open(&self.location, config(), self.bus.clone(), self.api.clone(), self.session.clone()).await;
         self.nova = nova.unwrap();
         self.service = self.nova.service(authenticator()).unwrap();
-        self.run();
+        self.running = run(&self.nova, &self.stop);
         self
     }
 
@@ -158,6 +158,7 @@ impl Cloud {
             hosts: self.hosts.clone(),
             guests: self.guests.clone(),
             neighbours: self.neighbours.clone(),
+            urges: Arc::default(),
         };
         let (building, ending, powering) = (host.clone(), host.clone(), host.clone());
         let handlers = Handlers::new()
@@ -249,6 +250,31 @@ impl Cloud {
     }
 }
 
+/// Conductor, scheduler and what repairs.
+fn run(nova: &Nova, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+    let (nova, stop) = (nova.clone(), stop.clone());
+    tokio::spawn(async move { nova.run(stop, true).await.unwrap() })
+}
+
+/// What happens, once, after one step of one kind of flow; and whether it has happened.
+pub fn once(kind: &'static str, step: &'static str, what: Probe) -> (ProbeFn, Arc<AtomicBool>) {
+    let done = Arc::new(AtomicBool::new(false));
+    let seen = done.clone();
+    let probe: ProbeFn = Arc::new(move |k, s| if k == kind && s == step && !seen.swap(true, Ordering::SeqCst) { what } else { Probe::Go });
+    (probe, done)
+}
+
+/// Waits until it has happened.
+pub async fn happened(what: &AtomicBool) {
+    for _ in 0..2000 {
+        if what.load(Ordering::SeqCst) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it never came to that step");
+}
+
 /// The body of a small server, with more fields.
 pub fn server(more: Value) -> Value {
     let mut body = json!({"server": {"name": "s", "imageRef": IMAGE, "flavorRef": "42", "networks": [{"uuid": NETWORK}]}});
@@ -302,6 +328,8 @@ struct FakeHost {
     hosts: Arc<Mutex<HashMap<String, Behaviour>>>,
     guests: Arc<Mutex<Vec<(String, String)>>>,
     neighbours: Neighbours,
+    /// What is wanted of migrations.
+    urges: Arc<Mutex<HashMap<String, Urge>>>,
 }
 
 impl FakeHost {

@@ -35,7 +35,7 @@ use self::files::Files;
 use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
 pub use self::probe::{Accel, AccelChoice};
-use super::{About, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Nic, PowerState, VifModel};
+use super::{About, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel};
 
 /// The program.
 pub const BINARY: &str = "qemu-system-x86_64";
@@ -372,6 +372,14 @@ impl Hypervisor for Qemu {
     fn set_password<'a>(&'a self, id: &'a str, user: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>> {
         let request = Request::SetPassword { user: user.to_owned(), password: password.to_owned() };
         Box::pin(async move { self.must_live(id)?.ask(request).await })
+    }
+
+    fn moves_guests(&self) -> bool {
+        false
+    }
+
+    fn migrate<'a>(&'a self, _id: &'a str, _journey: Journey<'a>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Err(Error::new(Kind::NotImplemented, "This host cannot move guests while they run.")) })
     }
 
     fn console_socket(&self, id: &str, console: Console) -> Option<PathBuf> {

@@ -13,6 +13,8 @@ pub enum Tasks {
     Idle,
     /// Nothing, or one of these.
     IdleOr(&'static [TaskState]),
+    /// One of these: the action is about it.
+    Only(&'static [TaskState]),
     Any,
 }
 
@@ -71,6 +73,8 @@ table! {
     CONFIRM_RESIZE = "confirmResize", "confirmResize", &[Resized], Tasks::Idle, Some(ResizeConfirming), true;
     REVERT_RESIZE = "revertResize", "revertResize", &[Resized], Tasks::Idle, Some(ResizeReverting), true;
     LIVE_MIGRATE = "os-migrateLive", "live-migration", &[Active, Paused], Tasks::Idle, Some(Migrating), true;
+    FORCE_COMPLETE = "force_complete", "live_migration_force_complete", &[Active, Paused], Tasks::Only(&[Migrating]), None, false;
+    ABORT_MIGRATION = "abort live migration", "live_migration_cancel", &[Active, Paused], Tasks::Only(&[Migrating]), None, false;
     EVACUATE = "evacuate", "evacuate", &[Active, Stopped, Error], Tasks::Any, Some(Rebuilding), true;
     CREATE_IMAGE = "createImage", "createImage", STILL, Tasks::Idle, Some(ImageSnapshotPending), true;
     CREATE_BACKUP = "createBackup", "createBackup", STILL, Tasks::Idle, Some(ImageBackup), true;
@@ -110,13 +114,15 @@ impl Rule {
         if !self.from.iter().any(|state| state.word() == server.vm_state) {
             return Err(self.refusal(&server.id, "vm_state", &server.vm_state));
         }
-        let Some(task) = server.task_state.as_deref() else { return Ok(()) };
+        let task = server.task_state.as_deref();
+        let among = |tasks: &[TaskState]| tasks.iter().any(|t| Some(t.word()) == task);
         let tolerated = match self.tasks {
             Tasks::Any => true,
-            Tasks::Idle => false,
-            Tasks::IdleOr(tasks) => tasks.iter().any(|t| t.word() == task),
+            Tasks::Idle => task.is_none(),
+            Tasks::IdleOr(tasks) => task.is_none() || among(tasks),
+            Tasks::Only(tasks) => among(tasks),
         };
-        if tolerated { Ok(()) } else { Err(self.refusal(&server.id, "task_state", task)) }
+        if tolerated { Ok(()) } else { Err(self.refusal(&server.id, "task_state", task.unwrap_or("None"))) }
     }
 
     /// `Cannot 'stop' instance <id> while it is in vm_state building`
@@ -148,6 +154,8 @@ mod tests {
         ("CONFIRM_RESIZE", &[Resized]),
         ("REVERT_RESIZE", &[Resized]),
         ("LIVE_MIGRATE", &[Active, Paused]),
+        ("FORCE_COMPLETE", &[Active, Paused]),
+        ("ABORT_MIGRATION", &[Active, Paused]),
         ("EVACUATE", &[Active, Stopped, Error]),
         ("CREATE_IMAGE", &[Active, Stopped, Paused, Suspended]),
         ("CREATE_BACKUP", &[Active, Stopped, Paused, Suspended]),
@@ -178,13 +186,22 @@ mod tests {
         ("SECURITY_GROUPS", VmState::ALL),
     ];
 
+    /// A server with which nothing is done but what the action is about.
+    fn during(rule: &Rule) -> Model {
+        let mut server = a_server("s");
+        if let Tasks::Only(tasks) = rule.tasks {
+            server.task_state = Some(tasks[0].word().into());
+        }
+        server
+    }
+
     #[test]
     fn every_action_from_every_state() {
         assert_eq!(ALL.len(), REFERENCE.len());
         for ((name, rule), (expected, allowed)) in ALL.iter().zip(REFERENCE) {
             assert_eq!(name, expected);
             for state in VmState::ALL {
-                let mut server = a_server("s");
+                let mut server = during(rule);
                 server.vm_state = state.word().into();
                 let refusal = format!("Cannot '{}' instance s while it is in vm_state {state}", rule.action);
                 let answer = rule.check(&server, false).map_err(|error| error.message);
@@ -203,7 +220,7 @@ mod tests {
                 let tolerated = match rule.tasks {
                     Tasks::Any => true,
                     Tasks::Idle => false,
-                    Tasks::IdleOr(tasks) => tasks.contains(task),
+                    Tasks::IdleOr(tasks) | Tasks::Only(tasks) => tasks.contains(task),
                 };
                 let refusal = format!("Cannot '{}' instance s while it is in task_state {task}", rule.action);
                 let answer = rule.check(&server, true).map_err(|error| error.message);
@@ -215,7 +232,7 @@ mod tests {
     #[test]
     fn a_lock_refuses_what_changes_a_server_to_all_but_administrators() {
         for (name, rule) in ALL {
-            let mut server = a_server("s");
+            let mut server = during(rule);
             server.vm_state = rule.from[0].word().into();
             server.locked = true;
             assert!(rule.check(&server, true).is_ok(), "{name}");
