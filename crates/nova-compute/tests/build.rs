@@ -132,7 +132,7 @@ async fn power_actions_end_in_the_state_they_promise() {
         let saved = cloud.instance();
         assert_eq!((saved.vm_state.as_str(), saved.power_state), (vm_state, power_state), "{action:?}");
     }
-    let ask = GetConsoleOutput { instance_id: ID.into(), length: Some(1) };
+    let ask = GetConsoleOutput { instance_id: ID.into(), length: Some(2) };
     let text = cloud.bus.call(&compute_topic(HOST), ask, DEADLINE).await.unwrap();
     assert_eq!(text, "instance-00000001 login: \n");
 }
