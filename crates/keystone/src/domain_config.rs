@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use kit::call::{Json, Path};
+use kit::policy::Target;
 use kit::{Context, Error, Reply, Result};
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder};
 use serde_json::{Map, Value, json};
 
-use crate::{Keystone, fault, projects};
+use crate::{DEFAULT_DOMAIN, Keystone, fault, projects};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "domain_configs")]
@@ -30,6 +31,9 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// The group that is not a domain's to configure, but which clients ask about here.
+const COMPLIANCE: &str = "security_compliance";
+
 /// What can be configured, with its defaults. The password is never shown.
 const DEFAULTS: &str = include_str!("domain_config.json");
 
@@ -44,14 +48,25 @@ pub async fn show(keystone: Keystone, _: Context, Path(domain): Path<String>) ->
 }
 
 /// `GET /v3/domains/{domain_id}/config/{group}`
-pub async fn show_group(keystone: Keystone, _: Context, Path((domain, group)): Path<(String, String)>) -> Result<Reply> {
+pub async fn show_group(keystone: Keystone, ctx: Context, Path((domain, group)): Path<(String, String)>) -> Result<Reply> {
+    if group == COMPLIANCE {
+        let rules = compliance(&keystone, &ctx, &domain)?;
+        return Reply::ok(&json!({"config": {COMPLIANCE: rules}}));
+    }
+    ctx.authorize(&Target::new())?;
     supported(&group, None)?;
     let rows = of_domain(&keystone, &domain, Condition::all().add(Column::Section.eq(&group))).await?;
     if rows.is_empty() { Err(none(&format!("group {group}"), &domain)) } else { Reply::ok(&json!({"config": view(&rows)})) }
 }
 
 /// `GET /v3/domains/{domain_id}/config/{group}/{option}`
-pub async fn show_option(keystone: Keystone, _: Context, Path((domain, group, option)): Path<(String, String, String)>) -> Result<Reply> {
+pub async fn show_option(keystone: Keystone, ctx: Context, Path((domain, group, option)): Path<(String, String, String)>) -> Result<Reply> {
+    if group == COMPLIANCE {
+        let value = compliance(&keystone, &ctx, &domain)?.remove(&option);
+        let value = value.ok_or_else(|| wrong(&format!("Option {option} in group {group} is not for everybody to see.")))?;
+        return Reply::ok(&json!({"config": {option: value}}));
+    }
+    ctx.authorize(&Target::new())?;
     supported(&group, Some(&option))?;
     let one = Condition::all().add(Column::Section.eq(&group)).add(Column::OptionName.eq(&option));
     let rows = of_domain(&keystone, &domain, one).await?;
@@ -156,6 +171,17 @@ pub async fn default_option(_: Keystone, _: Context, Path((group, option)): Path
     supported(&group, Some(&option))?;
     let value = defaults().get(&group).and_then(|options| options.get(&option).cloned());
     Reply::ok(&json!({"config": {option: value}}))
+}
+
+/// What everybody may know of the rules for passwords, which are those of the default domain.
+fn compliance(keystone: &Keystone, ctx: &Context, domain: &str) -> Result<Map<String, Value>> {
+    ctx.enforce("identity:get_security_compliance_domain_config", &Target::new())?;
+    if domain != DEFAULT_DOMAIN {
+        return Err(wrong("Security compliance is only configured for the default domain."));
+    }
+    let security = &keystone.config.security;
+    let rules = [("password_regex", &security.password_regex), ("password_regex_description", &security.password_regex_description)];
+    Ok(rules.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect())
 }
 
 async fn of_domain(keystone: &Keystone, domain: &str, wanted: Condition) -> Result<Vec<Model>> {

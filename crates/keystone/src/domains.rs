@@ -19,7 +19,7 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
         .filter(Column::IsDomain.eq(true))
         .filter(list::by_text(&query, "name", Column::Name))
         .filter(list::by_flag(&query, "enabled", Column::Enabled));
-    if let Some(own) = own.filter(|_| !ctx.is_admin()) {
+    if let Some(own) = own {
         select = select.filter(Column::Id.eq(own));
     }
     let page = list::page(keystone.db.read(), select, Column::Id, &query, |domain: &Model| &domain.id).await?;
@@ -44,6 +44,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
 /// `PATCH /v3/domains/{domain_id}`: disabling makes the tokens of its users and projects void.
 pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     let domain = projects::store::domain(keystone.db.read(), &id).await?;
+    ctx.authorize(&Target::new())?;
     let domain = projects::api::changed(domain, Fields::of(body, "domain")?)?;
     let domain = keystone.write(move |tx| Box::pin(projects::store::update(tx, domain))).await?;
     Reply::ok(&json!({"domain": view(&ctx, &domain)}))
@@ -109,7 +110,8 @@ pub fn view(ctx: &Context, domain: &Model) -> Value {
     list::object(ctx, &format!("/domains/{}", domain.id), known, &domain.extra)
 }
 
-async fn remove(tx: &DatabaseTransaction, id: &str) -> Result<()> {
+/// Removes a domain that is disabled, with its users, groups and projects.
+pub async fn remove(tx: &DatabaseTransaction, id: &str) -> Result<()> {
     let domain = projects::store::domain(tx, id).await?;
     if domain.is_immutable() {
         return Err(projects::api::immutable("domain", id));

@@ -57,6 +57,7 @@ pub use tokens::fernet::rotate;
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") },
     Migration { version: 2, sql: include_str!("../migrations/0002_complete.sql") },
+    Migration { version: 3, sql: include_str!("../migrations/0003_delegation.sql") },
 ];
 
 /// The domain that always exists, and the only one that v2.0 knows.
@@ -88,6 +89,7 @@ pub struct Keystone {
     keys: Arc<tokens::fernet::Keys>,
     credential_keys: Arc<tokens::fernet::Keys>,
     passwords: Arc<passwords::Passwords>,
+    password_pattern: Option<Arc<fancy_regex::Regex>>,
     attempts: Arc<passwords::attempts::Attempts>,
     reference: Arc<reference::Cache>,
     standings: Arc<tokens::standings::Standings>,
@@ -100,6 +102,7 @@ pub async fn open(location: &Location, config: Config) -> Result<Keystone> {
         keys: Arc::new(tokens::fernet::Keys::open(&config.fernet_keys)?),
         credential_keys: Arc::new(tokens::fernet::Keys::open(&config.credential_keys)?),
         attempts: Arc::new(passwords::attempts::Attempts::new(config.security.failed_logins_per_minute)),
+        password_pattern: config.security.pattern()?.map(Arc::new),
         config: Arc::new(config),
         passwords: Arc::new(passwords::Passwords::new()?),
         reference: Arc::default(),

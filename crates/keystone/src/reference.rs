@@ -1,4 +1,4 @@
-//! What every token needs and seldom changes, kept in memory: roles, their implications, the catalog.
+//! What every token needs and seldom changes, kept in memory: roles, their implications, the catalog, other clouds.
 //!
 //! The database counts the changes of these tables (`reference_version`), in the transaction of each change. Validation reads the count
 //! with the query it makes anyway and loads anew when it moved, so that several keystones on one database agree at once.
@@ -7,8 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kit::Result;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, QueryOrder};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
+use serde_json::{Value, json};
 
+use crate::federation::service_providers;
 use crate::{endpoint_filter, endpoints, roles, services};
 
 /// Roles, implications and catalog as of one version.
@@ -18,6 +20,8 @@ pub struct Reference {
     roles: HashMap<String, roles::Model>,
     implied: HashMap<String, Vec<String>>,
     pub catalog: Vec<CatalogService>,
+    /// The clouds to which this one vouches, as tokens name them.
+    pub service_providers: Vec<Value>,
     /// Endpoints by the projects for which they were chosen.
     chosen: HashMap<String, HashSet<String>>,
 }
@@ -117,7 +121,10 @@ async fn load(db: &impl ConnectionTrait, version: i64) -> Result<Reference> {
         .filter(|service| service.enabled)
         .filter_map(|service| endpoints.remove(&service.id).map(|endpoints| CatalogService { service, endpoints }))
         .collect();
-    Ok(Reference { version, roles, implied, catalog, chosen })
+    let providers = service_providers::Entity::find().filter(service_providers::Column::Enabled.eq(true));
+    let providers = providers.order_by_asc(service_providers::Column::Id).all(db).await?.into_iter();
+    let service_providers = providers.map(|row| json!({"id": row.id, "auth_url": row.auth_url, "sp_url": row.sp_url})).collect();
+    Ok(Reference { version, roles, implied, catalog, service_providers, chosen })
 }
 
 fn statement(db: &impl ConnectionTrait, sql: &str) -> sea_orm::Statement {

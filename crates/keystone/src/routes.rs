@@ -31,9 +31,21 @@ pub fn unversioned() -> Routes<Keystone> {
 
 /// `/v3/...`
 pub fn v3() -> Routes<Keystone> {
-    [people(), secrets(), places(), configuration(), permissions(), grants(), catalog(), endpoint_filter(), quotas(), elsewhere()]
-        .into_iter()
-        .fold(auth(), Routes::merge)
+    [
+        people(),
+        secrets(),
+        places(),
+        configuration(),
+        permissions(),
+        grants(),
+        catalog(),
+        endpoint_filter(),
+        quotas(),
+        elsewhere(),
+        federation(),
+    ]
+    .into_iter()
+    .fold(auth(), Routes::merge)
 }
 
 #[rustfmt::skip]
@@ -108,7 +120,7 @@ fn places() -> Routes<Keystone> {
         .get   ("/domains", "identity:list_domains", domains::list).deferred()
         .post  ("/domains", "identity:create_domain", domains::create)
         .get   ("/domains/{domain_id}", "identity:get_domain", domains::show).deferred()
-        .patch ("/domains/{domain_id}", "identity:update_domain", domains::update)
+        .patch ("/domains/{domain_id}", "identity:update_domain", domains::update).deferred()
         .delete("/domains/{domain_id}", "identity:delete_domain", domains::delete)
 }
 
@@ -116,11 +128,11 @@ fn places() -> Routes<Keystone> {
 fn permissions() -> Routes<Keystone> {
     use roles::api as roles;
     Routes::new()
-        .get   ("/roles", "identity:list_roles", roles::list)
+        .get   ("/roles", "identity:list_roles", roles::list).deferred()
         .post  ("/roles", "identity:create_role", roles::create)
-        .get   ("/roles/{role_id}", "identity:get_role", roles::show)
-        .patch ("/roles/{role_id}", "identity:update_role", roles::update)
-        .delete("/roles/{role_id}", "identity:delete_role", roles::delete)
+        .get   ("/roles/{role_id}", "identity:get_role", roles::show).deferred()
+        .patch ("/roles/{role_id}", "identity:update_role", roles::update).deferred()
+        .delete("/roles/{role_id}", "identity:delete_role", roles::delete).deferred()
         .get   ("/role_inferences", "identity:list_role_inference_rules", implications::list_all)
         .get   ("/roles/{role_id}/implies", "identity:list_implied_roles", implications::list)
         .get   ("/roles/{role_id}/implies/{implied_role_id}", "identity:get_implied_role", implications::show)
@@ -235,10 +247,10 @@ fn configuration() -> Routes<Keystone> {
         .put   ("/domains/{domain_id}/config", "identity:create_domain_config", config::create)
         .patch ("/domains/{domain_id}/config", "identity:update_domain_config", config::update)
         .delete("/domains/{domain_id}/config", "identity:delete_domain_config", config::delete)
-        .get   ("/domains/{domain_id}/config/{group}", "identity:get_domain_config", config::show_group)
+        .get   ("/domains/{domain_id}/config/{group}", "identity:get_domain_config", config::show_group).deferred()
         .patch ("/domains/{domain_id}/config/{group}", "identity:update_domain_config", config::update_group)
         .delete("/domains/{domain_id}/config/{group}", "identity:delete_domain_config", config::delete_group)
-        .get   ("/domains/{domain_id}/config/{group}/{option}", "identity:get_domain_config", config::show_option)
+        .get   ("/domains/{domain_id}/config/{group}/{option}", "identity:get_domain_config", config::show_option).deferred()
         .patch ("/domains/{domain_id}/config/{group}/{option}", "identity:update_domain_config", config::update_option)
         .delete("/domains/{domain_id}/config/{group}/{option}", "identity:delete_domain_config", config::delete_option)
 }
@@ -281,7 +293,7 @@ fn quotas() -> Routes<Keystone> {
         .delete("/limits/{limit_id}", "identity:delete_limit", limits::delete)
 }
 
-/// What keystone only keeps for others, or does not have.
+/// What keystone only keeps for others.
 #[rustfmt::skip]
 fn elsewhere() -> Routes<Keystone> {
     let policies = Routes::new()
@@ -306,22 +318,34 @@ fn elsewhere() -> Routes<Keystone> {
         .get   ("/OS-OAUTH1/consumers/{consumer_id}", "identity:get_consumer", consumers::show)
         .patch ("/OS-OAUTH1/consumers/{consumer_id}", "identity:update_consumer", consumers::update)
         .delete("/OS-OAUTH1/consumers/{consumer_id}", "identity:delete_consumer", consumers::delete)
-        .get   ("/OS-FEDERATION/identity_providers", "identity:list_identity_providers", federation::identity_providers)
-        .get   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:get_identity_provider", federation::identity_provider)
-        .put   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:create_identity_provider", federation::unsupported)
-        .patch ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:update_identity_provider", federation::identity_provider)
-        .delete("/OS-FEDERATION/identity_providers/{idp_id}", "identity:delete_identity_provider", federation::identity_provider)
-        .get   ("/OS-FEDERATION/identity_providers/{idp_id}/protocols", "identity:list_protocols", federation::identity_provider)
-        .get   ("/OS-FEDERATION/mappings", "identity:list_mappings", federation::mappings)
-        .get   ("/OS-FEDERATION/mappings/{mapping_id}", "identity:get_mapping", federation::mapping)
-        .put   ("/OS-FEDERATION/mappings/{mapping_id}", "identity:create_mapping", federation::unsupported)
-        .patch ("/OS-FEDERATION/mappings/{mapping_id}", "identity:update_mapping", federation::mapping)
-        .delete("/OS-FEDERATION/mappings/{mapping_id}", "identity:delete_mapping", federation::mapping)
-        .get   ("/OS-FEDERATION/service_providers", "identity:list_service_providers", federation::service_providers)
-        .get   ("/OS-FEDERATION/service_providers/{sp_id}", "identity:get_service_provider", federation::service_provider)
-        .put   ("/OS-FEDERATION/service_providers/{sp_id}", "identity:create_service_provider", federation::unsupported)
-        .patch ("/OS-FEDERATION/service_providers/{sp_id}", "identity:update_service_provider", federation::service_provider)
-        .delete("/OS-FEDERATION/service_providers/{sp_id}", "identity:delete_service_provider", federation::service_provider)
+}
+
+#[rustfmt::skip]
+fn federation() -> Routes<Keystone> {
+    use federation::{identity_providers as providers, mappings, protocols, service_providers as services};
+    Routes::new()
+        .get   ("/OS-FEDERATION/identity_providers", "identity:list_identity_providers", providers::list)
+        .get   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:get_identity_provider", providers::show)
+        .put   ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:create_identity_provider", providers::create)
+        .patch ("/OS-FEDERATION/identity_providers/{idp_id}", "identity:update_identity_provider", providers::update)
+        .delete("/OS-FEDERATION/identity_providers/{idp_id}", "identity:delete_identity_provider", providers::delete)
+        .get   ("/OS-FEDERATION/identity_providers/{idp_id}/protocols", "identity:list_protocols", protocols::list)
+        .get   ("/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}", "identity:get_protocol", protocols::show)
+        .put   ("/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}", "identity:create_protocol", protocols::create)
+        .patch ("/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}", "identity:update_protocol", protocols::update)
+        .delete("/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}", "identity:delete_protocol", protocols::delete)
+        .get   ("/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth", PUBLIC, federation::authenticate)
+        .post  ("/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth", PUBLIC, federation::authenticate)
+        .get   ("/OS-FEDERATION/mappings", "identity:list_mappings", mappings::list)
+        .get   ("/OS-FEDERATION/mappings/{mapping_id}", "identity:get_mapping", mappings::show)
+        .put   ("/OS-FEDERATION/mappings/{mapping_id}", "identity:create_mapping", mappings::create)
+        .patch ("/OS-FEDERATION/mappings/{mapping_id}", "identity:update_mapping", mappings::update)
+        .delete("/OS-FEDERATION/mappings/{mapping_id}", "identity:delete_mapping", mappings::delete)
+        .get   ("/OS-FEDERATION/service_providers", "identity:list_service_providers", services::list)
+        .get   ("/OS-FEDERATION/service_providers/{sp_id}", "identity:get_service_provider", services::show)
+        .put   ("/OS-FEDERATION/service_providers/{sp_id}", "identity:create_service_provider", services::create)
+        .patch ("/OS-FEDERATION/service_providers/{sp_id}", "identity:update_service_provider", services::update)
+        .delete("/OS-FEDERATION/service_providers/{sp_id}", "identity:delete_service_provider", services::delete)
         .get   ("/OS-FEDERATION/projects", "identity:get_auth_projects", tokens::api::projects)
         .get   ("/OS-FEDERATION/domains", "identity:get_auth_domains", tokens::api::domains)
 }

@@ -25,8 +25,7 @@ pub async fn list(keystone: Keystone, ctx: Context, Path(user): Path<String>, qu
 
 /// `GET /v3/users/{user_id}/application_credentials/{application_credential_id}`
 pub async fn show(keystone: Keystone, ctx: Context, Path((user, id)): Path<(String, String)>) -> Result<Reply> {
-    ctx.authorize(&owner(&user))?;
-    let row = store::fetch(keystone.db.read(), &user, &id).await?;
+    let row = known(&keystone, &ctx, &user, &id).await?;
     let reference = keystone.reference.now(&keystone.db).await?;
     Reply::ok(&json!({"application_credential": view(&ctx, &reference, &row)}))
 }
@@ -72,18 +71,24 @@ pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, 
 
 /// `DELETE /v3/users/{user_id}/application_credentials/{application_credential_id}`
 pub async fn delete(keystone: Keystone, ctx: Context, Path((user, id)): Path<(String, String)>) -> Result<Reply> {
-    ctx.authorize(&owner(&user))?;
+    known(&keystone, &ctx, &user, &id).await?;
     unrestricted(&keystone, &ctx).await?;
     keystone
         .write(move |tx| {
             Box::pin(async move {
-                store::fetch(tx, &user, &id).await?;
                 Entity::delete_by_id(id).exec(tx).await?;
                 Ok(())
             })
         })
         .await?;
     Reply::no_content()
+}
+
+/// A credential the caller may know of: one of the user in the path, whoever's it really is.
+async fn known(keystone: &Keystone, ctx: &Context, user: &str, id: &str) -> Result<Model> {
+    let found = Entity::find_by_id(id).one(keystone.db.read()).await?;
+    ctx.authorize(&owner(found.as_ref().map_or(user, |row| &row.user_id)))?;
+    found.filter(|row| row.user_id == user).ok_or_else(|| fault::could_not_find("Application Credential", id))
 }
 
 /// A restricted credential's token may not manage credentials, or a leaked one would renew itself.

@@ -7,12 +7,6 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransactio
 use super::{Column, Entity, Model};
 use crate::fault;
 
-/// One of a user's.
-pub async fn fetch(db: &impl ConnectionTrait, user_id: &str, id: &str) -> Result<Model> {
-    let found = Entity::find_by_id(id).filter(Column::UserId.eq(user_id)).one(db).await?;
-    found.ok_or_else(|| fault::could_not_find("Application Credential", id))
-}
-
 pub async fn by_name(db: &impl ConnectionTrait, user_id: &str, name: &str) -> Result<Option<Model>> {
     Ok(Entity::find().filter(Column::UserId.eq(user_id)).filter(Column::Name.eq(name)).one(db).await?)
 }

@@ -71,7 +71,6 @@ pub async fn list(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Repl
 pub async fn check(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Reply> {
     let db = keystone.db.read();
     allowed(db, &ctx, &grant.row).await?;
-    roles::store::fetch(db, &grant.row.role_id).await?;
     if store::exists(db, &grant.row).await? { Reply::no_content() } else { Err(unknown(&grant.row)) }
 }
 
@@ -120,11 +119,16 @@ pub async fn delete(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Re
     Reply::no_content()
 }
 
-/// Whether policy lets the caller see or change grants here, and the actor and target exist.
+/// Whether policy lets the caller see or change grants here, and the role, the actor and the target exist.
 async fn allowed(db: &impl ConnectionTrait, ctx: &Context, row: &Model) -> Result<()> {
-    let domain = known(db, row).await;
-    ctx.authorize(&Target::new().with("domain_id", domain.as_deref().unwrap_or_default()))?;
-    domain.map(drop)
+    let role = if row.role_id.is_empty() { None } else { Some(roles::store::fetch(db, &row.role_id).await?) };
+    let mut domain = known(db, row).await?;
+    let (role_name, role_domain) = role.map(|role| (role.name, role.domain_id)).unwrap_or_default();
+    // nor may a domain's people see or give the roles of another
+    if !role_domain.is_empty() && role_domain != domain {
+        domain.clear();
+    }
+    ctx.authorize(&Target::new().with("domain_id", &domain).with("role.name", &role_name))
 }
 
 /// The domain of the grant's target, when both its ends exist and, for policy, lie in one domain.

@@ -16,11 +16,17 @@ use crate::{Keystone, groups, list, projects, roles, users};
 pub async fn index(keystone: Keystone, ctx: Context, query: Query) -> Result<Reply> {
     let db = keystone.db.read();
     let own_domain = ctx.identity()?.domain.as_ref().map(|domain| domain.id.clone());
-    let domain = query.get("scope.domain.id").map(str::to_owned).or_else(|| own_domain.clone());
-    ctx.authorize(&Target::new().with("domain_id", domain.as_deref().unwrap_or_default()))?;
     let asked = Asked::parse(&query)?;
+    match &asked.target {
+        Some((_, project)) if query.flag("include_subtree") => {
+            let domain = projects::store::fetch(db, project).await.map(|project| project.domain_id).unwrap_or_default();
+            ctx.enforce("identity:list_role_assignments_for_tree", &Target::new().with("project.id", project).with("domain_id", &domain))?;
+        }
+        _ => ctx.authorize(&Target::new())?,
+    }
     let mut targets = asked.targets(db, query.flag("include_subtree")).await?;
-    if let Some(own) = own_domain.filter(|_| !ctx.is_admin()) {
+    // whoever acts on a domain sees what is in it
+    if let Some(own) = own_domain {
         targets = Some(within(db, &own, targets).await?);
     }
     let found = if asked.effective {

@@ -64,10 +64,9 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
     let blob = text_or_object(&mut fields)?;
     if kind == "ec2" {
         let current = store::open(&keystone, &credential).unwrap_or_default();
-        // an access key stays what it is, as its credential is found by it
-        if ec2_id(blob.as_deref().unwrap_or(&current), project_id.as_deref())? != credential.id {
-            return Err(Error::bad_request("Invalid input for field 'blob': the access key cannot be changed"));
-        }
+        let next = blob.as_deref().unwrap_or(&current);
+        ec2_id(next, project_id.as_deref())?;
+        same_delegation(&current, next)?;
     }
     let sealed = blob.map_or_else(|| credential.sealed.clone(), |blob| store::seal(&keystone, &blob));
     let extra = fields.extra_over(&credential.extra);
@@ -113,6 +112,16 @@ fn ec2_id(blob: &str, project_id: Option<&str>) -> Result<String> {
         return Err(fault::expecting("project_id", "credential"));
     }
     Ok(store::ec2_id(access))
+}
+
+/// A key that acts under a trust, an application credential or an access token keeps doing so.
+fn same_delegation(current: &str, next: &str) -> Result<()> {
+    let read = |blob: &str| serde_json::from_str::<Value>(blob).unwrap_or_default();
+    let (current, next) = (read(current), read(next));
+    match ["trust_id", "app_cred_id", "access_token_id", "access_id"].iter().find(|key| current.get(*key) != next.get(*key)) {
+        Some(key) => Err(Error::bad_request(format!("{key} can not be updated for credential"))),
+        None => Ok(()),
+    }
 }
 
 fn view(keystone: &Keystone, ctx: &Context, credential: &Model) -> Value {

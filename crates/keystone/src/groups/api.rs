@@ -65,7 +65,8 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
 
 /// `DELETE /v3/groups/{group_id}`
 pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
-    known(&keystone, &ctx, &id).await?;
+    let group = store::fetch(keystone.db.read(), &id).await?;
+    ctx.authorize(&Target::new().with("domain_id", &group.domain_id))?;
     keystone.write(move |tx| Box::pin(store::delete(tx, vec![id]))).await?;
     Reply::no_content()
 }
@@ -73,19 +74,23 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) ->
 /// `GET /v3/groups/{group_id}/users`
 pub async fn users(keystone: Keystone, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     known(&keystone, &ctx, &id).await?;
-    let rows = store::users(keystone.db.read(), &id, users::api::wanted(&query)?).await?;
-    list::whole(&ctx, &format!("/groups/{id}/users"), &query, "users", users::api::views(&ctx, &rows))
+    let mut wanted = users::api::wanted(&query)?;
+    if let Some(domain) = &ctx.identity()?.domain {
+        wanted = wanted.add(users::Column::DomainId.eq(&domain.id));
+    }
+    let rows = store::users(keystone.db.read(), &id, wanted).await?;
+    list::whole(&ctx, &format!("/groups/{id}/users"), &query, "users", users::api::views(&keystone, &ctx, &rows))
 }
 
 /// `HEAD /v3/groups/{group_id}/users/{user_id}`
 pub async fn check_user(keystone: Keystone, ctx: Context, Path((id, user_id)): Path<(String, String)>) -> Result<Reply> {
-    known(&keystone, &ctx, &id).await?;
+    both_known(&keystone, &ctx, &id, &user_id).await?;
     if store::has(keystone.db.read(), &id, &user_id).await? { Reply::no_content() } else { Err(not_in(&id, &user_id)) }
 }
 
 /// `PUT /v3/groups/{group_id}/users/{user_id}`
 pub async fn add_user(keystone: Keystone, ctx: Context, Path((id, user_id)): Path<(String, String)>) -> Result<Reply> {
-    known(&keystone, &ctx, &id).await?;
+    both_known(&keystone, &ctx, &id, &user_id).await?;
     keystone
         .write(move |tx| {
             Box::pin(async move {
@@ -99,7 +104,7 @@ pub async fn add_user(keystone: Keystone, ctx: Context, Path((id, user_id)): Pat
 
 /// `DELETE /v3/groups/{group_id}/users/{user_id}`
 pub async fn remove_user(keystone: Keystone, ctx: Context, Path((id, user_id)): Path<(String, String)>) -> Result<Reply> {
-    known(&keystone, &ctx, &id).await?;
+    both_known(&keystone, &ctx, &id, &user_id).await?;
     keystone
         .write(move |tx| Box::pin(async move { if store::remove(tx, &id, &user_id).await? { Ok(()) } else { Err(not_in(&id, &user_id)) } }))
         .await?;
@@ -117,6 +122,19 @@ async fn known(keystone: &Keystone, ctx: &Context, id: &str) -> Result<Model> {
     let domain = group.as_ref().map(|group| group.domain_id.clone()).unwrap_or_default();
     ctx.authorize(&Target::new().with("domain_id", &domain))?;
     group
+}
+
+/// A group and a user the caller may know of: for a domain's people both in that domain.
+async fn both_known(keystone: &Keystone, ctx: &Context, id: &str, user_id: &str) -> Result<()> {
+    let db = keystone.db.read();
+    let (group, user) = (store::fetch(db, id).await, users::store::fetch(db, user_id).await);
+    let domain = match (&group, &user) {
+        (Ok(group), Ok(user)) if group.domain_id == user.domain_id => group.domain_id.as_str(),
+        _ => "",
+    };
+    ctx.authorize(&Target::new().with("domain_id", domain))?;
+    group?;
+    user.map(drop)
 }
 
 fn not_in(group_id: &str, user_id: &str) -> Error {

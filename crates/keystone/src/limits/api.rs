@@ -5,7 +5,9 @@ use kit::call::{Json, Path, Query};
 use kit::db::is_duplicate;
 use kit::policy::Target;
 use kit::{Context, Error, Reply, Result, ids};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, QueryTrait,
+};
 use serde_json::{Value, json};
 
 use super::registered::{self, limit_of};
@@ -38,7 +40,11 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
     if !ctx.allows("identity:list_all_limits", &Target::new()) {
         select = match (&identity.project, &identity.domain) {
             (Some(project), _) => select.filter(Column::ProjectId.eq(&project.id)),
-            (None, Some(domain)) => select.filter(Column::DomainId.eq(&domain.id)),
+            (None, Some(domain)) => {
+                let inside = projects::Entity::find().select_only().column(projects::Column::Id);
+                let inside = inside.filter(projects::Column::DomainId.eq(&domain.id)).into_query();
+                select.filter(Condition::any().add(Column::DomainId.eq(&domain.id)).add(Column::ProjectId.in_subquery(inside)))
+            }
             (None, None) => select.filter(Column::Id.eq("")),
         };
     }

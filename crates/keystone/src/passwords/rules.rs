@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use fancy_regex::Regex;
 use kit::clock::Timestamp;
 use kit::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,11 @@ pub struct SecurityCompliance {
     pub minimum_password_age: u32,
     /// A password that an administrator set must be changed by its user first.
     pub change_password_upon_first_use: bool,
+    /// What every new password must match from its beginning, as Python's `re` reads it; and what users are told of it.
+    pub password_regex: Option<String>,
+    pub password_regex_description: Option<String>,
+    /// Days without a login after which a user is disabled.
+    pub disable_user_account_days_inactive: u32,
     /// Failed logins of an account in a minute before it answers 429.
     pub failed_logins_per_minute: u32,
 }
@@ -42,6 +48,9 @@ impl Default for SecurityCompliance {
             unique_last_password_count: 0,
             minimum_password_age: 0,
             change_password_upon_first_use: false,
+            password_regex: None,
+            password_regex_description: None,
+            disable_user_account_days_inactive: 0,
             failed_logins_per_minute: 30,
         }
     }
@@ -57,6 +66,30 @@ impl SecurityCompliance {
     /// Whether wrong passwords of this user are counted at all.
     pub fn counts_failures(&self, user: &Model) -> bool {
         self.lockout_failure_attempts > 0 && !option(user, "ignore_lockout_failure_attempts")
+    }
+
+    /// Whether the user has stayed away for too long.
+    pub fn is_inactive(&self, user: &Model) -> bool {
+        let days = Duration::from_secs(u64::from(self.disable_user_account_days_inactive) * DAY.as_secs());
+        let noted = user.last_active_at > Timestamp::default();
+        !days.is_zero() && noted && !option(user, "ignore_user_inactivity") && user.last_active_at.plus(days) <= Timestamp::now()
+    }
+
+    /// What every new password must match; an operator's mistake is named.
+    pub fn pattern(&self) -> Result<Option<Regex>> {
+        let Some(regex) = &self.password_regex else { return Ok(None) };
+        let wrong = |error| Error::bad_request(format!("security_compliance.password_regex {regex:?} cannot be read: {error}"));
+        Regex::new(&format!("^(?:{regex})")).map(Some).map_err(wrong)
+    }
+
+    /// 400 for a password that is not what the operator demands of all.
+    pub fn check_form(&self, pattern: Option<&Regex>, password: &str) -> Result<()> {
+        // one that takes too long to compare is none that matches
+        if pattern.is_none_or(|pattern| pattern.is_match(password).unwrap_or(false)) {
+            return Ok(());
+        }
+        let words = self.password_regex_description.as_deref().unwrap_or("it does not have the form that is demanded");
+        Err(Error::bad_request(format!("The password does not match the requirements: {words}.")))
     }
 
     /// The user with a password that an administrator, or whoever made the user, chose.
@@ -120,4 +153,36 @@ impl SecurityCompliance {
 /// An option of a user that is set.
 pub fn option(user: &Model, name: &str) -> bool {
     user.options.0.get(name) == Some(&Value::Bool(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_demanded_from_the_beginning() {
+        let form = |regex: &str| SecurityCompliance { password_regex: Some(regex.into()), ..SecurityCompliance::default() };
+        let security = form(r"^(?=.*\d)(?=.*[a-zA-Z]).{7,}$");
+        let pattern = security.pattern().unwrap();
+        assert!(security.check_form(pattern.as_ref(), "correct1horse").is_ok());
+        assert!(
+            security.check_form(pattern.as_ref(), "short1").is_err() && security.check_form(pattern.as_ref(), "nodigitsatall").is_err()
+        );
+        let security = form("[a-z]{3}");
+        let pattern = security.pattern().unwrap();
+        assert!(security.check_form(pattern.as_ref(), "abc!").is_ok() && security.check_form(pattern.as_ref(), "!abc").is_err());
+        assert!(form("(").pattern().is_err());
+    }
+
+    #[test]
+    fn who_stays_away_is_disabled_unless_exempt() {
+        let security = SecurityCompliance { disable_user_account_days_inactive: 3, ..SecurityCompliance::default() };
+        let ago = |days: i64| Timestamp(Timestamp::now().0 - days * 86_400_000_000);
+        let mut user = Model { last_active_at: ago(4), ..Model::new("u".into(), "ann".into(), "default".into()) };
+        assert!(security.is_inactive(&user) && !SecurityCompliance::default().is_inactive(&user));
+        user.options.0.insert("ignore_user_inactivity".into(), true.into());
+        assert!(!security.is_inactive(&user));
+        let user = Model { last_active_at: ago(2), ..Model::new("u".into(), "ann".into(), "default".into()) };
+        assert!(!security.is_inactive(&user));
+    }
 }

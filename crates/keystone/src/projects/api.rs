@@ -98,14 +98,15 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
     Reply::ok(&json!({"project": view::project(&ctx, &project)}))
 }
 
-/// `DELETE /v3/projects/{project_id}`: one without projects below it.
+/// `DELETE /v3/projects/{project_id}`: one without projects below it; one that is a domain, with all that is in it.
 pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let project = known(&keystone, &ctx, &id).await?;
     if project.is_immutable() {
         return Err(immutable("project", &id));
     }
-    if project.is_domain {
-        return Err(fault::refused(&format!("cannot delete project {id}: it is a domain; delete it as one.")));
+    if project.is_domain && project.enabled {
+        let words = format!("cannot delete an enabled project acting as a domain. Please disable the project {id} first.");
+        return Err(Error::bad_request(words));
     }
     keystone
         .write(move |tx| {
@@ -113,7 +114,7 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) ->
                 if store::has_children(tx, &id).await? {
                     return Err(fault::refused(&format!("cannot delete the project {id} since it is not a leaf in the hierarchy.")));
                 }
-                store::delete(tx, vec![id]).await
+                if project.is_domain { domains::remove(tx, &id).await } else { store::delete(tx, vec![id]).await }
             })
         })
         .await?;

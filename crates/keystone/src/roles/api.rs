@@ -1,6 +1,7 @@
 //! `/v3/roles`
 
 use kit::call::{Json, Path, Query};
+use kit::policy::Target;
 use kit::{Context, Error, Reply, Result, ids};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use crate::{Keystone, fault, list, projects};
 
 /// `GET /v3/roles`: the global ones, or those of the domain that the query names.
 pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Reply> {
+    let rule = if query.has("domain_id") { "identity:list_domain_roles" } else { ctx.rule };
+    ctx.enforce(rule, &Target::new())?;
     let select = Entity::find()
         .filter(list::by_text(&query, "name", Column::Name))
         .filter(Column::DomainId.eq(query.get("domain_id").unwrap_or_default()));
@@ -22,6 +25,8 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
 /// `GET /v3/roles/{role_id}`
 pub async fn show(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let role = store::fetch(keystone.db.read(), &id).await?;
+    let rule = if role.domain_id.is_empty() { ctx.rule } else { "identity:get_domain_role" };
+    ctx.enforce(rule, &Target::new().with("role.name", &role.name))?;
     Reply::ok(&json!({"role": view(&ctx, &role)}))
 }
 
@@ -52,6 +57,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
 /// `PATCH /v3/roles/{role_id}`
 pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     let role = store::fetch(keystone.db.read(), &id).await?;
+    ctx.authorize(&Target::new())?;
     let mut fields = Fields::of(body, "role")?;
     let sent = fields.object("options")?;
     if is_immutable(&role) && !sent.as_ref().is_some_and(|sent| matches!(sent.get("immutable"), Some(Value::Null | Value::Bool(false)))) {
@@ -70,8 +76,9 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
 }
 
 /// `DELETE /v3/roles/{role_id}`: nobody has it any more.
-pub async fn delete(keystone: Keystone, _: Context, Path(id): Path<String>) -> Result<Reply> {
+pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let role = store::fetch(keystone.db.read(), &id).await?;
+    ctx.authorize(&Target::new())?;
     if is_immutable(&role) {
         return Err(fault::refused(&format!("cannot delete role {id}: it has the option `immutable`.")));
     }

@@ -115,10 +115,10 @@ async fn holder<'s>(keystone: &Keystone, ctx: &Context, headers: &'s Headers, ex
         None if expired_too && ctx.is_service_or_admin() => stood(keystone, token).await?,
         None => None,
     };
-    // who may not ask learns nothing from the difference between unknown and forbidden
-    let owner = standing.as_ref().map(|standing| standing.user.id.as_str()).unwrap_or_default();
-    ctx.authorize(&Target::new().with("user.id", owner))?;
-    Ok((token, standing.ok_or_else(|| unknown(token))?))
+    // nobody can guess a token, so that everybody may know which are none
+    let standing = standing.ok_or_else(|| unknown(token))?;
+    ctx.authorize(&Target::new().with("user.id", &standing.user.id))?;
+    Ok((token, standing))
 }
 
 /// What a token stood for that ended not long ago.

@@ -42,6 +42,9 @@ pub fn token(standing: &Standing, with_catalog: bool) -> Value {
         let shown = json!({"id": trust.id, "impersonation": trust.impersonation, "trustor_user": trustor, "trustee_user": trustee});
         token.insert("OS-TRUST:trust".into(), shown);
     }
+    if !standing.reference.service_providers.is_empty() {
+        token.insert("service_providers".into(), standing.reference.service_providers.clone().into());
+    }
     if claims.scope != Scope::Unscoped {
         token.insert("roles".into(), standing.roles.iter().map(|role| json!({"id": role.id, "name": role.name})).collect());
         if with_catalog {

@@ -23,21 +23,23 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
         select = select.filter(Column::DomainId.eq(domain));
     }
     let page = list::sorted_page(keystone.db.read(), select, Column::Id, SORT, &query, |user: &Model| &user.id).await?;
-    let items = page.rows.iter().map(|user| view::user(&ctx, user)).collect();
+    let items = page.rows.iter().map(|user| view::user(&keystone, &ctx, user)).collect();
     list::envelope(&ctx, "/users", &query, "users", items, page.next)
 }
 
 /// `GET /v3/users/{user_id}`
 pub async fn show(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let user = known(&keystone, &ctx, &id).await?;
-    Reply::ok(&json!({"user": view::user(&ctx, &user)}))
+    Reply::ok(&json!({"user": view::user(&keystone, &ctx, &user)}))
 }
 
 /// `POST /v3/users`
 pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -> Result<Reply> {
     let mut fields = domains::fields_of_new(&ctx, body, "user")?;
-    let domain_id = domains::of_new(&ctx, fields.text("domain_id")?.flatten())?;
-    ctx.authorize(&Target::new().with("domain_id", &domain_id))?;
+    let named = fields.text("domain_id")?.flatten();
+    // a domain's manager has to say that it is that domain
+    ctx.authorize(&Target::new().with("domain_id", named.as_deref().unwrap_or_default()))?;
+    let domain_id = domains::of_new(&ctx, named)?;
     let name = fields.name("name", 255)?.ok_or_else(|| Error::bad_request("'name' is a required property"))?;
     let password = fields.text("password")?.flatten();
     let user = Model {
@@ -60,7 +62,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
             })
         })
         .await?;
-    Reply::created(&json!({"user": view::user(&ctx, &user)}))
+    Reply::created(&json!({"user": view::user(&keystone, &ctx, &user)}))
 }
 
 /// `PATCH /v3/users/{user_id}`: a new password, and disabling, make the user's tokens void.
@@ -70,16 +72,19 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
     fields.same("domain_id", &user.domain_id)?;
     let password = fields.text("password")?.flatten();
     let name = fields.name("name", 255)?.unwrap_or_else(|| user.name.clone());
-    let enabled = fields.flag("enabled")?.unwrap_or(user.enabled);
+    let security = &keystone.config.security;
+    let sent_enabled = fields.flag("enabled")?;
+    let enabled = sent_enabled.unwrap_or(user.enabled);
     let default_project_id = fields.text("default_project_id")?.unwrap_or_else(|| user.default_project_id.clone());
     let options = checked(fields.object("options")?, &user.options)?;
     let tokens_valid_from = if enabled { user.tokens_valid_from } else { Timestamp::now() };
     // enabling forgives wrong passwords
     let failed_logins = if enabled && !user.enabled { 0 } else { user.failed_logins };
+    let last_active_at = if sent_enabled == Some(true) { Timestamp::now() } else { user.last_active_at };
     let extra = fields.extra_over(&user.extra);
-    let user = Model { name, enabled, default_project_id, options, tokens_valid_from, failed_logins, extra, ..user };
+    let user = Model { last_active_at, name, enabled, default_project_id, options, tokens_valid_from, failed_logins, extra, ..user };
     let user = match hash(&keystone, password.as_deref()).await? {
-        Some(hash) => keystone.config.security.given(user, hash),
+        Some(hash) => security.given(user, hash),
         None => user,
     };
     let user = keystone
@@ -90,7 +95,7 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
             })
         })
         .await?;
-    Reply::ok(&json!({"user": view::user(&ctx, &user)}))
+    Reply::ok(&json!({"user": view::user(&keystone, &ctx, &user)}))
 }
 
 /// `DELETE /v3/users/{user_id}`
@@ -107,6 +112,7 @@ pub async fn change_password(keystone: Keystone, _: Context, Path(id): Path<Stri
     let who = tokens::auth::Reference { id: Some(id), ..Default::default() };
     let user = tokens::auth::methods::knows_password(&keystone, &who, &original).await?;
     let security = &keystone.config.security;
+    security.check_form(keystone.password_pattern.as_deref(), &password)?;
     security.check_choice(&keystone.passwords, &user, &password).await?;
     let user = security.chosen(user, keystone.passwords.hash(&password).await?);
     keystone.write(move |tx| Box::pin(store::update(tx, user))).await?;
@@ -126,14 +132,15 @@ pub async fn projects(keystone: Keystone, ctx: Context, Path(id): Path<String>, 
 pub async fn groups(keystone: Keystone, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     known(&keystone, &ctx, &id).await?;
     let rows = groups::store::of_user(keystone.db.read(), &id).await?;
-    let rows = rows.iter().filter(|row| list::matches(&query, "name", &row.name));
-    let items = rows.map(|row| groups::api::view(&ctx, row)).collect();
+    let own = ctx.identity()?.domain.as_ref().map(|domain| domain.id.as_str());
+    let seen = |row: &&groups::Model| own.is_none_or(|own| row.domain_id == own) && list::matches(&query, "name", &row.name);
+    let items = rows.iter().filter(seen).map(|row| groups::api::view(&ctx, row)).collect();
     list::whole(&ctx, &format!("/users/{id}/groups"), &query, "groups", items)
 }
 
 /// Users as another resource lists them.
-pub fn views(ctx: &Context, users: &[Model]) -> Vec<Value> {
-    users.iter().map(|user| view::user(ctx, user)).collect()
+pub fn views(keystone: &Keystone, ctx: &Context, users: &[Model]) -> Vec<Value> {
+    users.iter().map(|user| view::user(keystone, ctx, user)).collect()
 }
 
 /// What a query asks of users, except their domain.
@@ -168,7 +175,10 @@ async fn hash(keystone: &Keystone, password: Option<&str>) -> Result<Option<Stri
     match password {
         None => Ok(None),
         Some("") => Err(Error::bad_request("Invalid input for field 'password': '' is too short")),
-        Some(password) => Ok(Some(keystone.passwords.hash(password).await?)),
+        Some(password) => {
+            keystone.config.security.check_form(keystone.password_pattern.as_deref(), password)?;
+            Ok(Some(keystone.passwords.hash(password).await?))
+        }
     }
 }
 

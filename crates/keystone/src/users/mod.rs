@@ -31,6 +31,8 @@ pub struct Model {
     /// Wrong passwords since the last right one, while they are counted.
     pub failed_logins: i64,
     pub failed_login_at: Timestamp,
+    /// The last login, or when the user was made or enabled; noted while an operator cares.
+    pub last_active_at: Timestamp,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -56,6 +58,7 @@ impl Model {
             password_history: kit::db::Json::default(),
             failed_logins: 0,
             failed_login_at: Timestamp::default(),
+            last_active_at: Timestamp::now(),
         }
     }
 }

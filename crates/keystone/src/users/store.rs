@@ -54,6 +54,12 @@ pub async fn count_failures(tx: &DatabaseTransaction, id: &str, count: i64) -> R
     Ok(())
 }
 
+/// Keeps that the user has logged in just now.
+pub async fn note_active(tx: &DatabaseTransaction, id: &str) -> Result<()> {
+    Entity::update_many().col_expr(Column::LastActiveAt, Expr::value(Timestamp::now())).filter(Column::Id.eq(id)).exec(tx).await?;
+    Ok(())
+}
+
 fn taken(error: sea_orm::DbErr, name: &str, domain: &str) -> Error {
     if is_duplicate(&error) { fault::duplicate("user", name, domain) } else { error.into() }
 }

@@ -48,9 +48,13 @@ pub async fn knows_password(keystone: &Keystone, who: &Reference, password: &str
     let right = keystone.passwords.verify(password, hash).await?;
     let security = &keystone.config.security;
     match user {
-        Some(user) if right && user.enabled && !security.is_locked(&user) => {
+        Some(user) if right && user.enabled && !security.is_locked(&user) && !security.is_inactive(&user) => {
             if user.failed_logins > 0 {
                 count_failures(keystone, &user, 0).await?;
+            }
+            if security.disable_user_account_days_inactive > 0 {
+                let id = user.id.clone();
+                keystone.db.write(move |tx| Box::pin(async move { users::store::note_active(tx, &id).await })).await?;
             }
             Ok(user)
         }
@@ -74,7 +78,8 @@ async fn count_failures(keystone: &Keystone, user: &users::Model, count: i64) ->
 
 /// The user has a valid token, which the new one continues.
 pub async fn by_token(keystone: &Keystone, token: &str) -> Result<Proof> {
-    let standing = tokens::standing(keystone, token).await?.ok_or_else(Error::unauthorized)?;
+    // to log in with what is no token is 404, as it is to ask about it
+    let standing = tokens::standing(keystone, token).await?.ok_or_else(|| Error::not_found("Failed to validate token"))?;
     let claims = &standing.claims;
     if claims.application_credential_id.is_some() {
         return Err(fault::refused("rescope a token of an application credential."));
