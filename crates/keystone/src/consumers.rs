@@ -1,5 +1,4 @@
-//! `/v3/OS-OAUTH1/consumers`: programs that could be told to act for users. They are kept; the exchange of OAuth 1.0a itself, which
-//! application credentials and trusts have replaced, is not offered.
+//! `/v3/OS-OAUTH1/consumers`: programs that can be told to act for users, by the exchange of [`crate::oauth1`].
 
 use kit::call::{Json, Path, Query};
 use kit::{Context, Error, Reply, Result, ids};
@@ -8,7 +7,7 @@ use sea_orm::entity::prelude::*;
 use serde_json::{Value, json};
 
 use crate::fields::{Extra, Fields};
-use crate::{Keystone, fault, list};
+use crate::{Keystone, fault, list, oauth1};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "consumers")]
@@ -76,6 +75,7 @@ pub async fn delete(keystone: Keystone, _: Context, Path(id): Path<String>) -> R
         .write(move |tx| {
             Box::pin(async move {
                 fetch(tx, &id).await?;
+                oauth1::delete_of(tx, &[], &[], std::slice::from_ref(&id)).await?;
                 Ok(Entity::delete_by_id(id).exec(tx).await.map(drop)?)
             })
         })
@@ -83,8 +83,12 @@ pub async fn delete(keystone: Keystone, _: Context, Path(id): Path<String>) -> R
     Reply::no_content()
 }
 
+pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<Model>> {
+    Ok(Entity::find_by_id(id).one(db).await?)
+}
+
 async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
-    Entity::find_by_id(id).one(db).await?.ok_or_else(|| fault::could_not_find("consumer", id))
+    find(db, id).await?.ok_or_else(|| fault::could_not_find("consumer", id))
 }
 
 fn view(ctx: &Context, consumer: &Model) -> Value {

@@ -11,6 +11,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, DatabaseTransaction, IntoActiveModel, QueryOrder};
 use serde_json::{Map, Value, json};
 
+use crate::policy::scope;
 use crate::{DEFAULT_DOMAIN, Keystone, fault, projects};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -53,7 +54,7 @@ pub async fn show_group(keystone: Keystone, ctx: Context, Path((domain, group)):
         let rules = compliance(&keystone, &ctx, &domain)?;
         return Reply::ok(&json!({"config": {COMPLIANCE: rules}}));
     }
-    ctx.authorize(&Target::new())?;
+    ctx.authorize(&scope(&ctx))?;
     supported(&group, None)?;
     let rows = of_domain(&keystone, &domain, Condition::all().add(Column::Section.eq(&group))).await?;
     if rows.is_empty() { Err(none(&format!("group {group}"), &domain)) } else { Reply::ok(&json!({"config": view(&rows)})) }
@@ -66,7 +67,7 @@ pub async fn show_option(keystone: Keystone, ctx: Context, Path((domain, group, 
         let value = value.ok_or_else(|| wrong(&format!("Option {option} in group {group} is not for everybody to see.")))?;
         return Reply::ok(&json!({"config": {option: value}}));
     }
-    ctx.authorize(&Target::new())?;
+    ctx.authorize(&scope(&ctx))?;
     supported(&group, Some(&option))?;
     let one = Condition::all().add(Column::Section.eq(&group)).add(Column::OptionName.eq(&option));
     let rows = of_domain(&keystone, &domain, one).await?;

@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryS
 use serde_json::{Value, json};
 
 use crate::fields::{Extra, Fields, options};
+use crate::policy::scope;
 use crate::projects::{self, Column, Entity, Model};
 use crate::{DEFAULT_DOMAIN, Keystone, fault, groups, list, reference, roles, users};
 
@@ -44,7 +45,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
 /// `PATCH /v3/domains/{domain_id}`: disabling makes the tokens of its users and projects void.
 pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     let domain = projects::store::domain(keystone.db.read(), &id).await?;
-    ctx.authorize(&Target::new())?;
+    ctx.authorize(&scope(&ctx))?;
     let domain = projects::api::changed(domain, Fields::of(body, "domain")?)?;
     let domain = keystone.write(move |tx| Box::pin(projects::store::update(tx, domain))).await?;
     Reply::ok(&json!({"domain": view(&ctx, &domain)}))

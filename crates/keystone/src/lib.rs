@@ -23,6 +23,7 @@ mod fields;
 mod groups;
 mod limits;
 mod list;
+mod oauth1;
 mod passwords;
 mod policies;
 mod policy;

@@ -3,20 +3,32 @@
 //! The base rules follow the "secure RBAC" defaults: an administrator everything, a system reader everything without changing it, a
 //! reader or manager of a domain what is in that domain, a user what is the user's own.
 
+use kit::Context;
+use kit::policy::Target;
+
+/// The target of rules that ask what the caller's token is scoped to: the very domain, if it is one. Rows that are not deferred have it
+/// without being told.
+pub fn scope(ctx: &Context) -> Target {
+    let domain = ctx.identity.as_deref().and_then(|identity| identity.domain.as_ref());
+    domain.map_or_else(Target::new, |domain| Target::new().with("domain_id", &domain.id))
+}
+
 /// Rules by name, on top of [`kit::policy::BASE`].
 pub const DEFAULTS: &[(&str, &str)] = &[
     ("admin_required", "role:admin"),
     ("service_role", "role:service"),
     ("service_or_admin", "rule:admin_required or rule:service_role"),
     ("system_reader", "role:reader and system_scope:all"),
+    // the token is for a domain: what [`scope`] tells
+    ("domain_scoped", "domain_id:%(target.domain_id)s"),
     // an administrator of the cloud rather than of a domain
-    ("cloud_admin", "rule:admin_required and not domain_scope:all"),
+    ("cloud_admin", "rule:admin_required and not rule:domain_scoped"),
     ("cloud_reader", "rule:cloud_admin or rule:system_reader"),
     ("owner", "user_id:%(target.user.id)s"),
     ("admin_or_reader", "rule:admin_required or rule:system_reader"),
     ("domain_reader", "rule:admin_or_reader or (role:reader and domain_id:%(target.domain_id)s)"),
     ("domain_manager", "rule:admin_required or (role:manager and domain_id:%(target.domain_id)s)"),
-    ("cloud_owner", "rule:owner and not domain_scope:all"),
+    ("cloud_owner", "rule:owner and not rule:domain_scoped"),
     // the roles that a domain's manager may give and take
     ("managed_role", "'manager':%(target.role.name)s or 'member':%(target.role.name)s or 'reader':%(target.role.name)s"),
     ("admin_or_owner", "rule:admin_required or rule:owner"),
@@ -64,8 +76,8 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("identity:update_domain", "rule:cloud_admin"),
     ("identity:delete_domain", "rule:cloud_admin"),
     // roles and who has them
-    ("identity:list_roles", "rule:admin_or_reader or (role:manager and domain_scope:all)"),
-    ("identity:get_role", "rule:admin_or_reader or (role:manager and domain_scope:all and rule:managed_role)"),
+    ("identity:list_roles", "rule:admin_or_reader or (role:manager and rule:domain_scoped)"),
+    ("identity:get_role", "rule:admin_or_reader or (role:manager and rule:domain_scoped and rule:managed_role)"),
     ("identity:list_domain_roles", "rule:cloud_reader"),
     ("identity:get_domain_role", "rule:cloud_reader"),
     ("identity:create_role", "rule:cloud_admin"),
@@ -77,7 +89,7 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("identity:check_implied_role", "rule:cloud_reader"),
     ("identity:create_implied_role", "rule:cloud_admin"),
     ("identity:delete_implied_role", "rule:cloud_admin"),
-    ("identity:list_role_assignments", "rule:admin_or_reader or (role:reader and domain_scope:all)"),
+    ("identity:list_role_assignments", "rule:admin_or_reader or (role:reader and rule:domain_scoped)"),
     ("identity:list_role_assignments_for_tree", "rule:domain_reader or (role:admin and project_id:%(target.project.id)s)"),
     ("identity:list_grants", "rule:domain_reader"),
     ("identity:check_grant", "rule:domain_reader"),
@@ -133,7 +145,7 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("trustee", "user_id:%(target.trust.trustee_user_id)s"),
     ("identity:list_trusts", "rule:cloud_reader or rule:trustor or rule:trustee"),
     ("identity:get_trust", "rule:cloud_reader or rule:trustor or rule:trustee"),
-    ("identity:create_trust", "rule:trustor and not domain_scope:all and not system_scope:all"),
+    ("identity:create_trust", "rule:trustor and not rule:domain_scoped and not system_scope:all"),
     ("identity:delete_trust", "rule:cloud_admin or rule:trustor"),
     ("identity:list_roles_for_trust", "rule:cloud_reader or rule:trustor or rule:trustee"),
     ("identity:get_role_for_trust", "rule:cloud_reader or rule:trustor or rule:trustee"),
@@ -190,6 +202,12 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("identity:create_consumer", "rule:cloud_admin"),
     ("identity:update_consumer", "rule:cloud_admin"),
     ("identity:delete_consumer", "rule:cloud_admin"),
+    ("identity:authorize_request_token", "rule:cloud_admin"),
+    ("identity:list_access_tokens", "rule:cloud_admin"),
+    ("identity:get_access_token", "rule:cloud_admin"),
+    ("identity:delete_access_token", "rule:cloud_admin"),
+    ("identity:list_access_token_roles", "rule:cloud_admin"),
+    ("identity:get_access_token_role", "rule:cloud_admin"),
     // federation
     ("identity:list_identity_providers", "rule:cloud_reader"),
     ("identity:get_identity_provider", "rule:cloud_reader"),

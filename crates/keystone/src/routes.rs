@@ -10,6 +10,7 @@ use crate::assignments::{grants, list as role_assignments};
 use crate::credentials::{api as credentials, ec2};
 use crate::endpoint_filter::{groups as endpoint_groups, projects as project_endpoints};
 use crate::limits::{api as limits, registered};
+use crate::oauth1::{access, exchange};
 use crate::policies::associations;
 use crate::projects::tags;
 use crate::roles::implications;
@@ -318,6 +319,14 @@ fn elsewhere() -> Routes<Keystone> {
         .get   ("/OS-OAUTH1/consumers/{consumer_id}", "identity:get_consumer", consumers::show)
         .patch ("/OS-OAUTH1/consumers/{consumer_id}", "identity:update_consumer", consumers::update)
         .delete("/OS-OAUTH1/consumers/{consumer_id}", "identity:delete_consumer", consumers::delete)
+        .post  ("/OS-OAUTH1/request_token", PUBLIC, exchange::request_token)
+        .put   ("/OS-OAUTH1/authorize/{request_token_id}", "identity:authorize_request_token", exchange::authorize)
+        .post  ("/OS-OAUTH1/access_token", PUBLIC, exchange::access_token)
+        .get   ("/users/{user_id}/OS-OAUTH1/access_tokens", "identity:list_access_tokens", access::list)
+        .get   ("/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}", "identity:get_access_token", access::show)
+        .delete("/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}", "identity:delete_access_token", access::delete)
+        .get   ("/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles", "identity:list_access_token_roles", access::list_roles)
+        .get   ("/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles/{role_id}", "identity:get_access_token_role", access::show_role)
 }
 
 #[rustfmt::skip]

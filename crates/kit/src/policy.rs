@@ -147,8 +147,6 @@ fn credential(who: &Identity, key: &str) -> Option<String> {
         "project_domain_id" => who.project.as_ref().map(|p| p.domain_id.clone()),
         "domain_id" => who.domain.as_ref().map(|d| d.id.clone()),
         "system_scope" => who.system.then(|| "all".to_owned()),
-        // not oslo.policy's: a rule's scope types, as an expression
-        "domain_scope" => who.domain.is_some().then(|| "all".to_owned()),
         "is_admin" => Some(if who.has_role("admin") { "True" } else { "False" }.to_owned()),
         _ => None,
     }

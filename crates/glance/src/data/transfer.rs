@@ -243,12 +243,24 @@ async fn forget(tx: &DatabaseTransaction, this: &Transfer, node: &str) -> Result
     Err(Error::new(Kind::Gone, format!("The upload of image {} took too long and was given up.", this.image_id)))
 }
 
-/// Sets one of glance's own properties; removes it when it says nothing.
+/// An import for which nothing is left to do: it has ended well as soon as it is there.
+pub async fn nothing(app: &Glance, image_id: String, task: task::Model) -> Result<()> {
+    let done = app.db.write(move |tx| {
+        Box::pin(async move {
+            set_property(tx, &image_id, IMPORTING, "").await?;
+            set_property(tx, &image_id, FAILED, "").await?;
+            let id = task.id.clone();
+            tasks::insert(tx, task).await?;
+            tasks::finish(tx, &id, TaskStatus::Success, "Copied 0 MiB").await
+        })
+    });
+    done.await
+}
+
+/// Sets one of glance's own properties. It stays when it is empty: clients tell by that an import has ended.
 async fn set_property(tx: &DatabaseTransaction, id: &str, name: &str, value: &str) -> Result<()> {
     property::Entity::delete_by_id((id.to_owned(), name.to_owned())).exec(tx).await?;
-    if !value.is_empty() {
-        let row = property::Model { image_id: id.to_owned(), name: name.to_owned(), value: value.to_owned() };
-        property::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
-    }
+    let row = property::Model { image_id: id.to_owned(), name: name.to_owned(), value: value.to_owned() };
+    property::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
     Ok(())
 }

@@ -84,12 +84,13 @@ pub async fn import(app: Glance, ctx: Context, id: Path<String>, body: Json<Valu
     let mut stores = stores(&app, &read, header)?;
     if source == Source::Stores {
         stores.retain(|store| !image.locations.iter().any(|location| location.store == *store));
-        if stores.is_empty() {
-            return Ok(Reply::empty(http::StatusCode::ACCEPTED));
-        }
     }
     let input = json!({"image_id": image.row.id, "import_req": without_secrets(&body.0), "backend": stores});
     let task = tasks::new(&ctx, "api_image_import", &image.row.id, &input)?;
+    if stores.is_empty() {
+        transfer::nothing(&app, image.row.id, task).await?;
+        return Ok(Reply::empty(http::StatusCode::ACCEPTED));
+    }
     begin(&app, image, source, stores, read.all_stores_must_succeed, task).await?;
     Ok(Reply::empty(http::StatusCode::ACCEPTED))
 }

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 
 use super::{Entity, Model, access_rules, store};
 use crate::fields::Fields;
+use crate::policy::scope;
 use crate::reference::Reference;
 use crate::tokens::claims::new_audit_id;
 use crate::{Keystone, fault, list, tokens};
 
 /// `GET /v3/users/{user_id}/application_credentials`
 pub async fn list(keystone: Keystone, ctx: Context, Path(user): Path<String>, query: Query) -> Result<Reply> {
-    ctx.authorize(&owner(&user))?;
+    ctx.authorize(&owner(&ctx, &user))?;
     let mut rows = store::of_user(keystone.db.read(), &user).await?;
     rows.retain(|row| query.get("name").is_none_or(|name| row.name == name));
     let reference = keystone.reference.now(&keystone.db).await?;
@@ -32,7 +33,7 @@ pub async fn show(keystone: Keystone, ctx: Context, Path((user, id)): Path<(Stri
 
 /// `POST /v3/users/{user_id}/application_credentials`: for the project of the token. The answer alone shows the secret.
 pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
-    ctx.authorize(&owner(&user))?;
+    ctx.authorize(&owner(&ctx, &user))?;
     unrestricted(&keystone, &ctx).await?;
     let reference = keystone.reference.now(&keystone.db).await?;
     let mut fields = Fields::of(body, "application_credential")?;
@@ -87,7 +88,7 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path((user, id)): Path<(St
 /// A credential the caller may know of: one of the user in the path, whoever's it really is.
 async fn known(keystone: &Keystone, ctx: &Context, user: &str, id: &str) -> Result<Model> {
     let found = Entity::find_by_id(id).one(keystone.db.read()).await?;
-    ctx.authorize(&owner(found.as_ref().map_or(user, |row| &row.user_id)))?;
+    ctx.authorize(&owner(ctx, found.as_ref().map_or(user, |row| &row.user_id)))?;
     found.filter(|row| row.user_id == user).ok_or_else(|| fault::could_not_find("Application Credential", id))
 }
 
@@ -123,8 +124,8 @@ fn end(text: &str) -> Result<Timestamp> {
     end.ok_or_else(|| Error::bad_request(format!("Invalid input for field 'expires_at': '{text}' is not a time in the future")))
 }
 
-fn owner(user: &str) -> Target {
-    Target::new().with("user.id", user)
+fn owner(ctx: &Context, user: &str) -> Target {
+    scope(ctx).with("user.id", user)
 }
 
 fn view(ctx: &Context, reference: &Reference, row: &Model) -> Value {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::effective::{Effective, expand};
 use super::{Column, Entity};
+use crate::policy::scope;
 use crate::{Keystone, groups, list, projects, roles, users};
 
 /// `GET /v3/role_assignments`
@@ -22,7 +23,7 @@ pub async fn index(keystone: Keystone, ctx: Context, query: Query) -> Result<Rep
             let domain = projects::store::fetch(db, project).await.map(|project| project.domain_id).unwrap_or_default();
             ctx.enforce("identity:list_role_assignments_for_tree", &Target::new().with("project.id", project).with("domain_id", &domain))?;
         }
-        _ => ctx.authorize(&Target::new())?,
+        _ => ctx.authorize(&scope(&ctx))?,
     }
     let mut targets = asked.targets(db, query.flag("include_subtree")).await?;
     // whoever acts on a domain sees what is in it

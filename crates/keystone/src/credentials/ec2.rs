@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::signature::Signed;
-use super::{Column, Entity, Model, api, store};
+use super::{Column, Entity, Model, store};
 use crate::fields::{Extra, Fields};
+use crate::policy::scope;
 use crate::tokens::auth::{self, Asked, Proof};
 use crate::tokens::claims::{Method, Scope};
 use crate::{Keystone, fault, list, projects, tokens, trusts, users};
@@ -28,7 +29,7 @@ pub struct Blob {
 
 /// `GET /v3/users/{user_id}/credentials/OS-EC2`
 pub async fn list(keystone: Keystone, ctx: Context, Path(user): Path<String>, query: Query) -> Result<Reply> {
-    ctx.authorize(&api::owner(&user))?;
+    ctx.authorize(&scope(&ctx).with("user.id", &user))?;
     let rows = Entity::find().filter(Column::UserId.eq(&user)).filter(Column::Type.eq("ec2")).all(keystone.db.read()).await?;
     let items = rows.iter().filter_map(|row| Some(view(&ctx, row, &blob(&keystone, row)?))).collect();
     list::whole(&ctx, &format!("/users/{user}/credentials/OS-EC2"), &query, "credentials", items)
@@ -38,13 +39,13 @@ pub async fn list(keystone: Keystone, ctx: Context, Path(user): Path<String>, qu
 pub async fn show(keystone: Keystone, ctx: Context, Path((user, access)): Path<(String, String)>) -> Result<Reply> {
     users::store::fetch(keystone.db.read(), &user).await?;
     let (row, blob) = by_access(&keystone, &access).await?;
-    ctx.authorize(&api::owner(&row.user_id))?;
+    ctx.authorize(&scope(&ctx).with("user.id", &row.user_id))?;
     Reply::ok(&json!({"credential": view(&ctx, &row, &blob)}))
 }
 
 /// `POST /v3/users/{user_id}/credentials/OS-EC2`: an access key for a project; it opens nothing unless the user has a role there.
 pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
-    ctx.authorize(&api::owner(&user))?;
+    ctx.authorize(&scope(&ctx).with("user.id", &user))?;
     let mut fields = Fields::of(json!({"credential": body}), "credential")?;
     let project_id = fields.required("tenant_id")?;
     let db = keystone.db.read();
@@ -68,7 +69,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, 
 pub async fn delete(keystone: Keystone, ctx: Context, Path((user, access)): Path<(String, String)>) -> Result<Reply> {
     users::store::fetch(keystone.db.read(), &user).await?;
     let (row, _) = by_access(&keystone, &access).await?;
-    ctx.authorize(&api::owner(&row.user_id))?;
+    ctx.authorize(&scope(&ctx).with("user.id", &row.user_id))?;
     keystone.write(move |tx| Box::pin(async move { Ok(Entity::delete_by_id(row.id).exec(tx).await.map(drop)?) })).await?;
     Reply::no_content()
 }

@@ -3,7 +3,7 @@
 
 pub mod api;
 pub mod ec2;
-mod signature;
+pub mod signature;
 pub mod store;
 pub mod totp;
 

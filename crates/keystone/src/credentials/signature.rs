@@ -127,7 +127,8 @@ fn key_of_scope(secret: &str, scope: &str) -> Option<Vec<u8>> {
     Some(sha256(&key, "aws4_request"))
 }
 
-fn sha1(key: &[u8], text: &str) -> String {
+/// HMAC-SHA1 in base64.
+pub fn sha1(key: &[u8], text: &str) -> String {
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(key) else { return String::new() };
     mac.update(text.as_bytes());
     BASE64_STANDARD.encode(mac.finalize().into_bytes())
@@ -143,7 +144,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn quoted(text: &str) -> String {
+/// Percent-encoded as RFC 3986 has it.
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -155,7 +157,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Compares without telling by its time where the first difference is.
-fn same(a: &str, b: &str) -> bool {
+pub fn same(a: &str, b: &str) -> bool {
     !a.is_empty() && a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Column, Entity, Model, OPTIONS, store, tags, tree, view};
 use crate::fields::{Extra, Fields, options};
+use crate::policy::scope;
 use crate::{Keystone, domains, fault, list};
 
 /// `GET /v3/projects`; domains only with `is_domain=true`.
@@ -44,7 +45,7 @@ pub async fn show(keystone: Keystone, ctx: Context, Path(id): Path<String>, quer
 pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -> Result<Reply> {
     let mut fields = domains::fields_of_new(&ctx, body, "project")?;
     if fields.flag("is_domain")?.unwrap_or(false) {
-        ctx.enforce("identity:create_domain", &Target::new())?;
+        ctx.enforce("identity:create_domain", &scope(&ctx))?;
         let domain = domains::new_domain(fields)?;
         let domain = keystone.write(move |tx| Box::pin(store::insert(tx, domain))).await?;
         return Reply::created(&json!({"project": view::project(&ctx, &domain)}));

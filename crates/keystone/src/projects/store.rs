@@ -8,7 +8,7 @@ use sea_orm::{
 };
 
 use super::{Column, Entity, Model};
-use crate::{application_credentials, assignments, credentials, domain_config, endpoint_filter, fault, federation, limits, trusts};
+use crate::{application_credentials, assignments, credentials, domain_config, endpoint_filter, fault, federation, limits, oauth1, trusts};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
     Entity::find_by_id(id).one(db).await?.ok_or_else(|| fault::could_not_find("project", id))
@@ -55,6 +55,7 @@ pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
     endpoint_filter::projects::Entity::delete_many().filter(chosen).exec(tx).await?;
     let chosen = endpoint_filter::groups::members::Column::ProjectId.is_in(ids.clone());
     endpoint_filter::groups::members::Entity::delete_many().filter(chosen).exec(tx).await?;
+    oauth1::delete_of(tx, &[], &ids, &[]).await?;
     federation::identity_providers::delete_of_domains(tx, &ids).await?;
     Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
     Ok(())

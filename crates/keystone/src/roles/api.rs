@@ -1,19 +1,19 @@
 //! `/v3/roles`
 
 use kit::call::{Json, Path, Query};
-use kit::policy::Target;
 use kit::{Context, Error, Reply, Result, ids};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::{Column, Entity, Model, store};
 use crate::fields::{Extra, Fields, options};
+use crate::policy::scope;
 use crate::{Keystone, fault, list, projects};
 
 /// `GET /v3/roles`: the global ones, or those of the domain that the query names.
 pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Reply> {
     let rule = if query.has("domain_id") { "identity:list_domain_roles" } else { ctx.rule };
-    ctx.enforce(rule, &Target::new())?;
+    ctx.enforce(rule, &scope(&ctx))?;
     let select = Entity::find()
         .filter(list::by_text(&query, "name", Column::Name))
         .filter(Column::DomainId.eq(query.get("domain_id").unwrap_or_default()));
@@ -26,7 +26,7 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
 pub async fn show(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let role = store::fetch(keystone.db.read(), &id).await?;
     let rule = if role.domain_id.is_empty() { ctx.rule } else { "identity:get_domain_role" };
-    ctx.enforce(rule, &Target::new().with("role.name", &role.name))?;
+    ctx.enforce(rule, &scope(&ctx).with("role.name", &role.name))?;
     Reply::ok(&json!({"role": view(&ctx, &role)}))
 }
 
@@ -57,7 +57,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
 /// `PATCH /v3/roles/{role_id}`
 pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     let role = store::fetch(keystone.db.read(), &id).await?;
-    ctx.authorize(&Target::new())?;
+    ctx.authorize(&scope(&ctx))?;
     let mut fields = Fields::of(body, "role")?;
     let sent = fields.object("options")?;
     if is_immutable(&role) && !sent.as_ref().is_some_and(|sent| matches!(sent.get("immutable"), Some(Value::Null | Value::Bool(false)))) {
@@ -78,7 +78,7 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
 /// `DELETE /v3/roles/{role_id}`: nobody has it any more.
 pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let role = store::fetch(keystone.db.read(), &id).await?;
-    ctx.authorize(&Target::new())?;
+    ctx.authorize(&scope(&ctx))?;
     if is_immutable(&role) {
         return Err(fault::refused(&format!("cannot delete role {id}: it has the option `immutable`.")));
     }

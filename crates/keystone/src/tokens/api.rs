@@ -14,6 +14,7 @@ use super::auth::{LoggedIn, Login};
 use super::claims::Scope;
 use super::validate::{self, Standing};
 use super::{auth, revoked, scopes, view};
+use crate::oauth1::signature::Signed;
 use crate::{Keystone, domains, fault, list, projects};
 
 /// How long after its end a token can still be asked about, for work that outlives it.
@@ -21,7 +22,7 @@ const ALLOW_EXPIRED: std::time::Duration = std::time::Duration::from_secs(48 * 6
 
 /// `POST /v3/auth/tokens`
 pub async fn create(keystone: Keystone, _: Context, query: Query, headers: Headers, Json(login): Json<Login>) -> Result<Reply> {
-    match auth::log_in(&keystone, &login.auth, headers.receipt.as_deref()).await? {
+    match auth::log_in(&keystone, &login.auth, &headers.signed, headers.receipt.as_deref()).await? {
         LoggedIn::Whole(token, standing) => {
             let body = view::token(&standing, !query.has("nocatalog"));
             Ok(Reply::json(StatusCode::CREATED, &body)?.header("x-subject-token", &token))
@@ -93,15 +94,19 @@ pub struct Headers {
     /// What was proved in an earlier login.
     receipt: Option<String>,
     knows_access_rules: bool,
+    /// Which program signed the request, if one did.
+    signed: Signed,
 }
 
 impl FromCall<Keystone> for Headers {
     async fn from_call(call: &mut Call<Keystone>) -> Result<Headers> {
+        let signed = Signed::from_call(call).await?;
         let text = |name: &str| call.parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Headers {
             subject: text("x-subject-token"),
             receipt: text("openstack-auth-receipt"),
             knows_access_rules: text("openstack-identity-access-rules").is_some(),
+            signed,
         })
     }
 }

@@ -5,8 +5,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kit::clock::Timestamp;
 use rand::RngCore;
 
-/// The first byte of the form. Its first edition knew no trusts.
-const FORM: u8 = 2;
+/// The first byte of the form. Its first edition knew no trusts, its second no OAuth.
+const FORM: u8 = 3;
+const WITHOUT_OAUTH: u8 = 2;
 const WITHOUT_TRUST: u8 = 1;
 
 /// Who logged in how, and to act on what.
@@ -22,6 +23,8 @@ pub struct Claims {
     pub application_credential_id: Option<String>,
     /// The trust by which the user acts for, or as, another.
     pub trust_id: Option<String>,
+    /// The access token by which a program acts as the user.
+    pub access_token_id: Option<String>,
 }
 
 /// What a token is good for.
@@ -42,10 +45,12 @@ pub enum Method {
     Totp,
     /// A request signed in Amazon's way.
     Ec2,
+    Oauth1,
 }
 
 impl Method {
-    pub const ALL: [Method; 5] = [Method::Password, Method::Token, Method::ApplicationCredential, Method::Totp, Method::Ec2];
+    pub const ALL: [Method; 6] =
+        [Method::Password, Method::Token, Method::ApplicationCredential, Method::Totp, Method::Ec2, Method::Oauth1];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -54,6 +59,7 @@ impl Method {
             Method::ApplicationCredential => "application_credential",
             Method::Totp => "totp",
             Method::Ec2 => "ec2credential",
+            Method::Oauth1 => "oauth1",
         }
     }
 
@@ -64,6 +70,7 @@ impl Method {
             Method::ApplicationCredential => 4,
             Method::Totp => 8,
             Method::Ec2 => 16,
+            Method::Oauth1 => 32,
         }
     }
 
@@ -111,6 +118,7 @@ impl Claims {
         put(&mut out, self.scope.target());
         put(&mut out, self.application_credential_id.as_deref().unwrap_or_default());
         put(&mut out, self.trust_id.as_deref().unwrap_or_default());
+        put(&mut out, self.access_token_id.as_deref().unwrap_or_default());
         for id in &self.audit_ids {
             put(&mut out, id);
         }
@@ -121,13 +129,17 @@ impl Claims {
         let (head, mut rest) = bytes.split_at_checked(19)?;
         let (&[form, methods, scope], times) = head.split_first_chunk::<3>()?;
         let (issued_at, expires_at) = times.split_at_checked(8)?;
-        if form != FORM && form != WITHOUT_TRUST {
+        if !(WITHOUT_TRUST..=FORM).contains(&form) {
             return None;
         }
         let user_id = take(&mut rest)?;
         let target = take(&mut rest)?;
         let application_credential_id = Some(take(&mut rest)?).filter(|id| !id.is_empty());
-        let trust_id = if form == WITHOUT_TRUST { None } else { Some(take(&mut rest)?).filter(|id| !id.is_empty()) };
+        let mut later = |since: u8| match form > since {
+            true => take(&mut rest).map(|id| Some(id).filter(|id| !id.is_empty())),
+            false => Some(None),
+        };
+        let (trust_id, access_token_id) = (later(WITHOUT_TRUST)?, later(WITHOUT_OAUTH)?);
         let mut audit_ids = Vec::new();
         while !rest.is_empty() {
             audit_ids.push(take(&mut rest)?);
@@ -148,6 +160,7 @@ impl Claims {
             audit_ids,
             application_credential_id,
             trust_id,
+            access_token_id,
         })
     }
 
@@ -216,6 +229,7 @@ pub mod tests {
             audit_ids: vec!["RugmwI0_R3ysmpJ3zF8k4Q".into(), "3T2dc1CGQxyJsHdDu1xkcw".into()],
             application_credential_id: None,
             trust_id: None,
+            access_token_id: None,
         }
     }
 
@@ -225,7 +239,8 @@ pub mod tests {
         let system = Claims { scope: Scope::System, application_credential_id: Some("ABC".into()), ..example() };
         let unscoped = Claims { scope: Scope::Unscoped, methods: vec![Method::ApplicationCredential], ..example() };
         let trusted = Claims { trust_id: Some("5ec3164f750146be97f21559ee4d9c51".into()), ..example() };
-        for claims in [example(), domain, system, unscoped, trusted] {
+        let lent = Claims { access_token_id: Some("6ec3164f750146be97f21559ee4d9c51".into()), ..example() };
+        for claims in [example(), domain, system, unscoped, trusted, lent] {
             assert_eq!(Claims::decode(&claims.encode()), Some(claims.clone()));
         }
         assert!(example().encode().len() < 100);

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, QueryResult, Statement};
 
 use super::claims::{Claims, Scope};
 use crate::reference::Reference;
-use crate::{Keystone, trusts};
+use crate::{Keystone, oauth1, trusts};
 
 /// A token that holds, with all that an answer about it says.
 pub struct Standing {
@@ -25,6 +25,7 @@ pub struct Standing {
     pub roles: Vec<Role>,
     pub application_credential: Option<ApplicationCredential>,
     pub trust: Option<trusts::Model>,
+    pub access_token: Option<oauth1::access::Model>,
     pub password_expires_at: Option<Timestamp>,
     pub reference: Arc<Reference>,
 }
@@ -109,6 +110,13 @@ pub async fn stands_ever(keystone: &Keystone, claims: Claims) -> Result<Option<S
             trust => trust,
         },
     };
+    let access_token = match &claims.access_token_id {
+        None => None,
+        Some(id) => match oauth1::access::standing(keystone.db.read(), id).await? {
+            None => return Ok(None),
+            token => token,
+        },
+    };
     let facts = Facts::fetch(keystone, &claims, trust.as_ref()).await?;
     let Some(user) = facts.user else { return Ok(None) };
     if facts.void || claims.issued_at.0 < facts.valid_from {
@@ -129,6 +137,10 @@ pub async fn stands_ever(keystone: &Keystone, claims: Claims) -> Result<Option<S
             return Ok(None);
         }
         role_ids.clone_from(&trust.roles.0);
+    }
+    if let Some(token) = &access_token {
+        role_ids = with_implied(&reference, &role_ids);
+        role_ids.retain(|id| token.roles.0.contains(id));
     }
     let roles: Vec<Role> = reference
         .expand(role_ids.iter().map(String::as_str))
@@ -153,6 +165,7 @@ pub async fn stands_ever(keystone: &Keystone, claims: Claims) -> Result<Option<S
         roles,
         application_credential,
         trust,
+        access_token,
         password_expires_at: facts.password_expires_at,
         reference,
     }))

@@ -42,6 +42,9 @@ pub fn token(standing: &Standing, with_catalog: bool) -> Value {
         let shown = json!({"id": trust.id, "impersonation": trust.impersonation, "trustor_user": trustor, "trustee_user": trustee});
         token.insert("OS-TRUST:trust".into(), shown);
     }
+    if let Some(access) = &standing.access_token {
+        token.insert("OS-OAUTH1".into(), json!({"access_token_id": access.id, "consumer_id": access.consumer_id}));
+    }
     if !standing.reference.service_providers.is_empty() {
         token.insert("service_providers".into(), standing.reference.service_providers.clone().into());
     }

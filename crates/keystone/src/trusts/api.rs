@@ -2,13 +2,14 @@
 
 use kit::call::{Json, Path, Query};
 use kit::clock::Timestamp;
-use kit::policy::Target;
+
 use kit::{Context, Error, Reply, Result, ids};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::{Column, Entity, Model, store};
 use crate::fields::Fields;
+use crate::policy::scope;
 use crate::reference::Reference;
 use crate::{Keystone, application_credentials, fault, list, projects, roles, tokens, users};
 
@@ -19,7 +20,7 @@ const REDELEGATIONS: i64 = 3;
 pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Reply> {
     let named = |key: &str| query.get(key).unwrap_or_default().to_owned();
     let (trustor, trustee) = (named("trustor_user_id"), named("trustee_user_id"));
-    ctx.authorize(&Target::new().with("trust.trustor_user_id", &trustor).with("trust.trustee_user_id", &trustee))?;
+    ctx.authorize(&scope(&ctx).with("trust.trustor_user_id", &trustor).with("trust.trustee_user_id", &trustee))?;
     let mut select = Entity::find().filter(store::current());
     for (column, asked) in [(Column::TrustorUserId, trustor), (Column::TrusteeUserId, trustee)] {
         if !asked.is_empty() {
@@ -67,7 +68,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
     let mut fields = Fields::of(body, "trust")?;
     let (trustor, trustee) = (fields.required("trustor_user_id")?, fields.required("trustee_user_id")?);
     let impersonation = fields.flag("impersonation")?.ok_or_else(|| Error::bad_request("'impersonation' is a required property"))?;
-    ctx.authorize(&Target::new().with("trust.trustor_user_id", &trustor))?;
+    ctx.authorize(&scope(&ctx).with("trust.trustor_user_id", &trustor))?;
     let reference = keystone.reference.now(&keystone.db).await?;
     let asked = fields.list("roles")?.unwrap_or_default();
     let trust = Model {
@@ -182,7 +183,7 @@ async fn held(keystone: &Keystone, reference: &Reference, trust: &Model) -> Resu
 /// A trust the caller is part of, or may see anyway.
 async fn known(keystone: &Keystone, ctx: &Context, id: &str) -> Result<Model> {
     let trust = store::fetch(keystone.db.read(), id).await?;
-    let target = Target::new().with("trust.trustor_user_id", &trust.trustor_user_id);
+    let target = scope(ctx).with("trust.trustor_user_id", &trust.trustor_user_id);
     ctx.authorize(&target.with("trust.trustee_user_id", &trust.trustee_user_id))?;
     Ok(trust)
 }

@@ -7,7 +7,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
 
 use super::{Column, Entity, Model};
-use crate::{application_credentials, assignments, credentials, fault, groups, trusts};
+use crate::{application_credentials, assignments, credentials, fault, groups, oauth1, trusts};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
     Entity::find_by_id(id).one(db).await?.ok_or_else(|| fault::could_not_find("user", id))
@@ -39,6 +39,7 @@ pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
     credentials::Entity::delete_many().filter(credentials::Column::UserId.is_in(ids.clone())).exec(tx).await?;
     let of_users = trusts::Column::TrustorUserId.is_in(ids.clone()).or(trusts::Column::TrusteeUserId.is_in(ids.clone()));
     trusts::store::delete_of(tx, Condition::all().add(of_users)).await?;
+    oauth1::delete_of(tx, &ids, &[], &[]).await?;
     Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
     Ok(())
 }

@@ -97,6 +97,16 @@ impl Cloud {
         Answer { status: parts.status.as_u16(), headers: parts.headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
     }
 
+    /// A body that is no JSON.
+    pub async fn text(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> String {
+        let mut request = Request::builder().method(method).uri(path).header("host", "cloud:5000");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = self.service.call(request.body(Body::empty()).unwrap()).await.into_body();
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
     pub async fn call(&self, token: &str, method: Method, path: &str, body: Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send(method, path, &[("x-auth-token", token)], body).await

@@ -4,8 +4,10 @@
 mod catalog;
 mod common;
 mod everybody;
+mod federation;
 mod grants;
 mod lifecycle;
+mod oauth;
 mod passwords;
 mod places;
 mod policy;

@@ -81,3 +81,31 @@ async fn scoped_tokens_can_be_kept_from_rescoping() {
     let unscoped = cloud.login("admin", "secret", Value::Null).await.token();
     cloud.rescope(&unscoped, project("demo")).await.expect(201);
 }
+
+#[tokio::test]
+async fn an_operator_demands_a_form_and_everybody_may_know_it() {
+    let cloud = Cloud::configured(|config| {
+        config.security.password_regex = Some(r"^(?=.*\d)(?=.*[a-z]).{6,}$".into());
+        config.security.password_regex_description = Some("six characters and a digit".into());
+    })
+    .await;
+    let admin = cloud.admin().await;
+    let user = |password: &str| json!({"user": {"name": "ann", "password": password}});
+    let refused = cloud.post(&admin, "/v3/users", user("short")).await.expect(400);
+    let words = "The password does not match the requirements: six characters and a digit.";
+    assert_eq!(refused.body["error"]["message"], words);
+    let made = cloud.post(&admin, "/v3/users", user("long3nough")).await.expect(201);
+    let path = format!("/v3/users/{}", made.body["user"]["id"].as_str().unwrap());
+    cloud.patch(&admin, &path, json!({"user": {"password": "nodigits"}})).await.expect(400);
+    let change = |new: &str| json!({"user": {"original_password": "long3nough", "password": new}});
+    cloud.post("", &format!("{path}/password"), change("nodigits")).await.expect(400);
+    cloud.post("", &format!("{path}/password"), change("w1thdigits")).await.expect(204);
+
+    let demo = cloud.demo().await;
+    let rules = cloud.get(&demo, "/v3/domains/default/config/security_compliance").await.expect(200);
+    assert_eq!(rules.body["config"]["security_compliance"]["password_regex_description"], "six characters and a digit");
+    let one = cloud.get(&demo, "/v3/domains/default/config/security_compliance/password_regex_description").await.expect(200);
+    assert_eq!(one.body, json!({"config": {"password_regex_description": "six characters and a digit"}}));
+    cloud.get(&demo, "/v3/domains/default/config/security_compliance/lockout_duration").await.expect(403);
+    cloud.get(&demo, "/v3/domains/default/config/ldap").await.expect(403);
+}

@@ -26,7 +26,7 @@ fn operations(user: &str) -> Vec<(Method, String, Value, [u16; 4])> {
         (Method::POST, "/v3/roles".into(), json!({"role": {}}), [401, 403, 403, 400]),
         (Method::GET, "/v3/role_assignments".into(), Value::Null, [401, 403, 200, 200]),
         (Method::GET, format!("/v3/domains/default/users/{user}/roles"), Value::Null, [401, 403, 200, 200]),
-        (Method::PUT, format!("/v3/domains/default/users/{user}/roles/missing"), Value::Null, [401, 403, 403, 404]),
+        (Method::PUT, format!("/v3/domains/default/users/{user}/roles/missing"), Value::Null, [401, 404, 404, 404]),
         (Method::GET, "/v3/services".into(), Value::Null, [401, 403, 200, 200]),
         (Method::POST, "/v3/endpoints".into(), json!({"endpoint": {}}), [401, 403, 403, 400]),
         (Method::GET, "/v3/regions".into(), Value::Null, [401, 200, 200, 200]),
@@ -74,7 +74,8 @@ async fn a_domains_manager_rules_that_domain_only() {
     let identity = json!({"methods": ["password"], "password": {"user": {"id": boss, "password": "pass"}}});
     let token = cloud.auth(identity, json!({"domain": {"id": acme}})).await.token();
 
-    let made = cloud.post(&token, "/v3/users", json!({"user": {"name": "hand"}})).await.expect(201);
+    cloud.post(&token, "/v3/users", json!({"user": {"name": "hand"}})).await.expect(403);
+    let made = cloud.post(&token, "/v3/users", json!({"user": {"name": "hand", "domain_id": acme}})).await.expect(201);
     assert_eq!(made.body["user"]["domain_id"], acme);
     let names = cloud.get(&token, "/v3/users").await.expect(200).body["users"].as_array().unwrap().len();
     assert_eq!(names, 2);
@@ -84,6 +85,12 @@ async fn a_domains_manager_rules_that_domain_only() {
     cloud.get(&token, &format!("/v3/users/{demo}")).await.expect(403);
     cloud.delete(&token, &format!("/v3/users/{demo}")).await.expect(403);
     cloud.put(&token, &format!("/v3/domains/default/users/{boss}/roles/{manager}")).await.expect(403);
+    // nor gives more than the domain is theirs to give
+    let hand = made.body["user"]["id"].as_str().unwrap();
+    for (role, status) in [("admin", 403), ("service", 403), ("member", 204)] {
+        let role = cloud.id(&admin, "roles", role).await;
+        cloud.put(&token, &format!("/v3/domains/{acme}/users/{hand}/roles/{role}")).await.expect(status);
+    }
     let project = cloud.id(&admin, "projects", "admin").await;
     cloud.put(&token, &format!("/v3/projects/{project}/users/{boss}/roles/{manager}")).await.expect(403);
     assert_eq!(cloud.get(&token, "/v3/domains").await.expect(200).body["domains"].as_array().unwrap().len(), 1);

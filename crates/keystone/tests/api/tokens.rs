@@ -131,7 +131,8 @@ async fn who_may_ask_about_a_token() {
     cloud.validate(&admin, &demo).await.expect(200);
     cloud.validate(&nova, &demo).await.expect(200);
     cloud.validate(&demo, &admin).await.expect(403);
-    cloud.validate(&demo, "gAAAA-nonsense").await.expect(403);
+    cloud.validate(&demo, "gAAAA-nonsense").await.expect(404);
+    cloud.rescope("gAAAA-nonsense", Value::Null).await.expect(404);
     cloud.validate(&admin, "gAAAA-nonsense").await.expect(404);
     cloud.validate("gAAAA-nonsense", &demo).await.expect(401);
     cloud.get(&admin, "/v3/auth/tokens").await.expect(404);

@@ -87,6 +87,9 @@ pub async fn by_token(keystone: &Keystone, token: &str) -> Result<Proof> {
     if claims.trust_id.is_some() {
         return Err(fault::refused("rescope a trust-scoped token."));
     }
+    if claims.access_token_id.is_some() {
+        return Err(fault::refused("Using OAuth-scoped token to create another token. Create a new OAuth-scoped token instead."));
+    }
     if !keystone.config.allow_rescope_scoped_token && claims.scope != Scope::Unscoped {
         return Err(fault::refused("rescope a scoped token."));
     }
@@ -98,6 +101,7 @@ pub async fn by_token(keystone: &Keystone, token: &str) -> Result<Proof> {
         expires_at: Some(claims.expires_at),
         audit_parent: claims.audit_ids.last().cloned(),
         application_credential: None,
+        access_token: None,
     })
 }
 

@@ -16,7 +16,8 @@ pub use scope::Asked;
 
 use super::claims::{Claims, Method, Scope, new_audit_id};
 use super::validate::Standing;
-use crate::{Keystone, application_credentials, trusts, users};
+use crate::oauth1::signature::Signed;
+use crate::{Keystone, application_credentials, oauth1, trusts, users};
 use receipt::Receipt;
 
 /// Who somebody has proved to be.
@@ -28,11 +29,12 @@ pub struct Proof {
     /// The audit id at the head of the chain.
     pub audit_parent: Option<String>,
     pub application_credential: Option<application_credentials::Model>,
+    pub access_token: Option<oauth1::access::Model>,
 }
 
 impl Proof {
     pub fn of(user: users::Model, method: Method) -> Proof {
-        Proof { user, methods: vec![method], expires_at: None, audit_parent: None, application_credential: None }
+        Proof { user, methods: vec![method], expires_at: None, audit_parent: None, application_credential: None, access_token: None }
     }
 
     /// Two methods must prove the same user.
@@ -47,6 +49,7 @@ impl Proof {
             expires_at: self.expires_at.or(other.expires_at),
             audit_parent: self.audit_parent.or(other.audit_parent),
             application_credential: self.application_credential.or(other.application_credential),
+            access_token: self.access_token.or(other.access_token),
         })
     }
 }
@@ -59,19 +62,18 @@ pub enum LoggedIn {
 }
 
 /// Checks all methods of a login and makes a token for the scope it asks for.
-pub async fn log_in(keystone: &Keystone, auth: &Auth, receipt: Option<&str>) -> Result<LoggedIn> {
-    let mut proof = prove_all(keystone, &auth.identity).await?;
+pub async fn log_in(keystone: &Keystone, auth: &Auth, signed: &Signed, receipt: Option<&str>) -> Result<LoggedIn> {
+    let mut proof = prove_all(keystone, &auth.identity, signed).await?;
     if let Some(receipt) = receipt {
         proof.methods.extend(Receipt::open(keystone, receipt, &proof.user.id)?);
     }
     if let Some(receipt) = Receipt::if_needed(keystone, &proof) {
         return Ok(LoggedIn::InPart(Box::new(receipt)));
     }
-    let (token, standing) = match (&proof.application_credential, &auth.scope) {
-        (Some(credential), None) => {
-            let scope = Scope::Project(credential.project_id.clone());
-            grant(keystone, proof, Asked::of(scope)).await?
-        }
+    let of_credential = proof.application_credential.as_ref().map(|credential| &credential.project_id);
+    let bound = of_credential.or(proof.access_token.as_ref().map(|token| &token.project_id)).cloned();
+    let (token, standing) = match (bound, &auth.scope) {
+        (Some(project), None) => grant(keystone, proof, Asked::of(Scope::Project(project))).await?,
         (Some(_), Some(_)) => return Err(Error::unauthorized()),
         (None, Some(asked)) => {
             let asked = scope::read(keystone, asked, &proof).await?;
@@ -82,7 +84,7 @@ pub async fn log_in(keystone: &Keystone, auth: &Auth, receipt: Option<&str>) -> 
     Ok(LoggedIn::Whole(token, Box::new(standing)))
 }
 
-async fn prove_all(keystone: &Keystone, identity: &body::IdentityBody) -> Result<Proof> {
+async fn prove_all(keystone: &Keystone, identity: &body::IdentityBody, signed: &Signed) -> Result<Proof> {
     let mut proof: Option<Proof> = None;
     let mut done: Vec<&String> = Vec::new();
     for method in &identity.methods {
@@ -90,7 +92,10 @@ async fn prove_all(keystone: &Keystone, identity: &body::IdentityBody) -> Result
             continue;
         }
         done.push(method);
-        let next = methods::prove(keystone, identity, method).await?;
+        let next = match method.as_str() {
+            "oauth1" => oauth1::access::prove(keystone, signed).await?,
+            _ => methods::prove(keystone, identity, method).await?,
+        };
         proof = Some(match proof {
             None => next,
             Some(before) => before.and(next)?,
@@ -137,5 +142,6 @@ fn claims(keystone: &Keystone, proof: &Proof, asked: &Asked) -> Claims {
         audit_ids: std::iter::once(new_audit_id()).chain(proof.audit_parent.clone()).collect(),
         application_credential_id: proof.application_credential.as_ref().map(|credential| credential.id.clone()),
         trust_id: trust.map(|trust| trust.id.clone()),
+        access_token_id: proof.access_token.as_ref().map(|token| token.id.clone()),
     }
 }
