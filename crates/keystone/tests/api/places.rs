@@ -131,3 +131,15 @@ async fn tokens_taken_back_are_listed() {
     assert_eq!(cloud.get(&admin, "/v3/OS-REVOKE/events").await.expect(200).body["events"].as_array().unwrap().len(), 1);
     assert_eq!(cloud.get(&token, "/v3/regions").await.expect(401).body["error"]["code"], Value::from(401));
 }
+
+#[tokio::test]
+async fn a_domain_can_be_deleted_as_the_project_it_is() {
+    let cloud = Cloud::start().await;
+    let admin = cloud.admin().await;
+    let made = cloud.post(&admin, "/v3/projects", json!({"project": {"name": "Acme", "is_domain": true}})).await.expect(201);
+    let path = format!("/v3/projects/{}", made.body["project"]["id"].as_str().unwrap());
+    cloud.delete(&admin, &path).await.expect(400);
+    cloud.patch(&admin, &path, json!({"project": {"enabled": false}})).await.expect(200);
+    cloud.delete(&admin, &path).await.expect(204);
+    cloud.get(&admin, &path).await.expect(404);
+}

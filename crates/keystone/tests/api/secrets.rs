@@ -115,6 +115,21 @@ async fn signed_requests_are_exchanged_for_tokens() {
     cloud.post(&admin, "/v3/ec2tokens", signed(&right)).await.expect(401);
 }
 
+#[tokio::test]
+async fn an_access_key_can_be_changed_but_not_whom_it_acts_for() {
+    let cloud = Cloud::start().await;
+    let (admin, token) = (cloud.admin().await, cloud.demo().await);
+    let (_, place, _) = demo(&cloud, &admin).await;
+    let key = |blob: &str| json!({"credential": {"type": "ec2", "project_id": place, "blob": blob}});
+    let made = cloud.post(&token, "/v3/credentials", key(r#"{"access":"a","secret":"s"}"#)).await.expect(201);
+    let path = format!("/v3/credentials/{}", made.body["credential"]["id"].as_str().unwrap());
+    let changed = cloud.patch(&token, &path, json!({"credential": {"blob": r#"{"access":"b","secret":"t"}"#}})).await.expect(200);
+    assert_eq!(changed.body["credential"]["blob"], r#"{"access":"b","secret":"t"}"#);
+    for wrong in [r#"{"access":"b","secret":"t","trust_id":"x"}"#, r#"{"secret":"t"}"#, "no json"] {
+        cloud.patch(&token, &path, json!({"credential": {"blob": wrong}})).await.expect(400);
+    }
+}
+
 /// HMAC-SHA1 in base64.
 fn signature(secret: &str, text: &str) -> String {
     use base64::Engine;
