@@ -38,6 +38,8 @@ pub async fn convert(app: &Glance, image: &Image, received: &Received, target: D
     let child = Command::new("prlimit")
         .args([MEMORY, CPU, &largest, "--core=0", "qemu-img", "convert", "-f", &from, "-O", target.as_str()])
         .args([received.path(), &out])
+        // an arena for each of its threads would use up the address space
+        .env("MALLOC_ARENA_MAX", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -183,6 +183,8 @@ struct Now {
     guests: HashMap<String, wire::Port>,
     routers: HashMap<String, Carried>,
     vteps: HashMap<String, IpAddr>,
+    /// By group, the touched addresses and whether each is a member.
+    members: HashMap<String, Vec<(IpAddr, bool)>>,
 }
 
 impl Now {
@@ -192,7 +194,15 @@ impl Now {
         let routers = ids(|t| if let Touched::Router(id) = t { Some(id) } else { None });
         let rows: Vec<ports::Model> = with(db, "id", &ports).await?;
         let guests: Vec<ports::Model> = rows.iter().filter(|port| port.is_bound_guest()).cloned().collect();
+        let mut members: HashMap<String, Vec<(IpAddr, bool)>> = HashMap::new();
+        for what in touched {
+            if let Touched::Member { group_id, address } = what {
+                let member = state::is_member(db, group_id, *address).await?;
+                members.entry(group_id.clone()).or_default().push((*address, member));
+            }
+        }
         Ok(Now {
+            members,
             guests: state::ports(db, &guests).await?.into_iter().map(|port| (port.id.clone(), port)).collect(),
             routers: router_state::read(db, &routers).await?.into_iter().map(|carried| (carried.router.id.clone(), carried)).collect(),
             vteps: if rows.is_empty() { HashMap::new() } else { state::vteps(db).await? },
@@ -228,13 +238,12 @@ async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: 
                     changes.address_groups.push(id.clone());
                 }
             }
-            Touched::Member { group_id, address } => {
-                if told.groups.contains_key(group_id) {
-                    let member = state::is_member(db, group_id, *address).await?;
-                    changes.member(group_id, *address, member);
-                }
-            }
+            // all of a group's are told together, below
+            Touched::Member { .. } => {}
         }
+    }
+    for (group, members) in now.members.iter().filter(|(group, _)| told.groups.contains_key(*group)) {
+        changes.members.push((group.clone(), members_changed(group, members)));
     }
     complete(db, host, told, changes).await
 }
@@ -255,17 +264,6 @@ struct Changes {
 }
 
 impl Changes {
-    fn member(&mut self, group: &str, address: std::net::IpAddr, member: bool) {
-        let index = self.members.iter().position(|(id, _)| id == group).unwrap_or_else(|| {
-            let empty = Change::Members { group_id: group.to_owned(), added: Vec::new(), removed: Vec::new() };
-            self.members.push((group.to_owned(), empty));
-            self.members.len() - 1
-        });
-        if let Some((_, Change::Members { added, removed, .. })) = self.members.get_mut(index) {
-            if member { added.push(address) } else { removed.push(address) }
-        }
-    }
-
     fn peer(&mut self, network: &str, came: Option<wire::Peer>, left: Option<String>) {
         let index = self.peers.iter().position(|(id, _)| id == network).unwrap_or_else(|| {
             self.peers.push((network.to_owned(), Change::Peers { network_id: network.to_owned(), now: Vec::new(), gone: Vec::new() }));
@@ -276,6 +274,12 @@ impl Changes {
             gone.extend(left);
         }
     }
+}
+
+/// Which of the addresses came to a group and which left it.
+fn members_changed(group: &str, members: &[(IpAddr, bool)]) -> Change {
+    let those = |wanted: bool| members.iter().filter(|(_, member)| *member == wanted).map(|(address, _)| *address).collect();
+    Change::Members { group_id: group.to_owned(), added: those(true), removed: those(false) }
 }
 
 /// A port on another host came to a network that this host knows, changed there, or left.

@@ -91,6 +91,8 @@ pub async fn grow(account: Account, disk: &Path, size: u64) -> Result<()> {
 async fn run(account: Account, arguments: &[&std::ffi::OsStr], cpu_seconds: u64, patience: Duration) -> Result<Vec<u8>> {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).current_dir("/");
+    // each thread's arena would reserve a part of the address space that the limit leaves, until no further thread can begin
+    command.env("MALLOC_ARENA_MAX", "1");
     account.apply(&mut command);
     #[allow(unsafe_code)] // between fork and exec the closure makes system calls only: it neither allocates nor locks
     unsafe {
