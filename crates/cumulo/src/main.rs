@@ -13,10 +13,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Most of what an API does is to allocate small things for a short time, on several threads at once.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     match cli::run(arguments) {
