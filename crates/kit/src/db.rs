@@ -17,7 +17,7 @@ use sea_orm::{
     TransactionTrait, TryGetError, TryGetable, sea_query,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 
 use crate::{Error, Result};
 
@@ -25,6 +25,10 @@ use crate::{Error, Result};
 const READERS: u32 = 4;
 /// Writes that share one commit, at most.
 const GROUP: usize = 64;
+/// Connections to PostgreSQL, and how many of them write at once. Writes that wait for each other's rows would otherwise hold them all, and
+/// whoever reads would wait for all that is queued.
+const CONNECTIONS: u32 = 8;
+const WRITERS: usize = 6;
 
 /// Where a service's data lives.
 #[derive(Clone, Debug)]
@@ -63,7 +67,7 @@ impl Db {
                 bare.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await?;
                 bare.close().await?;
                 let options = ConnectOptions::new(url.clone())
-                    .max_connections(8)
+                    .max_connections(CONNECTIONS)
                     .min_connections(1)
                     .connect_timeout(Duration::from_secs(10))
                     .acquire_timeout(Duration::from_secs(60))
@@ -71,7 +75,7 @@ impl Db {
                     .sqlx_logging(false)
                     .to_owned();
                 let pool = connect(options).await?;
-                (pool.clone(), Writer { conn: pool, grouped: false, ..Writer::default() })
+                (pool.clone(), Writer { conn: pool, slots: Some(Semaphore::new(WRITERS)), ..Writer::default() })
             }
         };
         let db = Db { readers, writer: Arc::new(writer) };
@@ -155,6 +159,8 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
 struct Writer {
     conn: DatabaseConnection,
     grouped: bool,
+    /// Where writes are not grouped: a place for each that runs.
+    slots: Option<Semaphore>,
     group: Mutex<Group>,
     /// Writes that want to join the group.
     waiting: AtomicUsize,
@@ -174,6 +180,10 @@ impl Writer {
     where
         F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T>>,
     {
+        let _slot = match &self.slots {
+            Some(slots) => Some(slots.acquire().await.map_err(Error::internal)?),
+            None => None,
+        };
         let tx = self.conn.begin().await?;
         match guarded(change(&tx)).await {
             Ok(value) => {
