@@ -44,12 +44,14 @@ pub async fn detach(app: Cinder, _: Context, volume: Volume, body: Value) -> Res
     let named = body["attachment_id"].as_str();
     let wanted: Vec<&Attachment> = all.iter().filter(|attachment| named.is_none_or(|id| attachment.id == id)).collect();
     match wanted.as_slice() {
-        [attachment] => api::disconnect(&app, &volume, attachment).await?,
+        [attachment] => {
+            api::disconnect(&app, &volume, attachment).await?;
+            app.db().write(move |tx| Box::pin(async move { volumes::finish(tx, &volume.id, Change::Detached).await })).await?;
+        }
         // what is not attached is detached
         [] => {}
         _ => return Err(Error::bad_request("Invalid volume: Volume is attached more than once; name the attachment.")),
     }
-    app.db().write(move |tx| Box::pin(async move { volumes::finish(tx, &volume.id, Change::Detached).await })).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kit::clock::Timestamp;
 use kit::{Error, Result};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::{ActiveModel, Backup, Change, Column, Entity, Status};
@@ -33,10 +33,11 @@ pub async fn newest(db: &impl ConnectionTrait, project_id: &str, volume_id: &str
     Ok(select.one(db).await?)
 }
 
-/// Whether another backup leads to the same data.
+/// Whether another backup, that stays, leads to the same data.
 pub async fn shares_data(db: &impl ConnectionTrait, backup: &Backup) -> Result<bool> {
     let same = Condition::any().add(Column::Id.eq(backup.data_id())).add(Column::DataId.eq(backup.data_id()));
-    Ok(Entity::find().filter(same).filter(Column::Id.ne(&backup.id)).one(db).await?.is_some())
+    let stays = Column::Id.ne(&backup.id).and(Column::Status.ne(Status::Deleting));
+    Ok(Entity::find().filter(same).filter(stays).one(db).await?.is_some())
 }
 
 /// Which of these have others built on them.

@@ -93,4 +93,8 @@ async fn force_takes_what_is_in_the_middle_of_something() {
     assert_eq!(act(&path, json!({"os-reset_status": {"status": "error"}})).await, 202);
     assert_eq!(act(&path, json!({"os-force_detach": {"connector": null}})).await, 202);
     world.status(&volume, "available").await;
+    // what is not attached stays what it is
+    assert_eq!(act(&path, json!({"os-reset_status": {"status": "error"}})).await, 202);
+    assert_eq!(act(&path, json!({"os-detach": {}})).await, 202);
+    assert_eq!(world.get(&path).await["volume"]["status"], "error");
 }
