@@ -185,6 +185,5 @@ mod tests {
         assert_eq!(level_in(rules, "cinder::scheduler::filters"), LevelFilter::TRACE);
         assert_eq!(level_in(rules, "cinder_volume"), LevelFilter::DEBUG);
         assert_eq!(level_in(rules, "nova"), LevelFilter::INFO);
-        assert_eq!(level_in("", "nova"), LevelFilter::OFF);
     }
 }
