@@ -11,6 +11,7 @@ use crate::{
 
 pub fn routes() -> Routes<Cinder> {
     Routes::new()
+        .exact()
         .get("/", ANY, discovery::v3)
         .merge(volume_routes())
         .merge(attachment_routes())
