@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use futures::future::BoxFuture;
 use kit::Result;
-use rpc::volume::{BackedUp, Manageable};
+use rpc::volume::{BackedUp, Manageable, ManageableSnapshot};
 use serde_json::Value;
 
 use crate::image::Image;
@@ -80,6 +80,10 @@ pub trait VolumeBackend: Send + Sync + 'static {
     /// Makes it a volume; answers GiB.
     fn manage<'a>(&'a self, volume_id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u64>>;
     fn unmanage<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>>;
+    fn manageable_snapshots(&self) -> BoxFuture<'_, Result<Vec<ManageableSnapshot>>>;
+    /// Makes what is called `name` a snapshot of the volume; answers GiB.
+    fn manage_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u64>>;
+    fn unmanage_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>>;
     /// At start: `exports` are all that shall be reachable, of `volumes`, which are all there are. Other exports of ours end.
     fn restore<'a>(&'a self, volumes: &'a [String], exports: &'a [(String, Export)]) -> BoxFuture<'a, Result<()>>;
     fn capacity(&self) -> BoxFuture<'_, Result<Capacity>>;

@@ -11,8 +11,9 @@ use kit::bus::{Bus, Handlers};
 use kit::{Result, reconcile};
 use rpc::volume::{
     BackedUp, CopyVolume, CreateBackup, CreateSnapshot, CreateVolume, Created, DeleteBackup, DeleteSnapshot, DeleteVolume, ExtendVolume,
-    FetchState, FindBackup, Heartbeat, InitializeConnection, ListManageable, ManageVolume, ReimageVolume, RestoreBackup, RevertVolume,
-    SERVER_TOPIC, TerminateConnection, UnmanageVolume, UploadVolume, VolumeSource, volume_topic,
+    FetchState, FindBackup, Heartbeat, InitializeConnection, ListManageable, ListManageableSnapshots, ManageSnapshot, ManageVolume,
+    ReimageVolume, RestoreBackup, RevertVolume, SERVER_TOPIC, TerminateConnection, UnmanageSnapshot, UnmanageVolume, UploadVolume,
+    VolumeSource, volume_topic,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -94,6 +95,14 @@ impl Manager {
             .on(self
                 .serial(|m: &ManageVolume| m.volume_id.clone(), |this, m| async move { this.backend.manage(&m.volume_id, &m.name).await }))
             .on(self.serial(|m: &UnmanageVolume| m.volume_id.clone(), |this, m| async move { this.backend.unmanage(&m.volume_id).await }))
+            .on(self.serial(
+                |m: &ManageSnapshot| m.volume_id.clone(),
+                |this, m| async move { this.backend.manage_snapshot(&m.volume_id, &m.snapshot_id, &m.name).await },
+            ))
+            .on(self.serial(
+                |m: &UnmanageSnapshot| m.volume_id.clone(),
+                |this, m| async move { this.backend.unmanage_snapshot(&m.volume_id, &m.snapshot_id).await },
+            ))
             // what only reads a volume leaves it to others meanwhile
             .on(self.serial(|m: &UploadVolume| m.image_id.clone(), |this, m| async move { this.upload(m).await }))
             .on(self.serial(
@@ -105,6 +114,8 @@ impl Manager {
                 .serial(|m: &DeleteBackup| m.backup_id.clone(), |this, m| async move { this.backend.delete_backup(&m.backup_id).await }))
             .on(self.serial(|m: &FindBackup| m.backup_id.clone(), |this, m| async move { this.backend.has_backup(&m.backup_id).await }))
             .on(self.serial(|_: &ListManageable| String::new(), |this, _| async move { this.backend.manageable().await }))
+            .on(self
+                .serial(|_: &ListManageableSnapshots| String::new(), |this, _| async move { this.backend.manageable_snapshots().await }))
     }
 
     /// A handler of messages about the volume that `subject` names, one at a time.

@@ -6,13 +6,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use kit::{Error, Result};
-use rpc::volume::{BackedUp, Manageable};
+use rpc::volume::{BackedUp, Manageable, ManageableSnapshot};
 use serde_json::{Value, json};
 
 use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
 
 /// GiB a simulated host has.
 const CAPACITY: f64 = 100_000.0;
+/// How the names of snapshots begin that nobody manages.
+const STRAY_SNAPSHOT: &str = "_snapshot-";
 
 /// The simulated storage of a host.
 #[derive(Default)]
@@ -76,6 +78,18 @@ impl SimBackend {
         Ok(size)
     }
 
+    fn adopt_snapshot(&self, volume_id: &str, snapshot_id: &str, name: &str) -> Result<u64> {
+        let mut volumes = self.lock();
+        let volume = volumes.get_mut(volume_id).ok_or_else(|| missing(volume_id))?;
+        if !volume.snapshots.contains(snapshot_id) {
+            if !name.starts_with(STRAY_SNAPSHOT) || !volume.snapshots.remove(name) {
+                return Err(no_stray(name));
+            }
+            volume.snapshots.insert(snapshot_id.to_owned());
+        }
+        Ok(volume.size)
+    }
+
     fn change(&self, volume_id: &str, change: impl FnOnce(&mut SimVolume)) -> Result<()> {
         self.lock().get_mut(volume_id).map(change).ok_or_else(|| missing(volume_id))
     }
@@ -110,6 +124,20 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn no_stray(name: &str) -> Error {
     Error::bad_request(format!("Manage existing volume failed due to invalid backend reference {name}: it is not there."))
+}
+
+/// As little of a disk as its format needs to be known by.
+fn empty_disk(format: &str) -> Vec<u8> {
+    let mut disk = vec![0; 512];
+    if format == "qcow2" {
+        // magic, version 3, clusters of 64 KiB, one GiB, and where a header of version 3 ends
+        for (at, bytes) in
+            [(0, &b"QFI\xfb\0\0\0\x03"[..]), (20, &16u32.to_be_bytes()), (24, &(1u64 << 30).to_be_bytes()), (100, &104u32.to_be_bytes())]
+        {
+            disk.splice(at..at + bytes.len(), bytes.iter().copied());
+        }
+    }
+    disk
 }
 
 fn missing(volume_id: &str) -> Error {
@@ -165,8 +193,8 @@ impl VolumeBackend for SimBackend {
         ready(self.change(volume_id, |volume| volume.size = volume.size.max(size))).boxed()
     }
 
-    fn image_file<'a>(&'a self, volume_id: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<ImageFile>> {
-        ready(self.change(volume_id, |_| ()).map(|()| ImageFile::Bytes(vec![0; 512]))).boxed()
+    fn image_file<'a>(&'a self, volume_id: &'a str, _: &'a str, format: &'a str) -> BoxFuture<'a, Result<ImageFile>> {
+        ready(self.change(volume_id, |_| ()).map(|()| ImageFile::Bytes(empty_disk(format)))).boxed()
     }
 
     fn copy_to<'a>(&'a self, volume_id: &'a str, _: &'a Value) -> BoxFuture<'a, Result<()>> {
@@ -198,6 +226,28 @@ impl VolumeBackend for SimBackend {
     fn unmanage<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>> {
         if let Some(volume) = self.lock().remove(volume_id) {
             held(&self.strays).insert(format!("volume-{volume_id}"), volume.size);
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn manageable_snapshots(&self) -> BoxFuture<'_, Result<Vec<ManageableSnapshot>>> {
+        let volumes = self.lock();
+        let of = |(id, volume): (&String, &SimVolume)| {
+            let stray = volume.snapshots.iter().filter(|name| name.starts_with(STRAY_SNAPSHOT));
+            stray.map(|name| ManageableSnapshot { name: name.clone(), volume_id: id.clone(), size: volume.size }).collect::<Vec<_>>()
+        };
+        ready(Ok(volumes.iter().flat_map(of).collect())).boxed()
+    }
+
+    fn manage_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u64>> {
+        ready(self.adopt_snapshot(volume_id, snapshot_id, name)).boxed()
+    }
+
+    fn unmanage_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        if let Some(volume) = self.lock().get_mut(volume_id)
+            && volume.snapshots.remove(snapshot_id)
+        {
+            volume.snapshots.insert(format!("{STRAY_SNAPSHOT}{snapshot_id}"));
         }
         ready(Ok(())).boxed()
     }

@@ -239,4 +239,13 @@ async fn a_backup_holds_what_differs_from_its_parent() {
     assert_eq!(backend.manage(&id, &found[0].name).await.unwrap(), 1);
     assert!(holds(&Layout::new(dir.path(), &id).disk, "0x11"));
     assert!(backend.manage(&new, "../volumes").await.is_err());
+    // the same with a snapshot, which its layer outlives
+    backend.snapshot(&id, &step).await.unwrap();
+    backend.unmanage_snapshot(&id, &step).await.unwrap();
+    let found = backend.manageable_snapshots().await.unwrap();
+    assert_eq!((found.len(), &found[0].volume_id, found[0].size), (1, &id, 1));
+    assert!(backend.manage_snapshot(&id, &full, "../disk.qcow2").await.is_err());
+    assert_eq!(backend.manage_snapshot(&id, &full, &found[0].name).await.unwrap(), 1);
+    backend.revert(&id, &full, 1).await.unwrap();
+    assert!(holds(&Layout::new(dir.path(), &id).disk, "0x11"));
 }

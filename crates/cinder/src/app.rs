@@ -18,6 +18,7 @@ use crate::backups::restore::RestoreBackup;
 use crate::group_snapshots::flows::{DeleteGroupSnapshot, MakeGroupSnapshot};
 use crate::groups::flows::{DeleteGroup, MakeGroup};
 use crate::manageable::flows::{ManageVolume, UnmanageVolume};
+use crate::manageable::snapshot_flows::{ManageSnapshot, UnmanageSnapshot};
 use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
 use crate::volumes::create::CreateVolume;
 use crate::volumes::delete::DeleteVolume;
@@ -26,7 +27,7 @@ use crate::volumes::migrate::MigrateVolume;
 use crate::volumes::reimage::ReimageVolume;
 use crate::volumes::revert::RevertVolume;
 use crate::volumes::upload::UploadVolume;
-use crate::{discovery, fault, hosts, microversions, policies, reconcile as repairs, routes, types};
+use crate::{consistencygroups, discovery, fault, hosts, microversions, policies, reconcile as repairs, routes, types};
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
@@ -35,6 +36,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, sql: include_str!("../migrations/0004_backups.sql") },
     Migration { version: 5, sql: include_str!("../migrations/0005_groups.sql") },
     Migration { version: 6, sql: include_str!("../migrations/0006_type_encryption.sql") },
+    Migration { version: 7, sql: include_str!("../migrations/0007_snapshots_and_backups.sql") },
 ];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.
@@ -89,6 +91,8 @@ pub async fn open(
         .with::<MigrateVolume>()
         .with::<ManageVolume>()
         .with::<UnmanageVolume>()
+        .with::<ManageSnapshot>()
+        .with::<UnmanageSnapshot>()
         .with::<CreateBackup>()
         .with::<DeleteBackup>()
         .with::<RestoreBackup>()
@@ -101,6 +105,7 @@ pub async fn open(
     // set once, here
     let _ = app.0.flows.set(flows);
     types::store::ensure_default(&app).await?;
+    consistencygroups::ensure_type(&app).await?;
     Ok(app)
 }
 

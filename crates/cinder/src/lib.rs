@@ -1,7 +1,7 @@
 //! Cinder: volumes, and what servers do with them.
 //!
 //! - [`routes`]: the index of the API; [`actions`](volumes::actions): what `POST /volumes/{id}/action` can do; [`policies`]: who may.
-//! - [`volumes`], [`attachments`], [`snapshots`], [`backups`], [`transfers`], [`groups`], [`group_snapshots`], [`types`], [`group_types`],
+//! - [`volumes`], [`attachments`], [`snapshots`], [`backups`], [`transfers`], [`groups`], [`group_snapshots`], [`types`], [`group_types`], [`consistencygroups`],
 //!   [`qos`], [`quotas`], [`messages`], [`manageable`], [`services`]: a room per resource.
 //! - [`page`], [`filter`], [`body`]: how lists and bodies are read; [`reconcile`]: what repairs.
 //! - [`scheduler`]: which host gets a volume, by its [`capabilities`]; [`hosts`]: what the cinder-volume processes ask and say.
@@ -14,6 +14,7 @@ pub mod attachments;
 pub mod backups;
 pub mod body;
 pub mod capabilities;
+pub mod consistencygroups;
 pub mod discovery;
 pub mod fault;
 pub mod filter;

@@ -43,7 +43,9 @@ where
     let columns = page.sort.iter().map(|(name, _)| column::<E>(sorts, name)).collect::<Result<Vec<_>>>()?;
     let mut rows = ordered(select, &page, &columns, marker.as_ref()).all(db).await?;
     let more = collection::cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| text(row.get(id)));
+    // a page as full as the client asked for is linked to the next, which may be empty
+    let full = page.limited && rows.len() as u64 == page.limit;
+    let next = rows.last().filter(|_| more || full).map(|row| text(row.get(id)));
     Ok(Rows { rows, next, count })
 }
 
@@ -139,5 +141,5 @@ fn text(value: Value) -> String {
 }
 
 fn no_marker(marker: &str) -> Error {
-    Error::bad_request(format!("Marker {marker} could not be found."))
+    Error::not_found(format!("Marker {marker} could not be found."))
 }

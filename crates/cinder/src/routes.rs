@@ -5,12 +5,13 @@ use kit::policy::ANY;
 
 use crate::volumes::{actions, create, delete, metadata};
 use crate::{
-    Cinder, attachments, backups, discovery, group_snapshots, group_types, groups, manageable, messages, qos, quotas, services, snapshots,
-    transfers, types, volumes,
+    Cinder, attachments, backups, consistencygroups, discovery, group_snapshots, group_types, groups, manageable, messages, qos, quotas,
+    services, snapshots, transfers, types, volumes,
 };
 
 pub fn routes() -> Routes<Cinder> {
     Routes::new()
+        .exact()
         .get("/", ANY, discovery::v3)
         .merge(volume_routes())
         .merge(attachment_routes())
@@ -21,6 +22,7 @@ pub fn routes() -> Routes<Cinder> {
         .merge(manageable_routes())
         .merge(group_routes())
         .merge(group_type_routes())
+        .merge(consistency_group_routes())
         .merge(message_routes())
         .merge(project_routes())
         .merge(service_routes())
@@ -192,6 +194,22 @@ fn group_routes() -> Routes<Cinder> {
         .since(3, 19)
 }
 
+fn consistency_group_routes() -> Routes<Cinder> {
+    Routes::new()
+        .get("/consistencygroups", "group:get_all", consistencygroups::list)
+        .post("/consistencygroups", "group:create", consistencygroups::create)
+        .get("/consistencygroups/detail", "group:get_all", consistencygroups::detail)
+        .post("/consistencygroups/create_from_src", "group:create", consistencygroups::create_from_source)
+        .get("/consistencygroups/{group_id}", "group:get", consistencygroups::show)
+        .put("/consistencygroups/{group_id}/update", "group:update", consistencygroups::update)
+        .post("/consistencygroups/{group_id}/delete", "group:delete", consistencygroups::delete)
+        .get("/cgsnapshots", "group:get_all_group_snapshots", consistencygroups::list_snapshots)
+        .post("/cgsnapshots", "group:create_group_snapshot", consistencygroups::create_snapshot)
+        .get("/cgsnapshots/detail", "group:get_all_group_snapshots", consistencygroups::detail_snapshots)
+        .get("/cgsnapshots/{group_snapshot_id}", "group:get_group_snapshot", consistencygroups::show_snapshot)
+        .delete("/cgsnapshots/{group_snapshot_id}", "group:delete_group_snapshot", group_snapshots::api::delete)
+}
+
 fn group_type_routes() -> Routes<Cinder> {
     Routes::new()
         .get("/group_types", ANY, group_types::api::list)
@@ -229,6 +247,15 @@ fn manageable_routes() -> Routes<Cinder> {
         .get("/os-volume-manage", "volume_extension:list_manageable", manageable::api::list)
         .post("/os-volume-manage", "volume_extension:volume_manage", manageable::api::create)
         .get("/os-volume-manage/detail", "volume_extension:list_manageable", manageable::api::detail)
+        .get("/manageable_snapshots", "snapshot_extension:list_manageable", manageable::snapshots::list)
+        .since(3, 8)
+        .post("/manageable_snapshots", "snapshot_extension:snapshot_manage", manageable::snapshots::create)
+        .since(3, 8)
+        .get("/manageable_snapshots/detail", "snapshot_extension:list_manageable", manageable::snapshots::detail)
+        .since(3, 8)
+        .get("/os-snapshot-manage", "snapshot_extension:list_manageable", manageable::snapshots::list)
+        .post("/os-snapshot-manage", "snapshot_extension:snapshot_manage", manageable::snapshots::create)
+        .get("/os-snapshot-manage/detail", "snapshot_extension:list_manageable", manageable::snapshots::detail)
 }
 
 fn message_routes() -> Routes<Cinder> {
@@ -265,6 +292,12 @@ fn service_routes() -> Routes<Cinder> {
         .put("/os-services/freeze", "volume:freeze_host", services::freeze::freeze)
         .put("/os-services/thaw", "volume:thaw_host", services::freeze::thaw)
         .put("/os-services/failover_host", "volume:failover_host", services::freeze::fail_over)
+        .put("/os-services/failover", "volume:failover_host", services::freeze::fail_over)
+        .since(3, 26)
+        .put("/os-services/get-log", "volume_extension:services:index", services::logs::show)
+        .since(3, 32)
+        .put("/os-services/set-log", "volume_extension:services:update", services::logs::set)
+        .since(3, 32)
         .get("/os-hosts", "volume_extension:hosts", services::hosts::list)
         .get("/os-hosts/{host_name}", "volume_extension:hosts", services::hosts::show)
         .get("/capabilities/{hostname}", "volume_extension:capabilities", services::hosts::capabilities)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::images::Images;
+use crate::volumes::Volumes;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +37,7 @@ pub struct Config {
     pub compute: Compute,
     pub network: Network,
     pub images: Images,
+    pub volumes: Volumes,
 }
 
 /// What keystone demands of those who log in.
@@ -119,6 +121,7 @@ impl Default for Config {
             compute: Compute::default(),
             network: Network::default(),
             images: Images::default(),
+            volumes: Volumes::default(),
         }
     }
 }
@@ -183,6 +186,7 @@ impl Config {
             return Err(format!("database is {:?}; it must be sqlite or a postgres:// URL.", self.database));
         }
         self.images.check()?;
+        self.volumes.check()?;
         if self.token_hours == 0 {
             return Err("token_hours must be at least 1.".into());
         }
@@ -229,6 +233,9 @@ mod tests {
             ("[compute]\naccel = 'fast'", "accel"),
             ("database = 'mysql://x'", "database"),
             ("[images]\nconvert_to = 'vmdk'", "convert_to"),
+            ("[[volumes.backends]]\nname = 'file'", "file"),
+            ("[[volumes.backends]]\nname = 'a'\n[[volumes.backends]]\nname = 'a'", "twice"),
+            ("[[volumes.backends]]\nname = '../a'", "../a"),
             ("listen = '0.0.0.0'", "public_host"),
         ] {
             assert!(read(text).unwrap_err().contains(word), "{text}");

@@ -8,6 +8,7 @@ mod config;
 mod images;
 mod state;
 mod up;
+mod volumes;
 
 use std::process::ExitCode;
 

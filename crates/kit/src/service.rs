@@ -238,7 +238,7 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     }
     ctx.strict = mount.strict;
     ctx.prefix = segment.map_or_else(|| mount.prefix.to_owned(), |segment| format!("{}/{segment}", mount.prefix)).into();
-    let named = !inner.table.exact || path.len() == parts.uri.path().len();
+    let named = !inner.table.exact || rest == "/" || path.len() == parts.uri.path().len();
     let found = inner.table.find(rest).filter(|_| named).ok_or_else(|| Error::not_found("The resource could not be found."))?;
     if let Some(versions) = &inner.versions {
         // an older generation of the API has no microversions: it speaks the first

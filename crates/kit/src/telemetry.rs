@@ -8,13 +8,16 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+pub use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::clock::Timestamp;
 
@@ -55,9 +58,38 @@ const TURN: u64 = 16 << 20;
 /// Starts logging into `dir`; `filter` is in the form of `RUST_LOG`.
 pub fn init(dir: &Path, filter: &str) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let layer = FileLayer { dir: dir.to_owned(), files: Mutex::default() };
-    tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(io::Error::other)
+    let (filter, handle) = reload::Layer::new(filter);
+    tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(io::Error::other)?;
+    // logging begins once, and with it the way to change it
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// What is let through, while the process runs.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Lets through what modules that begin with `prefix` say at `level` and above, until the process ends; false when nothing is logged.
+pub fn set_level(prefix: &str, level: LevelFilter) -> bool {
+    let Ok(directive) = format!("{prefix}={level}").parse() else { return false };
+    let change = |filter: &mut EnvFilter| *filter = std::mem::take(filter).add_directive(directive);
+    FILTER.get().is_some_and(|handle| handle.modify(change).is_ok())
+}
+
+/// The level at which modules that begin with `prefix` are let through.
+pub fn level(prefix: &str) -> LevelFilter {
+    let rules = FILTER.get().and_then(|handle| handle.with_current(EnvFilter::to_string).ok()).unwrap_or_default();
+    level_in(&rules, prefix)
+}
+
+/// The longest rule that the prefix begins with counts; one without a prefix is for all.
+fn level_in(rules: &str, prefix: &str) -> LevelFilter {
+    let rule = |text: &str| {
+        let (of, level) = text.split_once('=').unwrap_or(("", text));
+        Some((of.len(), level.parse().ok()?)).filter(|_| prefix.starts_with(of))
+    };
+    rules.split(',').filter_map(rule).max_by_key(|(length, _)| *length).map_or(LevelFilter::OFF, |(_, level)| level)
 }
 
 struct FileLayer {
@@ -140,5 +172,18 @@ impl Visit for Line {
             "message" => drop(write!(self.message, "{value:?}")),
             name => drop(write!(self.fields, " {name}={value:?}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_particular_rule_tells_the_level() {
+        let rules = "cinder=debug,cinder::scheduler=trace,info";
+        assert_eq!(level_in(rules, "cinder::scheduler::filters"), LevelFilter::TRACE);
+        assert_eq!(level_in(rules, "cinder_volume"), LevelFilter::DEBUG);
+        assert_eq!(level_in(rules, "nova"), LevelFilter::INFO);
     }
 }

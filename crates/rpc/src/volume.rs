@@ -198,6 +198,37 @@ pub struct UnmanageVolume {
 }
 message!(UnmanageVolume => (), "unmanage_volume");
 
+/// The snapshots on the storage that cinder could take over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListManageableSnapshots {}
+message!(ListManageableSnapshots => Vec<ManageableSnapshot>, "list_manageable_snapshots");
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManageableSnapshot {
+    /// The storage's own name of it.
+    pub name: String,
+    pub volume_id: String,
+    /// GiB
+    pub size: u64,
+}
+
+/// Make what the storage calls `name` this snapshot of the volume; answers GiB.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ManageSnapshot {
+    pub volume_id: String,
+    pub snapshot_id: String,
+    pub name: String,
+}
+message!(ManageSnapshot => u64, "manage_snapshot");
+
+/// Leave the snapshot's data on the storage, under the name `_snapshot-ID`, and forget the snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnmanageSnapshot {
+    pub volume_id: String,
+    pub snapshot_id: String,
+}
+message!(UnmanageSnapshot => (), "unmanage_snapshot");
+
 /// cinder-volume -> cinder: alive, and how much room there is (GiB).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kit::{Error, Result};
-use rpc::volume::{BackedUp, Manageable};
+use rpc::volume::{BackedUp, Manageable, ManageableSnapshot};
 use serde_json::{Value, json};
 
 use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
@@ -109,6 +109,11 @@ impl FileBackend {
     pub fn open(config: FileConfig) -> Result<FileBackend> {
         let user = config.qemu_user.as_deref().and_then(|name| nix::unistd::User::from_name(name).ok().flatten());
         let qemu_gid = user.map(|user| user.gid.as_raw());
+        if !config.state_dir.try_exists()? {
+            std::fs::create_dir_all(&config.state_dir)?;
+            // QEMU's user must come through to the sockets
+            std::fs::set_permissions(&config.state_dir, std::fs::Permissions::from_mode(0o711))?;
+        }
         for (dir, mode) in [("volumes", 0o700), ("layers", 0o700), ("backups", 0o700), ("nbd", 0o750)] {
             let path = config.state_dir.join(dir);
             std::fs::create_dir_all(&path)?;
@@ -402,6 +407,18 @@ impl VolumeBackend for FileBackend {
 
     fn unmanage<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>> {
         self.let_go(volume_id).boxed()
+    }
+
+    fn manageable_snapshots(&self) -> BoxFuture<'_, Result<Vec<ManageableSnapshot>>> {
+        self.stray_snapshots().boxed()
+    }
+
+    fn manage_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str, name: &'a str) -> BoxFuture<'a, Result<u64>> {
+        self.take_over_snapshot(volume_id, snapshot_id, name).boxed()
+    }
+
+    fn unmanage_snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.let_go_snapshot(volume_id, snapshot_id).boxed()
     }
 
     fn restore<'a>(&'a self, volumes: &'a [String], exports: &'a [(String, Export)]) -> BoxFuture<'a, Result<()>> {

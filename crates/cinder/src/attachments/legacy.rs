@@ -8,7 +8,7 @@ use sea_orm::Set;
 use serde_json::{Value, json};
 
 use super::{ActiveModel, Attachment, api, store};
-use crate::volumes::{AttachStatus, Volume};
+use crate::volumes::{AttachStatus, Change, Volume, store as volumes};
 use crate::{Cinder, hosts};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -44,8 +44,12 @@ pub async fn detach(app: Cinder, _: Context, volume: Volume, body: Value) -> Res
     let named = body["attachment_id"].as_str();
     let wanted: Vec<&Attachment> = all.iter().filter(|attachment| named.is_none_or(|id| attachment.id == id)).collect();
     match wanted.as_slice() {
-        [attachment] => api::disconnect(&app, &volume, attachment).await?,
-        [] => return Err(Error::bad_request(format!("Invalid volume: Volume {} is not attached.", volume.id))),
+        [attachment] => {
+            api::disconnect(&app, &volume, attachment).await?;
+            app.db().write(move |tx| Box::pin(async move { volumes::finish(tx, &volume.id, Change::Detached).await })).await?;
+        }
+        // what is not attached is detached
+        [] => {}
         _ => return Err(Error::bad_request("Invalid volume: Volume is attached more than once; name the attachment.")),
     }
     Ok(Reply::empty(StatusCode::ACCEPTED))

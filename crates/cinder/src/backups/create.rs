@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::flows::CreateBackup;
-use super::{ActiveModel, Backup, Entity, Status, store, view};
+use super::{About, ActiveModel, Backup, Entity, Status, store, view};
 use crate::body::{Body, boolean, text};
+use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume, metadata};
 use crate::{Cinder, quotas, snapshots};
 
@@ -52,11 +53,20 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewBackup>) -> R
     }
     let host = volume.host.clone().ok_or_else(|| volumes::store::invalid("The volume is on no host."))?;
     let parent = match body.incremental {
-        Some(true) => Some(store::newest(app.db().read(), &volume.id, &host).await?.ok_or_else(no_parent)?),
+        Some(true) => Some(store::newest(app.db().read(), ctx.project_id()?, &volume.id, &host).await?.ok_or_else(no_parent)?),
         Some(false) | None => None,
     };
     let pairs = body.metadata.unwrap_or_default();
     metadata::check(&pairs)?;
+    let db = app.db().read();
+    let about = About {
+        name: volume.name.clone(),
+        description: volume.description.clone(),
+        bootable: volume.bootable,
+        metadata: volumes::store::metadata(db, &volume.id, Kind::User).await?,
+        image_metadata: volumes::store::metadata(db, &volume.id, Kind::Image).await?,
+    };
+    let parent_data = parent.as_ref().map(|parent| parent.data_id().to_owned());
     let backup = Backup {
         id: ids::uuid(),
         project_id: ctx.project_id()?.to_owned(),
@@ -74,17 +84,19 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewBackup>) -> R
         container: text("container", body.container)?,
         availability_zone: body.availability_zone.unwrap_or_else(|| volume.availability_zone.clone()),
         metadata: DbJson(pairs),
+        data_id: None,
+        about: Some(DbJson(about)),
         data_at: snapshot.as_ref().map_or_else(Timestamp::now, |snapshot| snapshot.created_at),
         created_at: Timestamp::now(),
         updated_at: None,
     };
     let answer = view::brief(&ctx, &backup);
-    promise(&app, &ctx, volume, backup, body.force == Some(true)).await?;
+    promise(&app, &ctx, volume, backup, parent_data, body.force == Some(true)).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"backup": answer}))
 }
 
 /// The row, its quota, the busy state of what is read, and the flow.
-async fn promise(app: &Cinder, ctx: &Context, volume: Volume, backup: Backup, force: bool) -> Result<()> {
+async fn promise(app: &Cinder, ctx: &Context, volume: Volume, backup: Backup, parent_data: Option<String>, force: bool) -> Result<()> {
     let (flows, caller) = (app.flows()?.clone(), ctx.caller());
     let flow_id = app
         .db()
@@ -103,7 +115,7 @@ async fn promise(app: &Cinder, ctx: &Context, volume: Volume, backup: Backup, fo
                     backup_id: backup.id.clone(),
                     volume_id: volume.id,
                     snapshot_id: backup.snapshot_id.clone(),
-                    parent_id: backup.parent_id.clone(),
+                    parent_id: parent_data,
                     host: backup.host.clone(),
                 };
                 Entity::insert(ActiveModel::from(backup)).exec_without_returning(tx).await?;

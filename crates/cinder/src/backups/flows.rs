@@ -88,8 +88,14 @@ impl Flow for DeleteBackup {
 }
 
 impl DeleteBackup {
+    /// What an imported record leads to as well stays until the last of them goes.
     async fn destroy(&mut self, app: &Cinder) -> Result<()> {
-        hosts::call(app, Some(&self.host), rpc::volume::DeleteBackup { backup_id: self.backup_id.clone() }, PATIENCE).await
+        let Some(backup) = store::find(app.db().read(), &self.backup_id).await? else { return Ok(()) };
+        if store::shares_data(app.db().read(), &backup).await? {
+            return Ok(());
+        }
+        let message = rpc::volume::DeleteBackup { backup_id: backup.data_id().to_owned() };
+        hosts::call(app, Some(&self.host), message, PATIENCE).await
     }
 
     async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {

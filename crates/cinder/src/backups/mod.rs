@@ -116,6 +116,10 @@ pub struct Model {
     pub container: Option<String>,
     pub availability_zone: String,
     pub metadata: Json<BTreeMap<String, String>>,
+    /// Under which id the host keeps it, if not its own: that of the backup whose record was imported as this one.
+    pub data_id: Option<String>,
+    /// What was known of the volume, for the volumes made of it.
+    pub about: Option<Json<About>>,
     /// When the volume held what the backup holds.
     pub data_at: Timestamp,
     pub created_at: Timestamp,
@@ -128,6 +132,23 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 pub type Backup = Model;
+
+impl Model {
+    /// The id under which the host keeps it.
+    pub fn data_id(&self) -> &str {
+        self.data_id.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// What a volume has beside its data.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub bootable: bool,
+    pub metadata: BTreeMap<String, String>,
+    pub image_metadata: BTreeMap<String, String>,
+}
 
 #[cfg(test)]
 mod tests {

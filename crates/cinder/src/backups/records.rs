@@ -10,18 +10,20 @@ use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ActiveModel, Backup, Entity, Status, api, store, view};
+use super::{About, ActiveModel, Backup, Entity, Status, api, store, view};
 use crate::body::Body;
 use crate::{Cinder, hosts, quotas};
 
 /// Whose records these are.
-const SERVICE: &str = "cumulo.backup.file";
+const SERVICE: &str = "cinder.backup.drivers.cumulo";
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What a record says.
 #[derive(Serialize, Deserialize)]
 struct Record {
     id: String,
+    /// Under which id the host keeps it.
+    data_id: String,
     volume_id: String,
     parent_id: Option<String>,
     host: String,
@@ -31,6 +33,7 @@ struct Record {
     object_count: i64,
     availability_zone: String,
     data_at: i64,
+    about: Option<About>,
 }
 
 pub async fn export(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
@@ -40,6 +43,7 @@ pub async fn export(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result
         return Err(Error::bad_request(format!("Invalid backup: Backup status must be available and not {status}.")));
     }
     let record = Record {
+        data_id: backup.data_id().to_owned(),
         id: backup.id,
         volume_id: backup.volume_id,
         parent_id: backup.parent_id,
@@ -50,6 +54,7 @@ pub async fn export(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result
         object_count: backup.object_count,
         availability_zone: backup.availability_zone,
         data_at: backup.data_at.0,
+        about: backup.about.map(|about| about.0),
     };
     let url = STANDARD.encode(serde_json::to_vec(&record)?);
     Reply::ok(&json!({"backup-record": {"backup_service": SERVICE, "backup_url": url}}))
@@ -73,18 +78,20 @@ pub async fn import(app: Cinder, ctx: Context, Body(body): Body<Import>) -> Resu
     let unreadable = || Error::bad_request("Invalid input received: Can't parse backup record.");
     let text = STANDARD.decode(&body.backup_url).map_err(|_| unreadable())?;
     let record: Record = serde_json::from_slice(&text).map_err(|_| unreadable())?;
-    if record.size < 1 || kit::ids::parse_uuid(&record.id).is_none() {
+    if record.size < 1 || [&record.id, &record.data_id].iter().any(|id| kit::ids::parse_uuid(id).is_none()) {
         return Err(unreadable());
     }
     if store::find(app.db().read(), &record.id).await?.is_some() {
         return Err(Error::bad_request("Invalid backup: Backup already exists in database."));
     }
     // a record of a backup that is not there would be a promise nobody keeps
-    let look = rpc::volume::FindBackup { backup_id: record.id.clone() };
+    let look = rpc::volume::FindBackup { backup_id: record.data_id.clone() };
     if !hosts::call(&app, Some(&record.host), look, PATIENCE).await? {
         return Err(store::not_found(&record.id));
     }
     let backup = Backup {
+        data_id: Some(record.data_id).filter(|data_id| *data_id != record.id),
+        about: record.about.map(DbJson),
         id: record.id,
         project_id: ctx.project_id()?.to_owned(),
         user_id: ctx.user_id()?.to_owned(),

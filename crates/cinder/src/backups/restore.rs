@@ -14,6 +14,7 @@ use super::flows::PATIENCE;
 use super::{Backup, Change, api, store};
 use crate::body::{Body, text};
 use crate::messages::{self, Action};
+use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume};
 use crate::{Cinder, hosts, quotas, types};
 
@@ -62,12 +63,15 @@ async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String
         project_id: ctx.project_id()?.to_owned(),
         user_id: ctx.user_id()?.to_owned(),
         name: Some(name.unwrap_or_else(|| format!("restore_backup_{}", backup.id))),
-        description: Some(format!("auto-created_from_restore_from_backup: {}", backup.id)),
+        description: match &backup.about {
+            Some(about) => about.0.description.clone(),
+            None => Some(format!("auto-created_from_restore_from_backup: {}", backup.id)),
+        },
         size: backup.size,
         status: volumes::Status::RestoringBackup,
         attach_status: volumes::AttachStatus::Detached,
         migration_status: None,
-        bootable: false,
+        bootable: backup.about.as_ref().is_some_and(|about| about.0.bootable),
         multiattach: kind.multiattach(),
         readonly: false,
         availability_zone: backup.availability_zone.clone(),
@@ -89,8 +93,16 @@ async fn promise(app: &Cinder, ctx: &Context, backup: Backup, volume: Volume, ne
         .write(move |tx| {
             Box::pin(async move {
                 store::change_or_refuse(tx, &backup.id, Change::Restore).await?;
-                let flow =
-                    RestoreBackup { caller, backup_id: backup.id, volume_id: volume.id.clone(), host: backup.host, size: volume.size, new };
+                let flow = RestoreBackup {
+                    caller,
+                    data_id: Some(backup.data_id().to_owned()),
+                    backup_id: backup.id,
+                    volume_id: volume.id.clone(),
+                    host: backup.host,
+                    size: volume.size,
+                    new,
+                };
+                let about = backup.about.map(|about| about.0).unwrap_or_default();
                 if new {
                     let type_name = types::store::name(tx, &volume.type_id).await?;
                     quotas::store::charge(tx, &volume.project_id, &quotas::volume(volume.size, &type_name)).await?;
@@ -98,6 +110,8 @@ async fn promise(app: &Cinder, ctx: &Context, backup: Backup, volume: Volume, ne
                 } else {
                     volumes::store::change_or_refuse(tx, &volume.id, volumes::Change::Restore).await?;
                 }
+                volumes::store::set_metadata(tx, &flow.volume_id, Kind::User, &about.metadata, false).await?;
+                volumes::store::set_metadata(tx, &flow.volume_id, Kind::Image, &about.image_metadata, true).await?;
                 flows.insert(tx, &flow.volume_id, &flow).await
             })
         })
@@ -111,6 +125,9 @@ async fn promise(app: &Cinder, ctx: &Context, backup: Backup, volume: Volume, ne
 pub struct RestoreBackup {
     caller: rpc::Caller,
     backup_id: String,
+    /// Under which id the host keeps it, if not its own.
+    #[serde(default)]
+    data_id: Option<String>,
     volume_id: String,
     host: String,
     size: i64,
@@ -128,7 +145,8 @@ impl Flow for RestoreBackup {
 
 impl RestoreBackup {
     async fn fill(&mut self, app: &Cinder) -> Result<()> {
-        let (volume_id, backup_id, size) = (self.volume_id.clone(), self.backup_id.clone(), self.size.unsigned_abs());
+        let (volume_id, size) = (self.volume_id.clone(), self.size.unsigned_abs());
+        let backup_id = self.data_id.clone().unwrap_or_else(|| self.backup_id.clone());
         if self.new {
             let (source, caller) = (VolumeSource::Backup { backup_id }, self.caller.clone());
             let message = rpc::volume::CreateVolume { caller, volume_id, size, source };

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use kit::clock::Timestamp;
 use kit::{Error, Result};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveEnum, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::{ActiveModel, Backup, Change, Column, Entity, Status};
 use crate::{Cinder, quotas};
@@ -22,14 +22,22 @@ pub fn not_found(id: &str) -> Error {
     Error::not_found(format!("Backup {id} could not be found."))
 }
 
-/// The newest backup of a volume on a host that another can build on.
-pub async fn newest(db: &impl ConnectionTrait, volume_id: &str, host: &str) -> Result<Option<Backup>> {
+/// The newest backup that a project has of a volume, on a host, and that another can build on.
+pub async fn newest(db: &impl ConnectionTrait, project_id: &str, volume_id: &str, host: &str) -> Result<Option<Backup>> {
     let select = Entity::find()
+        .filter(Column::ProjectId.eq(project_id))
         .filter(Column::VolumeId.eq(volume_id))
         .filter(Column::Host.eq(host))
         .filter(Column::Status.eq(Status::Available))
         .order_by_desc(Column::DataAt);
     Ok(select.one(db).await?)
+}
+
+/// Whether another backup, that stays, leads to the same data.
+pub async fn shares_data(db: &impl ConnectionTrait, backup: &Backup) -> Result<bool> {
+    let same = Condition::any().add(Column::Id.eq(backup.data_id())).add(Column::DataId.eq(backup.data_id()));
+    let stays = Column::Id.ne(&backup.id).and(Column::Status.ne(Status::Deleting));
+    Ok(Entity::find().filter(same).filter(stays).one(db).await?.is_some())
 }
 
 /// Which of these have others built on them.

@@ -21,7 +21,7 @@ use crate::snapshots::{self, Snapshot};
 use crate::volumes::{self, filters};
 use crate::{Cinder, quotas, types};
 
-const SORTS: Sorts<Entity> = &[
+pub const SORTS: Sorts<Entity> = &[
     ("id", Column::Id),
     ("name", Column::Name),
     ("status", Column::Status),
@@ -48,9 +48,9 @@ fn detailed(ctx: &Context, whole: &GroupSnapshot) -> Value {
 /// `POST /group_snapshots`
 #[derive(Deserialize, Versioned)]
 pub struct NewGroupSnapshot {
-    group_id: String,
-    name: Option<String>,
-    description: Option<String>,
+    pub group_id: String,
+    pub name: Option<String>,
+    pub description: Option<String>,
 }
 
 impl Wrapper for NewGroupSnapshot {
@@ -58,7 +58,14 @@ impl Wrapper for NewGroupSnapshot {
 }
 
 pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewGroupSnapshot>) -> Result<Reply> {
-    let group = groups::api::find_for(&app, &ctx, &body.group_id, "group:get").await?;
+    let whole = make(&app, &ctx, body).await?;
+    let answer = json!({"id": whole.id, "name": whole.name, "group_type_id": whole.type_id});
+    Reply::json(StatusCode::ACCEPTED, &json!({"group_snapshot": answer}))
+}
+
+/// A snapshot of each of a group's volumes, and what holds them together.
+pub async fn make(app: &Cinder, ctx: &Context, body: NewGroupSnapshot) -> Result<GroupSnapshot> {
+    let group = groups::api::find_for(app, ctx, &body.group_id, "group:get").await?;
     if group.status != Status::Available {
         return Err(groups::store::invalid(format!("Group status must be available, but current status is: {}.", group.status.text())));
     }
@@ -74,9 +81,8 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewGroupSnapshot
         created_at: Timestamp::now(),
         updated_at: None,
     };
-    let answer = brief(&whole);
-    promise(&app, &ctx, whole).await?;
-    Reply::json(StatusCode::ACCEPTED, &json!({"group_snapshot": answer}))
+    promise(app, ctx, whole.clone()).await?;
+    Ok(whole)
 }
 
 /// The row, a snapshot of each volume with its quota and flow, and the flow that waits for all of them.
@@ -130,6 +136,7 @@ fn snapshot_of(whole: &GroupSnapshot, volume: &volumes::Volume) -> Snapshot {
         status: snapshots::Status::Creating,
         metadata: DbJson(Default::default()),
         group_snapshot_id: Some(whole.id.clone()),
+        progress: None,
         created_at: Timestamp::now(),
         updated_at: None,
     }

@@ -14,7 +14,7 @@ use crate::page::{self, Rows, Sorts};
 use crate::volumes::filters;
 use crate::{Cinder, group_snapshots};
 
-const SORTS: Sorts<Entity> = &[
+pub const SORTS: Sorts<Entity> = &[
     ("id", Column::Id),
     ("name", Column::Name),
     ("status", Column::Status),
@@ -68,7 +68,8 @@ pub async fn find_for(app: &Cinder, ctx: &Context, id: &str, rule: &str) -> Resu
     Ok(group)
 }
 
-async fn promise_removal(app: Cinder, group: Group, with_volumes: bool) -> Result<Reply> {
+/// Marks the group and begins the flow; its volumes go along or there must be none.
+pub async fn promise_removal(app: Cinder, group: Group, with_volumes: bool) -> Result<Reply> {
     let flows = app.flows()?.clone();
     let flow_id = app
         .db()

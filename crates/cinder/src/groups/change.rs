@@ -15,10 +15,10 @@ use crate::volumes;
 /// `PUT /groups/{id}`; the volumes are ids with commas between.
 #[derive(Deserialize, Versioned)]
 pub struct UpdateGroup {
-    name: Option<String>,
-    description: Option<String>,
-    add_volumes: Option<String>,
-    remove_volumes: Option<String>,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub add_volumes: Option<String>,
+    pub remove_volumes: Option<String>,
 }
 
 impl Wrapper for UpdateGroup {

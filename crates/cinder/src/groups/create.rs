@@ -21,11 +21,11 @@ use crate::{Cinder, group_snapshots, group_types, quotas, types};
 /// `POST /groups`
 #[derive(Deserialize, Versioned)]
 pub struct NewGroup {
-    name: Option<String>,
-    description: Option<String>,
-    group_type: String,
-    volume_types: Vec<String>,
-    availability_zone: Option<String>,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub group_type: String,
+    pub volume_types: Vec<String>,
+    pub availability_zone: Option<String>,
 }
 
 impl Wrapper for NewGroup {
@@ -33,13 +33,19 @@ impl Wrapper for NewGroup {
 }
 
 pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewGroup>) -> Result<Reply> {
+    let group = make(&app, &ctx, body).await?;
+    Reply::json(StatusCode::ACCEPTED, &json!({"group": view::brief(&group)}))
+}
+
+/// An empty group.
+pub async fn make(app: &Cinder, ctx: &Context, body: NewGroup) -> Result<Group> {
     let kind = group_types::find(app.db().read(), &body.group_type).await?;
     if body.volume_types.is_empty() {
         return Err(Error::bad_request("Invalid input for field/attribute volume_types. [] is too short"));
     }
     let mut volume_types = Vec::new();
     for name in &body.volume_types {
-        let found = types::store::find(app.db().read(), &ctx, name).await?.id;
+        let found = types::store::find(app.db().read(), ctx, name).await?.id;
         if !volume_types.contains(&found) {
             volume_types.push(found);
         }
@@ -60,7 +66,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewGroup>) -> Re
         created_at: Timestamp::now(),
         updated_at: None,
     };
-    let answer = view::brief(&group);
+    let made = group.clone();
     app.db()
         .write(move |tx| {
             Box::pin(async move {
@@ -70,16 +76,16 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewGroup>) -> Re
             })
         })
         .await?;
-    Reply::json(StatusCode::ACCEPTED, &json!({"group": answer}))
+    Ok(made)
 }
 
 /// `POST /groups/action`
 #[derive(Deserialize, Versioned)]
 pub struct FromSource {
-    name: Option<String>,
-    description: Option<String>,
-    group_snapshot_id: Option<String>,
-    source_group_id: Option<String>,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub group_snapshot_id: Option<String>,
+    pub source_group_id: Option<String>,
 }
 
 impl Wrapper for FromSource {
@@ -90,9 +96,15 @@ impl Wrapper for FromSource {
 type Copy = (Volume, VolumeSource);
 
 pub async fn create_from_source(app: Cinder, ctx: Context, Body(body): Body<FromSource>) -> Result<Reply> {
+    let group = copy(&app, &ctx, body).await?;
+    Reply::json(StatusCode::ACCEPTED, &json!({"group": view::brief(&group)}))
+}
+
+/// A group with copies of what another group, or a group's snapshot, holds.
+pub async fn copy(app: &Cinder, ctx: &Context, body: FromSource) -> Result<Group> {
     let (origin, copies) = match (&body.group_snapshot_id, &body.source_group_id) {
-        (Some(snapshot), None) => of_snapshot(&app, &ctx, snapshot).await?,
-        (None, Some(group)) => of_group(&app, &ctx, group).await?,
+        (Some(snapshot), None) => of_snapshot(app, ctx, snapshot).await?,
+        (None, Some(group)) => of_group(app, ctx, group).await?,
         (Some(_), Some(_)) => return Err(Error::bad_request("Both 'group_snapshot_id' and 'source_group_id' cannot be provided.")),
         (None, None) => return Err(Error::bad_request("Either 'group_snapshot_id' or 'source_group_id' must be provided.")),
     };
@@ -112,9 +124,8 @@ pub async fn create_from_source(app: Cinder, ctx: Context, Body(body): Body<From
         updated_at: None,
         ..origin
     };
-    let answer = view::brief(&group);
-    promise(&app, &ctx, group, copies).await?;
-    Reply::json(StatusCode::ACCEPTED, &json!({"group": answer}))
+    promise(app, ctx, group.clone(), copies).await?;
+    Ok(group)
 }
 
 async fn of_snapshot(app: &Cinder, ctx: &Context, id: &str) -> Result<(Group, Vec<Copy>)> {

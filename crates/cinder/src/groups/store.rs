@@ -67,3 +67,13 @@ pub async fn remove(tx: &impl ConnectionTrait, group: &Group) -> Result<()> {
     }
     Ok(())
 }
+
+/// Which of these groups are of a type.
+pub async fn of_type<'a>(db: &impl ConnectionTrait, type_id: &str, ids: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
+    let ids: Vec<&str> = ids.collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let groups = Entity::find().filter(Column::TypeId.eq(type_id)).filter(Column::Id.is_in(ids)).all(db).await?;
+    Ok(groups.into_iter().map(|group| group.id).collect())
+}

@@ -11,12 +11,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::flows::{ManageVolume, UnmanageVolume};
+use super::page;
 use crate::body::{Body, boolean, text};
 use crate::volumes::store::{self, Kind};
 use crate::volumes::{ActiveModel, AttachStatus, Change, Entity, Status, Volume, metadata, view};
 use crate::{Cinder, attachments, hosts, quotas, services, snapshots, types};
 
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub async fn list(app: Cinder, _: Context, query: Query) -> Result<Reply> {
     listed(app, query, false).await
@@ -53,8 +54,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
     }
     let host = body.host.as_deref().and_then(|host| host.split('#').next()).unwrap_or_default().to_owned();
     let host = host_named(&app, &host).await?;
-    let name = body.reference["source-name"].as_str().or(body.reference["source-id"].as_str());
-    let name = name.ok_or_else(|| Error::bad_request("The element 'source-name' or 'source-id' is required in 'ref'."))?.to_owned();
+    let name = reference(&body.reference)?;
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
     let pairs = body.metadata.unwrap_or_default();
     metadata::check(&pairs)?;
@@ -95,7 +95,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
         })
         .await?;
     app.flows()?.start(&flow_id);
-    Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::one(&app, &ctx, volume).await?}))
+    Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::changed(&app, &ctx, volume).await?}))
 }
 
 /// `os-unmanage`
@@ -121,23 +121,39 @@ pub async fn unmanage(app: Cinder, _: Context, volume: Volume, _: Value) -> Resu
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }
 
+/// What nobody manages, and what cinder does, which is not to be managed twice.
 async fn listed(app: Cinder, query: Query, detailed: bool) -> Result<Reply> {
-    let host = query.get("host").ok_or_else(|| Error::bad_request("Host must be specified in query."))?;
-    let host = host_named(&app, host.split('#').next().unwrap_or_default()).await?;
+    let host = host_of(&app, &query).await?;
     let found = hosts::call(&app, Some(&host), rpc::volume::ListManageable {}, PATIENCE).await?;
-    let mut rows: Vec<Value> =
-        found.iter().map(|one| json!({"reference": {"source-name": one.name}, "size": one.size, "safe_to_manage": true})).collect();
-    if detailed {
-        for row in &mut rows {
-            row["cinder_id"] = Value::Null;
-            row["reason_not_safe"] = Value::Null;
-            row["extra_info"] = Value::Null;
-        }
+    let mut rows: Vec<Value> = found
+        .iter()
+        .map(|one| {
+            json!({
+                "reference": {"source-name": one.name}, "size": one.size, "safe_to_manage": true, "reason_not_safe": null,
+                "cinder_id": null, "extra_info": null,
+            })
+        })
+        .collect();
+    for volume in store::on_host(app.db().read(), &host).await? {
+        rows.push(json!({
+            "reference": {"source-name": format!("volume-{}", volume.id)}, "size": volume.size, "safe_to_manage": false,
+            "reason_not_safe": "already managed", "cinder_id": volume.id, "extra_info": null,
+        }));
     }
-    let offset = query.get("offset").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let limit = query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(1000);
-    let rows: Vec<Value> = rows.into_iter().skip(offset).take(limit).collect();
-    Reply::ok(&json!({"manageable-volumes": rows}))
+    Reply::ok(&json!({"manageable-volumes": page(rows, &query, detailed)?}))
+}
+
+/// The host whose storage a list is of.
+pub async fn host_of(app: &Cinder, query: &Query) -> Result<String> {
+    let host = query.get("host").ok_or_else(|| Error::bad_request("Host must be specified in query."))?;
+    host_named(app, host.split('#').next().unwrap_or_default()).await
+}
+
+/// The storage's own name in a `ref`.
+pub fn reference(reference: &Value) -> Result<String> {
+    let name = reference["source-name"].as_str().or(reference["source-id"].as_str());
+    let name = name.ok_or_else(|| Error::bad_request("The element 'source-name' or 'source-id' is required in 'ref'."))?;
+    Ok(name.to_owned())
 }
 
 /// The host, if it keeps volumes and is alive.

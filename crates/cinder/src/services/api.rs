@@ -14,7 +14,8 @@ use crate::{Cinder, types};
 pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
     let wanted = |service: &&Model| {
         let is = |key: &str, have: &str| query.get(key).is_none_or(|want| want == have);
-        is("host", &service.host) && is("binary", &service.kind)
+        let host = query.get("host").is_none_or(|host| host == service.host || service.host.split('@').next() == Some(host));
+        host && is("binary", &service.kind)
     };
     let services = store::all(app.db().read()).await?;
     let rows: Vec<Value> = services.iter().filter(wanted).map(|service| view(&ctx, service)).collect();
@@ -131,6 +132,8 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("AdminActions", "os-admin-actions"),
     ("Backups", "backups"),
     ("Capabilities", "capabilities"),
+    ("Cgsnapshots", "cgsnapshots"),
+    ("Consistencygroups", "consistencygroups"),
     ("ExtendedServices", "os-extended-services"),
     ("ExtendedSnapshotAttributes", "os-extended-snapshot-attributes"),
     ("QuotaClasses", "os-quota-class-sets"),
@@ -140,6 +143,8 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("SchedulerHints", "OS-SCH-HNT"),
     ("SchedulerStats", "scheduler-stats"),
     ("SnapshotActions", "os-snapshot-actions"),
+    ("SnapshotManage", "os-snapshot-manage"),
+    ("SnapshotUnmanage", "os-snapshot-unmanage"),
     ("Services", "os-services"),
     ("TypesExtraSpecs", "os-types-extra-specs"),
     ("TypesManage", "os-types-manage"),

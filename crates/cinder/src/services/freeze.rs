@@ -16,9 +16,10 @@ pub async fn thaw(app: Cinder, _: Context, Json(body): Json<Value>) -> Result<Re
     set(app, &body, false).await
 }
 
+/// `failover_host`, and since 3.26 `failover`.
 pub async fn fail_over(app: Cinder, _: Context, Json(body): Json<Value>) -> Result<Reply> {
     let host = named(&app, &body).await?;
-    Err(Error::bad_request(format!("Invalid replication target: {host} has no replication target to fail over to.")))
+    Err(Error::bad_request(format!("Invalid input received: Host {host} replication_status must be enabled to failover.")))
 }
 
 async fn set(app: Cinder, body: &Value, frozen: bool) -> Result<Reply> {
@@ -35,10 +36,14 @@ async fn set(app: Cinder, body: &Value, frozen: bool) -> Result<Reply> {
     Ok(Reply::empty(StatusCode::OK))
 }
 
+/// The host that a body names, or a cluster's name, of which there are none.
 async fn named(app: &Cinder, body: &Value) -> Result<String> {
+    if let Some(cluster) = body["cluster"].as_str() {
+        return Err(Error::bad_request(format!("Invalid input received: Cluster {cluster} could not be found.")));
+    }
     let host = body["host"].as_str().ok_or_else(|| Error::bad_request("Missing required element 'host' in request body."))?;
     match store::volume_hosts(app.db().read()).await?.into_iter().find(|service| service.host == host) {
         Some(service) => Ok(service.host),
-        None => Err(Error::not_found(format!("Service {host} could not be found."))),
+        None => Err(Error::bad_request(format!("Invalid input received: Service {host} could not be found."))),
     }
 }

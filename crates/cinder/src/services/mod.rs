@@ -3,6 +3,7 @@
 pub mod api;
 pub mod freeze;
 pub mod hosts;
+pub mod logs;
 pub mod store;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{ActiveModel, Change, Snapshot, Status, api, store};
 use crate::Cinder;
+use crate::manageable::snapshots as manageable;
 
 pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request): Json<Value>) -> Result<Reply> {
     let mut keys = request.as_object().into_iter().flatten();
@@ -19,12 +20,14 @@ pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request
         "os-reset_status" => "volume_extension:snapshot_admin_actions:reset_status",
         "os-force_delete" => "volume_extension:snapshot_admin_actions:force_delete",
         "os-update_snapshot_status" => "snapshot_extension:snapshot_actions:update_snapshot_status",
+        "os-unmanage" => "snapshot_extension:snapshot_unmanage",
         _ => return Err(Error::bad_request(format!("There is no such action: {key}"))),
     };
     let snapshot = api::find_for(&app, &ctx, &id, rule).await?;
     match key.as_str() {
         "os-reset_status" => reset_status(app, snapshot, body).await,
         "os-force_delete" => api::promise_removal(app, snapshot, Change::ForceDelete).await,
+        "os-unmanage" => manageable::unmanage(app, snapshot).await,
         _ => update_status(app, snapshot, body).await,
     }
 }
@@ -46,6 +49,7 @@ async fn update_status(app: Cinder, snapshot: Snapshot, body: &Value) -> Result<
     {
         return Err(Error::bad_request("Progress must be an integer percentage"));
     }
+    let progress = body["progress"].as_str().map(str::to_owned);
     if !snapshot.status.may_be_told(status) {
         return Err(Error::bad_request(format!(
             "Provided snapshot status {} not allowed for snapshot with status {}.",
@@ -53,6 +57,10 @@ async fn update_status(app: Cinder, snapshot: Snapshot, body: &Value) -> Result<
             snapshot.status.text()
         )));
     }
-    store::update(&app, &snapshot.id, ActiveModel { status: Set(status), ..Default::default() }).await?;
+    let mut row = ActiveModel { status: Set(status), ..Default::default() };
+    if progress.is_some() {
+        row.progress = Set(progress);
+    }
+    store::update(&app, &snapshot.id, row).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }

@@ -36,7 +36,9 @@ const SORTS: Sorts<Entity> = &[
 /// `POST /snapshots`
 #[derive(Deserialize, Versioned)]
 pub struct NewSnapshot {
-    volume_id: String,
+    /// Must be there, if only as null, which is no volume.
+    #[serde(deserialize_with = "Option::deserialize")]
+    volume_id: Option<String>,
     name: Option<String>,
     display_name: Option<String>,
     description: Option<String>,
@@ -51,7 +53,7 @@ impl Wrapper for NewSnapshot {
 }
 
 pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewSnapshot>) -> Result<Reply> {
-    let volume = volumes::api::find(&app, &ctx, &body.volume_id).await?;
+    let volume = volumes::api::find(&app, &ctx, body.volume_id.as_deref().unwrap_or("None")).await?;
     if ctx.speaks(SNAPSHOT_IN_USE) && body.force == Some(false) {
         return Err(Error::bad_request("Invalid value for 'force': False. It is invalid since microversion 3.66."));
     }
@@ -77,10 +79,11 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewSnapshot>) ->
         status: Status::Creating,
         metadata: DbJson(pairs),
         group_snapshot_id: None,
+        progress: None,
         created_at: Timestamp::now(),
         updated_at: None,
     };
-    let answer = view::detail(&ctx, &snapshot)?;
+    let answer = view::changed(&ctx, &snapshot)?;
     let flow = CreateSnapshot { caller: ctx.caller(), snapshot_id: snapshot.id.clone(), volume_id: volume.id, host: volume.host };
     let (flows, type_id) = (app.flows()?.clone(), volume.type_id);
     let flow_id = app
@@ -153,7 +156,8 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
         row.description = Set(Some(description));
     }
     store::update(&app, &id, row).await?;
-    show(app, ctx, Path(id)).await
+    let snapshot = store::fetch(app.db().read(), &id).await?;
+    Reply::ok(&json!({"snapshot": view::changed(&ctx, &snapshot)?}))
 }
 
 pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {

@@ -31,6 +31,8 @@ pub struct Model {
     pub status: Status,
     pub metadata: Json<BTreeMap<String, String>>,
     pub group_snapshot_id: Option<String>,
+    /// As a host that takes it by itself tells.
+    pub progress: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }

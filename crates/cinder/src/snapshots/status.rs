@@ -5,6 +5,7 @@
 //!      \         ^  \ \         \
 //!     error      |   \ unmanaging error_deleting
 //!                restoring, backing-up
+//!  managing -> available, error_managing
 //! ```
 
 use sea_orm::entity::prelude::*;
@@ -30,6 +31,10 @@ pub enum Status {
     Error,
     #[sea_orm(string_value = "error_deleting")]
     ErrorDeleting,
+    #[sea_orm(string_value = "managing")]
+    Managing,
+    #[sea_orm(string_value = "error_managing")]
+    ErrorManaging,
 }
 
 /// What changes a snapshot's status.
@@ -44,21 +49,29 @@ pub enum Change {
     BackUp,
     /// The end of what made it busy.
     Released,
+    Managed,
+    ManageFailed,
     Unmanage,
 }
 
-use Status::{Available, BackingUp, Creating, Deleting, ErrorDeleting, Restoring, Unmanaging};
+use Status::{Available, BackingUp, Creating, Deleting, ErrorDeleting, ErrorManaging, Managing, Restoring, Unmanaging};
 
 /// Each change with the states it may come from and the one it leads to.
 pub const TABLE: &[(Change, &[Status], Status)] = &[
     (Change::Created, &[Creating], Available),
     (Change::CreateFailed, &[Creating], Status::Error),
-    (Change::Delete, &[Available, Status::Error], Deleting),
-    (Change::ForceDelete, &[Available, Status::Error, ErrorDeleting, Restoring, BackingUp, Unmanaging], Deleting),
+    (Change::Delete, &[Available, Status::Error, ErrorManaging], Deleting),
+    (
+        Change::ForceDelete,
+        &[Creating, Available, Deleting, Managing, Status::Error, ErrorDeleting, ErrorManaging, Restoring, BackingUp, Unmanaging],
+        Deleting,
+    ),
     (Change::DeleteFailed, &[Deleting], ErrorDeleting),
     (Change::Restore, &[Available], Restoring),
     (Change::BackUp, &[Available], BackingUp),
     (Change::Released, &[Restoring, BackingUp, Unmanaging], Available),
+    (Change::Managed, &[Managing], Available),
+    (Change::ManageFailed, &[Managing], ErrorManaging),
     (Change::Unmanage, &[Available, Status::Error], Unmanaging),
 ];
 
@@ -83,8 +96,8 @@ impl Status {
     /// Nothing is going on with it.
     pub fn is_settled(self) -> bool {
         match self {
-            Available | Status::Error | ErrorDeleting => true,
-            Creating | Restoring | BackingUp | Unmanaging | Deleting => false,
+            Available | Status::Error | ErrorDeleting | ErrorManaging => true,
+            Creating | Managing | Restoring | BackingUp | Unmanaging | Deleting => false,
         }
     }
 
@@ -93,8 +106,9 @@ impl Status {
         match self {
             Creating => Some(Status::Error),
             Deleting => Some(ErrorDeleting),
+            Managing => Some(ErrorManaging),
             Restoring | BackingUp | Unmanaging => Some(Available),
-            Available | Status::Error | ErrorDeleting => None,
+            Available | Status::Error | ErrorDeleting | ErrorManaging => None,
         }
     }
 
@@ -103,7 +117,7 @@ impl Status {
         match self {
             Creating => matches!(next, Creating | Available | Status::Error),
             Deleting => matches!(next, Deleting | ErrorDeleting),
-            Available | Restoring | BackingUp | Unmanaging | Status::Error | ErrorDeleting => false,
+            Available | Restoring | BackingUp | Managing | Unmanaging | Status::Error | ErrorDeleting | ErrorManaging => false,
         }
     }
 }

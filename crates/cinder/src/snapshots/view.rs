@@ -27,7 +27,7 @@ struct SnapshotView<'a> {
     #[since(3.65)]
     consumes_quota: bool,
     #[serde(rename = "os-extended-snapshot-attributes:progress")]
-    progress: &'static str,
+    progress: &'a str,
     #[serde(rename = "os-extended-snapshot-attributes:project_id")]
     project_id: &'a str,
 }
@@ -47,10 +47,23 @@ pub fn detail(ctx: &Context, snapshot: &Snapshot) -> Result<Value> {
         group_snapshot_id: &snapshot.group_snapshot_id,
         user_id: &snapshot.user_id,
         consumes_quota: true,
-        progress: if snapshot.status == Status::Creating { "0%" } else { "100%" },
+        progress: match (&snapshot.progress, snapshot.status) {
+            (Some(told), _) => told,
+            (None, Status::Creating) => "0%",
+            (None, _) => "100%",
+        },
         project_id: &snapshot.project_id,
     };
     Ok(serde_json::to_value(At(&view, ctx.version))?)
+}
+
+/// What changed a snapshot answers with.
+pub fn changed(ctx: &Context, snapshot: &Snapshot) -> Result<Value> {
+    let mut view = detail(ctx, snapshot)?;
+    if let Some(fields) = view.as_object_mut() {
+        fields.retain(|key, _| !key.starts_with("os-extended"));
+    }
+    Ok(view)
 }
 
 /// As lists without detail show it.

@@ -40,6 +40,15 @@ pub fn view(ctx: &Context, kind: &VolumeType) -> Value {
     view
 }
 
+/// What changed a type answers with: not all there is to say of it.
+fn changed(ctx: &Context, kind: &VolumeType, unsaid: &[&str]) -> Result<Reply> {
+    let mut view = view(ctx, kind);
+    if let Some(fields) = view.as_object_mut() {
+        fields.retain(|key, _| !unsaid.contains(&key.as_str()));
+    }
+    Reply::ok(&json!({"volume_type": view}))
+}
+
 pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
     let mut select = Entity::find();
     let public = query.get("is_public").unwrap_or("true");
@@ -116,7 +125,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewType>) -> Res
             })
         })
         .await?;
-    Reply::ok(&json!({"volume_type": view(&ctx, &kind)}))
+    changed(&ctx, &kind, &["qos_specs_id"])
 }
 
 /// `PUT /types/{id}`
@@ -167,7 +176,7 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
             })
         })
         .await?;
-    show(app, ctx, Path(kind.id)).await
+    changed(&ctx, &store::fetch(app.db().read(), &kind.id).await?, &["qos_specs_id", "os-volume-type-access:is_public"])
 }
 
 pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {

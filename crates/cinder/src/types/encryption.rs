@@ -123,7 +123,11 @@ pub async fn create(app: Cinder, ctx: Context, Path(id): Path<String>, Body(wish
             })
         })
         .await?;
-    Reply::ok(&json!({"encryption": view(&row)}))
+    let mut answer = view(&row);
+    if let Some(fields) = answer.as_object_mut() {
+        fields.retain(|key, _| !key.ends_with("_at") && key != "deleted");
+    }
+    Reply::ok(&json!({"encryption": answer}))
 }
 
 pub async fn update(app: Cinder, ctx: Context, Path((id, _)): Path<(String, String)>, Body(wish): Body<Wish>) -> Result<Reply> {

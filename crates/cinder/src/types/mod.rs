@@ -39,11 +39,6 @@ impl ActiveModelBehavior for ActiveModel {}
 pub type VolumeType = Model;
 
 impl Model {
-    /// The backend that its volumes must be on.
-    pub fn backend(&self) -> Option<&str> {
-        self.extra_specs.0.get("volume_backend_name").map(String::as_str)
-    }
-
     /// Its volumes may be attached to several servers at once.
     pub fn multiattach(&self) -> bool {
         self.extra_specs.0.get("multiattach").is_some_and(|value| value.trim() == "<is> True")

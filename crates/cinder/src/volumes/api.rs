@@ -76,7 +76,8 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
         super::metadata::write(&app, &volume.id, store::Kind::User, metadata, true).await?;
     }
     store::update(&app, &volume.id, row).await?;
-    show(app, ctx, Path(id)).await
+    let volume = store::fetch(app.db().read(), &id).await?;
+    Reply::ok(&json!({"volume": view::changed(&app, &ctx, volume).await?}))
 }
 
 pub async fn encryption(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {

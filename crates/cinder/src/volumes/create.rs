@@ -63,6 +63,8 @@ struct Source {
     least: i64,
     bootable: bool,
     image: BTreeMap<String, String>,
+    /// The type of a volume that names none.
+    kind: Option<String>,
 }
 
 pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAndHints<NewVolume>) -> Result<Reply> {
@@ -74,7 +76,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
     if !services::store::zones(app.db().read()).await?.contains(&zone) && zone != app.zone() {
         return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
     }
-    let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
+    let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref().or(source.kind.as_deref())).await?;
     types::encryption::refuse(app.db().read(), &kind).await?;
     let group = match body.group_id.as_ref().or(body.consistencygroup_id.as_ref()) {
         Some(group) => Some(group_for(&app, &ctx, group, &kind.id).await?),
@@ -118,7 +120,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
     };
     promise(&app, &ctx, row, flow, &kind.name, pairs, source.image).await?;
     let volume = store::fetch(app.db().read(), &id).await?;
-    Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::one(&app, &ctx, volume).await?}))
+    Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::changed(&app, &ctx, volume).await?}))
 }
 
 /// The row, its quota and the flow, in one transaction; then the flow begins.
@@ -209,7 +211,7 @@ async fn source(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source>
         let (from, size) = (VolumeSource::Volume { volume_id: volume.id.clone() }, volume.size);
         return copy(app, volume, from, size).await;
     }
-    Ok(Source { from: VolumeSource::Blank, host: None, least: 1, bootable: false, image: BTreeMap::new() })
+    Ok(Source { from: VolumeSource::Blank, host: None, least: 1, bootable: false, image: BTreeMap::new(), kind: None })
 }
 
 async fn from_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
@@ -217,13 +219,14 @@ async fn from_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
     if backup.status != backups::Status::Available {
         return Err(Error::bad_request(format!("Invalid backup: Backup {id} is not available: its status is {}.", backup.status.text())));
     }
-    let from = VolumeSource::Backup { backup_id: backup.id };
-    Ok(Source { from, host: Some(backup.host), least: backup.size, bootable: false, image: BTreeMap::new() })
+    let from = VolumeSource::Backup { backup_id: backup.data_id().to_owned() };
+    let about = backup.about.map(|about| about.0).unwrap_or_default();
+    Ok(Source { from, host: Some(backup.host), least: backup.size, bootable: about.bootable, image: about.image_metadata, kind: None })
 }
 
 async fn copy(app: &Cinder, volume: Volume, from: VolumeSource, least: i64) -> Result<Source> {
     let image = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
-    Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image })
+    Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image, kind: Some(volume.type_id) })
 }
 
 /// GiB that a volume needs to hold an image that the caller may use.
@@ -244,8 +247,9 @@ async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
     }
     let bytes = image.virtual_size.max(image.size).unwrap_or_default();
     let least = (bytes.div_ceil(1 << 30)).max(image.min_disk).max(1);
+    let kind = image.properties().remove("cinder_img_volume_type");
     let from = VolumeSource::Image { image_id: image.id };
-    Ok(Source { from, host: None, least: i64::try_from(least).unwrap_or(i64::MAX), bootable: true, image: BTreeMap::new() })
+    Ok(Source { from, host: None, least: i64::try_from(least).unwrap_or(i64::MAX), bootable: true, image: BTreeMap::new(), kind })
 }
 
 fn size(body: &NewVolume, source: &Source) -> Result<i64> {
@@ -380,8 +384,16 @@ impl CreateVolume {
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 
+    /// A volume that was deleted by force meanwhile leaves nothing behind.
     async fn announce(&mut self, app: &Cinder) -> Result<()> {
-        store::turn(app, &self.volume_id, Change::Created).await
+        store::turn(app, &self.volume_id, Change::Created).await?;
+        match store::find(app.db().read(), &self.volume_id).await? {
+            Some(volume) if volume.status != Status::Deleting => Ok(()),
+            _ => {
+                let message = rpc::volume::DeleteVolume { volume_id: self.volume_id.clone() };
+                hosts::call(app, self.host.as_deref(), message, PATIENCE).await
+            }
+        }
     }
 }
 

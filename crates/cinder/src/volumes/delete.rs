@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 use kit::flow::{Flow, Step};
 use kit::{Context, Error, Path, Query, Reply, Result};
+use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Volume, api, migrate, store};
+use super::{Change, Status, Volume, api, migrate, store};
 use crate::microversions::FORCE_DELETE;
 use crate::{Cinder, attachments, hosts, quotas, snapshots, types};
 
@@ -46,12 +47,19 @@ pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -
                     return Err(refusal(&volume, "must not have snapshots"));
                 }
                 store::change_or_refuse(tx, &volume.id, if force { Change::ForceDelete } else { Change::Delete }).await?;
+                if volume.host.is_none() && volume.status == Status::Error {
+                    // it never came to a host
+                    return forget(tx, &volume.id).await.map(|()| None);
+                }
                 let attachments = uses.into_iter().map(|attachment| attachment.id).collect();
-                flows.insert(tx, &volume.id, &DeleteVolume { volume_id: volume.id.clone(), host: volume.host, attachments }).await
+                let flow = DeleteVolume { volume_id: volume.id.clone(), host: volume.host, attachments };
+                flows.insert(tx, &volume.id, &flow).await.map(Some)
             })
         })
         .await?;
-    app.flows()?.start(&flow_id);
+    if let Some(flow_id) = flow_id {
+        app.flows()?.start(&flow_id);
+    }
     Ok(())
 }
 
@@ -96,24 +104,21 @@ impl DeleteVolume {
         store::turn(app, &self.volume_id, Change::DeleteFailed).await
     }
 
-    /// The row goes, and with it the quota it took: once, however often this runs.
     async fn forget(&mut self, app: &Cinder) -> Result<()> {
         let id = self.volume_id.clone();
-        app.db()
-            .write(move |tx| {
-                Box::pin(async move {
-                    let Some(volume) = store::find(tx, &id).await? else { return Ok(()) };
-                    let types = types::store::names(tx).await?;
-                    let type_name = types.get(&volume.type_id).map(String::as_str).unwrap_or_default();
-                    for snapshot in snapshots::store::of_volume(tx, &id).await? {
-                        snapshots::store::remove(tx, &snapshot, type_name).await?;
-                    }
-                    if store::remove(tx, &id).await? {
-                        quotas::store::release(tx, &volume.project_id, &quotas::volume(volume.size, type_name)).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await
+        app.db().write(move |tx| Box::pin(async move { forget(tx, &id).await })).await
     }
+}
+
+/// The row goes, and with it the quota it took: once, however often this runs.
+async fn forget(tx: &impl ConnectionTrait, id: &str) -> Result<()> {
+    let Some(volume) = store::find(tx, id).await? else { return Ok(()) };
+    let type_name = types::store::name(tx, &volume.type_id).await?;
+    for snapshot in snapshots::store::of_volume(tx, id).await? {
+        snapshots::store::remove(tx, &snapshot, &type_name).await?;
+    }
+    if store::remove(tx, id).await? {
+        quotas::store::release(tx, &volume.project_id, &quotas::volume(volume.size, &type_name)).await?;
+    }
+    Ok(())
 }

@@ -8,13 +8,14 @@ use http::StatusCode;
 use kit::flow::{Flow, Step};
 use kit::{Context, Error, Reply, Result};
 use rpc::volume::{CopyVolume, DeleteVolume, InitializeConnection, TerminateConnection, VolumeSource};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{ActiveModel, Column, Entity, Status, Volume, store};
+use super::{ActiveModel, Change, Column, Entity, Status, Volume, retype, store};
 use crate::body::truth;
 use crate::manageable::api::host_named;
+use crate::types::{self, VolumeType};
 use crate::{Cinder, hosts, snapshots};
 
 /// A volume may be large.
@@ -32,8 +33,22 @@ pub async fn migrate(app: Cinder, ctx: Context, volume: Volume, body: Value) -> 
     if volume.host.as_ref() == Some(&host) {
         return Err(Error::bad_request("Invalid input received: Destination host must be different than the current host."));
     }
-    let maintenance = truth(&body["lock_volume"]) == Some(true);
-    let flow = MigrateVolume { caller: ctx.caller(), volume_id: volume.id, from: volume.host, to: host, size: volume.size, maintenance };
+    begin(&app, &ctx, volume, host, truth(&body["lock_volume"]) == Some(true), None).await?;
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// Promises the move to a host; with another type, if it is for that.
+pub async fn begin(
+    app: &Cinder,
+    ctx: &Context,
+    volume: Volume,
+    to: String,
+    maintenance: bool,
+    types: Option<(VolumeType, VolumeType)>,
+) -> Result<()> {
+    let retyped_from = types.as_ref().map(|(old, _)| old.id.clone());
+    let flow =
+        MigrateVolume { caller: ctx.caller(), volume_id: volume.id, from: volume.host, to, size: volume.size, maintenance, retyped_from };
     let flows = app.flows()?.clone();
     let flow_id = app
         .db()
@@ -41,6 +56,10 @@ pub async fn migrate(app: Cinder, ctx: Context, volume: Volume, body: Value) -> 
             Box::pin(async move {
                 let volume = store::lock(tx, &flow.volume_id).await?;
                 check(&volume, !snapshots::store::of_volume(tx, &volume.id).await?.is_empty())?;
+                if let Some((old, new)) = &types {
+                    store::change_or_refuse(tx, &volume.id, Change::Retype).await?;
+                    retype::swap(tx, &volume, old, new, true).await?;
+                }
                 let mut row = ActiveModel { migration_status: Set(Some("starting".into())), ..Default::default() };
                 if flow.maintenance {
                     row.status = Set(Status::Maintenance);
@@ -51,7 +70,7 @@ pub async fn migrate(app: Cinder, ctx: Context, volume: Volume, body: Value) -> 
         })
         .await?;
     app.flows()?.start(&flow_id);
-    Ok(Reply::empty(StatusCode::ACCEPTED))
+    Ok(())
 }
 
 /// Whether something is under way that a volume's status does not tell.
@@ -76,6 +95,9 @@ pub struct MigrateVolume {
     to: String,
     size: i64,
     maintenance: bool,
+    /// The type it had, if it moves for the sake of another.
+    #[serde(default)]
+    retyped_from: Option<String>,
 }
 
 impl Flow for MigrateVolume {
@@ -99,9 +121,13 @@ impl MigrateVolume {
         hosts::call(app, Some(&self.to), message, PATIENCE).await.map(drop)
     }
 
-    /// The volume is where it was.
+    /// The volume is where it was, and what it was.
     async fn give_up(&mut self, app: &Cinder, _: &Error) -> Result<()> {
         self.say(app, "error", None).await?;
+        if let Some(old) = self.retyped_from.take() {
+            let id = self.volume_id.clone();
+            app.db().write(move |tx| Box::pin(async move { take_back(tx, &id, &old).await })).await?;
+        }
         hosts::call(app, Some(&self.to), DeleteVolume { volume_id: self.volume_id.clone() }, PATIENCE).await
     }
 
@@ -119,7 +145,11 @@ impl MigrateVolume {
     }
 
     async fn move_over(&mut self, app: &Cinder) -> Result<()> {
-        self.say(app, "success", Some(self.to.clone())).await
+        self.say(app, "success", Some(self.to.clone())).await?;
+        match self.retyped_from {
+            Some(_) => store::turn(app, &self.volume_id, Change::Retyped).await,
+            None => Ok(()),
+        }
     }
 
     /// What is left behind is of no use; a host that cannot be asked now reports it as a stranger.
@@ -147,4 +177,14 @@ impl MigrateVolume {
         }
         store::update(app, &self.volume_id, row).await
     }
+}
+
+/// The type that a volume had before it was to move, whatever the quota says by now.
+async fn take_back(tx: &impl ConnectionTrait, id: &str, old: &str) -> Result<()> {
+    let volume = store::lock(tx, id).await?;
+    let (now, old) = (types::store::fetch(tx, &volume.type_id).await?, types::store::fetch(tx, old).await?);
+    if volume.status == Status::Retyping && now.id != old.id {
+        retype::swap(tx, &volume, &now, &old, false).await?;
+    }
+    store::finish(tx, id, Change::Retyped).await
 }

@@ -1,14 +1,18 @@
-//! `os-retype`: another type for a volume that stays where it is. The quota of the types changes hands with it.
+//! `os-retype`: another type for a volume, which stays where it is if the type allows that, and moves where it may and must. The quota of
+//! the types changes hands with it.
 
 use http::StatusCode;
 use kit::{Context, Error, Reply, Result};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::Value;
 
-use super::{ActiveModel, Change, Column, Entity, Status, Volume, store};
+use super::{ActiveModel, Change, Column, Entity, Status, Volume, migrate, store};
+use crate::capabilities::satisfies;
 use crate::quotas::{self, store as quota};
+use crate::scheduler::{self, Wish};
+use crate::services::Model as Service;
 use crate::types::{self, VolumeType};
-use crate::{Cinder, snapshots};
+use crate::{Cinder, services, snapshots};
 
 pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
     let new = body["new_type"].as_str().filter(|name| !name.is_empty());
@@ -21,8 +25,25 @@ pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     let old = types::store::fetch(app.db().read(), &volume.type_id).await?;
     check(&volume, &old, &kind)?;
     types::encryption::refuse(app.db().read(), &kind).await?;
-    app.db().write(move |tx| Box::pin(async move { change_type(tx, volume, &old, &kind).await })).await?;
+    let services = services::store::volume_hosts(app.db().read()).await?;
+    let fits = services.iter().any(|service| Some(&service.host) == volume.host.as_ref() && satisfies(service, &kind.extra_specs.0));
+    if fits {
+        app.db().write(move |tx| Box::pin(async move { change_type(tx, volume, &old, &kind).await })).await?;
+    } else if policy == "never" {
+        return Err(store::invalid(format!("The type {} asks for what the volume's backend is not, and it may not move.", kind.name)));
+    } else {
+        let to = elsewhere(&app, &services, &volume, &kind).await?;
+        migrate::begin(&app, &ctx, volume, to, false, Some((old, kind))).await?;
+    }
     Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// The host that a volume of the new type goes to.
+async fn elsewhere(app: &Cinder, services: &[Service], volume: &Volume, kind: &VolumeType) -> Result<String> {
+    let promised = store::promised(app.db().read()).await?;
+    let wish = Wish { size: volume.size, zone: &volume.availability_zone, extra_specs: &kind.extra_specs.0, together: &[], apart: &[] };
+    let host = scheduler::choose(services, |host| promised.get(host).copied().unwrap_or_default(), &wish);
+    host.map(|host| host.host.clone()).map_err(|error| store::invalid(error.message))
 }
 
 fn check(volume: &Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
@@ -40,17 +61,18 @@ fn check(volume: &Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
             return Err(store::invalid("Changing the multiattach of a volume in use is not possible: detach it first."));
         }
     }
-    if let Some(backend) = new.backend()
-        && volume.host.as_deref().and_then(|host| host.rsplit('@').next()) != Some(backend)
-    {
-        return Err(store::invalid(format!("The type {} belongs to the backend {backend}, where the volume is not.", new.name)));
-    }
     Ok(())
 }
 
 /// The data stays as it is, so this is all at once.
 async fn change_type(tx: &impl ConnectionTrait, volume: Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
     store::change_or_refuse(tx, &volume.id, Change::Retype).await?;
+    swap(tx, &volume, old, new, true).await?;
+    store::finish(tx, &volume.id, Change::Retyped).await
+}
+
+/// The type, and what is charged to it; `limited` by what the quota allows.
+pub async fn swap(tx: &impl ConnectionTrait, volume: &Volume, old: &VolumeType, new: &VolumeType, limited: bool) -> Result<()> {
     let of_type = |charges: Vec<quotas::Charge>, name: &str| charges.into_iter().filter(|(key, _)| key.ends_with(name)).collect::<Vec<_>>();
     let mut moved = vec![quotas::volume(volume.size, &new.name)];
     let mut freed = vec![quotas::volume(volume.size, &old.name)];
@@ -62,11 +84,15 @@ async fn change_type(tx: &impl ConnectionTrait, volume: Volume, old: &VolumeType
         quota::release(tx, &volume.project_id, &of_type(charges, &format!("_{}", old.name))).await?;
     }
     for charges in moved {
-        quota::charge(tx, &volume.project_id, &of_type(charges, &format!("_{}", new.name))).await?;
+        let charges = of_type(charges, &format!("_{}", new.name));
+        match limited {
+            true => quota::charge(tx, &volume.project_id, &charges).await?,
+            false => quota::add_anyway(tx, &volume.project_id, &charges).await?,
+        }
     }
     let row = ActiveModel { type_id: Set(new.id.clone()), multiattach: Set(new.multiattach()), ..Default::default() };
     Entity::update_many().set(row).filter(Column::Id.eq(&volume.id)).exec(tx).await?;
-    store::finish(tx, &volume.id, Change::Retyped).await
+    Ok(())
 }
 
 fn invalid_type(name: &str) -> Error {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::store::{self, Kind};
 use super::{AttachStatus, Volume};
-use crate::{Cinder, attachments, services, types};
+use crate::{Cinder, attachments, consistencygroups, groups, services, types};
 
 /// `GET /volumes/{id}`; what only administrators see is absent for others.
 #[derive(Serialize, Versioned)]
@@ -83,6 +83,15 @@ pub async fn one(app: &Cinder, ctx: &Context, volume: Volume) -> Result<Value> {
     Ok(many(app, ctx, vec![volume]).await?.pop().unwrap_or_default())
 }
 
+/// What changed a volume answers with: without what is about the storage, its owner, or the image.
+pub async fn changed(app: &Cinder, ctx: &Context, volume: Volume) -> Result<Value> {
+    let mut view = one(app, ctx, volume).await?;
+    if let Some(fields) = view.as_object_mut() {
+        fields.retain(|key, _| !key.starts_with("os-vol-") && key != "volume_image_metadata");
+    }
+    Ok(view)
+}
+
 /// Volumes with what belongs to them, in a fixed number of queries.
 pub async fn many(app: &Cinder, ctx: &Context, volumes: Vec<Volume>) -> Result<Vec<Value>> {
     let ids: Vec<String> = volumes.iter().map(|volume| volume.id.clone()).collect();
@@ -97,6 +106,8 @@ pub async fn many(app: &Cinder, ctx: &Context, volumes: Vec<Volume>) -> Result<V
             uses.entry(attachment.volume_id.clone()).or_default().push(attachments::view::of_volume(ctx, &attachment));
         }
     }
+    let consistent =
+        groups::store::of_type(db, &consistencygroups::type_id(), volumes.iter().filter_map(|v| v.group_id.as_deref())).await?;
     let types = types::store::names(db).await?;
     let services = services::store::ids(db).await?;
     let view = |volume: Volume| {
@@ -105,6 +116,7 @@ pub async fn many(app: &Cinder, ctx: &Context, volumes: Vec<Volume>) -> Result<V
             volume_image_metadata: pairs.remove(&(volume.id.clone(), true)),
             attachments: uses.remove(&volume.id).unwrap_or_default(),
             volume_type: types.get(&volume.type_id).cloned(),
+            consistencygroup_id: volume.group_id.clone().filter(|id| consistent.contains(id)),
             service_uuid: volume.host.as_ref().and_then(|host| services.get(host)).cloned(),
             ..bare(ctx, volume)
         };

@@ -124,3 +124,29 @@ async fn a_volume_moves_to_another_host() {
     assert_eq!(other.volumes().len(), 1);
     assert_eq!(act(&world, "member", &id, "3.0", json!({"os-migrate_volume": {"host": "sim1@sim"}})).await.0, 403);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_moves_when_its_new_type_asks_for_another_backend() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1})).await;
+    world.another_host("sim1@fast").await;
+    let fast = json!({"volume_type": {"name": "fast", "extra_specs": {"volume_backend_name": "fast"}}});
+    assert_eq!(world.ask("admin", Method::POST, "/v3/types", Some(fast)).await.0, 200);
+    let rare = json!({"volume_type": {"name": "rare", "extra_specs": {"volume_backend_name": "rare"}}});
+    assert_eq!(world.ask("admin", Method::POST, "/v3/types", Some(rare)).await.0, 200);
+    let retype = async |kind: &str, policy: &str| {
+        act(&world, "member", &id, "3.0", json!({"os-retype": {"new_type": kind, "migration_policy": policy}})).await.0
+    };
+    assert_eq!(retype("fast", "never").await, 400);
+    assert_eq!(retype("rare", "on-demand").await, 400);
+    assert_eq!(retype("fast", "on-demand").await, 202);
+    world
+        .until("it is there", async |w| {
+            let (_, shown) = w.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+            let volume = &shown["volume"];
+            volume["os-vol-host-attr:host"] == "sim1@fast#fast" && volume["volume_type"] == "fast" && volume["status"] == "available"
+        })
+        .await;
+    assert_eq!((world.used("volumes_fast").await, world.used("volumes___DEFAULT__").await, world.used("volumes").await), (1, 0, 1));
+    world.until("nothing is left behind", async |w| w.sim.volumes().is_empty()).await;
+}

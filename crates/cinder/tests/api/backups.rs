@@ -86,3 +86,36 @@ async fn records_leave_and_return() {
     let stranger = json!({"backup-record": {"backup_service": "other", "backup_url": "eA=="}});
     assert_eq!(admin(Method::POST, "/v3/backups/import_record", Some(stranger)).await.0, 503);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_under_another_id_leads_to_the_same_data() {
+    let world = world().await;
+    let volume = world.volume(json!({"size": 1, "name": "v", "metadata": {"a": "1"}})).await;
+    let id = back_up(&world, json!({"volume_id": volume})).await;
+    let (_, record) = world.ask("admin", Method::GET, &format!("/v3/backups/{id}/export_record"), None).await;
+    let record = &record["backup-record"];
+    assert!(record["backup_service"].as_str().unwrap().starts_with("cinder.backup.drivers"));
+    let mut text: Value = serde_json::from_slice(&decoded(record["backup_url"].as_str().unwrap())).unwrap();
+    let new = kit::ids::uuid();
+    text["id"] = json!(new);
+    let url = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text.to_string());
+    let import = json!({"backup-record": {"backup_service": record["backup_service"], "backup_url": url}});
+    let (status, body) = world.ask("admin", Method::POST, "/v3/backups/import_record", Some(import)).await;
+    assert_eq!((status, &body["backup"]["id"]), (201, &json!(new)), "{body}");
+    // the data stays until the last of them goes
+    assert_eq!(world.ask("member", Method::DELETE, &format!("/v3/backups/{id}"), None).await.0, 202);
+    world.until("the first is gone", async |w| w.ask("member", Method::GET, &format!("/v3/backups/{id}"), None).await.0 == 404).await;
+    assert_eq!(world.sim.backups(), std::slice::from_ref(&id));
+    let (status, body) = world.ask("admin", Method::POST, &format!("/v3/backups/{new}/restore"), Some(json!({"restore": {}}))).await;
+    assert_eq!(status, 202, "{body}");
+    let restored = body["restore"]["volume_id"].as_str().unwrap().to_owned();
+    world.status(&restored, "available").await;
+    let (_, shown) = world.ask("admin", Method::GET, &format!("/v3/volumes/{restored}"), None).await;
+    assert_eq!(shown["volume"]["metadata"], json!({"a": "1"}));
+    assert_eq!(world.ask("admin", Method::DELETE, &format!("/v3/backups/{new}"), None).await.0, 202);
+    world.until("the data is gone", async |w| w.sim.backups().is_empty()).await;
+}
+
+fn decoded(text: &str) -> Vec<u8> {
+    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()
+}

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::api::{self, Api};
 use super::say;
+use crate::config::Config;
 use crate::state::StateDir;
 
 /// Requests at hand get ten seconds to finish; a little more for the rest.
@@ -47,7 +48,11 @@ pub fn clean_state(state: &StateDir) -> Result<(), String> {
     let report = |what: &str, result: Result<(), String>| result.map_err(|error| format!("{what} could not be removed: {error}"));
     report("Guests", nova_compute::cleanup(state.path()).map_err(|error| error.to_string()))?;
     report("Networks", api::block_on(async { neutron_agent::cleanup(state.path()).await.map_err(|error| error.to_string()) }))?;
-    report("Volume exports", cinder_volume::cleanup(state.path()).map_err(|error| error.to_string()))?;
+    let effective = std::fs::read_to_string(state.join("run/effective.toml")).ok().and_then(|text| toml::from_str::<Config>(&text).ok());
+    let further = effective.unwrap_or_default().volumes.backends.into_iter().map(|backend| backend.directory(state.path()));
+    for directory in std::iter::once(state.path().to_owned()).chain(further) {
+        report("Volume exports", cinder_volume::cleanup(&directory).map_err(|error| error.to_string()))?;
+    }
     std::fs::remove_dir_all(state.path()).map_err(|error| format!("{} could not be removed: {error}.", state.path().display()))?;
     say(&format!("Everything of the cloud in {} is removed.", state.path().display()));
     Ok(())

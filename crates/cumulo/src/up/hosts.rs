@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::assemble::{Cloud, ended};
 use crate::config::Config;
 use crate::state::{Secrets, StateDir};
+use crate::volumes::{FILE, SIM};
 
 impl Cloud {
     /// Starts the hosts' parts; they run until `stop`, and the guests after it.
@@ -35,7 +36,9 @@ impl Cloud {
                 let agent = neutron_agent::Config::new(&host, state.path(), &secrets.metadata_secret);
                 self.start_agent(agent, neutron_agent::Sim, stop, tasks);
             }
-            self.start_volumes("sim-1@sim", Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
+            for name in std::iter::once(SIM).chain(config.volumes.backends.iter().map(|backend| &*backend.name)) {
+                self.start_volumes(&format!("sim-1@{name}"), Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
+            }
             return Ok(());
         }
         let host = config.host.clone().unwrap_or_else(machine_name);
@@ -50,9 +53,13 @@ impl Cloud {
         let agent = agent_settings(&host, state.path(), config, secrets)?;
         let dataplane = neutron_agent::Linux::new(agent.clone()).map_err(|error| error.to_string())?;
         self.start_agent(agent, dataplane, stop, tasks);
-        let volumes = cinder_volume::FileConfig { state_dir: state.path().to_owned(), qemu_user: Some(QEMU_USER.to_owned()) };
-        let backend = cinder_volume::FileBackend::open(volumes).map_err(|error| error.to_string())?;
-        self.start_volumes(&format!("{host}@file"), Arc::new(backend), stop, tasks);
+        let further = config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(state.path())));
+        for (name, directory) in std::iter::once((FILE, state.path().to_owned())).chain(further) {
+            let volumes = cinder_volume::FileConfig { state_dir: directory, qemu_user: Some(QEMU_USER.to_owned()) };
+            let backend =
+                cinder_volume::FileBackend::open(volumes).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
+            self.start_volumes(&format!("{host}@{name}"), Arc::new(backend), stop, tasks);
+        }
         Ok(())
     }
 

@@ -1,0 +1,3 @@
+ALTER TABLE snapshots ADD COLUMN progress TEXT;
+ALTER TABLE backups ADD COLUMN data_id TEXT;
+ALTER TABLE backups ADD COLUMN about TEXT;

@@ -1,0 +1,100 @@
+//! What answers say and leave unsaid, and where paths end: as unmodified clients check it.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::world;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_says_less_than_what_is_shown() {
+    let world = world().await;
+    let (_, made) = world.ask("admin", Method::POST, "/v3/volumes", Some(json!({"volume": {"size": 1}}))).await;
+    let volume = made["volume"]["id"].as_str().unwrap().to_owned();
+    world.status(&volume, "available").await;
+    let path = format!("/v3/volumes/{volume}");
+    let (_, changed) = world.ask("admin", Method::PUT, &path, Some(json!({"volume": {"name": "n"}}))).await;
+    let (_, shown) = world.ask("admin", Method::GET, &path, None).await;
+    for key in ["os-vol-tenant-attr:tenant_id", "os-vol-host-attr:host", "os-vol-mig-status-attr:migstat"] {
+        assert!(made["volume"].get(key).is_none() && changed["volume"].get(key).is_none(), "{key}");
+        assert!(shown["volume"].get(key).is_some(), "{key}");
+    }
+    let new = json!({"snapshot": {"volume_id": volume}});
+    let (_, made) = world.ask("admin", Method::POST, "/v3/snapshots", Some(new)).await;
+    let path = format!("/v3/snapshots/{}", made["snapshot"]["id"].as_str().unwrap());
+    let (_, shown) = world.ask("admin", Method::GET, &path, None).await;
+    let key = "os-extended-snapshot-attributes:progress";
+    assert!(made["snapshot"].get(key).is_none() && shown["snapshot"].get(key).is_some());
+    let (_, made) = world.ask("admin", Method::POST, "/v3/types", Some(json!({"volume_type": {"name": "t"}}))).await;
+    assert!(made["volume_type"].get("qos_specs_id").is_none());
+    let path = format!("/v3/types/{}", made["volume_type"]["id"].as_str().unwrap());
+    let (_, changed) = world.ask("admin", Method::PUT, &path, Some(json!({"volume_type": {"name": "u"}}))).await;
+    assert!(changed["volume_type"].get("os-volume-type-access:is_public").is_none());
+    let wish = json!({"encryption": {"provider": "luks", "control_location": "front-end"}});
+    let (_, made) = world.ask("admin", Method::POST, &format!("{path}/encryption"), Some(wish)).await;
+    assert!(made["encryption"].get("created_at").is_none() && made["encryption"]["encryption_id"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_id_is_nothing() {
+    let world = world().await;
+    for (method, path) in [(Method::GET, "/v3/volumes/"), (Method::DELETE, "/v3/volumes/"), (Method::GET, "/v3/p1/volumes/")] {
+        assert_eq!(world.ask("member", method, path, None).await.0, 404, "{path}");
+    }
+    assert_eq!(world.ask("member", Method::GET, "/v3/", None).await.0, 200);
+    assert_eq!(world.post("/v3/snapshots", json!({"snapshot": {"volume_id": null}})).await.0, 404);
+    assert_eq!(world.ask("member", Method::GET, "/v3/snapshots?marker=none", None).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_page_is_linked_to_the_next() {
+    let world = world().await;
+    for _ in 0..2 {
+        world.volume(json!({"size": 1})).await;
+    }
+    let full = world.get("/v3/volumes?limit=2").await;
+    assert!(full["volumes_links"][0]["href"].is_string());
+    assert!(world.get("/v3/volumes?limit=3").await.get("volumes_links").is_none());
+    assert!(world.get("/v3/volumes").await.get("volumes_links").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_take_their_type_from_what_they_are_made_from() {
+    let world = world().await;
+    let (_, body) = world.ask("admin", Method::POST, "/v3/types", Some(json!({"volume_type": {"name": "own"}}))).await;
+    assert_eq!(body["volume_type"]["name"], "own");
+    let volume = world.volume(json!({"size": 1, "volume_type": "own"})).await;
+    let snapshot = world.snapshot(&volume, json!({})).await;
+    for source in [json!({"source_volid": volume}), json!({"snapshot_id": snapshot})] {
+        let copy = world.volume(source).await;
+        assert_eq!(world.get(&format!("/v3/volumes/{copy}")).await["volume"]["volume_type"], "own");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn force_takes_what_is_in_the_middle_of_something() {
+    let world = world().await;
+    let volume = world.volume(json!({"size": 1})).await;
+    let snapshot = world.snapshot(&volume, json!({})).await;
+    let act = async |path: &str, body: Value| world.ask("admin", Method::POST, &format!("{path}/action"), Some(body)).await.0;
+    let path = format!("/v3/snapshots/{snapshot}");
+    assert_eq!(act(&path, json!({"os-reset_status": {"status": "creating"}})).await, 202);
+    assert_eq!(act(&path, json!({"os-update_snapshot_status": {"status": "creating", "progress": "80%"}})).await, 202);
+    assert_eq!(world.get(&path).await["snapshot"]["os-extended-snapshot-attributes:progress"], "80%");
+    assert_eq!(act(&path, json!({"os-force_delete": {}})).await, 202);
+    world.until("the snapshot is gone", async |w| w.ask("member", Method::GET, &path, None).await.0 == 404).await;
+    let path = format!("/v3/volumes/{volume}");
+    assert_eq!(act(&path, json!({"os-reset_status": {"status": "creating"}})).await, 202);
+    assert_eq!(act(&path, json!({"os-force_delete": {}})).await, 202);
+    world.status(&volume, "gone").await;
+    // one in error is well again once it is detached by hand
+    let volume = world.volume(json!({"size": 1})).await;
+    let path = format!("/v3/volumes/{volume}");
+    assert_eq!(act(&path, json!({"os-attach": {"instance_uuid": kit::ids::uuid(), "mountpoint": "/dev/vdb"}})).await, 202);
+    assert_eq!(act(&path, json!({"os-reset_status": {"status": "error"}})).await, 202);
+    assert_eq!(act(&path, json!({"os-force_detach": {"connector": null}})).await, 202);
+    world.status(&volume, "available").await;
+    // what is not attached stays what it is
+    assert_eq!(act(&path, json!({"os-reset_status": {"status": "error"}})).await, 202);
+    assert_eq!(act(&path, json!({"os-detach": {}})).await, 202);
+    assert_eq!(world.get(&path).await["volume"]["status"], "error");
+}

@@ -1,0 +1,52 @@
+//! `[volumes]`: the places that keep volumes beside the state directory's own.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What every cloud has: on real hosts and on simulated ones.
+pub const FILE: &str = "file";
+pub const SIM: &str = "sim";
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Volumes {
+    /// Further backends; a volume type asks for one with `volume_backend_name`.
+    pub backends: Vec<Backend>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// Its name in `HOST@NAME`.
+    pub name: String,
+    /// Where its volumes are: a directory that is its alone. `backends/NAME` in the state directory when absent.
+    pub directory: Option<PathBuf>,
+}
+
+impl Volumes {
+    /// What the types cannot say.
+    pub fn check(&self) -> Result<(), String> {
+        for (index, backend) in self.backends.iter().enumerate() {
+            let name = &backend.name;
+            let plain = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+            if !plain || name == FILE || name == SIM {
+                return Err(format!("volumes.backends: {name:?} is taken or no name of letters, digits and dashes."));
+            }
+            if self.backends.iter().take(index).any(|other| other.name == *name) {
+                return Err(format!("volumes.backends: {name:?} is there twice."));
+            }
+            if backend.directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
+                return Err(format!("volumes.backends: the directory of {name:?} must be an absolute path."));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Backend {
+    pub fn directory(&self, state_dir: &Path) -> PathBuf {
+        self.directory.clone().unwrap_or_else(|| state_dir.join("backends").join(&self.name))
+    }
+}
