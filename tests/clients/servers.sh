@@ -39,10 +39,10 @@ check "server set property" openstack server set --property a=b --name s1 s1
 check "server unset property" openstack server unset --property a s1
 check "server set tag" openstack --os-compute-api-version 2.26 server set --tag t s1
 expect "server list by tag" 's1' openstack --os-compute-api-version 2.26 server list --tags t
-check "server set state" openstack server set --state error s1; becomes s1 ERROR
-check "server set state active" openstack server set --state active s1; becomes s1 ACTIVE
+check "server set state" openstack server set --auto-approve --state error s1; becomes s1 ERROR
+check "server set state active" openstack server set --auto-approve --state active s1; becomes s1 ACTIVE
+refuse "a simulated guest has no console to show" "not ready" openstack console url show s1
 check "server add network" openstack server add network s1 net1
-check "console url show" openstack console url show s1
 expect "server event list" 'shelve' openstack server event list s1
 expect "diagnostics" 'memory' openstack --os-compute-api-version 2.48 server show --diagnostics s1
 expect "server list by regular expression" 's1' openstack server list --name '^s[0-9]+$'

@@ -62,6 +62,22 @@ async fn everybody_may_what_the_rules_say() {
 }
 
 #[tokio::test]
+async fn a_domains_administrator_has_no_say_in_the_system() {
+    let cloud = Cloud::start().await;
+    let admin = cloud.admin().await;
+    let (user, role) = (cloud.id(&admin, "users", "admin").await, cloud.id(&admin, "roles", "admin").await);
+    cloud.put(&admin, &format!("/v3/domains/default/users/{user}/roles/{role}")).await.expect(204);
+    let of_domain = cloud.rescope(&admin, json!({"domain": {"id": "default"}})).await.token();
+    let grant = format!("/v3/system/users/{user}/roles/{role}");
+    cloud.put(&of_domain, &grant).await.expect(403);
+    cloud.put(&admin, &grant).await.expect(204);
+    cloud.get(&of_domain, &grant).await.expect(403);
+    cloud.get(&of_domain, &format!("/v3/system/users/{user}/roles")).await.expect(403);
+    cloud.delete(&of_domain, &grant).await.expect(403);
+    cloud.get(&admin, &grant).await.expect(204);
+}
+
+#[tokio::test]
 async fn a_domains_manager_rules_that_domain_only() {
     let cloud = Cloud::start().await;
     let admin = cloud.admin().await;
