@@ -3,6 +3,7 @@
 #   STATE_DIR=DIR   where the cloud keeps everything (default /var/lib/cumulo; with SIM=1 or without root ~/.local/state/cumulo)
 #   SIM=1           simulated hosts and networks: needs no root
 #   GUESTS=1        with `down`: stop the guests too
+#   GUESTS=real     with `tempest`: real guests and ssh into them, instead of simulated hosts
 
 XDG_CACHE_HOME ?= $(HOME)/.cache
 CARGO_TARGET_DIR ?= $(XDG_CACHE_HOME)/cumulo/target
@@ -16,7 +17,7 @@ on_state = if [ -e "$(STATE_DIR)" ]; then \
 	  { [ -x "$(CUMULO)" ] || cargo build --release -p cumulo; } && "$(CUMULO)" $(1) --state-dir "$(STATE_DIR)"; \
 	else echo "There is no cloud in $(STATE_DIR)."; fi
 
-.PHONY: help up down clean-state test bench guest-image lint
+.PHONY: help up down clean-state test tempest bench guest-image lint
 .DEFAULT_GOAL := help
 
 help:            ## what there is
@@ -34,6 +35,9 @@ clean-state:     ## remove everything the cloud made on this host, and nothing e
 
 test:            ## all tests; those with real guests need root
 	@scripts/test
+
+tempest:         ## OpenStack's own tests, GROUP=identity|image|volume|network|compute|placement|scenario|smoke|interop
+	@scripts/tempest "$(GROUP)"
 
 bench:           ## the figures, as one JSON document
 	@scripts/bench

@@ -6,8 +6,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -130,7 +130,17 @@ impl Db {
     }
 }
 
+/// SQLite counts its memory under one lock for the whole process unless told, before its first use, not to. Nobody reads the count, and
+/// every allocation of every service waits for it.
+#[allow(unsafe_code)]
+fn uncounted() {
+    static ONCE: Once = Once::new();
+    // SAFETY: takes one int for this option; it refuses, and changes nothing, when SQLite is in use already
+    ONCE.call_once(|| _ = unsafe { libsqlite3_sys::sqlite3_config(libsqlite3_sys::SQLITE_CONFIG_MEMSTATUS, 0) });
+}
+
 fn sqlite(url: &str, connections: u32) -> ConnectOptions {
+    uncounted();
     ConnectOptions::new(url)
         .max_connections(connections)
         .min_connections(1)

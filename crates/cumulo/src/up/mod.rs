@@ -9,6 +9,7 @@ mod hosts;
 mod late;
 mod policies;
 mod preflight;
+mod settle;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -87,6 +88,7 @@ async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, 
     say(&format!("Cumulo is ready after {:.2} s: {}", began.elapsed().as_secs_f64(), config.url(config.ports.keystone)));
     say(&format!("source {}", state.join("openrc").display()));
     tracing::info!(seconds = began.elapsed().as_secs_f64(), "ready");
+    tokio::spawn(settle::settle());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kit::bus::Bus;
 use kit::clock::Timestamp;
@@ -14,6 +14,7 @@ use kit::{Error, Result};
 use rpc::network::{self as wire, Change, HostState, Update, agent_topic};
 use sea_orm::DatabaseConnection;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use super::router_state::{self, Carried};
 use super::told::{Named, Told};
@@ -25,6 +26,8 @@ use crate::{App, ports};
 const QUEUE: usize = 8192;
 /// Notices taken together.
 const BATCH: usize = 512;
+/// The least time between two rounds. A lone change is told at once; of many that come together, each host hears in one message.
+const ROUND: Duration = Duration::from_millis(10);
 
 #[derive(Clone)]
 pub struct Publisher(mpsc::Sender<Command>);
@@ -48,7 +51,7 @@ impl Publisher {
     pub async fn touched(&self, touched: Touched) {
         // without a publisher (bootstrap before the start, or the end) hosts fetch everything anyway
         if self.0.try_send(Command::Touched(touched.clone())).is_err() && !self.0.is_closed() {
-            let waited = tokio::time::timeout(std::time::Duration::from_secs(10), self.0.send(Command::Touched(touched))).await;
+            let waited = tokio::time::timeout(Duration::from_secs(10), self.0.send(Command::Touched(touched))).await;
             if waited.is_err() {
                 tracing::error!("the publisher does not keep up; hosts will be told later");
             }
@@ -87,7 +90,15 @@ pub async fn publish(app: App, bus: Bus, mut inbox: Inbox) {
     let next = u64::try_from(Timestamp::now().0).unwrap_or_default();
     let mut hosts = Hosts { app, bus, told: HashMap::new(), next };
     let mut commands = Vec::with_capacity(BATCH);
-    while inbox.recv_many(&mut commands, BATCH).await > 0 {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while inbox.recv_many(&mut commands, 1).await > 0 {
+        rounds.tick().await;
+        while commands.len() < BATCH
+            && let Ok(command) = inbox.try_recv()
+        {
+            commands.push(command);
+        }
         let mut touched = Vec::new();
         let mut others = Vec::new();
         for command in commands.drain(..) {
