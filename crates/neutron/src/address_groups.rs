@@ -131,7 +131,8 @@ async fn change(app: App, ctx: Context, id: String, edit: impl FnOnce(&mut Model
 
 fn addresses(input: Input) -> Result<Vec<IpNet>> {
     let addresses = input.into_body().get("addresses").cloned().unwrap_or(Value::Null);
-    let checked = normalize(Kind::Prefixes, addresses).map_err(|reason| invalid_attribute("addresses", reason))?;
+    // as neutron has it, single addresses may be named here, but not at creation
+    let checked = normalize(Kind::Cidrs, addresses).map_err(|reason| invalid_attribute("addresses", reason))?;
     serde_json::from_value(checked).map_err(|error| invalid_attribute("addresses", error))
 }
 

@@ -30,6 +30,7 @@ const RESOURCES: &[(&str, &str)] = &[
     ("agent", "agents"),
     ("availability_zone", "availability_zones"),
     ("network_ip_availability", "network-ip-availabilities"),
+    ("floatingip_pool", "floatingip_pools"),
     ("extension", "extensions"),
 ];
 

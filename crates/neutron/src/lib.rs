@@ -62,6 +62,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
     Migration { version: 2, sql: include_str!("../migrations/0002_sharing_pools_qos.sql") },
     Migration { version: 3, sql: include_str!("../migrations/0003_schedulers_ranges.sql") },
+    Migration { version: 4, sql: include_str!("../migrations/0004_found_by_address.sql") },
 ];
 
 /// What an operator may choose.
@@ -75,6 +76,8 @@ pub struct Config {
     pub vlan_ranges: Vec<VlanRange>,
     /// An agent that is silent for longer is taken for dead.
     pub agent_down_time: Duration,
+    /// A host that is silent for longer no longer forwards for routers with `ha`: another takes over. Agents speak every five seconds.
+    pub ha_takeover_time: Duration,
     /// Name servers of the subnet that bootstrap makes.
     pub dns_nameservers: Vec<IpAddr>,
 }
@@ -86,6 +89,7 @@ impl Default for Config {
             physical_networks: vec!["public".into()],
             vlan_ranges: vec![VlanRange { physical_network: "public".into(), first: 1, last: 4094 }],
             agent_down_time: Duration::from_secs(75),
+            ha_takeover_time: Duration::from_secs(12),
             dns_nameservers: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@ use kit::clock::Timestamp;
 use kit::{Context, Error, Query, Reply, Result};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Func, Query as Select, SimpleExpr};
 use sea_orm::{DatabaseConnection, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::attributes::{Attribute, find};
@@ -24,8 +25,11 @@ pub async fn list<R: Resource>(app: App, ctx: Context, query: Query) -> Result<R
     let mut select = R::Table::find().filter(visible::<R>(&ctx)?).filter(filters::<R>(&query, &seen_by)?);
     let page = Page::of::<R>(&query)?;
     if let Some(marker) = &page.marker {
-        seen::<R, _>(app.db().read(), &ctx, marker).await.map_err(|_| missing::<R>(marker))?;
-        select = select.filter(page.beyond::<R>(marker));
+        match seen::<R, _>(app.db().read(), &ctx, marker).await {
+            Ok(_) => select = select.filter(page.beyond::<R>(marker)),
+            Err(_) if R::ANY_MARKER => {}
+            Err(_) => return Err(missing::<R>(marker)),
+        }
     }
     for (key, ascending) in &page.order {
         select = select.order_by(sort_expr::<R>(key), if *ascending { Order::Asc } else { Order::Desc });
@@ -37,12 +41,25 @@ pub async fn list<R: Resource>(app: App, ctx: Context, query: Query) -> Result<R
     let links = page.links(&ctx.link(&R::path()), &query, rows.iter().map(Resource::id));
     let mut views = render(app.db().read(), rows, &seen_by).await?;
     select_fields(&mut views, &query);
-    let mut body = Map::new();
-    body.insert(R::PLURAL.into(), json!(views));
-    if !links.is_empty() {
-        body.insert(format!("{}_links", R::PLURAL), json!(links));
+    Reply::ok(&List { plural: R::PLURAL, views, links })
+}
+
+/// A list as it goes out: written where it stands, not copied into one value first.
+struct List {
+    plural: &'static str,
+    views: Vec<Map<String, Value>>,
+    links: Vec<Value>,
+}
+
+impl Serialize for List {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = serializer.serialize_map(None)?;
+        body.serialize_entry(self.plural, &self.views)?;
+        if !self.links.is_empty() {
+            body.serialize_entry(&format!("{}_links", self.plural), &self.links)?;
+        }
+        body.end()
     }
-    Reply::ok(&body)
 }
 
 /// `GET /networks/{network_id}`

@@ -126,6 +126,7 @@ const RULES: &[(&str, &str)] = &[
     ("create_floatingip", "rule:member"),
     ("create_floatingip:floating_ip_address", "rule:admin_api"),
     ("get_floatingip", "rule:reader"),
+    ("get_floatingip_pool", "rule:reader"),
     ("update_floatingip", "rule:member"),
     ("delete_floatingip", "rule:member"),
     ("create_security_group", "rule:member"),

@@ -12,9 +12,9 @@ use crate::{App, Tx, sql};
 /// Resource, its table, its default limit.
 const RESOURCES: &[(&str, &str, i64)] = &[
     ("network", "networks", 100),
-    ("subnet", "subnets", 100),
+    ("subnet", "subnets", 500),
     ("port", "ports", 500),
-    ("router", "routers", 10),
+    ("router", "routers", 50),
     ("floatingip", "floatingips", 50),
     ("security_group", "security_groups", 10),
     ("security_group_rule", "security_group_rules", 100),
@@ -28,25 +28,29 @@ const RESOURCES: &[(&str, &str, i64)] = &[
 /// and resource wait for each other at its row, so that together they do not take more than there is.
 pub async fn spend(tx: &Tx<'_>, project: &str, resource: &'static str, amount: i64) -> Result<()> {
     let Some((_, table, default)) = RESOURCES.iter().find(|(name, _, _)| *name == resource) else { return Ok(()) };
+    // parts of the cloud belong to nobody
+    if project.is_empty() || take(tx, project, resource, amount, *default).await? {
+        return Ok(());
+    }
     let limit = "SELECT quota_limit FROM quotas WHERE project_id = $1 AND resource = $2";
     let limit = match sql::query(tx.db, limit, [project.into(), resource.into()]).await?.first() {
         Some(row) => row.try_get_by_index(0)?,
         None => *default,
     };
-    // parts of the cloud belong to nobody
-    if limit < 0 || project.is_empty() || take(tx, project, resource, amount, limit).await? {
+    if limit < 0 {
         return Ok(());
     }
     recount(tx, project, resource, table).await?;
-    if take(tx, project, resource, amount, limit).await? {
+    if take(tx, project, resource, amount, *default).await? {
         return Ok(());
     }
     Err(conflict("OverQuota", format!("Quota exceeded for resources: ['{resource}'].")))
 }
 
-async fn take(tx: &Tx<'_>, project: &str, resource: &str, amount: i64, limit: i64) -> Result<bool> {
-    let take = "UPDATE quota_usages SET used = used + $1 WHERE project_id = $2 AND resource = $3 AND used + $1 <= $4";
-    Ok(sql::execute(tx.db, take, [amount.into(), project.into(), resource.into(), limit.into()]).await? > 0)
+async fn take(tx: &Tx<'_>, project: &str, resource: &str, amount: i64, default: i64) -> Result<bool> {
+    let take = "UPDATE quota_usages SET used = used + $1 WHERE project_id = $2 AND resource = $3 AND used + $1 <= \
+                COALESCE((SELECT quota_limit FROM quotas WHERE project_id = $2 AND resource = $3), $4)";
+    Ok(sql::execute(tx.db, take, [amount.into(), project.into(), resource.into(), default.into()]).await? > 0)
 }
 
 /// The row is locked before anything is counted: what others had under way until then is there.
@@ -124,12 +128,12 @@ pub async fn own(_: App, ctx: Context) -> Result<Reply> {
 pub async fn update(app: App, ctx: Context, project: Path<String>, input: Input) -> Result<Reply> {
     enforce(&ctx, "update_quota", &Target::project(&project.0))?;
     let mut wanted: Vec<(&'static str, i64)> = Vec::new();
-    let mut check = false;
+    let mut force = false;
     for (name, value) in input.one("quota")? {
         match (name.as_str(), RESOURCES.iter().find(|(known, _, _)| *known == name)) {
             (_, Some((known, _, _))) => wanted.push((known, limit(&name, &value)?)),
-            ("check_limit", None) => check = crate::values::boolean(&value).unwrap_or(false),
-            ("force" | "tenant_id" | "project_id", None) => {}
+            ("force", None) => force = crate::values::boolean(&value).unwrap_or(false),
+            ("check_limit" | "tenant_id" | "project_id", None) => {}
             (_, None) => return Err(Error::bad_request(format!("Unrecognized attribute(s) '{name}'"))),
         }
     }
@@ -138,8 +142,9 @@ pub async fn update(app: App, ctx: Context, project: Path<String>, input: Input)
         Box::pin(async move {
             for (resource, limit) in wanted {
                 let table = RESOURCES.iter().find(|(name, _, _)| *name == resource).map_or("", |(_, table, _)| *table);
-                if check && limit >= 0 && count(tx.db, table, &to).await? > limit {
-                    return Err(Error::bad_request(format!("Quota limit for {resource} is below what is used.")).code("InvalidQuotaValue"));
+                if !force && limit >= 0 && count(tx.db, table, &to).await? > limit {
+                    let message = format!("Change would make usage less than 0 for the following resources: ['{resource}'].");
+                    return Err(Error::bad_request(message).code("InvalidQuotaValue"));
                 }
                 let upsert = "INSERT INTO quotas (project_id, resource, quota_limit) VALUES ($1, $2, $3) \
                               ON CONFLICT (project_id, resource) DO UPDATE SET quota_limit = excluded.quota_limit";

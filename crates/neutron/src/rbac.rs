@@ -21,36 +21,28 @@ pub const EXTERNAL: &str = "access_as_external";
 /// Everybody.
 pub const ALL: &str = "*";
 
-/// What can be shared: its type, table, and who uses it: `$1` the object, `$2` the owner, `$3` the project or `*`.
+/// What can be shared: its type, table, and whose uses of it count, as rows of `project_id`; `$1` is the object. An owner's own ports on a
+/// network do not count; other uses by the owner do.
 const OBJECTS: &[(&str, &str, &str)] = &[
     (
         "network",
         "networks",
-        "SELECT 1 FROM ports WHERE network_id = $1 AND project_id <> '' AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
+        "SELECT p.project_id FROM ports p JOIN networks n ON n.id = p.network_id \
+         WHERE p.network_id = $1 AND p.project_id <> '' AND p.project_id <> n.project_id",
     ),
     (
         "security_group",
         "security_groups",
-        "SELECT 1 FROM port_security_groups g JOIN ports p ON p.id = g.port_id \
-         WHERE g.security_group_id = $1 AND p.project_id <> $2 AND ($3 = '*' OR p.project_id = $3)",
+        "SELECT p.project_id FROM port_security_groups g JOIN ports p ON p.id = g.port_id WHERE g.security_group_id = $1",
     ),
     (
         "qos_policy",
         "qos_policies",
-        "SELECT 1 FROM ports WHERE qos_policy_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3) \
-         UNION SELECT 1 FROM networks WHERE qos_policy_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
+        "SELECT project_id FROM ports WHERE qos_policy_id = $1 UNION SELECT project_id FROM networks WHERE qos_policy_id = $1",
     ),
-    (
-        "address_scope",
-        "address_scopes",
-        "SELECT 1 FROM subnetpools WHERE address_scope_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
-    ),
-    ("subnetpool", "subnetpools", "SELECT 1 FROM subnets WHERE subnetpool_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)"),
-    (
-        "address_group",
-        "address_groups",
-        "SELECT 1 FROM security_group_rules WHERE remote_address_group_id = $1 AND project_id <> $2 AND ($3 = '*' OR project_id = $3)",
-    ),
+    ("address_scope", "address_scopes", "SELECT project_id FROM subnetpools WHERE address_scope_id = $1"),
+    ("subnetpool", "subnetpools", "SELECT project_id FROM subnets WHERE subnetpool_id = $1"),
+    ("address_group", "address_groups", "SELECT project_id FROM security_group_rules WHERE remote_address_group_id = $1"),
 ];
 
 const TYPES: &[&str] = &["network", "security_group", "qos_policy", "address_scope", "subnetpool", "address_group"];
@@ -151,16 +143,15 @@ pub async fn forget(tx: &Tx<'_>, object: &str) -> Result<()> {
     sql::execute(tx.db, "DELETE FROM rbac_policies WHERE object_id = $1", [object.into()]).await.map(drop)
 }
 
-/// Whether a project other than the owner, or with `*` any other, uses an object that is shared with it. Who may use it by another policy
-/// is not counted.
+/// Whether somebody uses an object by this policy and by no other: the project it names or, with `*`, whoever does.
 pub async fn in_use(tx: &Tx<'_>, row: &Model) -> Result<bool> {
     let Some((_, _, users)) = OBJECTS.iter().find(|(kind, _, _)| *kind == row.object_type) else { return Ok(false) };
-    let others = "SELECT 1 FROM rbac_policies WHERE object_id = $1 AND id <> $2 AND action = $3 AND target_project = '*'";
-    if sql::exists(tx.db, others, [row.object_id.as_str().into(), row.id.as_str().into(), row.action.as_str().into()]).await? {
-        return Ok(false);
-    }
-    let values = [row.object_id.as_str().into(), row.project_id.as_str().into(), row.target_project.as_str().into()];
-    sql::exists(tx.db, &format!("{users} LIMIT 1"), values).await
+    let dependent = format!(
+        "SELECT 1 FROM ({users}) u WHERE ($2 = '*' OR u.project_id = $2) AND NOT EXISTS (SELECT 1 FROM rbac_policies o \
+         WHERE o.object_id = $1 AND o.id <> $3 AND o.action = $4 AND o.target_project IN ('*', u.project_id)) LIMIT 1"
+    );
+    let values = [&row.object_id, &row.target_project, &row.id, &row.action].map(|text| text.as_str().into());
+    sql::exists(tx.db, &dependent, values).await
 }
 
 /// `POST /rbac-policies`

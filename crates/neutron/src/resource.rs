@@ -38,6 +38,8 @@ pub trait Resource:
     const ATTRIBUTES: &'static [Attribute];
     /// Its name in RBAC policies, if its owner may share it.
     const SHARED_AS: Option<&'static str> = None;
+    /// A list goes on from its beginning when whoever asks does not see the marker; of others that is a 404.
+    const ANY_MARKER: bool = false;
     /// It has tags.
     const TAGGED: bool = false;
 

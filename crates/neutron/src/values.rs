@@ -34,7 +34,8 @@ pub enum Kind {
     Cidrs,
     /// The same, with their lengths said.
     Prefixes,
-    Mac,
+    /// Null is any.
+    MacOrNull,
     /// One of these words.
     OneOf(&'static [&'static str]),
     OneOfOrNull(&'static [&'static str]),
@@ -70,6 +71,7 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         | Kind::IpOrNull
         | Kind::CidrOrNull
         | Kind::OneOfOrNull(_)
+        | Kind::MacOrNull
         | Kind::ObjectOrNull
             if value.is_null() =>
         {
@@ -87,7 +89,7 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
             Some(text) if text.contains('/') => cidr(&item).map(|cidr| json!(cidr.trunc())),
             _ => Err(format!("'{}' isn't a recognized IP subnet cidr", plain(&item))),
         }),
-        Kind::Mac => mac(&value).map(Value::from),
+        Kind::MacOrNull => mac(&value).map(Value::from),
         Kind::OneOf(words) | Kind::OneOfOrNull(words) => {
             let word = plain(&value);
             if words.contains(&word.as_str()) { Ok(json!(word)) } else { Err(format!("'{word}' is not in {words:?}")) }
@@ -165,7 +167,11 @@ fn dns(value: &Value, domain: bool) -> Result<String, String> {
         let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
-    if name.trim_end_matches('.').split('.').all(label) { Ok(name) } else { Err(format!("'{name}' not a valid PQDN or FQDN")) }
+    if name.trim_end_matches('.').split('.').all(label) {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err(format!("'{name}' not a valid PQDN or FQDN"))
+    }
 }
 
 /// A port is a range of one.
@@ -263,7 +269,9 @@ fn fixed_ip(mut fields: Fields) -> Result<Fields, String> {
 
 fn address_pair(mut fields: Fields) -> Result<Fields, String> {
     let address = fields.get("ip_address").ok_or("AllowedAddressPair must contain ip_address")?;
-    cidr(address)?;
+    if cidr(address)?.addr().is_multicast() {
+        return Err(format!("'{}' is a multicast address", plain(address)));
+    }
     if let Some(address) = fields.get("mac_address").filter(|m| !m.is_null()) {
         let address = mac(address)?;
         fields.insert("mac_address".into(), json!(address));
@@ -316,7 +324,7 @@ mod tests {
         assert_eq!(normalize(Kind::Bool, json!("True")), Ok(json!(true)));
         assert_eq!(normalize(Kind::Int(0, 10), json!("7")), Ok(json!(7)));
         assert_eq!(normalize(Kind::CidrOrNull, json!("10.1.2.3/24")), Ok(json!("10.1.2.0/24")));
-        assert_eq!(normalize(Kind::Mac, json!("FA-16-3E-00-00-01")), Ok(json!("fa:16:3e:00:00:01")));
+        assert_eq!(normalize(Kind::MacOrNull, json!("FA-16-3E-00-00-01")), Ok(json!("fa:16:3e:00:00:01")));
         assert_eq!(normalize(Kind::Uuids, Value::Null), Ok(json!([])));
         assert_eq!(normalize(Kind::IpOrNull, json!("FD00::0001")), Ok(json!("fd00::1")));
     }
@@ -327,8 +335,8 @@ mod tests {
             (Kind::Bool, json!("maybe")),
             (Kind::Int(1, 5), json!(9)),
             (Kind::Uuid, json!("x")),
-            (Kind::Mac, json!("01:00:5e:00:00:01")),
-            (Kind::Mac, json!("00:00:00:00:00:00")),
+            (Kind::MacOrNull, json!("01:00:5e:00:00:01")),
+            (Kind::MacOrNull, json!("00:00:00:00:00:00")),
             (Kind::Text(2), json!("abc")),
             (Kind::FixedIps, json!([{}])),
             (Kind::FixedIps, json!([{"bad": 1}])),

@@ -119,7 +119,7 @@ impl Guest {
         answer
     }
 
-    fn command(&self, command: &str) -> Command {
+    pub fn command(&self, command: &str) -> Command {
         let mut out = match &self.netns {
             Some(name) => {
                 let mut out = Command::new("nsenter");

@@ -23,7 +23,7 @@ fn peer(port_id: &str, mac: &str, address: &str, vtep: &str) -> Peer {
 }
 
 /// What each host should have when `here` are the ports of the first and `there` those of the second.
-fn states(here: &[&str], there: &[&str]) -> (HostState, HostState) {
+pub fn states(here: &[&str], there: &[&str]) -> (HostState, HostState) {
     let only = |ports: &[&str]| {
         let mut state = state::state();
         state.ports.retain(|port| ports.contains(&port.id.as_str()));
@@ -42,7 +42,7 @@ fn states(here: &[&str], there: &[&str]) -> (HostState, HostState) {
     (first, second)
 }
 
-async fn start(first: HostState, second: HostState) -> (Guest, Cloud, Cloud) {
+pub async fn start(first: HostState, second: HostState) -> (Guest, Cloud, Cloud) {
     let other = Guest::host("host-2", "192.0.2.1/24", "192.0.2.2/24");
     let here = Cloud::start_as(None, first, |config| config.vtep = Some(ip(VTEP_1))).await;
     let there = Cloud::start_on(&other, ip(VTEP_2), second).await;

@@ -9,6 +9,7 @@ mod dhcp;
 mod guest;
 mod hosts;
 mod ipv6;
+mod matrix;
 mod qos;
 mod routers;
 mod sandbox;

@@ -179,6 +179,7 @@ pub async fn groups(db: &DatabaseConnection, ids: &[String]) -> Result<Vec<wire:
 
 fn rule(rule: security_groups::rules::Model) -> wire::SecurityGroupRule {
     let port = |port: Option<i64>| port.and_then(|n| u16::try_from(n).ok());
+    let remote_ip_prefix = rule.normalized_cidr().map(|net| net.to_string());
     wire::SecurityGroupRule {
         id: rule.id,
         direction: rule.direction,
@@ -186,7 +187,7 @@ fn rule(rule: security_groups::rules::Model) -> wire::SecurityGroupRule {
         protocol: rule.protocol,
         port_range_min: port(rule.port_range_min),
         port_range_max: port(rule.port_range_max),
-        remote_ip_prefix: rule.remote_ip_prefix,
+        remote_ip_prefix,
         remote_group_id: rule.remote_group_id,
         remote_address_group_id: rule.remote_address_group_id,
     }

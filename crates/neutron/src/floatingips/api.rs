@@ -176,7 +176,8 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
                 qos::check_usable(&tx, &by, floating.qos_policy_id.as_ref()).await?;
                 floating.router_id.iter().for_each(|router| tx.touch(Touched::Router(router.clone())));
             }
-            let port = wish.get::<Option<String>>("port_id")?;
+            // once there was nothing else to say of one: an empty update takes it off its port
+            let port = if wish.0.is_empty() { Some(None) } else { wish.get::<Option<String>>("port_id")? };
             let fixed = wish.get::<Option<IpAddr>>("fixed_ip_address")?.flatten();
             match port {
                 Some(Some(port)) => {
@@ -209,7 +210,7 @@ async fn check_forwards_nothing(tx: &Tx<'_>, floating: &Model) -> Result<()> {
     let forwardings: Vec<port_forwardings::Model> = with(tx.db, "floatingip_id", std::slice::from_ref(&floating.id)).await?;
     match forwardings.first() {
         Some(_) => {
-            let message = format!("Floating IP {} already has port forwardings and cannot be associated with a port.", floating.id);
+            let message = format!("Floating IP {} in use by Port Forwarding resources.", floating.id);
             Err(conflict("FipInUseByPortForwarding", message))
         }
         None => Ok(()),
@@ -233,6 +234,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
         Box::pin(async move {
             let mut floating: Model = changeable(tx.db, &ctx, "delete_floatingip", &id.0).await?;
             if_match.check(floating.revision_number)?;
+            check_forwards_nothing(&tx, &floating).await?;
             leave(&tx, &mut floating).await?;
             remove::<Model, _>(tx.db, &floating.id).await?;
             if let Some(port) = fetch::<ports::Model, _>(tx.db, &floating.floating_port_id).await? {

@@ -1,6 +1,7 @@
 //! Floating IPs: addresses of an external network that lead, through a router, to a port's fixed address.
 
 mod api;
+pub mod pools;
 pub mod port_forwardings;
 
 use std::collections::HashMap;
@@ -91,7 +92,7 @@ impl Resource for Model {
         let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
         let mut forwardings: HashMap<String, Vec<Value>> = HashMap::new();
         for row in with::<port_forwardings::Model, _>(db, "floatingip_id", &ids).await? {
-            forwardings.entry(row.floatingip_id.clone()).or_default().push(Value::Object(row.view(seen)));
+            forwardings.entry(row.floatingip_id.clone()).or_default().push(row.in_floating_ip());
         }
         let with_port = |row: &Model| {
             let mut view = row.view(seen);

@@ -83,6 +83,20 @@ impl Resource for Model {
     }
 }
 
+impl Model {
+    /// As its floating IP shows it.
+    pub fn in_floating_ip(&self) -> Value {
+        let mut view = self.view(&Seen { admin: false, project: String::new() });
+        view.remove("description");
+        for port in ["internal_port", "external_port"] {
+            if view.contains_key(port) {
+                view.remove(&format!("{port}_range"));
+            }
+        }
+        Value::Object(view)
+    }
+}
+
 /// `GET .../port_forwardings`
 pub async fn list(app: App, ctx: Context, floating: Path<String>, query: Query) -> Result<Reply> {
     let db = app.db().read();
@@ -286,8 +300,10 @@ async fn check(tx: &Tx<'_>, ctx: &Context, floating: &mut FloatingIp, row: &mut 
 async fn check_unique(tx: &Tx<'_>, row: &Model) -> Result<()> {
     let others: Vec<Model> = with(tx.db, "floatingip_id", std::slice::from_ref(&row.floatingip_id)).await?;
     let taken = others.iter().any(|other| {
-        let overlap = other.external_first <= row.external_last && row.external_first <= other.external_last;
-        other.id != row.id && other.protocol == row.protocol && overlap
+        let outer = other.external_first <= row.external_last && row.external_first <= other.external_last;
+        let inner = other.internal_first <= row.internal_last && row.internal_first <= other.internal_last;
+        let same = (&other.internal_port_id, &other.internal_ip_address) == (&row.internal_port_id, &row.internal_ip_address);
+        other.id != row.id && other.protocol == row.protocol && (outer || (same && inner))
     });
     if taken {
         let message = format!(

@@ -48,9 +48,10 @@ pub async fn choose(tx: &Tx<'_>, network: &networks::Model, port: &Model, wanted
     }
 }
 
-/// A subnet may be kept for ports of certain owners.
+/// A subnet may be kept for ports of certain owners; who serves it is on it in any case.
 fn serves(subnet: &subnets::Model, port: &Model) -> bool {
-    subnet.service_types.0.is_empty() || subnet.service_types.0.contains(&port.device_owner)
+    let kinds = &subnet.service_types.0;
+    kinds.is_empty() || kinds.contains(&port.device_owner) || (port.device_owner == super::DHCP && subnet.enable_dhcp)
 }
 
 async fn one_of_each(tx: &Tx<'_>, network: &networks::Model, port: &Model, subnets: &[subnets::Model]) -> Result<Vec<FixedIp>> {

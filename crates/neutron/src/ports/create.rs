@@ -69,7 +69,7 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
     check_security(&port)?;
     // the ports of the cloud's own parts are made elsewhere, and need no room in the quota
     quotas::spend(tx, &port.project_id, "port", 1).await?;
-    let mac = wish.get::<String>("mac_address")?;
+    let mac = wish.get::<Option<String>>("mac_address")?.flatten();
     insert_with(tx, &network, port, mac, wish.get::<Vec<Wanted>>("fixed_ips")?).await
 }
 
@@ -135,7 +135,7 @@ pub async fn insert_with(
 }
 
 /// The address asked for, or one that no other port of the network has.
-async fn free_mac(tx: &Tx<'_>, network: &str, wanted: Option<String>) -> Result<String> {
+pub async fn free_mac(tx: &Tx<'_>, network: &str, wanted: Option<String>) -> Result<String> {
     let used = "SELECT 1 FROM ports WHERE network_id = $1 AND mac_address = $2";
     if let Some(mac) = wanted {
         if sql::exists(tx.db, used, [network.into(), mac.as_str().into()]).await? {

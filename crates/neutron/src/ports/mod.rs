@@ -148,8 +148,19 @@ impl Model {
     }
 }
 
-const VNIC_TYPES: &[&str] =
-    &["normal", "direct", "macvtap", "baremetal", "direct-physical", "virtio-forwarder", "smart-nic", "vdpa", "remote-managed"];
+const VNIC_TYPES: &[&str] = &[
+    "normal",
+    "direct",
+    "macvtap",
+    "baremetal",
+    "direct-physical",
+    "virtio-forwarder",
+    "smart-nic",
+    "vdpa",
+    "accelerator-direct",
+    "accelerator-direct-physical",
+    "remote-managed",
+];
 
 impl Resource for Model {
     const KEY: &'static str = "port";
@@ -162,7 +173,7 @@ impl Resource for Model {
         Attribute::fixed("network_id", Kind::Uuid).required(),
         Attribute::writable("admin_state_up", Kind::Bool),
         Attribute::shown("status", Kind::Text(16)),
-        Attribute::writable("mac_address", Kind::Mac).ruled(),
+        Attribute::writable("mac_address", Kind::MacOrNull).ruled(),
         Attribute::writable("fixed_ips", Kind::FixedIps).composite(),
         Attribute::writable("security_groups", Kind::Uuids).composite(),
         Attribute::writable("port_security_enabled", Kind::Bool).ruled(),
@@ -201,6 +212,11 @@ impl Resource for Model {
                     .to_owned();
                 Some(Condition::all().add(Column::Id.in_subquery(members)))
             }
+            "ip_allocation" => Some(values.iter().fold(Condition::any(), |any, value| match *value {
+                "none" => any.add(Expr::col("fixed_ips").eq("[]")),
+                "immediate" => any.add(Expr::col("fixed_ips").ne("[]")),
+                _ => any.add(Expr::val(1).eq(0)),
+            })),
             "binding:vif_type" => Some(values.iter().fold(Condition::any(), |any, value| match *value {
                 "unbound" => any.add(Column::HostId.eq("")),
                 "bridge" => any.add(Column::HostId.ne("")),

@@ -3,7 +3,7 @@
 use kit::{Context, Path, Reply, Result};
 
 use super::addresses::{Wanted, choose, touch_members};
-use super::create::{check_rules, check_security, join_groups, mac_in_use, profile};
+use super::create::{check_rules, check_security, free_mac, join_groups, profile};
 use super::{ACTIVE, DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
@@ -90,20 +90,15 @@ fn apply(wish: &Checked, port: &mut Model) -> Result<()> {
 }
 
 async fn change_mac(tx: &Tx<'_>, wish: &Checked, before: &Model, port: &mut Model) -> Result<()> {
-    wish.set("mac_address", &mut port.mac_address)?;
-    if port.mac_address == before.mac_address {
-        return Ok(());
-    }
+    let wanted = wish.get::<Option<String>>("mac_address")?.filter(|mac| mac.as_ref() != Some(&before.mac_address));
+    let Some(wanted) = wanted else { return Ok(()) };
+    port.mac_address = free_mac(tx, &port.network_id, wanted).await?;
     if !before.host_id.is_empty() {
         let message = format!(
             "Unable to complete operation on port {}, port is already bound, port type: bridge, old_mac {}, new_mac {}.",
             port.id, before.mac_address, port.mac_address
         );
         return Err(conflict("PortBound", message));
-    }
-    let used = "SELECT 1 FROM ports WHERE network_id = $1 AND mac_address = $2";
-    if sql::exists(tx.db, used, [port.network_id.as_str().into(), port.mac_address.as_str().into()]).await? {
-        return Err(mac_in_use(&port.network_id, &port.mac_address));
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ impl Resource for Model {
     const NOUN: &'static str = "QoS policy";
     const NOT_FOUND: &'static str = "QosPolicyNotFound";
     const SHARED_AS: Option<&'static str> = Some("qos_policy");
+    const ANY_MARKER: bool = true;
     const ATTRIBUTES: &'static [Attribute] = &[
         Attribute::writable("name", Kind::Text(255)).required(),
         Attribute::writable("is_default", Kind::Bool),

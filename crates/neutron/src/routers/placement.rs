@@ -1,7 +1,5 @@
 //! Which hosts carry a router: one, or with `ha` one that forwards and others that stand by and take over when it falls silent.
 
-use std::time::Duration;
-
 use kit::Result;
 use kit::clock::Timestamp;
 use sea_orm::ConnectionTrait;
@@ -13,8 +11,6 @@ use crate::{App, Tx, sql};
 
 /// Hosts that carry a router with `ha`.
 const HA_HOSTS: usize = 3;
-/// A host that is silent for longer no longer forwards for such a router. Agents speak every five seconds.
-const SILENCE: Duration = Duration::from_secs(12);
 /// Routers placed in one go.
 const BATCH: u32 = 100;
 
@@ -97,7 +93,7 @@ pub async fn reconcile(app: &App) -> Result<()> {
     let homeless = sql::texts(db, &format!("SELECT id FROM routers WHERE host = '' AND NOT held LIMIT {BATCH}"), []).await?;
     let silent = "SELECT r.id FROM routers r WHERE r.ha AND r.host <> '' AND NOT EXISTS \
                   (SELECT 1 FROM agents a WHERE a.host = r.host AND a.agent_type = 'L3 agent' AND a.heartbeat_at > $1)";
-    let since = Timestamp::now().minus(SILENCE).0;
+    let since = Timestamp::now().minus(app.config().ha_takeover_time).0;
     let silent = sql::texts(db, &format!("{silent} LIMIT {BATCH}"), [since.into()]).await?;
     let short = "SELECT r.id FROM routers r WHERE r.ha AND NOT r.held AND r.host <> '' \
                  AND (SELECT COUNT(*) FROM standby_routers s WHERE s.router_id = r.id) < $1";

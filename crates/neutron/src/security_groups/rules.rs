@@ -110,7 +110,7 @@ impl Resource for Model {
                 "security_group_id": self.security_group_id, "direction": self.direction, "ethertype": self.ethertype,
                 "protocol": self.protocol, "port_range_min": self.port_range_min, "port_range_max": self.port_range_max,
                 "remote_ip_prefix": self.remote_ip_prefix, "remote_group_id": self.remote_group_id, "remote_address_group_id": self.remote_address_group_id,
-                "normalized_cidr": self.remote_ip_prefix, "belongs_to_default_sg": false,
+                "normalized_cidr": self.normalized_cidr(), "belongs_to_default_sg": false,
             }),
         );
         view
@@ -128,6 +128,13 @@ impl Resource for Model {
             view
         };
         Ok(rows.iter().map(view).collect())
+    }
+}
+
+impl Model {
+    /// The remote prefix, which stays as it was written, without its host bits.
+    pub fn normalized_cidr(&self) -> Option<IpNet> {
+        self.remote_ip_prefix.as_ref()?.parse::<IpNet>().ok().map(|net| net.trunc())
     }
 }
 
@@ -304,13 +311,13 @@ fn check_remote(rule: &mut Model) -> Result<()> {
         let message = format!("Conflicting value ethertype {} for CIDR {prefix}", rule.ethertype);
         return Err(bad_request("SecurityGroupRuleParameterConflict", message));
     }
-    rule.remote_ip_prefix = Some(net.trunc().to_string());
+    rule.remote_ip_prefix = Some(net.to_string());
     Ok(())
 }
 
 fn fingerprint(rule: &Model) -> String {
     // everybody is nobody in particular
-    let prefix = rule.remote_ip_prefix.as_deref().filter(|prefix| !matches!(*prefix, "0.0.0.0/0" | "::/0"));
+    let prefix = rule.normalized_cidr().filter(|net| net.prefix_len() > 0).map(|net| net.to_string());
     let number = |n: Option<i64>| n.map(|n| n.to_string()).unwrap_or_default();
     format!(
         "{}|{}|{}|{}|{}|{}|{}{}",
@@ -319,7 +326,7 @@ fn fingerprint(rule: &Model) -> String {
         protocol_number(rule).map(|n| n.to_string()).unwrap_or_default(),
         number(rule.port_range_min),
         number(rule.port_range_max),
-        prefix.unwrap_or_default(),
+        prefix.as_deref().unwrap_or_default(),
         rule.remote_group_id.as_deref().unwrap_or_default(),
         rule.remote_address_group_id.as_deref().map(|id| format!("|{id}")).unwrap_or_default()
     )

@@ -19,9 +19,9 @@ pub use create::{create, make};
 pub use plan::plan;
 
 use crate::attributes::Attribute;
-use crate::rbac;
 use crate::resource::{Resource, Seen, extend, standard_view};
 use crate::values::Kind;
+use crate::{rbac, sql};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "subnets")]
@@ -167,5 +167,15 @@ impl Resource for Model {
             }),
         );
         view
+    }
+
+    async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> kit::Result<Vec<Map<String, Value>>> {
+        let external = sql::texts(db, "SELECT id FROM networks WHERE external", []).await?;
+        let with_network = |row: &Model| {
+            let mut view = row.view(seen);
+            view.insert("router:external".into(), json!(external.contains(&row.network_id)));
+            view
+        };
+        Ok(rows.iter().map(with_network).collect())
     }
 }

@@ -41,6 +41,10 @@ impl Drop for Cloud {
 }
 
 pub async fn cloud() -> Cloud {
+    cloud_with(neutron::Config::default()).await
+}
+
+pub async fn cloud_with(config: neutron::Config) -> Cloud {
     let dir = tempfile::tempdir().unwrap();
     let location = match std::env::var("CUMULO_TEST_DATABASE") {
         Ok(url) => Location::Postgres { url, schema: format!("n{}", kit::ids::hex()) },
@@ -58,7 +62,7 @@ pub async fn cloud() -> Cloud {
     };
     let bus = Bus::local();
     let session = ServiceSession::new(endpoint, "neutron", "secret");
-    let neutron = neutron::open(&location, neutron::Config::default(), bus.clone(), &handles, session).await.unwrap();
+    let neutron = neutron::open(&location, config, bus.clone(), &handles, session).await.unwrap();
     let neutron = Arc::new(neutron);
     let service = neutron.service(Authenticator::own(|_, token| Box::pin(identify(token)), "http://keystone")).unwrap();
     let stop = CancellationToken::new();
@@ -229,14 +233,16 @@ impl Agent {
             }
         });
         cloud.bus.serve(&agent_topic(host), handlers, 1);
-        let vtep = host.strip_prefix("host").map(|number| format!("192.0.2.{number}").parse().unwrap());
+        agent.beat().await;
+        agent
+    }
+
+    /// Says that it is alive.
+    pub async fn beat(&self) {
+        let vtep = self.host.strip_prefix("host").map(|number| format!("192.0.2.{number}").parse().unwrap());
         let agent_types = vec!["Linux bridge agent".into(), "DHCP agent".into(), "L3 agent".into()];
-        agent
-            .bus
-            .call(SERVER_TOPIC, Heartbeat { host: host.into(), agent_types, vtep, ..Heartbeat::default() }, Duration::from_secs(5))
-            .await
-            .unwrap();
-        agent
+        let heartbeat = Heartbeat { host: self.host.clone(), agent_types, vtep, ..Heartbeat::default() };
+        self.bus.call(SERVER_TOPIC, heartbeat, Duration::from_secs(5)).await.unwrap();
     }
 
     pub async fn fetch(&self) -> HostState {

@@ -13,3 +13,4 @@ mod rooms;
 mod routers;
 mod schedulers;
 mod sharing;
+mod words;

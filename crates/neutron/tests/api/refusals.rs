@@ -35,7 +35,7 @@ async fn rules_that_make_no_sense() {
     let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
     let both = json!({"port": {"network_id": network, "security_groups": [group, stateless]}});
     assert_eq!(refused(&cloud, DEMO, "/ports", both).await, (409, "SecurityGroupConflict".into()));
-    cloud.change(ADMIN, "/quotas/demo", "quota", json!({"security_group_rule": 0})).await;
+    cloud.change(ADMIN, "/quotas/demo", "quota", json!({"security_group_rule": 0, "force": true})).await;
     assert_eq!(refused(&cloud, DEMO, "/security-groups", json!({"security_group": {"name": "x"}})).await.0, 409);
 }
 

@@ -1,9 +1,12 @@
 //! Routers and floating IPs.
 
+use std::time::Duration;
+
 use http::Method;
+use rpc::network::RouterRole;
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN, Agent, Cloud, DEMO, OTHER, cloud, id};
+use crate::harness::{ADMIN, Agent, Cloud, DEMO, OTHER, cloud, cloud_with, eventually, id};
 
 async fn legs(cloud: &Cloud, router: &str, verb: &str, body: Value) -> (u16, String) {
     cloud.refused(DEMO, Method::PUT, &format!("/routers/{router}/{verb}_router_interface"), Some(body)).await
@@ -89,4 +92,34 @@ async fn an_external_network_takes_its_unused_floating_ips_along() {
     let floating = id(&cloud.make(DEMO, "floatingips", "floatingip", json!({"floating_network_id": network})).await);
     cloud.delete(ADMIN, &format!("/networks/{network}")).await;
     assert_eq!(cloud.refused(DEMO, Method::GET, &format!("/floatingips/{floating}"), None).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stood_by_takes_over_from_one_that_fell_silent() {
+    let config = neutron::Config { ha_takeover_time: Duration::from_millis(300), ..neutron::Config::default() };
+    let cloud = cloud_with(config).await;
+    cloud.bootstrapped().await;
+    let (one, two) = (Agent::start(&cloud, "host1").await, Agent::start(&cloud, "host2").await);
+    let (_, subnet) = cloud.network(DEMO, "10.7.0.0/24").await;
+    let router = id(&cloud.make(ADMIN, "routers", "router", json!({"ha": true, "project_id": "demo"})).await);
+    let path = format!("/routers/{router}");
+    cloud.put(DEMO, &format!("{path}/add_router_interface"), json!({"subnet_id": subnet})).await;
+    let role = |agent: &Agent| agent.state().routers.iter().find(|found| found.id == router).map(|router| router.role);
+    eventually(async || role(&one).is_some() && role(&two).is_some()).await;
+    let active = if role(&one) == Some(RouterRole::Active) { &one } else { &two };
+    let standby = if role(&one) == Some(RouterRole::Active) { &two } else { &one };
+    eventually(async || {
+        standby.beat().await;
+        role(standby) == Some(RouterRole::Active)
+    })
+    .await;
+    let agents = cloud.get(ADMIN, &format!("{path}/l3-agents")).await["agents"].clone();
+    let state = |agent: &Value| (agent["host"].clone(), agent["ha_state"].clone());
+    let states: Vec<(Value, Value)> = agents.as_array().unwrap().iter().map(state).collect();
+    assert!(states.iter().any(|(_, state)| state == "active") && states.iter().any(|(_, state)| state == "standby"), "{states:?}");
+    let legs = cloud.get(ADMIN, &format!("/ports?device_id={router}")).await["ports"].clone();
+    assert_eq!(legs[0]["status"], "ACTIVE");
+    // back again, it stands by
+    active.beat().await;
+    eventually(async || role(active) == Some(RouterRole::Standby) && active.is_up_to_date().await).await;
 }
