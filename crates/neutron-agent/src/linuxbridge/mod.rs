@@ -49,8 +49,8 @@ async fn take(host: &Netlink, links: &BTreeMap<String, Link>, step: &Step) -> Re
             None => Ok(()),
         },
         Step::Delete(name) => host.delete(name).await,
-        Step::AddBridge(name, mtu) => {
-            host.add_bridge(name, *mtu).await?;
+        Step::AddBridge(name) => {
+            host.add_bridge(name).await?;
             sysctl::no_ipv6(name);
             Ok(())
         }

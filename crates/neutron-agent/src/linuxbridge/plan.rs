@@ -39,7 +39,7 @@ pub enum Step {
     /// Out of its bridge and down: before its rules go.
     Release(String),
     Delete(String),
-    AddBridge(String, u32),
+    AddBridge(String),
     /// Let the inet family see its packets again.
     FilterBridge(String),
     /// MTU and up.
@@ -138,7 +138,7 @@ pub fn wiring(desired: &Desired, places: &BTreeMap<String, Place>, links: &BTree
     for network in desired.networks.values() {
         let name = names::bridge(&network.id);
         match links.get(&name) {
-            None => steps.extend([Step::AddBridge(name.clone(), network.mtu), Step::SetBridge(name.clone(), network.mtu)]),
+            None => steps.extend([Step::AddBridge(name.clone()), Step::SetBridge(name.clone(), network.mtu)]),
             Some(link) => {
                 if !link.filtered {
                     steps.push(Step::FilterBridge(name.clone()));
@@ -252,7 +252,7 @@ mod tests {
         let links = BTreeMap::from([link(&tap, 6, 0)]);
         let steps = wiring(&desired, &places, &links);
         let attach = Step::Attach(tap, Place { bridge: bridge.clone(), mtu: 1450, made: None, suppressed: false });
-        assert_eq!(steps, [Step::AddBridge(bridge.clone(), 1450), Step::SetBridge(bridge, 1450), attach]);
+        assert_eq!(steps, [Step::AddBridge(bridge.clone()), Step::SetBridge(bridge, 1450), attach]);
     }
 
     #[test]

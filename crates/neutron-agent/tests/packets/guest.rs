@@ -96,7 +96,7 @@ impl Guest {
             std::fs::write(script, UDHCPC).unwrap();
             shell("chmod +x /run/udhcpc.sh");
         }
-        self.succeeds("ip address flush dev eth0; busybox udhcpc -i eth0 -s /run/udhcpc.sh -O staticroutes -O mtu -O tftp -O bootfile -n -q -t 3 -T 1")
+        self.succeeds("ip -4 address flush dev eth0; busybox udhcpc -i eth0 -s /run/udhcpc.sh -O staticroutes -O mtu -O tftp -O bootfile -n -q -t 3 -T 1")
     }
 
     pub fn shell(&self, command: &str) -> String {

@@ -76,10 +76,11 @@ impl Netlink {
         }
     }
 
-    /// A bridge that shows its packets to the inet family and leaves multicast alone; down.
-    pub async fn add_bridge(&self, name: &str, mtu: u32) -> Result<()> {
+    /// A bridge that shows its packets to the inet family and leaves multicast alone; down. Its MTU is set afterwards: br_netfilter hears only
+    /// of a change, and takes datagrams apart again for the MTU it knows of.
+    pub async fn add_bridge(&self, name: &str) -> Result<()> {
         let message = LinkBridge::new(name).nf_call_iptables(true).nf_call_ip6tables(true).mcast_snooping(false);
-        let message = message.mtu(mtu).address(own_mac(name));
+        let message = message.address(own_mac(name));
         self.done(&format!("add bridge {name}"), self.handle.link().add(message.build()).execute()).await
     }
 
