@@ -189,7 +189,8 @@ impl<D: Dataplane> Agent<D> {
             self.reported.clone_from(&self.wired);
             return true;
         }
-        tracing::info!(?up, ?down, "ports wired");
+        tracing::info!(up = up.len(), down = down.len(), "ports wired");
+        tracing::debug!(?up, ?down, "ports wired");
         let message = PortsWired { host: self.host.clone(), up, down };
         match self.bus.call(SERVER_TOPIC, message, ANSWER).await {
             Ok(()) => {

@@ -129,8 +129,9 @@ impl Resource for Model {
 
     crate::standard!();
 
+    /// As its network is: also of an external one they only know.
     fn visible(project: &str) -> Condition {
-        let shared = rbac::shared_objects("network", project);
+        let shared = rbac::objects("network", project);
         let mine = Query::select().column("id").from("networks").and_where(Expr::col("project_id").eq(project)).to_owned();
         Condition::any()
             .add(Column::ProjectId.eq(project))

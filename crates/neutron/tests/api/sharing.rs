@@ -49,6 +49,8 @@ async fn external_networks_are_known_but_not_used_by_projects() {
     let cloud = cloud().await;
     let external = cloud.make(ADMIN, "networks", "network", json!({"router:external": true, "name": "out"})).await;
     let path = format!("/networks/{}", id(&external));
+    cloud.make(ADMIN, "subnets", "subnet", json!({"network_id": external["id"], "ip_version": 4, "cidr": "198.51.100.0/24"})).await;
+    assert_eq!(cloud.get(DEMO, "/subnets?router:external=true").await["subnets"][0]["router:external"], true);
     assert_eq!(cloud.get(DEMO, &path).await["network"]["shared"], false);
     let port = json!({"port": {"network_id": external["id"]}});
     assert_eq!(cloud.refused(DEMO, Method::POST, "/ports", Some(port)).await.0, 404);
