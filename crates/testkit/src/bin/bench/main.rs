@@ -43,7 +43,7 @@ fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_js
         note("startup");
         let startup = startup::measure(binary).await?;
         note("simulated boots");
-        let cloud = cloud::Cloud::start(binary, &["--sim-hosts", "4"]).await?;
+        let cloud = cloud::Cloud::start(binary, &["--sim-hosts", "8"]).await?;
         let api = cloud.admin().await?;
         api.lift_quotas().await?;
         let boots = boots::measure(&api).await?;
