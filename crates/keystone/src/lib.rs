@@ -124,7 +124,7 @@ impl Keystone {
             json_suffix: false,
             versions: None,
             policy: Policy::new(policy::DEFAULTS)?,
-            db: None,
+            db: Some(self.db.clone()),
             authenticator: Some(Authenticator::own(tokens::identify, &self.config.public_url)),
             fault: fault::envelope,
         })

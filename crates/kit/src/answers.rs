@@ -21,8 +21,10 @@ use crate::{Reply, Result};
 /// How long an answer is kept at most.
 const LIFE: Duration = Duration::from_secs(1);
 /// Bytes of one answer, and of all of them.
-const ONE: u64 = 256 << 10;
-const ALL: usize = 4 << 20;
+const ONE: u64 = 2 << 20;
+const ALL: usize = 8 << 20;
+/// The headers beside the token and the version that an answer may depend on: what is said of one token is not said of another.
+const HEADERS: [&str; 2] = ["x-subject-token", "openstack-identity-access-rules"];
 
 /// What is asked: everything in a request that an answer may depend on, apart from the caller's rights.
 pub(crate) struct Question {
@@ -58,10 +60,15 @@ impl Answers {
     }
 
     /// The question of a request; none where an answer cannot be kept.
-    pub(crate) fn question(&self, ctx: &Context, uri: &http::Uri) -> Option<Question> {
+    pub(crate) fn question(&self, ctx: &Context, uri: &http::Uri, headers: &HeaderMap) -> Option<Question> {
         let identity = ctx.identity.clone().filter(|_| ctx.service.is_none())?;
         let commits = self.db.commits()?;
-        Some(Question { text: format!("{}\n{}\n{}\n{uri}", ctx.token, ctx.version, ctx.base_url), identity, commits })
+        let mut text = format!("{}\n{}\n{}\n{uri}", ctx.token, ctx.version, ctx.base_url);
+        for value in HEADERS.iter().map(|name| headers.get(*name)) {
+            text.push('\n');
+            text.push_str(value.map_or(Some(""), |value| value.to_str().ok())?);
+        }
+        Some(Question { text, identity, commits })
     }
 
     /// The kept answer, if it still holds.
@@ -158,7 +165,11 @@ mod tests {
     }
 
     async fn get(service: &Service, path: &str, token: &str) -> String {
-        let request = Request::get(path).header("x-auth-token", token).body(Body::empty()).unwrap();
+        about(service, path, token, "").await
+    }
+
+    async fn about(service: &Service, path: &str, token: &str, subject: &str) -> String {
+        let request = Request::get(path).header("x-auth-token", token).header("x-subject-token", subject).body(Body::empty()).unwrap();
         let body = service.call(request).await.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(body.to_vec()).unwrap()
     }
@@ -177,5 +188,8 @@ mod tests {
         db.write(|_| Box::pin(async { Ok(()) })).await.unwrap();
         assert_eq!(get(&service, "/kept", "a").await, "4");
         assert_eq!(get(&service, "/fresh", "a").await, "5");
+        assert_eq!(about(&service, "/kept", "a", "b").await, "6");
+        assert_eq!(about(&service, "/kept", "a", "c").await, "7");
+        assert_eq!(about(&service, "/kept", "a", "b").await, "6");
     }
 }

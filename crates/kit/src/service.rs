@@ -250,7 +250,11 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     if !row.deferred {
         authorize(&ctx, row.rule)?;
     }
-    let question = inner.answers.as_ref().filter(|_| row.kept).and_then(|answers| Some((answers, answers.question(&ctx, &parts.uri)?)));
+    let question = inner
+        .answers
+        .as_ref()
+        .filter(|_| row.kept)
+        .and_then(|answers| Some((answers, answers.question(&ctx, &parts.uri, &parts.headers)?)));
     if let Some((answers, question)) = &question
         && let Some(reply) = answers.find(question)
     {
