@@ -218,6 +218,7 @@ impl Manager {
             total_capacity_gb: capacity.total,
             free_capacity_gb: capacity.free,
             storage_protocol: self.backend.protocol().to_owned(),
+            ..Heartbeat::default()
         };
         self.bus.cast(SERVER_TOPIC, message).await
     }

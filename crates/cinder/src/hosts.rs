@@ -45,8 +45,7 @@ pub async fn call<M: rpc::Message>(app: &Cinder, host: Option<&str>, message: M,
 /// cinder-scheduler lives in this process; its sign of life is the process's.
 pub async fn scheduler_is_up(app: &Cinder) -> Result<()> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let message =
-        Heartbeat { host: host.trim().to_owned(), total_capacity_gb: 0.0, free_capacity_gb: 0.0, storage_protocol: String::new() };
+    let message = Heartbeat { host: host.trim().to_owned(), ..Heartbeat::default() };
     services::store::seen(app, "cinder-scheduler", message).await
 }
 

@@ -31,11 +31,14 @@ pub fn routes() -> Routes<Cinder> {
 fn volume_routes() -> Routes<Cinder> {
     Routes::new()
         .get("/volumes", "volume:get_all", volumes::api::list)
+        .kept()
         .post("/volumes", "volume:create", create::create)
         .get("/volumes/detail", "volume:get_all", volumes::api::detail)
+        .kept()
         .get("/volumes/summary", "volume:get_all", volumes::api::summary)
         .since(3, 12)
         .get("/volumes/{volume_id}", "volume:get", volumes::api::show)
+        .kept()
         .put("/volumes/{volume_id}", "volume:update", volumes::api::update)
         .delete("/volumes/{volume_id}", "volume:delete", delete::delete)
         // each action has a rule of its own
@@ -71,9 +74,12 @@ fn attachment_routes() -> Routes<Cinder> {
 fn snapshot_routes() -> Routes<Cinder> {
     Routes::new()
         .get("/snapshots", "volume:get_all_snapshots", snapshots::api::list)
+        .kept()
         .post("/snapshots", "volume:create_snapshot", snapshots::api::create)
         .get("/snapshots/detail", "volume:get_all_snapshots", snapshots::api::detail)
+        .kept()
         .get("/snapshots/{snapshot_id}", "volume:get_snapshot", snapshots::api::show)
+        .kept()
         .put("/snapshots/{snapshot_id}", "volume:update_snapshot", snapshots::api::update)
         .delete("/snapshots/{snapshot_id}", "volume:delete_snapshot", snapshots::api::delete)
         // each action has a rule of its own
@@ -89,8 +95,10 @@ fn snapshot_routes() -> Routes<Cinder> {
 fn type_routes() -> Routes<Cinder> {
     Routes::new()
         .get("/types", "volume_extension:type_get_all", types::api::list)
+        .kept()
         .post("/types", "volume_extension:type_create", types::api::create)
         .get("/types/{volume_type_id}", "volume_extension:type_get", types::api::show)
+        .kept()
         .put("/types/{volume_type_id}", "volume_extension:type_update", types::api::update)
         .delete("/types/{volume_type_id}", "volume_extension:type_delete", types::api::delete)
         .get("/types/{volume_type_id}/extra_specs", "volume_extension:types_extra_specs:index", types::specs::list)
@@ -150,10 +158,13 @@ fn transfer_routes() -> Routes<Cinder> {
 fn backup_routes() -> Routes<Cinder> {
     Routes::new()
         .get("/backups", "backup:get_all", backups::api::list)
+        .kept()
         .post("/backups", "backup:create", backups::create::create)
         .get("/backups/detail", "backup:get_all", backups::api::detail)
+        .kept()
         .post("/backups/import_record", "backup:backup-import", backups::records::import)
         .get("/backups/{backup_id}", "backup:get", backups::api::show)
+        .kept()
         .put("/backups/{backup_id}", "backup:update", backups::api::update)
         .since(3, 9)
         .delete("/backups/{backup_id}", "backup:delete", backups::api::delete)

@@ -103,7 +103,7 @@ impl Glance {
             json_suffix: false,
             versions: None,
             policy: Policy::new(policy::RULES)?,
-            db: None,
+            db: Some(self.db.clone()),
             authenticator: Some(authenticator),
             fault: fault::fault,
         })

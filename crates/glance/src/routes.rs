@@ -13,10 +13,11 @@ pub fn root() -> Routes<Glance> {
 
 #[rustfmt::skip]
 pub fn api() -> Routes<Glance> {
-    Routes::new()
-        .get   ("/images",            "get_images",   images::list)
+    // `/images/` is an image without an id, not the list
+    Routes::new().exact()
+        .get   ("/images",            "get_images",   images::list).kept()
         .post  ("/images",            "add_image",    images::create)
-        .get   ("/images/{image_id}", "get_image",    images::show)
+        .get   ("/images/{image_id}", "get_image",    images::show).kept()
         .patch ("/images/{image_id}", "modify_image", images::update)
         .delete("/images/{image_id}", "delete_image", images::delete)
 
@@ -33,7 +34,7 @@ pub fn api() -> Routes<Glance> {
         .put   ("/images/{image_id}/tags/{tag}", "modify_image", tags::add)
         .delete("/images/{image_id}/tags/{tag}", "modify_image", tags::delete)
 
-        .get   ("/images/{image_id}/members", ANY, members::list)
+        .get   ("/images/{image_id}/members", ANY, members::list).kept()
         .post  ("/images/{image_id}/members", ANY, members::create)
         .get   ("/images/{image_id}/members/{member_id}", ANY, members::show)
         .put   ("/images/{image_id}/members/{member_id}", ANY, members::update)

@@ -230,12 +230,17 @@ pub struct UnmanageSnapshot {
 message!(UnmanageSnapshot => (), "unmanage_snapshot");
 
 /// cinder-volume -> cinder: alive, and how much room there is (GiB).
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Heartbeat {
     pub host: String,
     pub total_capacity_gb: f64,
     pub free_capacity_gb: f64,
     pub storage_protocol: String,
+    /// The operator's words on which volumes this storage is for, and how glad it is of one; see cinder's scheduler.
+    #[serde(default)]
+    pub filter_function: Option<String>,
+    #[serde(default)]
+    pub goodness_function: Option<String>,
 }
 message!(Heartbeat => (), "heartbeat");
 
@@ -250,4 +255,25 @@ message!(FetchState => HostVolumes, "fetch_state");
 pub struct HostVolumes {
     pub volume_ids: Vec<String>,
     pub exports: Vec<InitializeConnection>,
+}
+
+/// cinder-volume -> cinder: with what the data of a volume, a snapshot or a backup is encrypted; nothing where it is in the clear.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FetchSecret {
+    pub id: String,
+}
+message!(FetchSecret => Option<Secret>, "fetch_secret");
+
+/// The passphrase of LUKS, and the cipher of what is new, as `aes-256`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    pub passphrase: String,
+    pub cipher: String,
+}
+
+impl std::fmt::Debug for Secret {
+    /// Not for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret({})", self.cipher)
+    }
 }

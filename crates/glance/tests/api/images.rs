@@ -26,6 +26,10 @@ async fn discovery_and_errors_have_glances_shapes() {
     );
     let page = cloud.ask(ALICE, "GET", "/v2/images/nope", &[], Body::empty()).await;
     assert!(String::from_utf8_lossy(&page.bytes).contains("<h1>404 Not Found</h1>"));
+    // an image whose id is empty is none, not the list of all
+    for method in ["GET", "DELETE"] {
+        assert_eq!(cloud.ask(ALICE, method, "/v2/images/", &[], Body::empty()).await.status, 404);
+    }
     let method = cloud.ask(ALICE, "DELETE", "/v2/images", &[], Body::empty()).await;
     assert_eq!((method.status.as_u16(), method.headers["allow"].to_str().unwrap()), (405, "GET, POST"));
     assert_eq!(cloud.get(ALICE, "/v2/schemas/image").await.json()["additionalProperties"], json!({"type": "string"}));
@@ -208,7 +212,7 @@ async fn a_broken_upload_leaves_a_queued_image_and_no_bytes() {
     let path = format!("/v2/images/{id}/file");
     let media = [("content-type", "application/octet-stream")];
     let upload = cloud.raw(ALICE, "PUT", &path, &media, Body::from_stream(receiver));
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(200), upload).await.is_err());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(1000), upload).await.is_err());
     assert_eq!(cloud.status(&id).await, "saving");
     sender.unbounded_send(Err(std::io::Error::other("reset"))).unwrap();
     for _ in 0..100 {
@@ -251,7 +255,7 @@ async fn a_crash_leaves_no_lies_and_no_waste() {
         &[("content-type", "application/octet-stream")],
         Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()),
     );
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(200), upload).await.is_err());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(1000), upload).await.is_err());
     // one whose data was being staged, and one whose data is
     let (staging, staged) = (first.raw_image(ALICE, "staging").await, first.raw_image(ALICE, "staged").await);
     let media = [("content-type", "application/octet-stream")];
@@ -384,4 +388,24 @@ async fn the_typed_client_speaks_to_it() {
     client.delete(&auth, &made.id).await.unwrap();
     let gone = client.show(&auth, &made.id).await.unwrap_err();
     assert!(gone.is_not_found() && gone.message.starts_with("No image found"), "{gone}");
+}
+
+#[tokio::test]
+async fn a_kept_answer_ends_with_the_next_change_and_is_nobody_elses() {
+    let cloud = cloud().await;
+    let id = cloud.raw_image(ALICE, "one").await;
+    let path = format!("/v2/images/{id}");
+    for name in ["one", "two", "three"] {
+        cloud.patch(ALICE, &id, json!([{"op": "replace", "path": "/name", "value": name}])).await;
+        for _ in 0..2 {
+            assert_eq!(cloud.get(ALICE, &path).await.json()["name"], name);
+            assert_eq!(cloud.names(ALICE, "").await, [name]);
+            assert_eq!(cloud.get(BOB, &path).await.status, 404);
+        }
+    }
+    cloud.send(ALICE, "POST", &format!("{path}/members"), &json!({"member": "bob"})).await;
+    assert_eq!(cloud.get(BOB, &path).await.status, 200);
+    cloud.ask(ALICE, "DELETE", &path, &[], Body::empty()).await;
+    assert_eq!(cloud.get(ALICE, &path).await.status, 404);
+    assert_eq!(cloud.names(ALICE, "").await.len(), 0);
 }

@@ -82,14 +82,15 @@ pub async fn create(keystone: Keystone, ctx: Context, grant: Grant) -> Result<Re
             Box::pin(async move {
                 let role = roles::store::fetch(tx, &grant.row.role_id).await?;
                 known(tx, &grant.row).await?;
-                let elsewhere = role.domain_id != target_domain(tx, &grant.row).await?;
-                if !role.domain_id.is_empty() && grant.row.target_kind != "system" && elsewhere {
+                let of_domain = !role.domain_id.is_empty();
+                // on a domain, such a role is only a name for the roles it implies, so any domain may have it
+                if of_domain && grant.row.target_kind == "project" && role.domain_id != target_domain(tx, &grant.row).await? {
                     return Err(Error::forbidden(format!(
                         "Project {} must be in the same domain as the role {} being assigned.",
                         grant.row.target_id, grant.row.role_id
                     )));
                 }
-                if !role.domain_id.is_empty() && grant.row.target_kind == "system" {
+                if of_domain && grant.row.target_kind == "system" {
                     return Err(fault::refused("cannot assign a role of a domain on the system."));
                 }
                 store::insert(tx, grant.row).await

@@ -32,6 +32,20 @@ async fn grants_are_idempotent_and_checked() {
 }
 
 #[tokio::test]
+async fn a_domains_role_is_for_its_projects_and_for_any_domain() {
+    let cloud = Cloud::start().await;
+    let admin = cloud.admin().await;
+    let elsewhere = cloud.post(&admin, "/v3/domains", json!({"domain": {"name": "elsewhere"}})).await.expect(201);
+    let elsewhere = elsewhere.body["domain"]["id"].as_str().unwrap().to_owned();
+    let role = cloud.post(&admin, "/v3/roles", json!({"role": {"name": "local", "domain_id": elsewhere}})).await.expect(201);
+    let role = role.body["role"]["id"].as_str().unwrap().to_owned();
+    let (user, place) = (cloud.id(&admin, "users", "demo").await, cloud.id(&admin, "projects", "service").await);
+    cloud.put(&admin, &format!("/v3/projects/{place}/users/{user}/roles/{role}")).await.expect(403);
+    cloud.put(&admin, &format!("/v3/system/users/{user}/roles/{role}")).await.expect(403);
+    cloud.put(&admin, &format!("/v3/domains/default/users/{user}/roles/{role}")).await.expect(204);
+}
+
+#[tokio::test]
 async fn assignments_as_made_and_as_effective() {
     let cloud = Cloud::start().await;
     let admin = cloud.admin().await;
