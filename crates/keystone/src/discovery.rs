@@ -1,19 +1,25 @@
 //! Which versions there are, at the address by which the client came.
 
 use http::StatusCode;
-use kit::{Context, Reply, Result};
+use kit::{Context, Raw, Reply, Result};
 use serde_json::{Value, json};
 
-use crate::Keystone;
+use crate::{Keystone, json_home};
 
 /// `GET /`
-pub async fn versions(_: Keystone, ctx: Context) -> Result<Reply> {
+pub async fn versions(_: Keystone, ctx: Context, raw: Raw) -> Result<Reply> {
+    if json_home::wanted(&raw.parts.headers) {
+        return json_home::document("/v3");
+    }
     let body = json!({"versions": {"values": [three(&ctx), two(&ctx)]}});
     Ok(Reply::json(StatusCode::MULTIPLE_CHOICES, &body)?.header("location", &format!("{}/v3/", ctx.base_url)))
 }
 
 /// `GET /v3`
-pub async fn v3(_: Keystone, ctx: Context) -> Result<Reply> {
+pub async fn v3(_: Keystone, ctx: Context, raw: Raw) -> Result<Reply> {
+    if json_home::wanted(&raw.parts.headers) {
+        return json_home::document("");
+    }
     Reply::ok(&json!({"version": three(&ctx)}))
 }
 

@@ -21,6 +21,7 @@ mod fault;
 mod federation;
 mod fields;
 mod groups;
+mod json_home;
 mod limits;
 mod list;
 mod oauth1;

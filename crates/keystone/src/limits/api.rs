@@ -159,7 +159,7 @@ fn taken(error: DbErr) -> Error {
     error.into()
 }
 
-fn view(ctx: &Context, row: &Model) -> Value {
+pub fn view(ctx: &Context, row: &Model) -> Value {
     json!({
         "id": row.id, "project_id": or_null(&row.project_id), "domain_id": or_null(&row.domain_id), "service_id": row.service_id,
         "region_id": or_null(&row.region_id), "resource_name": row.resource_name, "resource_limit": row.resource_limit,

@@ -1,4 +1,4 @@
-//! What is above and below a project: `parents_as_list`, `subtree_as_list`, and the same as ids.
+//! What is above and below a project: `parents_as_list`, `subtree_as_list`, each with its limits if wanted, and the same as ids.
 
 use kit::call::Query;
 use kit::{Context, Error, Result};
@@ -6,11 +6,29 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, Que
 use serde_json::{Map, Value, json};
 
 use super::{Column, Entity, Model, store, view};
+use crate::limits;
 
 /// Adds `parents` and `subtree` to a project's view where the query asks for them.
 pub async fn add(db: &DatabaseConnection, ctx: &Context, query: &Query, project: &Model, object: &mut Value) -> Result<()> {
     let Value::Object(map) = object else { return Ok(()) };
-    let wrapped = |rows: &[Model]| -> Value { rows.iter().map(|row| json!({"project": view::project(ctx, row)})).collect() };
+    for (list, ids) in [("parents_as_list", "parents_as_ids"), ("subtree_as_list", "subtree_as_ids")] {
+        if query.has(list) && query.has(ids) {
+            return Err(Error::bad_request(format!("Cannot use {list} and {ids} query params at the same time.")));
+        }
+    }
+    let limits = match query.has("include_limits") {
+        true => Some(limits::Entity::find().all(db).await?),
+        false => None,
+    };
+    let one = |row: &Model| {
+        let mut project = view::project(ctx, row);
+        if let Some(limits) = &limits {
+            project["limits"] =
+                limits.iter().filter(|limit| limit.project_id == row.id).map(|limit| limits::api::view(ctx, limit)).collect();
+        }
+        json!({"project": project})
+    };
+    let wrapped = |rows: &[Model]| -> Value { rows.iter().map(one).collect() };
     if query.has("parents_as_list") || query.has("parents_as_ids") {
         let parents = parents(db, project).await?;
         let as_ids = parents.iter().rev().fold(Value::Null, |inner, parent| json!({&parent.id: inner}));

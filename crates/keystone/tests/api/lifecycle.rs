@@ -83,6 +83,9 @@ async fn projects_form_trees() {
     cloud.post(&admin, "/v3/projects", json!({"project": {"name": "leaf"}})).await.expect(409);
     let seen = cloud.get(&admin, &format!("/v3/projects/{leaf}?parents_as_ids")).await.expect(200);
     assert_eq!(seen.body["project"]["parents"], json!({id: null}));
+    cloud.get(&admin, &format!("/v3/projects/{id}?subtree_as_list&subtree_as_ids")).await.expect(400);
+    let seen = cloud.get(&admin, &format!("/v3/projects/{id}?subtree_as_list&include_limits")).await.expect(200);
+    assert_eq!(seen.body["project"]["subtree"][0]["project"]["limits"], json!([]));
     let seen = cloud.get(&admin, &format!("/v3/projects/{id}?subtree_as_list")).await.expect(200);
     assert_eq!(seen.body["project"]["subtree"][0]["project"]["id"], leaf);
     cloud.delete(&admin, &format!("/v3/projects/{id}")).await.expect(403);

@@ -1,5 +1,6 @@
 //! What clients of 2015 ask, answered to the letter.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::common::Cloud;
@@ -69,4 +70,19 @@ async fn discovery_leads_back_the_way_the_client_came() {
         assert_eq!(answer.body["version"]["links"], json!([{"rel": "self", "href": "http://cloud:5000/v3/"}]));
     }
     assert_eq!(cloud.get("", "/v2.0/").await.expect(200).body["version"]["id"], "v2.0");
+}
+
+#[tokio::test]
+async fn json_home_names_every_resource() {
+    let cloud = Cloud::start().await;
+    let rel = "https://docs.openstack.org/api/openstack-identity/3";
+    for (path, prefix) in [("/", "/v3"), ("/v3", "")] {
+        let answer = cloud.send(Method::GET, path, &[("accept", "application/json-home")], "").await.expect(200);
+        let resources = &answer.body["resources"];
+        assert_eq!(resources[format!("{rel}/rel/auth_tokens")], json!({"href": format!("{prefix}/auth/tokens")}));
+        let role = &resources[format!("{rel}/rel/project_user_role")];
+        assert_eq!(role["href-template"], format!("{prefix}/projects/{{project_id}}/users/{{user_id}}/roles/{{role_id}}"));
+        assert_eq!(role["href-vars"]["role_id"], format!("{rel}/param/role_id"));
+        assert!(resources[format!("{rel}/ext/OS-TRUST/1.0/rel/trusts")].is_object());
+    }
 }
