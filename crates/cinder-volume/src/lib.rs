@@ -18,14 +18,18 @@ use kit::bus::Bus;
 use tokio_util::sync::CancellationToken;
 
 pub use backend::VolumeBackend;
+pub use file::luks::Keys;
 pub use file::{FileBackend, FileConfig, cleanup, preflight};
 pub use sim::SimBackend;
 
 /// Who this cinder-volume is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// `HOST@BACKEND`, as cinder knows it.
     pub host: String,
+    /// The operator's words for cinder's scheduler: which volumes are for here, and how welcome each is.
+    pub filter_function: Option<String>,
+    pub goodness_function: Option<String>,
 }
 
 /// Serves the volumes of this host until `stop`. Exports stay as they are when it ends: guests go on.
@@ -37,6 +41,6 @@ pub async fn run(
     session: ServiceSession,
     stop: CancellationToken,
 ) -> Result<()> {
-    let manager = manager::Manager::new(config.host, bus, backend, images, session);
+    let manager = manager::Manager::new(config, bus, backend, images, session);
     manager.run(stop).await
 }

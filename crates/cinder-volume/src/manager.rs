@@ -18,6 +18,7 @@ use rpc::volume::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::Config;
 use crate::backend::{Export, Origin, Original, VolumeBackend};
 use crate::image::{Image, upload};
 
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a host's cinder-volume is made of.
 #[derive(Clone)]
 pub struct Manager {
-    host: String,
+    config: Config,
     bus: Bus,
     backend: Arc<dyn VolumeBackend>,
     images: sdk::image::Image,
@@ -40,8 +41,8 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn new(host: String, bus: Bus, backend: Arc<dyn VolumeBackend>, images: sdk::image::Image, session: ServiceSession) -> Manager {
-        Manager { host, bus, backend, images, session, locks: Arc::default() }
+    pub fn new(config: Config, bus: Bus, backend: Arc<dyn VolumeBackend>, images: sdk::image::Image, session: ServiceSession) -> Manager {
+        Manager { config, bus, backend, images, session, locks: Arc::default() }
     }
 
     /// Restores what should be exported, then serves until `stop`.
@@ -49,7 +50,7 @@ impl Manager {
         if !self.restore_until(&stop).await {
             return Ok(());
         }
-        let serving = self.bus.serve(&volume_topic(&self.host), self.handlers(), CONCURRENCY);
+        let serving = self.bus.serve(&volume_topic(&self.config.host), self.handlers(), CONCURRENCY);
         let manager = self.clone();
         let beating = reconcile::every("heartbeat", HEARTBEAT, stop.clone(), move || {
             let manager = manager.clone();
@@ -203,7 +204,7 @@ impl Manager {
     }
 
     async fn restore(&self) -> Result<()> {
-        let state = self.bus.call(SERVER_TOPIC, FetchState { host: self.host.clone() }, PATIENCE).await?;
+        let state = self.bus.call(SERVER_TOPIC, FetchState { host: self.config.host.clone() }, PATIENCE).await?;
         let export = |m: InitializeConnection| (m.volume_id, Export { attachment_id: m.attachment_id, readonly: m.readonly });
         let exports: Vec<_> = state.exports.into_iter().map(export).collect();
         self.backend.restore(&state.volume_ids, &exports).await?;
@@ -214,11 +215,12 @@ impl Manager {
     async fn heartbeat(&self) -> Result<()> {
         let capacity = self.backend.capacity().await?;
         let message = Heartbeat {
-            host: self.host.clone(),
+            host: self.config.host.clone(),
             total_capacity_gb: capacity.total,
             free_capacity_gb: capacity.free,
             storage_protocol: self.backend.protocol().to_owned(),
-            ..Heartbeat::default()
+            filter_function: self.config.filter_function.clone(),
+            goodness_function: self.config.goodness_function.clone(),
         };
         self.bus.cast(SERVER_TOPIC, message).await
     }

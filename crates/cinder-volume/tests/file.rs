@@ -6,8 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cinder_volume::backend::{Export, Origin, Original};
-use cinder_volume::file::{Layout, daemon};
-use cinder_volume::{FileBackend, FileConfig, VolumeBackend, cleanup, preflight};
+use cinder_volume::file::{Layout, daemon, luks};
+use cinder_volume::{FileBackend, FileConfig, Keys, VolumeBackend, cleanup, preflight};
+use kit::bus::{Bus, Handlers};
+use rpc::volume::{FetchSecret, SERVER_TOPIC, Secret};
 use serde_json::Value;
 
 /// Whether the programs are here; absent ones fail the test where CI promises them.
@@ -38,7 +40,11 @@ impl Drop for State {
 }
 
 fn open(dir: &Path) -> FileBackend {
-    FileBackend::open(FileConfig { state_dir: dir.to_owned(), qemu_user: None }).unwrap()
+    open_with(dir, Keys::default())
+}
+
+fn open_with(dir: &Path, keys: Keys) -> FileBackend {
+    FileBackend::open(FileConfig { state_dir: dir.to_owned(), keys, qemu_user: None }).unwrap()
 }
 
 fn export(id: &str) -> Export {
@@ -144,7 +150,7 @@ async fn a_restart_ends_orphans_and_revives_what_should_be() {
     for (id, layout) in [&wanted, &orphan].into_iter().zip(&layouts) {
         before.create(id, 1, Origin::Blank).await.unwrap();
         // as a cinder-volume that died left it
-        daemon::start(layout, &[export("a")], None).await.unwrap();
+        daemon::start(layout, &[export("a")], None, None).await.unwrap();
     }
     kill(daemon::running(&layouts[0]).unwrap());
     wait("it is dead", || daemon::running(&layouts[0]).is_none());
@@ -248,4 +254,59 @@ async fn a_backup_holds_what_differs_from_its_parent() {
     assert_eq!(backend.manage_snapshot(&id, &full, &found[0].name).await.unwrap(), 1);
     backend.revert(&id, &full, 1).await.unwrap();
     assert!(holds(&Layout::new(dir.path(), &id).disk, "0x11"));
+}
+
+/// Cinder, as far as it knows keys: all volumes have the same.
+fn keys() -> Keys {
+    let bus = Bus::local();
+    let secret = || Secret { passphrase: "0123456789abcdef".repeat(4), cipher: "aes-256".into() };
+    bus.serve(SERVER_TOPIC, Handlers::new().on(move |_: FetchSecret| async move { Ok(Some(secret())) }), 4);
+    Keys(Some(bus))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_volume_is_plain_to_who_is_served_it_alone() {
+    if !ready() {
+        return;
+    }
+    let dir = State::new();
+    let backend = open_with(dir.path(), keys());
+    let (id, copy, kept) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
+    let layout = Layout::new(dir.path(), &id);
+    backend.create(&id, 1, Origin::Blank).await.unwrap();
+    assert!(luks::is_locked(&layout.disk).await.unwrap());
+    let info = backend.export(&id, export("one")).await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0x5a 0 1M"));
+    let pid = daemon::running(&layout).unwrap();
+    kill(pid);
+    wait("the daemon comes back", || daemon::running(&layout).is_some_and(|new| new != pid));
+    wait("it serves", || qemu_io(&url(&info), "read -P 0x5a 0 1M"));
+
+    // kept, changed and grown while in use
+    backend.snapshot(&id, &kept).await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0xa5 0 1M"));
+    backend.extend(&id, 2).await.unwrap();
+    let origin = Origin::Snapshot { volume_id: id.clone(), snapshot_id: kept.clone() };
+    backend.create(&copy, 3, origin).await.unwrap();
+    let copied = backend.export(&copy, export("two")).await.unwrap();
+    assert!(qemu_io(&url(&copied), "read -P 0x5a 0 1M") && qemu_io(&url(&copied), "write -P 0x11 2900M 1M"));
+    assert!(qemu_io(&url(&info), "read -P 0xa5 0 1M"));
+
+    // what lies on the storage tells nothing
+    for disk in [&layout.disk, &dir.path().join("layers").join(&kept).join("disk.qcow2")] {
+        let bytes = std::fs::read(disk).unwrap();
+        assert!(!bytes.windows(64).any(|part| part == [0x5a; 64] || part == [0xa5; 64]), "{}", disk.display());
+    }
+    backend.unexport(&copy, "two").await.unwrap();
+    backend.unexport(&id, "one").await.unwrap();
+    backend.delete(&copy).await.unwrap();
+    // the volume takes back what the snapshot held
+    backend.delete_snapshot(&id, &kept).await.unwrap();
+    backend.extend(&id, 4).await.unwrap();
+    let info = backend.export(&id, export("one")).await.unwrap();
+    assert!(qemu_io(&url(&info), "read -P 0xa5 0 1M") && qemu_io(&url(&info), "write -P 0x22 4000M 1M"));
+    backend.unexport(&id, "one").await.unwrap();
+    // nobody can open it without the key
+    drop(backend);
+    assert!(open(dir.path()).export(&id, export("three")).await.is_err());
 }

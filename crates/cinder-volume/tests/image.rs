@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cinder_volume::backend::Origin;
 use cinder_volume::file::{Layout, disk};
 use cinder_volume::image::Image;
-use cinder_volume::{FileBackend, FileConfig, VolumeBackend, cleanup, preflight};
+use cinder_volume::{FileBackend, FileConfig, Keys, VolumeBackend, cleanup, preflight};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -68,7 +68,7 @@ async fn images_are_checked_before_they_are_believed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    let backend = FileBackend::open(FileConfig { state_dir: state.clone(), qemu_user: None }).unwrap();
+    let backend = FileBackend::open(FileConfig { state_dir: state.clone(), keys: Keys::default(), qemu_user: None }).unwrap();
 
     let id = kit::ids::uuid();
     let raw: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();

@@ -1,5 +1,6 @@
 //! The service as a whole: what handlers and flows work with, how it opens, serves and runs.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::backups::flows::{CreateBackup, DeleteBackup};
 use crate::backups::restore::RestoreBackup;
 use crate::group_snapshots::flows::{DeleteGroupSnapshot, MakeGroupSnapshot};
 use crate::groups::flows::{DeleteGroup, MakeGroup};
+use crate::keys::MasterKey;
 use crate::manageable::flows::{ManageVolume, UnmanageVolume};
 use crate::manageable::snapshot_flows::{ManageSnapshot, UnmanageSnapshot};
 use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
@@ -37,6 +39,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, sql: include_str!("../migrations/0005_groups.sql") },
     Migration { version: 6, sql: include_str!("../migrations/0006_type_encryption.sql") },
     Migration { version: 7, sql: include_str!("../migrations/0007_snapshots_and_backups.sql") },
+    Migration { version: 8, sql: include_str!("../migrations/0008_keys_and_scheduling.sql") },
 ];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.
@@ -46,6 +49,8 @@ const LEASE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Config {
     pub location: Location,
+    /// The file of the key that seals the keys of encrypted volumes; made when absent.
+    pub master_key: PathBuf,
     /// Of hosts and volumes.
     pub availability_zone: String,
     /// The database is this process's alone: at start it takes up every flow there is.
@@ -60,6 +65,7 @@ pub struct Cinder(Arc<Inner>);
 
 struct Inner {
     db: Db,
+    master_key: MasterKey,
     bus: Bus,
     config: Config,
     images: sdk::image::Image,
@@ -78,7 +84,8 @@ pub async fn open(
 ) -> Result<Cinder> {
     let db = Db::open(&config.location, MIGRATIONS).await?;
     let probe = config.probe.clone();
-    let app = Cinder(Arc::new(Inner { db: db.clone(), bus, config, images, compute, session, flows: OnceLock::new() }));
+    let master_key = MasterKey::open(&config.master_key)?;
+    let app = Cinder(Arc::new(Inner { db: db.clone(), master_key, bus, config, images, compute, session, flows: OnceLock::new() }));
     let flows = flow::Builder::new(db, app.clone())
         .with::<CreateVolume>()
         .with::<DeleteVolume>()
@@ -156,6 +163,10 @@ impl Cinder {
 
     pub fn db(&self) -> &Db {
         &self.0.db
+    }
+
+    pub fn master_key(&self) -> &MasterKey {
+        &self.0.master_key
     }
 
     pub fn bus(&self) -> &Bus {

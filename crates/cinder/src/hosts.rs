@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use kit::bus::Handlers;
 use kit::{Error, Result};
-use rpc::volume::{FetchState, Heartbeat, HostVolumes, InitializeConnection, volume_topic};
+use rpc::volume::{FetchSecret, FetchState, Heartbeat, HostVolumes, InitializeConnection, volume_topic};
 
 use crate::volumes::AttachStatus;
-use crate::{Cinder, attachments, services, volumes};
+use crate::{Cinder, attachments, keys, services, volumes};
 
 /// How often a caller looks whether the host it waits for is still alive.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Answers the topic `cinder`.
 pub fn handlers(app: &Cinder) -> Handlers {
-    let (beat, state) = (app.clone(), app.clone());
+    let (beat, state, secrets) = (app.clone(), app.clone(), app.clone());
     Handlers::new()
         .on(move |message: Heartbeat| {
             let app = beat.clone();
@@ -23,6 +23,10 @@ pub fn handlers(app: &Cinder) -> Handlers {
         .on(move |message: FetchState| {
             let app = state.clone();
             async move { fetch_state(&app, &message.host).await }
+        })
+        .on(move |message: FetchSecret| {
+            let app = secrets.clone();
+            async move { keys::secret_of(&app, &message.id).await }
         })
 }
 

@@ -22,6 +22,7 @@ pub mod group_snapshots;
 pub mod group_types;
 pub mod groups;
 pub mod hosts;
+pub mod keys;
 pub mod manageable;
 pub mod messages;
 pub mod microversions;

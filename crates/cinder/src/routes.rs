@@ -49,8 +49,8 @@ fn volume_routes() -> Routes<Cinder> {
         .get("/volumes/{volume_id}/metadata/{key}", "volume:get_volume_metadata", metadata::show)
         .put("/volumes/{volume_id}/metadata/{key}", "volume:update_volume_metadata", metadata::set)
         .delete("/volumes/{volume_id}/metadata/{key}", "volume:delete_volume_metadata", metadata::delete)
-        .get("/volumes/{volume_id}/encryption", "volume_extension:volume_encryption_metadata", volumes::api::encryption)
-        .get("/volumes/{volume_id}/encryption/{key}", "volume_extension:volume_encryption_metadata", volumes::api::encryption_item)
+        .get("/volumes/{volume_id}/encryption", "volume_extension:volume_encryption_metadata", volumes::encryption::show)
+        .get("/volumes/{volume_id}/encryption/{key}", "volume_extension:volume_encryption_metadata", volumes::encryption::show_item)
 }
 
 fn attachment_routes() -> Routes<Cinder> {

@@ -1,4 +1,10 @@
-//! Which host gets a volume: among those that are alive, enabled, in the zone and have room, the one with the most.
+//! Which host gets a volume: among those that are alive, enabled, in the zone and have room, the one that is gladdest of it, and of equals
+//! the one with the most room.
+//!
+//! An operator may say of a backend which volumes it is for (`filter_function`, true or not) and how glad it is of one
+//! (`goodness_function`, 0 to 100), as [`formula`]s about `volume.size`, `stats.free_capacity_gb` and the like.
+
+mod formula;
 
 use std::collections::BTreeMap;
 
@@ -35,10 +41,16 @@ pub fn choose<'a>(hosts: &'a [Service], promised: impl Fn(&str) -> i64, wish: &W
             && host.availability_zone == wish.zone
             && host.free_gb > 0.0
             && promised + wish.size as f64 <= host.total_gb * OVERSUBSCRIPTION
+            && host.filter_function.as_deref().is_none_or(|formula| told(formula, host, promised, wish).is_some_and(|value| value != 0.0))
     };
     let best = hosts.iter().filter(fits).max_by(|a, b| {
-        let room = |host: &Service| host.total_gb * OVERSUBSCRIPTION - promised(&host.host) as f64;
-        room(a).total_cmp(&room(b))
+        let promised = |host: &Service| promised(&host.host) as f64;
+        let room = |host: &Service| host.total_gb * OVERSUBSCRIPTION - promised(host);
+        let glad = |host: &Service| {
+            let told = host.goodness_function.as_deref().and_then(|formula| told(formula, host, promised(host), wish));
+            told.filter(|value| (0.0..=100.0).contains(value)).unwrap_or_default()
+        };
+        glad(a).total_cmp(&glad(b)).then(room(a).total_cmp(&room(b)))
     });
     match best {
         Some(host) => {
@@ -51,6 +63,25 @@ pub fn choose<'a>(hosts: &'a [Service], promised: impl Fn(&str) -> i64, wish: &W
             wish.zone,
             wish.size
         ))),
+    }
+}
+
+/// What a formula says of a host and a volume; nothing, and a line in the log, where it makes no sense.
+fn told(text: &str, host: &Service, promised: f64, wish: &Wish<'_>) -> Option<f64> {
+    let value = |name: &str| match name {
+        "volume.size" => Some(wish.size as f64),
+        "stats.total_capacity_gb" | "capabilities.total_capacity_gb" => Some(host.total_gb),
+        "stats.free_capacity_gb" | "capabilities.free_capacity_gb" => Some(host.free_gb),
+        "stats.allocated_capacity_gb" | "capabilities.allocated_capacity_gb" | "capabilities.provisioned_capacity_gb" => Some(promised),
+        "capabilities.max_over_subscription_ratio" => Some(OVERSUBSCRIPTION),
+        name => name.strip_prefix("extra.").and_then(|key| wish.extra_specs.get(key)?.parse().ok()),
+    };
+    match formula::value(text, &value) {
+        Ok(value) => Some(value),
+        Err(why) => {
+            tracing::warn!(host = host.host, formula = text, why, "a function of a backend makes no sense");
+            None
+        }
     }
 }
 
@@ -92,5 +123,11 @@ mod tests {
         let fast = BTreeMap::from([("volume_backend_name".to_owned(), "fast".to_owned())]);
         assert!(choose(&hosts, |_| 0, &Wish { extra_specs: &fast, ..wish(1) }).is_err());
         assert!(choose(&hosts, |_| 0, &Wish { zone: "elsewhere", ..wish(1) }).is_err());
+        let picky = Service { filter_function: Some("volume.size < 5".into()), ..hosts[1].clone() };
+        let glad = Service { goodness_function: Some("volume.size > 2 ? 100 : 0".into()), ..hosts[0].clone() };
+        let hosts = [glad, picky];
+        assert_eq!(choose(&hosts, |_| 0, &wish(1)).unwrap().host, "big");
+        assert_eq!(choose(&hosts, |_| 0, &wish(4)).unwrap().host, "small");
+        assert_eq!(choose(&hosts, |_| 0, &wish(6)).unwrap().host, "small");
     }
 }

@@ -22,6 +22,11 @@ pub struct Backend {
     pub name: String,
     /// Where its volumes are: a directory that is its alone. `backends/NAME` in the state directory when absent.
     pub directory: Option<PathBuf>,
+    /// Which volumes it is for, and how welcome each is there (0 to 100): `volume.size < 100`.
+    #[serde(default)]
+    pub filter_function: Option<String>,
+    #[serde(default)]
+    pub goodness_function: Option<String>,
 }
 
 impl Volumes {
@@ -42,6 +47,18 @@ impl Volumes {
             }
         }
         Ok(())
+    }
+}
+
+impl Volumes {
+    /// What the cinder-volume of a backend is told.
+    pub fn settings(&self, host: &str, name: &str) -> cinder_volume::Config {
+        let backend = self.backends.iter().find(|backend| backend.name == name);
+        cinder_volume::Config {
+            host: format!("{host}@{name}"),
+            filter_function: backend.and_then(|backend| backend.filter_function.clone()),
+            goodness_function: backend.and_then(|backend| backend.goodness_function.clone()),
+        }
     }
 }
 

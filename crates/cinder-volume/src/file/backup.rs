@@ -10,7 +10,7 @@ use kit::{Error, Result};
 use rpc::volume::BackedUp;
 
 use super::disk::{self, qemu_img};
-use super::{FileBackend, Layout, layers};
+use super::{FileBackend, Layout, layers, luks};
 use crate::backend::{ImageFile, Original};
 
 impl FileBackend {
@@ -22,7 +22,7 @@ impl FileBackend {
             None => self.still(&volume, &original.volume_id, backup_id).await?,
         };
         match &original.parent_id {
-            None => disk::make(&place, async |part| disk::convert(&["-f", "qcow2"], &source, part).await).await?,
+            None => disk::make(&place, async |part| disk::convert(&["-f", "qcow2"], &source, part, None).await).await?,
             Some(parent) => {
                 if !self.find_backup(parent).await? {
                     return Err(Error::not_found(format!("Backup {parent} could not be found.")));
@@ -52,8 +52,8 @@ impl FileBackend {
             "vhd" => "vpc",
             other => other,
         };
-        let arguments = ["convert", "-q", "-U", "-f", "qcow2", "-O", format].map(OsStr::new);
-        qemu_img(arguments.into_iter().chain([source.as_os_str(), file.as_os_str()])).await?;
+        let arguments = ["-q", "-U", "-f", "qcow2", "-O", format].map(OsStr::new);
+        qemu_img("convert", arguments.into_iter().chain([source.as_os_str(), file.as_os_str()]), None).await?;
         self.sweep().await?;
         Ok(ImageFile::Path(file))
     }
@@ -69,8 +69,9 @@ impl FileBackend {
             return Err(Error::bad_request("The other volume is on another machine."));
         }
         let to = format!("nbd+unix:///{export}?socket={socket}");
-        let arguments = ["convert", "-q", "-n", "-f", "qcow2", "-O", "raw"].map(OsStr::new);
-        qemu_img(arguments.into_iter().chain([volume.disk.as_os_str(), OsStr::new(&to)])).await.map(drop)
+        let (source, key) = (luks::source(&volume.disk).await?, self.key_of(&volume).await?);
+        let arguments = ["-q", "-n", "-O", "raw"].into_iter().chain(source.iter().map(String::as_str)).chain([&*to]);
+        qemu_img("convert", arguments.map(OsStr::new), key.as_ref()).await.map(drop)
     }
 
     /// Where a backup is kept; laid out as a volume is, of which it uses the disk only.
@@ -96,8 +97,8 @@ impl FileBackend {
 /// into it what the two do not have in common.
 async fn difference(part: &Path, source: &Path, parent: &str) -> Result<()> {
     let bytes = disk::virtual_size(source).await?;
-    disk::overlay(part, &source.to_string_lossy(), bytes).await?;
+    disk::overlay(part, &source.to_string_lossy(), bytes, None).await?;
     let parent = format!("../../backups/{parent}/disk.qcow2");
-    let arguments = ["rebase", "-q", "-U", "-f", "qcow2", "-F", "qcow2", "-b", &parent].map(OsStr::new);
-    qemu_img(arguments.into_iter().chain([part.as_os_str()])).await.map(drop)
+    let arguments = ["-q", "-U", "-f", "qcow2", "-F", "qcow2", "-b", &parent].map(OsStr::new);
+    qemu_img("rebase", arguments.into_iter().chain([part.as_os_str()]), None).await.map(drop)
 }

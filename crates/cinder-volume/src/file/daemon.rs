@@ -3,15 +3,17 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use kit::{Error, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rpc::volume::Secret;
+use serde_json::Value;
 use tokio::process::Command;
 
-use super::Layout;
+use super::disk::{blocking, told};
+use super::{Layout, luks};
 use crate::backend::Export;
 
 const PROGRAM: &str = "qemu-storage-daemon";
@@ -19,14 +21,18 @@ const PROGRAM: &str = "qemu-storage-daemon";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts the daemon of a volume; when this returns, its socket answers and QEMU's group may open it.
-pub async fn start(layout: &Layout, exports: &[Export], qemu_gid: Option<u32>) -> Result<()> {
+pub async fn start(layout: &Layout, exports: &[Export], qemu_gid: Option<u32>, key: Option<&Secret>) -> Result<()> {
     for path in [&layout.socket, &layout.qmp] {
         // the socket of a daemon that died is in the way of the next
         let _ = tokio::fs::remove_file(path).await;
     }
     let mut command = Command::new(PROGRAM);
-    command.args(arguments(layout, exports)).stdin(Stdio::null()).stdout(Stdio::null()).env("LC_ALL", "C");
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let disk = match key {
+        Some(_) => Some(encrypted(layout).await?),
+        None => None,
+    };
+    command.args(arguments(layout, exports, disk)).env("LC_ALL", "C");
+    let output = tokio::time::timeout(PATIENCE, told(command, key)).await;
     let output = output.map_err(|_| Error::unavailable("The storage daemon did not start in time."))??;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
@@ -40,8 +46,16 @@ pub async fn start(layout: &Layout, exports: &[Export], qemu_gid: Option<u32>) -
     Ok(tokio::task::spawn_blocking(open).await.map_err(Error::internal)??)
 }
 
-/// The daemon's command line.
-pub fn arguments(layout: &Layout, exports: &[Export]) -> Vec<String> {
+/// The disk, and all it stands on, as a daemon that has the key is to open it.
+async fn encrypted(layout: &Layout) -> Result<Value> {
+    let disk = layout.disk.clone();
+    let mut node = blocking(move || luks::node(&disk)).await?;
+    node["node-name"] = "volume".into();
+    Ok(node)
+}
+
+/// The daemon's command line; `disk` describes what is not simply the file.
+pub fn arguments(layout: &Layout, exports: &[Export], disk: Option<Value>) -> Vec<String> {
     // a comma ends a value in QEMU's option language unless doubled
     let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
     let mut arguments = vec![
@@ -52,13 +66,17 @@ pub fn arguments(layout: &Layout, exports: &[Export]) -> Vec<String> {
         format!("socket,id=monitor,path={},server=on,wait=off", path(&layout.qmp)),
         "--monitor".to_owned(),
         "chardev=monitor".to_owned(),
-        "--blockdev".to_owned(),
-        format!("driver=file,node-name=file,filename={},discard=unmap", path(&layout.disk)),
-        "--blockdev".to_owned(),
-        "driver=qcow2,node-name=volume,file=file,discard=unmap".to_owned(),
-        "--nbd-server".to_owned(),
-        format!("addr.type=unix,addr.path={},max-connections=0", path(&layout.socket)),
     ];
+    arguments.extend(match disk {
+        None => vec![
+            "--blockdev".to_owned(),
+            format!("driver=file,node-name=file,filename={},discard=unmap", path(&layout.disk)),
+            "--blockdev".to_owned(),
+            "driver=qcow2,node-name=volume,file=file,discard=unmap".to_owned(),
+        ],
+        Some(disk) => vec!["--object".to_owned(), luks::OBJECT.to_owned(), "--blockdev".to_owned(), disk.to_string()],
+    });
+    arguments.extend(["--nbd-server".to_owned(), format!("addr.type=unix,addr.path={},max-connections=0", path(&layout.socket))]);
     for export in exports {
         let writable = if export.readonly { "off" } else { "on" };
         let (id, name) = (export_id(&export.attachment_id), &export.attachment_id);
@@ -142,7 +160,7 @@ mod tests {
     #[test]
     fn the_command_line_names_each_export() {
         let layout = Layout::new(Path::new("/s,t"), "v");
-        let line = arguments(&layout, &[Export { attachment_id: "1".into(), readonly: true }]).join(" ");
+        let line = arguments(&layout, &[Export { attachment_id: "1".into(), readonly: true }], None).join(" ");
         assert!(line.contains("filename=/s,,t/volumes/v/disk.qcow2,discard=unmap"), "{line}");
         assert!(line.contains("--pidfile /s,t/volumes/v/nbd.pid"), "{line}");
         assert!(line.ends_with("--export type=nbd,id=a-1,node-name=volume,name=1,writable=off"), "{line}");

@@ -7,10 +7,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kit::{Error, Result};
+use rpc::volume::Secret;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{GIB, Layout, inspect};
+use super::{GIB, Layout, inspect, luks};
 use crate::image::Image;
 
 /// An image that makes `qemu-img` take more than this is not one to be believed: seconds of CPU, KiB of address space.
@@ -18,51 +20,53 @@ const LIMITS: &str = "ulimit -t 1200; ulimit -v 2097152; exec qemu-img \"$@\"";
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// An empty disk.
-pub async fn create(layout: &Layout, bytes: u64) -> Result<()> {
+pub async fn create(layout: &Layout, bytes: u64, key: Option<&Secret>) -> Result<()> {
     make(layout, async |path| {
-        let size = bytes.to_string();
-        qemu_img(["create", "-q", "-f", "qcow2"].map(OsStr::new).into_iter().chain([path.as_os_str(), OsStr::new(&size)])).await.map(drop)
+        let (size, lock) = (bytes.to_string(), lock(key));
+        let options = ["-q", "-f", "qcow2"].into_iter().chain(lock.iter().map(String::as_str)).map(OsStr::new);
+        qemu_img("create", options.chain([path.as_os_str(), OsStr::new(&size)]), key).await.map(drop)
     })
     .await
 }
 
 /// A disk that holds an image.
-pub async fn from_image(layout: &Layout, image: &Image, bytes: u64) -> Result<()> {
-    make(layout, async |part| fill_from_image(layout, image, bytes, part).await).await
+pub async fn from_image(layout: &Layout, image: &Image, bytes: u64, key: Option<&Secret>) -> Result<()> {
+    make(layout, async |part| fill_from_image(layout, image, bytes, part, key).await).await
 }
 
 /// Puts an image into a file, by way of a download beside it.
-pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &Path) -> Result<()> {
+pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
     let file = layout.dir.join("image.part");
     image.fetch(&file).await?;
     let format = inspect::format(image.info.disk_format.as_deref().unwrap_or_default())?;
     let found = info(&file, Some(format)).await?;
     inspect::check(&found, format, &file, bytes)?;
-    convert(&["-f", format], &file, part).await?;
-    resize(part, bytes).await?;
+    convert(&["-f", format], &file, part, key).await?;
+    resize(part, bytes, key).await?;
     Ok(tokio::fs::remove_file(&file).await?)
 }
 
 /// Copies a disk, with all that it stands on, into a file of its own.
 pub async fn fill_from_disk(source: &Path, bytes: u64, part: &Path) -> Result<()> {
-    convert(&["-U", "-f", "qcow2"], source, part).await?;
-    resize(part, bytes).await
+    convert(&["-U", "-f", "qcow2"], source, part, None).await?;
+    resize(part, bytes, None).await
 }
 
 /// An empty disk on another, which need not be there yet.
-pub async fn overlay(part: &Path, backing: &str, bytes: u64) -> Result<()> {
-    let size = bytes.to_string();
-    let options = ["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing].map(OsStr::new);
-    qemu_img(options.into_iter().chain([part.as_os_str(), OsStr::new(&size)])).await.map(drop)
+pub async fn overlay(part: &Path, backing: &str, bytes: u64, key: Option<&Secret>) -> Result<()> {
+    let (size, lock) = (bytes.to_string(), lock(key));
+    let options = ["-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing].into_iter().chain(lock.iter().map(String::as_str));
+    qemu_img("create", options.map(OsStr::new).chain([part.as_os_str(), OsStr::new(&size)]), key).await.map(drop)
 }
 
 /// Grows a disk; one that is as large already stays.
-pub async fn resize(disk: &Path, bytes: u64) -> Result<()> {
+pub async fn resize(disk: &Path, bytes: u64, key: Option<&Secret>) -> Result<()> {
     if virtual_size(disk).await? >= bytes {
         return Ok(());
     }
-    let size = bytes.to_string();
-    qemu_img(["resize", "-q", "-f", "qcow2"].map(OsStr::new).into_iter().chain([disk.as_os_str(), OsStr::new(&size)])).await?;
+    let (size, source) = (bytes.to_string(), luks::source(disk).await?);
+    let arguments = ["-q"].into_iter().chain(source.iter().map(String::as_str)).chain([&*size]);
+    qemu_img("resize", arguments.map(OsStr::new), key).await?;
     sync(disk.to_owned()).await
 }
 
@@ -118,26 +122,48 @@ pub async fn replace(layout: &Layout, fill: impl AsyncFnOnce(&Path) -> Result<()
 /// What `qemu-img` says about a file.
 pub async fn info(file: &Path, format: Option<&str>) -> Result<Value> {
     let format = format.map_or(vec![], |format| vec![OsStr::new("-f"), OsStr::new(format)]);
-    let arguments = ["info", "-U", "--output=json"].map(OsStr::new).into_iter().chain(format).chain([file.as_os_str()]);
-    Ok(serde_json::from_slice(&qemu_img(arguments).await?)?)
+    let arguments = ["-U", "--output=json"].map(OsStr::new).into_iter().chain(format).chain([file.as_os_str()]);
+    Ok(serde_json::from_slice(&qemu_img("info", arguments, None).await?)?)
 }
 
-pub async fn convert(options: &[&str], from: &Path, to: &Path) -> Result<()> {
-    let arguments = ["convert", "-q", "-O", "qcow2"].iter().chain(options).map(OsStr::new);
-    qemu_img(arguments.chain([from.as_os_str(), to.as_os_str()])).await.map(drop)
+/// Writes a disk of any format that is in the clear to a new one.
+pub async fn convert(options: &[&str], from: &Path, to: &Path, key: Option<&Secret>) -> Result<()> {
+    let lock = lock(key);
+    let arguments = ["-q", "-O", "qcow2"].iter().chain(options).copied().chain(lock.iter().map(String::as_str)).map(OsStr::new);
+    qemu_img("convert", arguments.chain([from.as_os_str(), to.as_os_str()]), key).await.map(drop)
 }
 
-/// Runs `qemu-img` within limits; its words are the error's source.
-pub async fn qemu_img<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Vec<u8>> {
+/// The option that makes a new disk an encrypted one.
+fn lock(key: Option<&Secret>) -> Vec<String> {
+    key.map_or_else(Vec::new, |key| vec!["-o".to_owned(), luks::options(key)])
+}
+
+/// Runs `qemu-img` within limits, with the key of the encrypted disks that its arguments name; its words are the error's source.
+pub async fn qemu_img<'a>(word: &str, arguments: impl IntoIterator<Item = &'a OsStr>, key: Option<&Secret>) -> Result<Vec<u8>> {
     let mut command = Command::new("sh");
-    command.args(["-c", LIMITS, "qemu-img"]).args(arguments).stdin(Stdio::null()).kill_on_drop(true).env("LC_ALL", "C");
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    command.args(["-c", LIMITS, "qemu-img", word]).kill_on_drop(true).env("LC_ALL", "C");
+    if key.is_some() {
+        command.args(["--object", luks::OBJECT]);
+    }
+    command.args(arguments);
+    let output = tokio::time::timeout(PATIENCE, told(command, key)).await;
     let output = output.map_err(|_| Error::unavailable("qemu-img did not finish in time."))??;
     if output.status.success() {
         return Ok(output.stdout);
     }
     let words = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
     Err(Error::internal(format!("qemu-img failed ({}): {words}", output.status)))
+}
+
+/// Runs a program to its end, with the key on its standard input.
+pub async fn told(mut command: Command, key: Option<&Secret>) -> std::io::Result<std::process::Output> {
+    let Some(key) = key else { return command.stdin(Stdio::null()).output().await };
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // a program that does not want it says why on its way out
+        let _ = input.write_all(key.passphrase.as_bytes()).await;
+    }
+    child.wait_with_output().await
 }
 
 async fn sync(path: PathBuf) -> Result<()> {

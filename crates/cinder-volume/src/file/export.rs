@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use kit::{Error, Kind, Result};
+use rpc::volume::Secret;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::qmp::Qmp;
-use super::{Layout, daemon, layers};
+use super::{Layout, daemon, layers, luks};
 use crate::backend::Export;
 
 /// Pauses before a daemon that keeps dying is started again.
@@ -40,9 +41,9 @@ pub struct Exporter(mpsc::Sender<Request>);
 
 impl Exporter {
     /// Begins to serve a volume: takes on a daemon that runs, starts one otherwise, with the first change.
-    pub fn start(layout: Layout, qemu_gid: Option<u32>) -> Exporter {
+    pub fn start(layout: Layout, qemu_gid: Option<u32>, key: Option<Secret>) -> Exporter {
         let (sender, requests) = mpsc::channel(QUEUE);
-        let served = Served { layout, qemu_gid, exports: Vec::new(), requests, falls: 0, born: Instant::now() };
+        let served = Served { layout, qemu_gid, key, exports: Vec::new(), requests, falls: 0, born: Instant::now() };
         tokio::spawn(served.run());
         Exporter(sender)
     }
@@ -67,6 +68,8 @@ impl Exporter {
 struct Served {
     layout: Layout,
     qemu_gid: Option<u32>,
+    /// Of an encrypted volume: a daemon that dies must come back whether or not cinder can be asked then.
+    key: Option<Secret>,
     exports: Vec<Export>,
     requests: mpsc::Receiver<Request>,
     /// Deaths of the daemon in a row, and when it was last found alive.
@@ -170,7 +173,7 @@ impl Served {
             let layout = self.layout.clone();
             tokio::task::spawn_blocking(move || daemon::end(&layout)).await.map_err(Error::internal)?;
         }
-        daemon::start(&self.layout, &self.exports, self.qemu_gid).await?;
+        daemon::start(&self.layout, &self.exports, self.qemu_gid, self.key.as_ref()).await?;
         Qmp::connect(&self.layout.qmp).await
     }
 
@@ -229,7 +232,10 @@ impl Served {
         // a node's name has 31 characters at most
         let name = format!("v{}", layer_id.replace('-', "").get(..30).unwrap_or(layer_id));
         let file = json!({"driver": "file", "filename": self.layout.disk, "discard": "unmap"});
-        let disk = json!({"driver": "qcow2", "node-name": name, "file": file, "backing": null, "discard": "unmap"});
+        let mut disk = json!({"driver": "qcow2", "node-name": name, "file": file, "backing": null, "discard": "unmap"});
+        if self.key.is_some() {
+            disk["encrypt"] = luks::lock();
+        }
         qmp.execute("blockdev-add", disk).await?;
         match qmp.execute("blockdev-snapshot", json!({"node": top, "overlay": name})).await {
             Ok(_) => Ok(()),

@@ -15,10 +15,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use kit::{Error, Result};
+use rpc::volume::Secret;
 
 use super::disk::{self, blocking, qemu_img};
 use super::export::{Change, Exporter};
-use super::{FileBackend, Layout};
+use super::{FileBackend, Layout, luks};
 
 /// Where disks are that may stand on layers.
 const HOMES: [&str; 3] = ["volumes", "layers", "unmanaged"];
@@ -47,7 +48,7 @@ impl FileBackend {
         if backing(&layout.disk).await?.as_deref() != Some(&*name) {
             let bytes = disk::virtual_size(&layout.disk).await?;
             let part = layout.dir.join("disk.part");
-            disk::overlay(&part, &name, bytes).await?;
+            disk::overlay(&part, &name, bytes, self.key_of(layout).await?.as_ref()).await?;
             let (disk, dir) = (layout.disk.clone(), layout.dir.clone());
             blocking(move || put_below(&disk, &part, &layer, &dir)).await?;
         }
@@ -58,18 +59,19 @@ impl FileBackend {
     }
 
     /// A new disk that holds what the layer holds.
-    pub(super) async fn stand_on(&self, layout: &Layout, layer_id: &str, bytes: u64) -> Result<()> {
+    pub(super) async fn stand_on(&self, layout: &Layout, layer_id: &str, bytes: u64, key: Option<&Secret>) -> Result<()> {
         let _alone = self.layers().lock().await;
         if !tokio::fs::try_exists(path(self.state_dir(), layer_id)).await? {
             return Err(Error::not_found(format!("The layer {layer_id} is not on this host.")));
         }
-        disk::make(layout, async |part| disk::overlay(part, &backing_name(layer_id), bytes).await).await
+        disk::make(layout, async |part| disk::overlay(part, &backing_name(layer_id), bytes, key).await).await
     }
 
     /// The volume's disk is put aside for an empty one on the layer.
     pub(super) async fn fall_back_to(&self, layout: &Layout, layer_id: &str, bytes: u64) -> Result<()> {
         let _alone = self.layers().lock().await;
-        disk::replace(layout, async |part| disk::overlay(part, &backing_name(layer_id), bytes).await).await
+        let key = self.key_of(layout).await?;
+        disk::replace(layout, async |part| disk::overlay(part, &backing_name(layer_id), bytes, key.as_ref()).await).await
     }
 
     /// Removes layers that nothing needs. Whatever cannot be read keeps everything: deleting on hearsay is not ours to do.
@@ -88,7 +90,8 @@ impl FileBackend {
             if !blocking(move || only_below(&state_dir, &wanted, &own)).await? {
                 return Ok(());
             }
-            qemu_img(["commit", "-q", "-d", "-f", "qcow2"].map(OsStr::new).into_iter().chain([layout.disk.as_os_str()])).await?;
+            let (disk, key) = (luks::source(&layout.disk).await?, self.key_of(layout).await?);
+            qemu_img("commit", ["-q", "-d"].map(OsStr::new).into_iter().chain(disk.iter().map(OsStr::new)), key.as_ref()).await?;
             let (layer, disk, dir) = (path(self.state_dir(), &layer_id), layout.disk.clone(), layout.dir.clone());
             blocking(move || {
                 std::fs::File::open(&layer)?.sync_all()?;
@@ -172,7 +175,7 @@ pub fn names(dir: &Path) -> std::io::Result<Vec<String>> {
 }
 
 /// The name of the backing file in a qcow2 header: its place at byte 8, its length at byte 16.
-fn header_backing(disk: &Path) -> std::io::Result<Option<String>> {
+pub fn header_backing(disk: &Path) -> std::io::Result<Option<String>> {
     let mut file = std::fs::File::open(disk)?;
     let mut header = [0u8; 20];
     file.read_exact(&mut header)?;

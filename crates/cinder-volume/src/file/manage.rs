@@ -39,7 +39,7 @@ impl FileBackend {
             .await?;
         }
         let size = gib(disk::virtual_size(&layout.disk).await?).max(1);
-        disk::resize(&layout.disk, size * GIB).await?;
+        disk::resize(&layout.disk, size * GIB, None).await?;
         Ok(size)
     }
 

@@ -7,6 +7,7 @@
 //! STATE_DIR/nbd/VOLUME.sock             what guests connect to; the only thing their user may open
 //! ```
 //! [`layers`] are what snapshots and clones stand on; [`backup`] and [`manage`] keep disks beside the volumes.
+//! [`luks`] is how disks are encrypted.
 //! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`export`] keeps it alive.
 
 pub mod backup;
@@ -15,6 +16,7 @@ pub mod disk;
 pub mod export;
 pub mod inspect;
 pub mod layers;
+pub mod luks;
 pub mod manage;
 pub mod qmp;
 
@@ -26,18 +28,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kit::{Error, Result};
-use rpc::volume::{BackedUp, Manageable, ManageableSnapshot};
+use rpc::volume::{BackedUp, Manageable, ManageableSnapshot, Secret};
 use serde_json::{Value, json};
 
 use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
 use export::{Change, Exporter};
+use luks::Keys;
 
 const GIB: u64 = 1 << 30;
 
 /// Where the volumes are, and who may open their sockets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FileConfig {
     pub state_dir: PathBuf,
+    /// Who knows the keys of encrypted volumes.
+    pub keys: Keys,
     /// The user that QEMU runs as; its group may connect. Absent: only our own group.
     pub qemu_user: Option<String>,
 }
@@ -49,6 +54,7 @@ pub struct FileBackend(Arc<Inner>);
 struct Inner {
     state_dir: PathBuf,
     qemu_gid: Option<u32>,
+    keys: Keys,
     exporters: Mutex<HashMap<String, Exporter>>,
     /// Whoever makes, takes or sweeps layers does so alone.
     layers: tokio::sync::Mutex<()>,
@@ -123,6 +129,7 @@ impl FileBackend {
         Ok(FileBackend(Arc::new(Inner {
             state_dir: config.state_dir,
             qemu_gid,
+            keys: config.keys,
             exporters: Mutex::default(),
             layers: tokio::sync::Mutex::default(),
         })))
@@ -155,26 +162,37 @@ impl FileBackend {
         self.0.exporters.lock().unwrap_or_else(PoisonError::into_inner).get(volume_id).cloned()
     }
 
-    fn exporter_or_new(&self, volume_id: &str, layout: &Layout) -> Exporter {
+    async fn exporter_or_new(&self, volume_id: &str, layout: &Layout) -> Result<Exporter> {
+        if let Some(exporter) = self.exporter(volume_id) {
+            return Ok(exporter);
+        }
+        let key = self.key_of(layout).await?;
         let mut exporters = self.0.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        exporters.entry(volume_id.to_owned()).or_insert_with(|| Exporter::start(layout.clone(), self.0.qemu_gid)).clone()
+        Ok(exporters.entry(volume_id.to_owned()).or_insert_with(|| Exporter::start(layout.clone(), self.0.qemu_gid, key)).clone())
+    }
+
+    /// The key of a volume whose disk is encrypted.
+    async fn key_of(&self, layout: &Layout) -> Result<Option<Secret>> {
+        let id = layout.dir.file_name().unwrap_or_default().to_string_lossy();
+        self.0.keys.of_disk(&layout.disk, &id).await
     }
 
     async fn make(&self, volume_id: &str, size: u64, origin: Origin) -> Result<()> {
         let layout = self.layout(volume_id)?;
+        let key = self.0.keys.of(volume_id).await?;
         match origin {
-            Origin::Blank => disk::create(&layout, size * GIB).await,
-            Origin::Image(image) => disk::from_image(&layout, &image, size * GIB).await,
+            Origin::Blank => disk::create(&layout, size * GIB, key.as_ref()).await,
+            Origin::Image(image) => disk::from_image(&layout, &image, size * GIB, key.as_ref()).await,
             Origin::Volume(source) => {
                 // frozen under the new volume's id, the source goes on as if nothing had been
                 if !tokio::fs::try_exists(&layout.disk).await? {
                     self.freeze(&self.existing(&source).await?, volume_id, self.exporter(&source)).await?;
                 }
-                self.stand_on(&layout, volume_id, size * GIB).await
+                self.stand_on(&layout, volume_id, size * GIB, key.as_ref()).await
             }
             Origin::Snapshot { volume_id: source, snapshot_id } => {
                 let layer = self.layer_of_snapshot(&self.existing(&source).await?, &snapshot_id).await?;
-                self.stand_on(&layout, &layer, size * GIB).await
+                self.stand_on(&layout, &layer, size * GIB, key.as_ref()).await
             }
             Origin::Backup(backup) => {
                 let source = self.backup_place(&backup)?.disk;
@@ -186,9 +204,10 @@ impl FileBackend {
     /// A new content for a volume that nobody uses.
     async fn refill_with(&self, volume_id: &str, size: u64, origin: Origin) -> Result<()> {
         let layout = self.unserved(volume_id).await?;
+        let key = self.key_of(&layout).await?;
         match origin {
             Origin::Image(image) => {
-                disk::replace(&layout, async |part| disk::fill_from_image(&layout, &image, size * GIB, part).await).await?;
+                disk::replace(&layout, async |part| disk::fill_from_image(&layout, &image, size * GIB, part, key.as_ref()).await).await?;
             }
             Origin::Backup(backup) => {
                 let source = self.backup_place(&backup)?.disk;
@@ -227,14 +246,14 @@ impl FileBackend {
         let layout = self.existing(volume_id).await?;
         match self.exporter(volume_id) {
             Some(exporter) => exporter.apply(Change::Resize(size * GIB)).await,
-            None => disk::resize(&layout.disk, size * GIB).await,
+            None => disk::resize(&layout.disk, size * GIB, self.key_of(&layout).await?.as_ref()).await,
         }
     }
 
     async fn start_export(&self, volume_id: &str, export: Export) -> Result<Value> {
         let layout = self.existing(volume_id).await?;
         let (name, readonly) = (export.attachment_id.clone(), export.readonly);
-        let exporter = self.exporter_or_new(volume_id, &layout);
+        let exporter = self.exporter_or_new(volume_id, &layout).await?;
         if let Err(error) = exporter.apply(Change::Export(export)).await {
             // an export nobody knows of must not keep a daemon
             self.end_export(volume_id, &name).await?;

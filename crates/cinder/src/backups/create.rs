@@ -51,6 +51,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewBackup>) -> R
     {
         return Err(Error::bad_request(format!("Invalid snapshot: Snapshot {} is of another volume.", snapshot.id)));
     }
+    volumes::encryption::refuse(&volume, "backed up")?;
     let host = volume.host.clone().ok_or_else(|| volumes::store::invalid("The volume is on no host."))?;
     let parent = match body.incremental {
         Some(true) => Some(store::newest(app.db().read(), ctx.project_id()?, &volume.id, &host).await?.ok_or_else(no_parent)?),

@@ -49,6 +49,7 @@ fn fitting(backup: &Backup, volume: Volume) -> Result<Volume> {
             volume.size, backup.size
         )));
     }
+    volumes::encryption::refuse(&volume, "restored to")?;
     if volume.host.as_ref() != Some(&backup.host) {
         return Err(volumes::store::invalid("The volume is on another host than the backup."));
     }
@@ -58,6 +59,8 @@ fn fitting(backup: &Backup, volume: Volume) -> Result<Volume> {
 /// A volume that is about to be made of the backup, on the backup's host.
 async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String>) -> Result<Volume> {
     let kind = types::store::find_for(app.db().read(), ctx, None).await?;
+    let source = VolumeSource::Backup { backup_id: backup.id.clone() };
+    volumes::encryption::key_for(app, ctx.project_id()?, &kind, &source, None).await?;
     Ok(Volume {
         id: ids::uuid(),
         project_id: ctx.project_id()?.to_owned(),

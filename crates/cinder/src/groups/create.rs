@@ -16,7 +16,7 @@ use crate::body::{Body, text};
 use crate::volumes::create::CreateVolume;
 use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume};
-use crate::{Cinder, group_snapshots, group_types, quotas, types};
+use crate::{Cinder, group_snapshots, group_types, keys, quotas, types};
 
 /// `POST /groups`
 #[derive(Deserialize, Versioned)]
@@ -166,8 +166,13 @@ async fn promise(app: &Cinder, ctx: &Context, group: Group, copies: Vec<Copy>) -
                 let mut started = vec![flows.insert(tx, &group.id, &MakeGroup { group_id: group.id.clone() }).await?];
                 for (model, source) in copies {
                     let image = volumes::store::metadata(tx, source_id(&model), Kind::Image).await?;
+                    let key = match &model.encryption_key_id {
+                        Some(key) => Some(keys::copy(tx, key, &group.project_id).await?),
+                        None => None,
+                    };
                     let volume = Volume {
                         id: ids::uuid(),
+                        encryption_key_id: key.as_ref().map(|key| key.id.clone()),
                         project_id: group.project_id.clone(),
                         user_id: group.user_id.clone(),
                         status: volumes::Status::Creating,
@@ -178,6 +183,9 @@ async fn promise(app: &Cinder, ctx: &Context, group: Group, copies: Vec<Copy>) -
                         updated_at: None,
                         ..model
                     };
+                    if let Some(key) = key {
+                        keys::insert(tx, key).await?;
+                    }
                     let type_name = types::store::name(tx, &volume.type_id).await?;
                     quotas::store::charge(tx, &group.project_id, &quotas::volume(volume.size, &type_name)).await?;
                     let flow = CreateVolume::on_host(caller.clone(), &volume, source);

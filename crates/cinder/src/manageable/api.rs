@@ -14,7 +14,7 @@ use super::flows::{ManageVolume, UnmanageVolume};
 use super::page;
 use crate::body::{Body, boolean, text};
 use crate::volumes::store::{self, Kind};
-use crate::volumes::{ActiveModel, AttachStatus, Change, Entity, Status, Volume, metadata, view};
+use crate::volumes::{ActiveModel, AttachStatus, Change, Entity, Status, Volume, encryption, metadata, view};
 use crate::{Cinder, attachments, hosts, quotas, services, snapshots, types};
 
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -58,6 +58,9 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
     let pairs = body.metadata.unwrap_or_default();
     metadata::check(&pairs)?;
+    if types::encryption::of(app.db().read(), &kind.id).await?.is_some() {
+        return Err(Error::bad_request(format!("Invalid volume type: {} is encrypted, and what is taken over is not.", kind.name)));
+    }
     let volume = Volume {
         id: ids::uuid(),
         project_id: ctx.project_id()?.to_owned(),
@@ -100,6 +103,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
 
 /// `os-unmanage`
 pub async fn unmanage(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    encryption::refuse(&volume, "left behind without its key")?;
     let flows = app.flows()?.clone();
     let flow_id = app
         .db()

@@ -33,6 +33,9 @@ pub struct Model {
     pub updated_at: Timestamp,
     /// It gets nothing new.
     pub frozen: bool,
+    /// Which volumes it is for, and how glad it is of one: see [`crate::scheduler`].
+    pub filter_function: Option<String>,
+    pub goodness_function: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

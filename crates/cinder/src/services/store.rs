@@ -26,8 +26,18 @@ pub async fn seen(app: &Cinder, kind: &'static str, beat: Heartbeat) -> Result<(
         seen_at: Set(Timestamp::now()),
         updated_at: Set(Timestamp::now()),
         frozen: Set(false),
+        filter_function: Set(beat.filter_function),
+        goodness_function: Set(beat.goodness_function),
     };
-    let news = [Column::TotalGb, Column::FreeGb, Column::Protocol, Column::SeenAt, Column::AvailabilityZone];
+    let news = [
+        Column::TotalGb,
+        Column::FreeGb,
+        Column::Protocol,
+        Column::SeenAt,
+        Column::AvailabilityZone,
+        Column::FilterFunction,
+        Column::GoodnessFunction,
+    ];
     app.db()
         .write(move |tx| {
             Box::pin(async move {

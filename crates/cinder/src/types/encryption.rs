@@ -1,5 +1,5 @@
-//! `/types/{id}/encryption`: how volumes of a type are to be encrypted. No storage here encrypts yet, so such a type can be described, and
-//! making a volume of it is refused rather than the volume left in the clear.
+//! `/types/{id}/encryption`: how volumes of a type are encrypted. Whatever the provider is called, it must be a LUKS: that is what
+//! the storage does itself, wherever the control location says it should be done.
 
 use http::StatusCode;
 use kit::call::Wrapper;
@@ -36,11 +36,33 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// 400 for a type whose volumes would have to be encrypted.
-pub async fn refuse(db: &impl ConnectionTrait, kind: &VolumeType) -> Result<()> {
-    match Entity::find_by_id(&kind.id).one(db).await? {
-        None => Ok(()),
-        Some(_) => Err(Error::bad_request(format!("Invalid volume type: {} asks for encryption, which no backend here has.", kind.name))),
+/// How volumes of a type are encrypted, if they are.
+pub async fn of(db: &impl ConnectionTrait, type_id: &str) -> Result<Option<Model>> {
+    Ok(Entity::find_by_id(type_id).one(db).await?)
+}
+
+/// QEMU's name of the cipher. In XTS half of the key is for the tweak.
+pub fn cipher(how: &Model) -> Result<&'static str> {
+    let luks = how.provider.to_ascii_lowercase().contains("luks");
+    let xts = how.cipher.as_deref().is_none_or(|cipher| cipher.is_empty() || cipher.starts_with("aes-xts-plain"));
+    match how.key_size {
+        None | Some(0 | 512) if luks && xts => Ok("aes-256"),
+        Some(384) if luks && xts => Ok("aes-192"),
+        Some(256) if luks && xts => Ok("aes-128"),
+        _ => Err(Error::bad_request(format!(
+            "Invalid volume type: no backend here encrypts with the provider {}, the cipher {} and a key of {} bits.",
+            how.provider,
+            how.cipher.as_deref().unwrap_or("aes-xts-plain64"),
+            how.key_size.unwrap_or(512)
+        ))),
+    }
+}
+
+/// 400 for a change between types of which one is encrypted.
+pub async fn refuse_change(db: &impl ConnectionTrait, old: &VolumeType, new: &VolumeType) -> Result<()> {
+    match (of(db, &old.id).await?, of(db, &new.id).await?) {
+        (None, None) => Ok(()),
+        (Some(_), _) | (_, Some(_)) => Err(Error::bad_request("Invalid input received: Retype cannot change encryption.")),
     }
 }
 

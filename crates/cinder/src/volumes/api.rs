@@ -80,17 +80,6 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
     Reply::ok(&json!({"volume": view::changed(&app, &ctx, volume).await?}))
 }
 
-pub async fn encryption(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
-    find(&app, &ctx, &id).await?;
-    // no volume is encrypted
-    Reply::ok(&json!({}))
-}
-
-pub async fn encryption_item(app: Cinder, ctx: Context, Path((id, key)): Path<(String, String)>) -> Result<Reply> {
-    find(&app, &ctx, &id).await?;
-    Reply::ok(&json!({key: null}))
-}
-
 /// A volume that the caller may see and on which the route's rule lets the caller act.
 pub async fn find(app: &Cinder, ctx: &Context, id: &str) -> Result<Volume> {
     find_for(app, ctx, id, ctx.rule).await

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::store::{self, Kind};
-use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, metadata, view};
+use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, encryption, metadata, view};
 use crate::body::{BodyAndHints, boolean, integer, text};
+use crate::keys::{self, Key};
 use crate::messages::{self, Action};
 use crate::scheduler::{self, Wish};
 use crate::{Cinder, backups, groups, hosts, quotas, services, snapshots, types};
@@ -65,6 +66,8 @@ struct Source {
     image: BTreeMap<String, String>,
     /// The type of a volume that names none.
     kind: Option<String>,
+    /// Of an encrypted volume.
+    key: Option<String>,
 }
 
 pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAndHints<NewVolume>) -> Result<Reply> {
@@ -77,7 +80,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
     }
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref().or(source.kind.as_deref())).await?;
-    types::encryption::refuse(app.db().read(), &kind).await?;
+    let key = encryption::key_for(&app, ctx.project_id()?, &kind, &source.from, source.key.as_deref()).await?;
     let group = match body.group_id.as_ref().or(body.consistencygroup_id.as_ref()) {
         Some(group) => Some(group_for(&app, &ctx, group, &kind.id).await?),
         None => None,
@@ -102,7 +105,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         snapshot_id: Set(body.snapshot_id),
         source_volid: Set(body.source_volid),
         group_id: Set(group),
-        encryption_key_id: Set(None),
+        encryption_key_id: Set(key.as_ref().map(|key| key.id.clone())),
         created_at: Set(Timestamp::now()),
         updated_at: Set(None),
     };
@@ -118,7 +121,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         apart: hosts_of(&app, &hints["different_host"]).await?,
         told: false,
     };
-    promise(&app, &ctx, row, flow, &kind.name, pairs, source.image).await?;
+    promise(&app, &ctx, row, key, flow, &kind.name, (pairs, source.image)).await?;
     let volume = store::fetch(app.db().read(), &id).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"volume": view::changed(&app, &ctx, volume).await?}))
 }
@@ -128,10 +131,10 @@ async fn promise(
     app: &Cinder,
     ctx: &Context,
     row: ActiveModel,
+    key: Option<Key>,
     flow: CreateVolume,
     type_name: &str,
-    pairs: BTreeMap<String, String>,
-    image: BTreeMap<String, String>,
+    (pairs, image): (BTreeMap<String, String>, BTreeMap<String, String>),
 ) -> Result<()> {
     let (flows, project) = (app.flows()?.clone(), ctx.project_id()?.to_owned());
     let charges = quotas::volume(flow.size, type_name);
@@ -142,6 +145,9 @@ async fn promise(
                 quotas::store::check_volume_size(tx, &project, flow.size).await?;
                 quotas::store::charge(tx, &project, &charges).await?;
                 Entity::insert(row).exec_without_returning(tx).await?;
+                if let Some(key) = key {
+                    keys::insert(tx, key).await?;
+                }
                 store::set_metadata(tx, &flow.volume_id, Kind::User, &pairs, true).await?;
                 store::set_metadata(tx, &flow.volume_id, Kind::Image, &image, true).await?;
                 flows.insert(tx, &flow.volume_id, &flow).await
@@ -211,7 +217,7 @@ async fn source(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source>
         let (from, size) = (VolumeSource::Volume { volume_id: volume.id.clone() }, volume.size);
         return copy(app, volume, from, size).await;
     }
-    Ok(Source { from: VolumeSource::Blank, host: None, least: 1, bootable: false, image: BTreeMap::new(), kind: None })
+    Ok(Source { from: VolumeSource::Blank, host: None, least: 1, bootable: false, image: BTreeMap::new(), kind: None, key: None })
 }
 
 async fn from_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
@@ -221,12 +227,21 @@ async fn from_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
     }
     let from = VolumeSource::Backup { backup_id: backup.data_id().to_owned() };
     let about = backup.about.map(|about| about.0).unwrap_or_default();
-    Ok(Source { from, host: Some(backup.host), least: backup.size, bootable: about.bootable, image: about.image_metadata, kind: None })
+    Ok(Source {
+        from,
+        host: Some(backup.host),
+        least: backup.size,
+        bootable: about.bootable,
+        image: about.image_metadata,
+        kind: None,
+        key: None,
+    })
 }
 
 async fn copy(app: &Cinder, volume: Volume, from: VolumeSource, least: i64) -> Result<Source> {
     let image = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
-    Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image, kind: Some(volume.type_id) })
+    let (kind, key) = (Some(volume.type_id), volume.encryption_key_id);
+    Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image, kind, key })
 }
 
 /// GiB that a volume needs to hold an image that the caller may use.
@@ -249,7 +264,8 @@ async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
     let least = (bytes.div_ceil(1 << 30)).max(image.min_disk).max(1);
     let kind = image.properties().remove("cinder_img_volume_type");
     let from = VolumeSource::Image { image_id: image.id };
-    Ok(Source { from, host: None, least: i64::try_from(least).unwrap_or(i64::MAX), bootable: true, image: BTreeMap::new(), kind })
+    let least = i64::try_from(least).unwrap_or(i64::MAX);
+    Ok(Source { from, host: None, least, bootable: true, image: BTreeMap::new(), kind, key: None })
 }
 
 fn size(body: &NewVolume, source: &Source) -> Result<i64> {

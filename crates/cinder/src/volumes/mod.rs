@@ -4,6 +4,7 @@ pub mod actions;
 pub mod api;
 pub mod create;
 pub mod delete;
+pub mod encryption;
 pub mod events;
 pub mod extend;
 pub mod filters;

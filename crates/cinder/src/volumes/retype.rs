@@ -24,7 +24,7 @@ pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     let kind = types::store::find(app.db().read(), &ctx, new).await.map_err(|_| invalid_type(new))?;
     let old = types::store::fetch(app.db().read(), &volume.type_id).await?;
     check(&volume, &old, &kind)?;
-    types::encryption::refuse(app.db().read(), &kind).await?;
+    types::encryption::refuse_change(app.db().read(), &old, &kind).await?;
     let services = services::store::volume_hosts(app.db().read()).await?;
     let fits = services.iter().any(|service| Some(&service.host) == volume.host.as_ref() && satisfies(service, &kind.extra_specs.0));
     if fits {

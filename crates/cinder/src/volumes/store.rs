@@ -9,7 +9,7 @@ use sea_orm::{ActiveEnum, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter
 
 use super::status::{Change, settle};
 use super::{ActiveModel, Column, Entity, Status, Volume};
-use crate::{Cinder, attachments, transfers};
+use crate::{Cinder, attachments, keys, transfers};
 
 /// Which metadata: the user's own, or the image's it was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +138,9 @@ pub async fn remove(tx: &impl ConnectionTrait, id: &str) -> Result<bool> {
     pairs::Entity::delete_many().filter(pairs::Column::VolumeId.eq(id)).exec(tx).await?;
     attachments::Entity::delete_many().filter(attachments::Column::VolumeId.eq(id)).exec(tx).await?;
     transfers::Entity::delete_many().filter(transfers::Column::VolumeId.eq(id)).exec(tx).await?;
+    if let Some(key) = find(tx, id).await?.and_then(|volume| volume.encryption_key_id) {
+        keys::remove(tx, &key).await?;
+    }
     Ok(Entity::delete_by_id(id).exec(tx).await?.rows_affected == 1)
 }
 

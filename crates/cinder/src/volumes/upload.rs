@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::store::{self, Kind};
-use super::{Change, Volume};
+use super::{Change, Volume, encryption};
 use crate::body::{text, truth};
 use crate::messages::{self, Action};
 use crate::microversions::UPLOAD_VISIBILITY;
@@ -23,6 +23,7 @@ const FORMATS: &[&str] = &["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"];
 
 pub async fn upload(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
     let wish = Wish::read(&ctx, &body)?;
+    encryption::refuse(&volume, "uploaded as an image")?;
     let change = if truth(&body["force"]) == Some(true) { Change::UploadInUse } else { Change::Upload };
     let properties = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
     let id = volume.id.clone();

@@ -6,6 +6,7 @@ mod support;
 
 mod actions;
 mod backups;
+mod encryption;
 mod groups;
 mod manageable;
 mod matrix;

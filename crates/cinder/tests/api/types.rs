@@ -128,6 +128,8 @@ async fn a_type_may_ask_for_what_no_host_has() {
     assert_eq!(ask(Method::PUT, &format!("{path}/{id}"), Some(change)).await, (200, json!({"encryption": {"key_size": 512}})));
     assert_eq!(ask(Method::GET, &format!("{path}/key_size"), None).await, (200, json!({"key_size": 512})));
     // it would be left in the clear
+    let change = json!({"encryption": {"cipher": "rot13"}});
+    assert_eq!(ask(Method::PUT, &format!("{path}/{id}"), Some(change)).await.0, 200);
     assert_eq!(world.post("/v3/volumes", json!({"volume": {"size": 1, "volume_type": "secret"}})).await.0, 400);
     assert_eq!(ask(Method::DELETE, &format!("{path}/{id}"), None).await.0, 202);
     world.volume(json!({"size": 1, "volume_type": "secret"})).await;

@@ -45,7 +45,7 @@ pub async fn world_with(probe: Option<ProbeFn>) -> World {
     let stop = CancellationToken::new();
     let running = (app.clone(), stop.clone());
     tokio::spawn(async move { running.0.run(running.1).await.unwrap() });
-    let config = cinder_volume::Config { host: "sim1@sim".into() };
+    let config = cinder_volume::Config { host: "sim1@sim".into(), ..Default::default() };
     tokio::spawn(cinder_volume::run(config, bus.clone(), sim.clone(), images(), session(), stop.clone()));
     let world = World { dir, bus, sim, stop, app, service };
     world
@@ -61,7 +61,7 @@ impl World {
     /// Another host for volumes.
     pub async fn another_host(&self, host: &str) -> Arc<SimBackend> {
         let sim = Arc::new(SimBackend::new());
-        let config = cinder_volume::Config { host: host.into() };
+        let config = cinder_volume::Config { host: host.into(), ..Default::default() };
         tokio::spawn(cinder_volume::run(config, self.bus.clone(), sim.clone(), images(), session(), self.stop.clone()));
         self.until("the other host is up", async |world| {
             let (_, pools) = world.ask("admin", Method::GET, "/v3/scheduler-stats/get_pools", None).await;
@@ -178,7 +178,8 @@ fn location(dir: PathBuf) -> Location {
 }
 
 async fn start(dir: PathBuf, bus: &Bus, probe: Option<ProbeFn>) -> (Cinder, Service) {
-    let config = Config { location: location(dir), availability_zone: "nova".into(), alone: true, probe };
+    let master_key = dir.join("keys/master");
+    let config = Config { location: location(dir), master_key, availability_zone: "nova".into(), alone: true, probe };
     let compute = sdk::compute::Compute::new(stand_in());
     let app = cinder::open(config, bus.clone(), images(), compute, session()).await.unwrap();
     let service = app.service(Authenticator::own(|_, token| async move { identity(&token) }.boxed(), "http://cloud:5000")).unwrap();

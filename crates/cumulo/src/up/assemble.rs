@@ -96,7 +96,13 @@ pub async fn assemble(
     let alone = config.database == "sqlite";
     let mut settings_of_glance = glance::Config::new(at("glance"), state.join("images"));
     config.images.apply(&mut settings_of_glance, (!alone).then(|| config.host.clone().unwrap_or_else(machine_name)));
-    let settings_of_cinder = cinder::Config { location: at("cinder"), availability_zone: "nova".into(), alone, probe: None };
+    let settings_of_cinder = cinder::Config {
+        location: at("cinder"),
+        master_key: state.join("volume-keys/master"),
+        availability_zone: "nova".into(),
+        alone,
+        probe: None,
+    };
     let vlan_ranges = config.network.vlan_ranges.iter().map(|text| text.parse()).collect::<Result<_, String>>();
     let settings_of_neutron = neutron::Config {
         dns_nameservers: config.network.dns_nameservers.clone(),

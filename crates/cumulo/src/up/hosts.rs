@@ -37,7 +37,7 @@ impl Cloud {
                 self.start_agent(agent, neutron_agent::Sim, stop, tasks);
             }
             for name in std::iter::once(SIM).chain(config.volumes.backends.iter().map(|backend| &*backend.name)) {
-                self.start_volumes(&format!("sim-1@{name}"), Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
+                self.start_volumes(config.volumes.settings("sim-1", name), Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
             }
             return Ok(());
         }
@@ -55,10 +55,14 @@ impl Cloud {
         self.start_agent(agent, dataplane, stop, tasks);
         let further = config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(state.path())));
         for (name, directory) in std::iter::once((FILE, state.path().to_owned())).chain(further) {
-            let volumes = cinder_volume::FileConfig { state_dir: directory, qemu_user: Some(QEMU_USER.to_owned()) };
+            let volumes = cinder_volume::FileConfig {
+                state_dir: directory,
+                keys: cinder_volume::Keys(Some(self.bus.clone())),
+                qemu_user: Some(QEMU_USER.to_owned()),
+            };
             let backend =
                 cinder_volume::FileBackend::open(volumes).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
-            self.start_volumes(&format!("{host}@{name}"), Arc::new(backend), stop, tasks);
+            self.start_volumes(config.volumes.settings(&host, name), Arc::new(backend), stop, tasks);
         }
         Ok(())
     }
@@ -91,8 +95,13 @@ impl Cloud {
         });
     }
 
-    fn start_volumes(&self, host: &str, backend: Arc<dyn cinder_volume::VolumeBackend>, stop: &CancellationToken, tasks: &TaskTracker) {
-        let settings = cinder_volume::Config { host: host.to_owned() };
+    fn start_volumes(
+        &self,
+        settings: cinder_volume::Config,
+        backend: Arc<dyn cinder_volume::VolumeBackend>,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
         let images = self.apis.image.clone();
         let running = cinder_volume::run(settings, self.bus.clone(), backend, images, self.sessions.cinder.clone(), stop.clone());
         tasks.spawn(async move { ended("cinder-volume", running.await) });
