@@ -45,8 +45,9 @@ pub async fn upload(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     };
     let flows = app.flows()?.clone();
     let flow_id = app.db().write(move |tx| Box::pin(async move { flows.insert(tx, &flow.volume_id, &flow).await })).await?;
-    app.flows()?.start(&flow_id);
+    // told as it is now: the flow may be over in a moment
     let volume = store::fetch(app.db().read(), &volume.id).await?;
+    app.flows()?.start(&flow_id);
     let answer = answer(&app, &ctx, &volume, &wish, &image.id).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"os-volume_upload_image": answer}))
 }
