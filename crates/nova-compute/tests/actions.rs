@@ -36,7 +36,7 @@ fn rescue(image: Option<&str>) -> RescueInstance {
 }
 
 fn rebuild() -> RebuildInstance {
-    RebuildInstance { caller: caller(), instance_id: ID.into(), admin_password: None, preserve_ephemeral: false }
+    RebuildInstance { caller: caller(), instance_id: ID.into(), admin_password: None, preserve_ephemeral: false, reimage: None }
 }
 
 #[tokio::test]

@@ -176,8 +176,13 @@ impl Guest {
 
     async fn is_rebuilt(&self) {
         let before = self.times_up().await;
-        let rebuild =
-            RebuildInstance { caller: Caller::default(), instance_id: ID.into(), admin_password: None, preserve_ephemeral: false };
+        let rebuild = RebuildInstance {
+            caller: Caller::default(),
+            instance_id: ID.into(),
+            admin_password: None,
+            preserve_ephemeral: false,
+            reimage: None,
+        };
         assert_eq!(self.cloud.cast(rebuild).await, ("active".into(), 1));
         self.boots(before + 1).await;
     }

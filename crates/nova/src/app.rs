@@ -5,12 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use kit::auth::ServiceSession;
 use kit::bus::Bus;
+use kit::clock::Timestamp;
 use kit::db::{Db, Location, Migration};
 use kit::flow::Flows;
 use kit::{Error, Result};
 use sdk::Cloud;
 
 use crate::Config;
+use crate::archive;
 use crate::conductor::builds::Builds;
 use crate::instance_actions::record::EventLog;
 use crate::scheduler::cache::Cache;
@@ -55,7 +57,18 @@ const MIGRATIONS: &[Migration] = &[
     kit::flow::migration(2),
     Migration { version: 3, sql: include_str!("../migrations/0003_aggregates.sql") },
     Migration { version: 10, sql: include_str!("../migrations/0010_actions_on_servers.sql") },
+    Migration { version: 11, sql: include_str!("../migrations/0011_archive.sql") },
 ];
+
+/// Moves servers that were deleted before this time into the shadow tables, at most `max` of them; tells the rows by table.
+pub async fn archive_deleted(location: &Location, before: Timestamp, max: u64) -> Result<archive::Rows> {
+    archive::archive(&Db::open(location, MIGRATIONS).await?, before, max).await
+}
+
+/// Removes what was archived, for good: what was deleted before this time, or all of it.
+pub async fn purge_archived(location: &Location, before: Option<Timestamp>) -> Result<archive::Rows> {
+    archive::purge(&Db::open(location, MIGRATIONS).await?, before).await
+}
 
 /// Opens nova's database and makes nova ready to serve and to run.
 pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, session: ServiceSession) -> Result<Nova> {

@@ -1,11 +1,11 @@
 //! `/os-assisted-volume-snapshots`: cinder asks nova to snapshot a volume that only its guest can, because its data is a file the guest has
-//! open. No volume backend here is of that kind (volumes are exports whose backend snapshots them itself), so a well-formed request for an
-//! attached volume is refused as one that nova refuses too: the volume cannot be snapshotted this way.
+//! open. The answer comes at once and the outcome later, to cinder. No volume here is of that kind (they are exports, which their backend
+//! snapshots), so the outcome is always an error, as it is where nova's driver cannot do it.
 
 use kit::{Context, Error, Json, Path, Query, Reply, Result};
 use sea_orm::entity::prelude::*;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::servers::block_devices;
 use crate::{Nova, validate};
@@ -53,20 +53,38 @@ pub async fn create(app: Nova, ctx: Context, body: Json<Value>) -> Result<Reply>
             return Err(validate::invalid(path, "", "'' is too short"));
         }
     }
-    Err(refuse(&app, &asked.volume_id).await?)
+    attached(&app, &asked.volume_id).await?;
+    cannot(&app, &ctx, &info.snapshot_id, "error");
+    Reply::ok(&json!({"snapshot": {"id": info.snapshot_id, "volumeId": asked.volume_id}}))
 }
 
 /// `DELETE /os-assisted-volume-snapshots/{id}?delete_info={...}`
-pub async fn delete(app: Nova, _: Context, _: Path<String>, query: Query) -> Result<Reply> {
+pub async fn delete(app: Nova, ctx: Context, id: Path<String>, query: Query) -> Result<Reply> {
     let info = query.get("delete_info").and_then(|text| serde_json::from_str::<DeleteInfo>(text).ok());
     let info = info.ok_or_else(|| Error::bad_request("Invalid input for query parameters delete_info. It must have a volume_id."))?;
-    Err(refuse(&app, &info.volume_id).await?)
+    attached(&app, &info.volume_id).await?;
+    cannot(&app, &ctx, &id.0, "error_deleting");
+    Reply::no_content()
 }
 
-async fn refuse(app: &Nova, volume: &str) -> Result<Error> {
-    let attached = block_devices::Entity::find().filter(block_devices::Column::VolumeId.eq(volume)).one(app.db.read()).await?;
-    Ok(Error::bad_request(match attached {
-        None => format!("No volume Block Device Mapping with id {volume}."),
-        Some(_) => format!("Invalid volume: volume {volume} is snapshotted by its own backend, not by the server it is attached to."),
-    }))
+/// 400 unless some server has the volume.
+async fn attached(app: &Nova, volume: &str) -> Result<()> {
+    let device = block_devices::Entity::find().filter(block_devices::Column::VolumeId.eq(volume)).one(app.db.read()).await?;
+    device.map(drop).ok_or_else(|| Error::bad_request(format!("No volume Block Device Mapping with id {volume}.")))
+}
+
+/// Tells cinder that it could not be done.
+fn cannot(app: &Nova, ctx: &Context, snapshot: &str, status: &'static str) {
+    let (app, request, snapshot) = (app.clone(), ctx.request_id.clone(), snapshot.to_owned());
+    tokio::spawn(async move {
+        let told = async {
+            let auth = app.session.auth(&request).await?;
+            let body = json!({"os-update_snapshot_status": {"status": status}});
+            sdk::found(app.cloud.volume.0.post(&auth, &format!("/v3/snapshots/{snapshot}/action"), &body).await)?;
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(snapshot, status, %error, "cinder was not told that a snapshot cannot be taken");
+        }
+    });
 }

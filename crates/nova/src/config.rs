@@ -29,6 +29,8 @@ pub struct Config {
     pub shelved_offload_time: Option<Duration>,
     /// A deleted server can be restored for so long; not at all when zero.
     pub reclaim_instance_interval: Duration,
+    /// A deleted server is archived after so long; only by hand when `None`.
+    pub archive_deleted_after: Option<Duration>,
     /// Hosts tried for one server, at most.
     pub max_attempts: usize,
     /// What one unit of a host's inventory may be given out as.
@@ -55,6 +57,7 @@ impl Default for Config {
             resize_confirm_window: Duration::ZERO,
             shelved_offload_time: Some(Duration::ZERO),
             reclaim_instance_interval: Duration::ZERO,
+            archive_deleted_after: None,
             max_attempts: 3,
             cpu_allocation_ratio: 4.0,
             ram_allocation_ratio: 1.0,

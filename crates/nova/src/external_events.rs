@@ -17,6 +17,7 @@ const KNOWN: &[(&str, u16)] = &[
     ("volume-extended", 51),
     ("power-update", 76),
     ("accelerator-request-bound", 82),
+    ("volume-reimaged", 93),
 ];
 
 /// `POST /os-server-external-events`

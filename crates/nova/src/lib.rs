@@ -9,6 +9,7 @@
 //! Hosts (nova-compute) are elsewhere; so are images, networks, volumes and inventories, which are asked through their APIs.
 
 mod app;
+mod archive;
 mod assisted_volume_snapshots;
 mod availability_zones;
 pub mod conductor;
@@ -44,7 +45,7 @@ use kit::auth::Authenticator;
 use kit::service::{Mount, Service, ServiceParts};
 use tokio_util::sync::CancellationToken;
 
-pub use app::{Nova, open};
+pub use app::{Nova, archive_deleted, open, purge_archived};
 pub use config::Config;
 
 /// Where the API is found: the current one, and the older generation that ignores what it does not know.

@@ -3,8 +3,12 @@
 use kit::microversion::{Microversion, Versions};
 
 /// The range that is announced.
-pub const VERSIONS: Versions =
-    Versions { service: "compute", min: Microversion(2, 1), max: Microversion(2, 92), legacy_header: Some("x-openstack-nova-api-version") };
+pub const VERSIONS: Versions = Versions {
+    service: "compute",
+    min: Microversion(2, 1),
+    max: Microversion(2, 104),
+    legacy_header: Some("x-openstack-nova-api-version"),
+};
 
 /// Keypairs have a type; creating one answers 201, deleting one 204.
 pub const KEYPAIR_TYPES: Microversion = Microversion(2, 2);
@@ -114,9 +118,13 @@ pub const RESCUE_FROM_VOLUME: Microversion = Microversion(2, 87);
 pub const HOSTNAME: Microversion = Microversion(2, 90);
 /// An offloaded server may come back to a host.
 pub const UNSHELVE_HOST: Microversion = Microversion(2, 91);
+/// A server that boots from a volume can be rebuilt with another image.
+pub const REIMAGE_VOLUMES: Microversion = Microversion(2, 93);
 /// A host name may have a domain.
 pub const FULL_HOSTNAME: Microversion = Microversion(2, 94);
 /// An evacuated server is left stopped.
 pub const EVACUATE_STOPPED: Microversion = Microversion(2, 95);
+/// A server tells the properties of its image.
+pub const IMAGE_PROPERTIES: Microversion = Microversion(2, 98);
 /// There are direct SPICE consoles.
 pub const SPICE_DIRECT: Microversion = Microversion(2, 99);

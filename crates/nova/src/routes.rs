@@ -7,7 +7,7 @@ use crate::instance_actions::api as instance_actions;
 use crate::os_services::api as services;
 use crate::servers::{
     actions, api, create, diagnostics, ips, list, metadata, os_interface, os_volume_attachments, password, remote_consoles,
-    security_groups, server_migrations, tags,
+    security_groups, server_migrations, shares, tags,
 };
 use crate::{
     Nova, assisted_volume_snapshots, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits,
@@ -52,6 +52,7 @@ fn servers() -> Routes<Nova> {
         .post("/servers", "os_compute_api:servers:create", create::create)
         .limit(CREATE_BODY)
         .post("/os-volumes_boot", "os_compute_api:servers:create", create::create)
+        .until(2, 102)
         .limit(CREATE_BODY)
         .get("/servers/detail", "os_compute_api:servers:detail", list::detail)
         .kept()
@@ -84,6 +85,14 @@ fn below_servers() -> Routes<Nova> {
         .since(2, 26)
         .delete("/servers/{server_id}/tags/{id}", "os_compute_api:os-server-tags:delete", tags::delete)
         .since(2, 26)
+        .get("/servers/{server_id}/shares", "os_compute_api:os-server-shares:index", shares::list)
+        .since(2, 97)
+        .post("/servers/{server_id}/shares", "os_compute_api:os-server-shares:create", shares::create)
+        .since(2, 97)
+        .get("/servers/{server_id}/shares/{share_id}", "os_compute_api:os-server-shares:show", shares::show)
+        .since(2, 97)
+        .delete("/servers/{server_id}/shares/{share_id}", "os_compute_api:os-server-shares:delete", shares::delete)
+        .since(2, 97)
         .get("/os-migrations", "os_compute_api:os-migrations:index", migrations::api::list)
         .get("/servers/{server_id}/migrations", "os_compute_api:servers:migrations:index", server_migrations::list)
         .since(2, 23)

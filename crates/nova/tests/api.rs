@@ -140,12 +140,12 @@ async fn fields_come_and_go_with_the_version() {
     assert_eq!(show(MEMBER, "2.47").await["flavor"]["original_name"], "m1.nano");
     assert_eq!(show(ADMIN, "2.16").await["host_status"], "UP");
     assert_eq!(show(MEMBER, "2.71").await["server_groups"], json!([]));
-    let answer = cloud.ask(MEMBER, "2.93", "GET", "/v2.1/servers", Value::Null).await;
+    let answer = cloud.ask(MEMBER, "2.105", "GET", "/v2.1/servers", Value::Null).await;
     assert_eq!(answer.status, 406);
-    assert_eq!(answer.message(), "Version 2.93 is not supported by the API. Minimum is 2.1 and maximum is 2.92.");
+    assert_eq!(answer.message(), "Version 2.105 is not supported by the API. Minimum is 2.1 and maximum is 2.104.");
     assert_eq!(cloud.ask(MEMBER, "", "GET", &format!("/v2.1/q/servers/{id}"), Value::Null).await.message(), "Malformed request url");
     assert_eq!(cloud.ask("", "", "GET", "/v2.1/servers", Value::Null).await.status, 401);
-    assert_eq!(cloud.ask("", "", "GET", "/", Value::Null).await.body["versions"][1]["version"], "2.92");
+    assert_eq!(cloud.ask("", "", "GET", "/", Value::Null).await.body["versions"][1]["version"], "2.104");
 }
 
 #[tokio::test]

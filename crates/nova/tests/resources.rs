@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{ADMIN, Behaviour, Cloud, IMAGE, MEMBER, NOWHERE, OTHER, server};
+use support::{ADMIN, Behaviour, Cloud, IMAGE, MEMBER, NOWHERE, OTHER, VOLUME, server};
 
 #[tokio::test]
 async fn flavors_are_made_found_and_given() {
@@ -246,4 +246,18 @@ async fn who_may_do_what() {
         }
         assert_eq!(cloud.ask("", "2.1", method, &format!("/v2.1{path}"), Value::Null).await.status, 401, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn snapshots_that_only_a_guest_could_take_are_answered_at_once() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let id = cloud.active(MEMBER).await;
+    let attach = json!({"volumeAttachment": {"volumeId": VOLUME}});
+    let attached = cloud.ask(MEMBER, "", "POST", &format!("/v2.1/servers/{id}/os-volume_attachments"), attach).await;
+    assert_eq!(attached.status, 200, "{}", attached.body);
+    let snapshot = json!({"snapshot": {"volume_id": VOLUME, "create_info": {"snapshot_id": NOWHERE, "type": "qcow2", "new_file": "f"}}});
+    let taken = cloud.ask(ADMIN, "", "POST", "/v2.1/os-assisted-volume-snapshots", snapshot).await;
+    assert_eq!(taken.body, json!({"snapshot": {"id": NOWHERE, "volumeId": VOLUME}}));
+    let path = format!("/v2.1/os-assisted-volume-snapshots/{NOWHERE}?delete_info=%7B%22volume_id%22%3A%22{VOLUME}%22%7D");
+    assert_eq!(cloud.ask(ADMIN, "", "DELETE", &path, Value::Null).await.status, 204);
 }

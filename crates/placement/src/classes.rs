@@ -45,12 +45,29 @@ pub struct Named {
 
 /// 400 when one of the classes is neither standard nor made known.
 pub async fn check_known(conn: &impl ConnectionTrait, names: impl Iterator<Item = &String>) -> Result<()> {
+    match unknown(conn, names).await? {
+        None => Ok(()),
+        Some(name) => Err(Error::bad_request(format!("Invalid resource class in resources parameter: No such resource class {name}."))),
+    }
+}
+
+/// The same for inventories of a provider.
+pub async fn check_stocked(conn: &impl ConnectionTrait, provider: &str, names: impl Iterator<Item = &String>) -> Result<()> {
+    match unknown(conn, names).await? {
+        None => Ok(()),
+        Some(name) => Err(Error::bad_request(format!(
+            "Unknown resource class in inventory for resource provider {provider}: No such resource class {name}."
+        ))),
+    }
+}
+
+async fn unknown<'a>(conn: &impl ConnectionTrait, names: impl Iterator<Item = &'a String>) -> Result<Option<&'a String>> {
     for name in names.filter(|name| !STANDARD.contains(&name.as_str())) {
         if class::Entity::find_by_id(name.clone()).one(conn).await?.is_none() {
-            return Err(Error::bad_request(format!("Invalid resource class in resources parameter: No such resource class {name}.")));
+            return Ok(Some(name));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 pub async fn list(app: Placement, ctx: Context) -> Result<Reply> {

@@ -26,7 +26,20 @@ impl<T: DeserializeOwned + Send> FromCall<Placement> for Body<T> {
 
 /// A JSON value as a known shape.
 pub fn shaped<T: DeserializeOwned>(value: Value) -> Result<T> {
-    serde_json::from_value(value).map_err(|error| Error::bad_request(format!("JSON does not validate: {error}")))
+    serde_json::from_value(value)
+        .map_err(|error| Error::bad_request(format!("JSON does not validate: {}", in_schema_words(&error.to_string()))))
+}
+
+/// What a type says of a value, as a schema says it where the two are about the same.
+fn in_schema_words(error: &str) -> String {
+    let quoted = |start: &str| error.strip_prefix(start).and_then(|rest| rest.split('`').next());
+    if let Some(key) = quoted("unknown field `") {
+        return format!("Additional properties are not allowed ('{key}' was unexpected)");
+    }
+    match quoted("missing field `") {
+        Some(key) => format!("'{key}' is a required property"),
+        None => error.to_owned(),
+    }
 }
 
 /// Refuses parameters an operation does not have at the caller's version.
@@ -61,6 +74,14 @@ pub fn is_custom(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_in_the_words_of_a_schema() {
+        let unknown = in_schema_words("unknown field `x`, expected one of `name`, `uuid`");
+        assert_eq!(unknown, "Additional properties are not allowed ('x' was unexpected)");
+        assert_eq!(in_schema_words("missing field `name`"), "'name' is a required property");
+        assert_eq!(in_schema_words("invalid type: null"), "invalid type: null");
+    }
 
     #[test]
     fn custom_names() {

@@ -97,7 +97,7 @@ pub async fn replace(app: Placement, ctx: Context, id: Path<String>, body: Body<
         .write(move |tx| {
             Box::pin(async move {
                 let provider = store::fetch_at(tx, &id.0, body.0.resource_provider_generation).await?;
-                classes::check_known(tx, body.0.inventories.keys()).await?;
+                classes::check_stocked(tx, &provider.uuid, body.0.inventories.keys()).await?;
                 set(tx, &provider, &body.0.inventories).await?;
                 drop_others(tx, &provider, &body.0.inventories).await?;
                 let generation = store::advance(tx, &provider.uuid, provider.generation).await?;
@@ -123,7 +123,7 @@ pub async fn create(app: Placement, ctx: Context, id: Path<String>, body: Body<O
                 if body.0.resource_provider_generation.is_some_and(|given| given != provider.generation) {
                     return Err(concurrent_update("resource provider generation conflict"));
                 }
-                classes::check_known(tx, wanted.keys()).await?;
+                classes::check_stocked(tx, &provider.uuid, wanted.keys()).await?;
                 if inventory::Entity::find_by_id((provider.uuid.clone(), class.clone())).one(tx).await?.is_some() {
                     return Err(Error::conflict(format!("Update conflict: inventory for {class} of {} already exists", provider.uuid)));
                 }

@@ -35,7 +35,7 @@ pub async fn reshape(app: Placement, ctx: Context, body: Body<Reshape>) -> Resul
                 for (uuid, shape) in &shapes {
                     let provider =
                         store::fetch_at(tx, uuid, shape.resource_provider_generation).await.map_err(|error| named(uuid, error))?;
-                    classes::check_known(tx, shape.inventories.keys()).await?;
+                    classes::check_stocked(tx, uuid, shape.inventories.keys()).await?;
                     inventories::set(tx, &provider, &shape.inventories).await?;
                     store::advance(tx, uuid, provider.generation).await?;
                     providers.push((provider, shape));

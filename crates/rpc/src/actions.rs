@@ -38,6 +38,9 @@ pub struct RebuildInstance {
     pub instance_id: String,
     pub admin_password: Option<String>,
     pub preserve_ephemeral: bool,
+    /// The image that the volume it boots from is filled with; otherwise the volume stays as it is.
+    #[serde(default)]
+    pub reimage: Option<String>,
 }
 message!(RebuildInstance => (), "rebuild_instance");
 

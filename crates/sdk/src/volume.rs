@@ -12,6 +12,8 @@ use crate::{Auth, Endpoint, Result};
 
 /// Attachments can be completed since 3.44, and a volume type decides about multiattach since 3.50.
 const VERSION: &[(&str, &str)] = &[("openstack-api-version", "volume 3.54")];
+/// Volumes can be filled anew.
+const REIMAGE: &[(&str, &str)] = &[("openstack-api-version", "volume 3.68")];
 
 /// Cinder.
 #[derive(Clone)]
@@ -185,6 +187,12 @@ impl Volume {
     /// Takes [`Volume::begin_detaching`] back.
     pub async fn roll_detaching(&self, auth: &Auth, volume_id: &str) -> Result<()> {
         self.action(auth, volume_id, json!({"os-roll_detaching": {}})).await
+    }
+
+    /// Fills a volume that is reserved with an image: it is `downloading` at first, then what it was, or `error`.
+    pub async fn reimage(&self, auth: &Auth, volume_id: &str, image_id: &str) -> Result<()> {
+        let body = json!({"os-reimage": {"image_id": image_id, "reimage_reserved": true}});
+        self.0.call_with(auth, Method::POST, &format!("/v3/volumes/{volume_id}/action"), Some(&body), REIMAGE).await.map(drop)
     }
 
     /// Keeps a volume as it is now, also while it is in use.

@@ -3,6 +3,7 @@
 mod api;
 mod down;
 mod hello;
+mod nova_manage;
 mod status;
 mod timeline;
 
@@ -62,9 +63,19 @@ enum Command {
     /// Look at servers
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Look after the compute service
+    #[command(subcommand)]
+    NovaManage(NovaManageCommand),
     /// Look after the identity service
     #[command(subcommand)]
     Keystone(KeystoneCommand),
+}
+
+#[derive(Subcommand)]
+enum NovaManageCommand {
+    /// Deleted servers: out of the way, or out of the world
+    #[command(subcommand)]
+    Db(nova_manage::Db),
 }
 
 #[derive(Subcommand)]
@@ -100,6 +111,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
             Ok(state) => down::clean_state(&state)?,
             Err(_) => say(&format!("There is nothing in {}.", path.display())),
         },
+        Command::NovaManage(NovaManageCommand::Db(command)) => nova_manage::run(&StateDir::existing(&path)?, command)?,
         Command::Keystone(KeystoneCommand::FernetRotate { keep }) => {
             let keys = StateDir::existing(&path)?.join("fernet-keys");
             keystone::rotate(&keys, keep).map_err(|error| format!("The keys cannot be rotated: {error}."))?;

@@ -203,7 +203,8 @@ pub fn ended(part: &str, outcome: kit::Result<()>) {
     }
 }
 
-fn location(state: &StateDir, config: &Config, service: &str) -> Location {
+/// Where a service keeps its data.
+pub fn location(state: &StateDir, config: &Config, service: &str) -> Location {
     match config.database.as_str() {
         "sqlite" => Location::Sqlite(state.join("db").join(format!("{service}.sqlite"))),
         url => Location::Postgres { url: url.to_owned(), schema: format!("{}{service}", config.schema_prefix) },

@@ -21,6 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use assemble::location;
+
 use crate::cli::say;
 use crate::config::{Config, Ports};
 use crate::state::StateDir;

@@ -4,7 +4,7 @@ use kit::Result;
 use rpc::actions::RebuildInstance;
 
 use super::action::{Subject, finish, power_off, task};
-use super::{build, disk_changes, disks, images, power};
+use super::{build, disk_changes, disks, images, power, volumes};
 use crate::host::Host;
 
 /// Makes the guest anew.
@@ -14,13 +14,16 @@ pub async fn rebuild(host: Host, request: RebuildInstance) {
 }
 
 async fn steps(host: &Host, request: &RebuildInstance) -> Result<()> {
-    let instance = host.must_have(&request.instance_id).await?;
+    let mut instance = host.must_have(&request.instance_id).await?;
     // what cannot be had leaves the old guest as it is
     let base = images::of_root(host, &request.caller, &instance).await?;
     task(host, &instance, "rebuild_block_device_mapping").await?;
     power_off(host, &instance.id).await?;
     if let Some(store) = &host.store {
         disk_changes::clear(store, &instance.id, base.is_some(), request.preserve_ephemeral).await?;
+    }
+    if let Some(image) = &request.reimage {
+        volumes::refill_root(host, &request.caller, &mut instance, image).await?;
     }
     task(host, &instance, "rebuild_spawning").await?;
     if let Some(store) = &host.store {

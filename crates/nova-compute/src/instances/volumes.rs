@@ -66,13 +66,41 @@ pub async fn complete_all(host: &Host, caller: &Caller, instance: &Instance) -> 
 pub async fn disconnect_all(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
     let service = host.session.auth(request_id).await?;
     for device in instance.block_devices.iter().filter(|device| is_volume(device)) {
-        let (Some(volume_id), Some(attachment_id)) = (&device.volume_id, &device.attachment_id) else { continue };
-        sdk::found(host.cloud.volume.delete_attachment(&service, attachment_id).await)?;
-        let again = host.cloud.volume.create_attachment(&service, volume_id, &instance.id).await?;
-        let saved = SavedBlockDevice { attachment_id: Some(again.id), ..only(device) };
-        host.save(rpc::conductor::SaveInstance { block_devices: vec![saved], ..host.change(&instance.id) }).await?;
+        if device.volume_id.is_some() && device.attachment_id.is_some() {
+            reserve_again(host, &service, &instance.id, &mut device.clone()).await?;
+        }
     }
     Ok(())
+}
+
+/// Ends a volume's export to this host, and reserves it anew for the same server.
+async fn reserve_again(host: &Host, service: &Auth, instance_id: &str, device: &mut BlockDevice) -> Result<()> {
+    let volume_id = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
+    if let Some(attachment_id) = &device.attachment_id {
+        sdk::found(host.cloud.volume.delete_attachment(service, attachment_id).await)?;
+    }
+    let again = host.cloud.volume.create_attachment(service, &volume_id, instance_id).await?;
+    device.attachment_id = Some(again.id);
+    let saved = SavedBlockDevice { attachment_id: device.attachment_id.clone(), ..only(device) };
+    host.save(rpc::conductor::SaveInstance { block_devices: vec![saved], ..host.change(instance_id) }).await
+}
+
+/// Has the volume that a guest boots from filled with an image, while nothing uses it.
+pub async fn refill_root(host: &Host, caller: &Caller, instance: &mut Instance, image_id: &str) -> Result<()> {
+    let user = host.session.on_behalf(caller).await?;
+    let id = instance.id.clone();
+    let root = instance.block_devices.iter_mut().find(|device| device.boot_index == Some(0) && is_volume(device));
+    let root = root.ok_or_else(|| Error::internal("there is no volume to boot from"))?;
+    reserve_again(host, &host.session.auth(&caller.request_id).await?, &id, root).await?;
+    let volume_id = root.volume_id.clone().unwrap_or_default();
+    host.cloud.volume.reimage(&user, &volume_id, image_id).await?;
+    wait_until(host, &user, &volume_id, "reserved").await?;
+    connect(host, &user, &id, root).await?;
+    host.save(rpc::conductor::SaveInstance { block_devices: vec![to_save(root)], ..host.change(&id) }).await?;
+    match &root.attachment_id {
+        Some(attachment) => Ok(host.cloud.volume.complete_attachment(&user, attachment).await?),
+        None => Ok(()),
+    }
 }
 
 /// Gives all volumes back, and deletes those that were to go with the server.
@@ -141,15 +169,16 @@ async fn ensure_volume(host: &Host, user: &Auth, device: &mut BlockDevice) -> Re
     let new = NewVolume { size: device.volume_size, source, volume_type: device.volume_type.clone(), ..NewVolume::default() };
     let volume = host.cloud.volume.create(user, &new).await?;
     device.volume_id = Some(volume.id.clone());
-    wait_available(host, user, &volume.id).await
+    wait_until(host, user, &volume.id, "available").await
 }
 
-async fn wait_available(host: &Host, user: &Auth, volume_id: &str) -> Result<()> {
+/// Waits until a volume that is made or filled has this status.
+async fn wait_until(host: &Host, user: &Auth, volume_id: &str, wanted: &str) -> Result<()> {
     let deadline = Instant::now() + host.config.volume_timeout;
     loop {
         let volume = host.cloud.volume.show(user, volume_id).await?;
         match volume.status.as_str() {
-            "available" => return Ok(()),
+            status if status == wanted => return Ok(()),
             status if status.starts_with("error") => {
                 return Err(Error::unavailable(format!("Volume {volume_id} did not finish being created: its status is {status}.")));
             }

@@ -45,6 +45,9 @@ pub enum Work {
     Unrescue,
     Rebuild {
         preserve_ephemeral: bool,
+        /// What the volume it boots from is filled with.
+        #[serde(default)]
+        reimage: Option<String>,
     },
 }
 
@@ -82,8 +85,9 @@ impl HostTask {
             Work::Power(action) => app.bus.cast(topic, PowerInstance { caller, instance_id, action }).await,
             Work::Rescue(image_id) => app.bus.cast(topic, RescueInstance { caller, instance_id, image_id, admin_password }).await,
             Work::Unrescue => app.bus.cast(topic, UnrescueInstance { caller, instance_id }).await,
-            Work::Rebuild { preserve_ephemeral } => {
-                app.bus.cast(topic, RebuildInstance { caller, instance_id, admin_password, preserve_ephemeral }).await
+            Work::Rebuild { preserve_ephemeral, reimage } => {
+                let message = RebuildInstance { caller, instance_id, admin_password, preserve_ephemeral, reimage };
+                app.bus.cast(topic, message).await
             }
         }
     }

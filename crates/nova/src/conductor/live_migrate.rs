@@ -21,7 +21,7 @@ use sea_orm::Set;
 use serde::{Deserialize, Serialize};
 
 use super::place::{self, Request};
-use super::{alive, claims, gone};
+use super::{alive, claims, gone, leftovers};
 use crate::Nova;
 use crate::migrations;
 use crate::servers::instance::{ActiveModel, Model};
@@ -201,7 +201,9 @@ impl LiveMigrate {
     async fn finish(&mut self, app: &Nova) -> Result<()> {
         // the guest is there and stays: what placement does not hear of now is no reason to take it back
         if let Err(error) = claims::release(app, &self.migration_id).await {
-            tracing::error!(migration = self.migration_id, %error, "the allocations of a migration that is over were left");
+            tracing::warn!(migration = self.migration_id, %error, "the allocations of a migration that is over are given back later");
+            let id = self.migration_id.clone();
+            app.db.write(move |tx| Box::pin(async move { leftovers::note(tx, &id).await })).await?;
         }
         self.set_status(app, "completed").await?;
         let change = ActiveModel { vm_state: Set(self.was.clone()), ..Default::default() };

@@ -9,6 +9,7 @@ pub mod evacuate;
 pub mod host_task;
 mod hosts;
 mod instances;
+mod leftovers;
 pub mod live_migrate;
 mod neighbours;
 mod overdue;

@@ -13,11 +13,11 @@ use sea_orm::{QuerySelect, Set};
 use super::delete::Delete;
 use super::resized::Confirm;
 use super::shelve::Offload;
-use crate::Nova;
 use crate::migrations::{self, MIGRATION, RESIZE};
 use crate::servers::instance::{ActiveModel, Column, Entity, Model};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
+use crate::{Nova, archive};
 
 /// Servers looked at in one turn.
 const SOME: u64 = 500;
@@ -64,6 +64,14 @@ pub async fn reclaim_deleted(app: &Nova) -> Result<()> {
         begin(app, &server, VmState::SoftDeleted, TaskState::Deleting, flow).await?;
     }
     Ok(())
+}
+
+/// Moves servers that were deleted long enough ago out of the way.
+pub async fn archive_deleted(app: &Nova) -> Result<()> {
+    match app.config.archive_deleted_after {
+        Some(time) => archive::archive(&app.db, Timestamp::now().minus(time), u64::MAX).await.map(drop),
+        None => Ok(()),
+    }
 }
 
 async fn in_state(app: &Nova, state: VmState, since: Duration) -> Result<Vec<Model>> {

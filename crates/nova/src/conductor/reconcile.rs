@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::delete::Delete;
-use super::overdue;
+use super::{leftovers, overdue};
 use crate::Nova;
 use crate::os_services::{self, CONDUCTOR, SCHEDULER};
 use crate::servers::instance::{ActiveModel, Column, Entity, addresses};
@@ -45,6 +45,8 @@ pub fn start(app: &Nova, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
         "resizes to confirm", 10_000, overdue::confirm_resizes;
         "shelved servers", 60_000, overdue::offload_shelved;
         "deleted servers", 60_000, overdue::reclaim_deleted;
+        "archive", 600_000, overdue::archive_deleted;
+        "leftover allocations", 10_000, leftovers::give_back;
     ]
 }
 

@@ -8,7 +8,7 @@ use kit::{Context, Error, Path, Query, Reply, Result, Versioned};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Model, keys, store};
+use super::{Model, keys, store, x509};
 use crate::microversions::{KEYPAIR_IMPORT_ONLY, KEYPAIR_PAGES, KEYPAIR_TYPES, KEYPAIR_USER, STRICT};
 use crate::{Nova, quotas, validate};
 
@@ -80,12 +80,10 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateKeypair>) -> Re
         None if ctx.speaks(KEYPAIR_IMPORT_ONLY) => {
             return Err(Error::bad_request("Invalid input for field/attribute keypair. 'public_key' is a required property"));
         }
-        None if kind == "x509" => {
-            return Err(Error::bad_request("x509 keypairs are not made here; import a certificate as public_key."));
-        }
         None => {
-            let (public, private) =
-                tokio::task::spawn_blocking(|| keys::generate("Generated-by-Nova")).await.map_err(Error::internal)??;
+            let (x509, owner) = (kind == "x509", user.clone());
+            let make = move || if x509 { x509::generate(&owner) } else { keys::generate("Generated-by-Nova") };
+            let (public, private) = tokio::task::spawn_blocking(make).await.map_err(Error::internal)??;
             (public, Some(private))
         }
     };

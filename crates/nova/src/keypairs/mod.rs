@@ -3,6 +3,7 @@
 pub mod api;
 mod keys;
 pub mod store;
+mod x509;
 
 use kit::clock::Timestamp;
 use kit::{Context, Error, Result, Routes};

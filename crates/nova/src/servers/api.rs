@@ -1,7 +1,8 @@
 //! `GET`, `PUT` and `DELETE /servers/{id}`.
 
 use kit::call::{Wrapped, Wrapper};
-use kit::{Context, Path, Reply, Result, Versioned};
+use kit::db::Json;
+use kit::{Context, Error, Path, Reply, Result, Versioned};
 use sea_orm::Set;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use super::store::{self, Guard};
 use super::view::{self, Beside, Detailed, Shown};
 use super::{create, delete, list};
 use crate::microversions::KEY_NAME_ON_REBUILD;
-use crate::{Nova, validate};
+use crate::{Nova, os_services, validate};
 
 #[derive(Serialize)]
 struct One<'a> {
@@ -45,6 +46,9 @@ pub struct UpdateServer {
     pub description: Option<Option<String>>,
     #[since(2.90)]
     pub hostname: Option<String>,
+    #[since(2.104)]
+    #[serde(default, deserialize_with = "present")]
+    pub pinned_availability_zone: Option<Option<String>>,
 }
 
 /// Tells null from absent.
@@ -80,9 +84,29 @@ pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Upd
     if let Some(hostname) = body.hostname {
         change.hostname = Set(create::checked_hostname(&ctx, hostname)?);
     }
+    if let Some(zone) = body.pinned_availability_zone {
+        let mut spec = row.spec.0.clone();
+        spec.requested_zone = pinned(&app, &row, zone).await?;
+        change.spec = Set(Json(spec));
+    }
     store::save(&app, &row.id, Guard::default(), change).await?;
     let row = store::fetch(&app, &ctx, &id.0).await?;
     Reply::ok(&after_change(&app, &ctx, row).await?)
+}
+
+/// The zone a server shall keep to from now on, or none. It must be the one it is in, if it is in any.
+async fn pinned(app: &Nova, row: &Model, zone: Option<String>) -> Result<Option<String>> {
+    let Some(zone) = zone else { return Ok(None) };
+    let known = zone == app.config.default_zone || os_services::compute_hosts(app).await?.iter().any(|host| host.zone == zone);
+    if !known {
+        return Err(Error::bad_request("The requested availability zone is not available"));
+    }
+    match (&row.host, &row.availability_zone) {
+        (Some(_), Some(now)) if *now != zone => {
+            Err(Error::conflict(format!("Instance {} cannot be pinned to availability zone {zone}: it is in {now}.", row.id)))
+        }
+        _ => Ok(Some(zone)),
+    }
 }
 
 /// The server as an update or a rebuild answers it: until 2.75 less of it than a show.

@@ -31,6 +31,7 @@ mod reset_state;
 mod resize;
 pub mod security_groups;
 pub mod server_migrations;
+pub mod shares;
 mod shelve;
 pub mod states;
 pub mod store;

@@ -14,7 +14,7 @@ use super::instance::{ActiveModel, Model};
 use super::states::rules::REBUILD;
 use super::{api, begin, create, store};
 use crate::conductor::host_task::{HostTask, Work};
-use crate::microversions::{HOSTNAME, USER_DATA_ON_REBUILD};
+use crate::microversions::{HOSTNAME, REIMAGE_VOLUMES, USER_DATA_ON_REBUILD};
 use crate::{Nova, keypairs, validate};
 
 /// The object under `rebuild`.
@@ -64,13 +64,15 @@ pub async fn rebuild(action: Action) -> Result<Reply> {
     REBUILD.check(&server, ctx.is_admin())?;
     begin::host_of(&server)?;
     let image = create::active_image(&app, &ctx, &image).await?;
-    create::check_image(&image, &server.flavor.0, false)?;
-    if store::boots_from_volume(app.db.read(), &server.id).await? {
-        return Err(Error::bad_request("Unable to rebuild with a different image for a volume-backed server."));
-    }
-    let change = with_image(change, &server, &image);
+    let volume = root_volume(&app, &server.id).await?;
+    create::check_image(&image, &server.flavor.0, volume.is_some())?;
+    let reimage = match &volume {
+        Some(volume) => reimage(&app, &ctx, volume, &image).await?,
+        None => None,
+    };
+    let change = with_image(change, &server, &image, volume.is_some());
     app.builds.keep_password(&server.id, &password);
-    let task = HostTask::new(ctx.caller(), &server.id, Work::Rebuild { preserve_ephemeral });
+    let task = HostTask::new(ctx.caller(), &server.id, Work::Rebuild { preserve_ephemeral, reimage });
     let id = server.id.clone();
     begin::promise(&app, &ctx, server, &REBUILD, change, task).await?;
     let row = store::fetch(&app, &ctx, &id).await?;
@@ -78,11 +80,40 @@ pub async fn rebuild(action: Action) -> Result<Reply> {
     let mut body = api::after_change(&app, &ctx, row).await?;
     if let Some(server) = body.get_mut("server").and_then(Value::as_object_mut) {
         server.insert("adminPass".to_owned(), Value::String(password));
+        // told below under its plain name instead
+        server.remove("OS-EXT-SRV-ATTR:user_data");
         if ctx.speaks(USER_DATA_ON_REBUILD) {
             server.insert("user_data".to_owned(), Value::from(user_data));
         }
     }
     Ok(Reply::accepted(&body)?.header("location", &ctx.link(&format!("/servers/{id}"))))
+}
+
+/// The volume a server boots from, if it does.
+async fn root_volume(app: &Nova, server: &str) -> Result<Option<String>> {
+    let devices = store::block_devices_of(app.db.read(), server).await?;
+    let root = devices.into_iter().find(|device| device.boot_index == Some(0) && device.destination_type == "volume");
+    Ok(root.and_then(|device| device.volume_id))
+}
+
+/// What the volume is filled with: until 2.92 nothing, so that only the image it has already can be asked for.
+async fn reimage(app: &Nova, ctx: &Context, volume: &str, image: &ImageInfo) -> Result<Option<String>> {
+    let volume = app.cloud.volume.show(&ctx.auth(), volume).await?;
+    if ctx.speaks(REIMAGE_VOLUMES) {
+        if image.min_disk > volume.size {
+            return Err(Error::bad_request(format!(
+                "Volume {} is smaller than the minimum size specified in image metadata. Volume size is {} bytes, minimum size is {} bytes.",
+                volume.id,
+                volume.size << 30,
+                image.min_disk << 30
+            )));
+        }
+        return Ok(Some(image.id.clone()));
+    }
+    match volume.volume_image_metadata.get("image_id") {
+        Some(before) if *before == image.id => Ok(None),
+        _ => Err(Error::bad_request("Unable to rebuild with a different image for a volume-backed server.")),
+    }
 }
 
 /// What the body changes about the server itself.
@@ -133,7 +164,7 @@ async fn change(app: &Nova, ctx: &Context, server: &Model, wanted: Rebuild) -> R
     Ok(change)
 }
 
-fn with_image(mut change: ActiveModel, server: &Model, image: &ImageInfo) -> ActiveModel {
+fn with_image(mut change: ActiveModel, server: &Model, image: &ImageInfo, from_volume: bool) -> ActiveModel {
     let mut spec = match change.spec.take() {
         Some(Json(spec)) => spec,
         None => server.spec.0.clone(),
@@ -141,7 +172,10 @@ fn with_image(mut change: ActiveModel, server: &Model, image: &ImageInfo) -> Act
     spec.image_properties = image.properties();
     spec.kernel_id = spec.image_properties.get("kernel_id").cloned();
     spec.ramdisk_id = spec.image_properties.get("ramdisk_id").cloned();
-    change.image_id = Set(Some(image.id.clone()));
+    // one that boots from a volume shows no image
+    if !from_volume {
+        change.image_id = Set(Some(image.id.clone()));
+    }
     change.spec = Set(Json(spec));
     change
 }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha224};
 
 use super::instance::{Model, Spec, StoredFault};
 use super::states;
-use crate::microversions::{FLAVOR_EMBEDDED, HOSTNAME, STRICT};
+use crate::microversions::{FLAVOR_EMBEDDED, HOSTNAME, IMAGE_PROPERTIES, STRICT};
 
 /// The columns that are shown.
 #[derive(Clone, Debug, FromQueryResult)]
@@ -210,6 +210,10 @@ struct ServerView<'a> {
     server_groups: Option<Vec<&'a str>>,
     #[since(2.73)]
     locked_reason: Option<&'a str>,
+    #[since(2.96)]
+    pinned_availability_zone: Option<&'a str>,
+    #[since(2.100)]
+    scheduler_hints: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -256,7 +260,7 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         user_id: &row.user_id,
         metadata: &row.metadata.0,
         host_id: host_id(&row.project_id, row.host.as_deref()),
-        image: Image(ctx, row.image_id.as_deref()),
+        image: Image(ctx, row.image_id.as_deref(), row.spec.as_ref().map(|spec| &spec.0.image_properties)),
         flavor: FlavorView(ctx, &row.flavor.0),
         created: row.created_at.to_seconds_z(),
         updated: row.updated_at.to_seconds_z(),
@@ -295,6 +299,8 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         trusted_image_certificates: row.spec.as_ref().and_then(|spec| spec.0.trusted_image_certificates.as_deref()),
         server_groups: beside.groups.as_ref().map(|groups| groups.get(&row.id).map(String::as_str).into_iter().collect()),
         locked_reason: row.locked_reason.as_deref(),
+        scheduler_hints: row.spec.as_ref().map(|spec| &spec.0.scheduler_hints),
+        pinned_availability_zone: row.spec.as_ref().and_then(|spec| spec.0.requested_zone.as_deref()),
     }
 }
 
@@ -361,15 +367,18 @@ fn bookmark(ctx: &Context, kind: &str, id: &str) -> String {
     format!("{}{project}/{kind}/{id}", ctx.base_url)
 }
 
-/// `{id, links}`, or an empty text when it boots from a volume.
-struct Image<'a>(&'a Context, Option<&'a str>);
+/// `{id, links}`, since 2.98 with its properties, or an empty text when it boots from a volume.
+struct Image<'a>(&'a Context, Option<&'a str>, Option<&'a BTreeMap<String, String>>);
 
 impl Serialize for Image<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Image(ctx, Some(id)) = self else { return serializer.serialize_str("") };
-        let mut map = serializer.serialize_map(Some(2))?;
+        let Image(ctx, Some(id), properties) = self else { return serializer.serialize_str("") };
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", id)?;
         map.serialize_entry("links", &[Link { rel: "bookmark", href: bookmark(ctx, "images", id) }])?;
+        if let Some(properties) = properties.filter(|_| ctx.speaks(IMAGE_PROPERTIES)) {
+            map.serialize_entry("properties", properties)?;
+        }
         map.end()
     }
 }
