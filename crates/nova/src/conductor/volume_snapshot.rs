@@ -55,7 +55,8 @@ async fn make(
     fields.extend([
         ("name".to_owned(), json!(name)),
         ("visibility".to_owned(), json!("private")),
-        ("disk_format".to_owned(), json!("qcow2")),
+        // no data is none of the formats that glance would look for
+        ("disk_format".to_owned(), json!("raw")),
         ("container_format".to_owned(), json!("bare")),
         ("root_device_name".to_owned(), json!(root)),
         ("bdm_v2".to_owned(), json!("True")),
