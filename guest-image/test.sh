@@ -34,6 +34,8 @@ check "ssh as cumulo with the first key" await_ssh 10.9.0.5 id_first true
 check "ssh with the second key" guest id_second true
 check "hostname" equals metadata-host guest id_first hostname
 check "option 121: route to metadata" matches '169.254.169.254 via 10.9.0.2' guest id_first 'ip route'
+check "everybody may ping" matches '1 packets received' guest id_first 'ping -c1 -w5 10.9.0.2'
+check "curl reads the metadata" matches 'metadata-host' guest id_first 'curl -sf http://169.254.169.254/openstack/latest/meta_data.json'
 check "option 121: default route" matches 'default via 10.9.0.1' guest id_first 'ip route'
 check "option 26: MTU" equals 1400 guest id_first 'cat /sys/class/net/eth0/mtu'
 check "gzip user-data script ran" await equals 'ran as root' guest id_first 'cat /user-data-ran'

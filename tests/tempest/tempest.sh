@@ -135,6 +135,8 @@ swift = false
 horizon = false
 [placement]
 max_microversion = latest
+[scenario]
+img_file = $image
 [validation]
 run_validation = $(yes_for_real)
 connect_method = floating
