@@ -19,7 +19,7 @@ admin() { OS_CLOUD=cumulo "$@"; }
 guest() { local address=$1; shift; ssh "${ssh_options[@]}" -i "$work/key" "cumulo@$address" "$@"; }
 
 # reachable NAME ADDRESS: waits for ssh.
-reachable() { eventually "ssh to $1 by $2" 120 guest "$2" true; }
+reachable() { eventually "ssh to $1 by $2" 300 guest "$2" true; }
 
 # floating SERVER: makes a floating IP for it and prints it.
 floating() {
