@@ -251,6 +251,18 @@ async fn volumes_come_change_and_go() {
 }
 
 #[tokio::test]
+async fn a_volume_that_grew_is_an_action_of_its_server() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let id = cloud.active(MEMBER).await;
+    let event = json!({"events": [{"name": "volume-extended", "server_uuid": id, "tag": VOLUME, "status": "completed"}]});
+    let answer = cloud.ask("p:service", "2.51", "POST", "/v2.1/os-server-external-events", event).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["events"][0]["code"], 200, "{}", answer.body);
+    let actions = cloud.get(&format!("/v2.1/servers/{id}/os-instance-actions")).await;
+    assert_eq!(actions.body["instanceActions"][0]["action"], "extend_volume", "{}", actions.body);
+}
+
+#[tokio::test]
 async fn a_deleted_server_can_be_restored_where_the_operator_says_so() {
     let config = nova::Config { reclaim_instance_interval: std::time::Duration::from_secs(3600), ..support::config() };
     let cloud = Cloud::start_with(&[("h1", Behaviour::Run)], config).await;

@@ -170,6 +170,15 @@ pub struct SwapVolume {
 }
 message!(SwapVolume => (), "swap_volume");
 
+/// Show the guest that a volume of its grew. A call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExtendVolume {
+    pub caller: Caller,
+    pub instance_id: String,
+    pub volume_id: String,
+}
+message!(ExtendVolume => (), "extend_volume");
+
 /// Set the administrator's password in the running guest, by its agent. A call; 501 when it has none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetAdminPassword {

@@ -78,6 +78,7 @@ pub fn handlers(host: &Host) -> Handlers {
         .on(with(host, live_migration::rollback))
         .on(with(host, live_migration::urge))
         .on(with(host, swap::swap))
+        .on(with(host, swap::extend))
         .on(with(host, inspect::diagnostics))
         .on(with(host, inspect::nmi))
         .on(with(host, inspect::set_password))
@@ -86,9 +87,6 @@ pub fn handlers(host: &Host) -> Handlers {
 /// Nobody waits for it, and those who do wait for what it tells must be told at once.
 async fn external_event(host: Host, event: ExternalEvent) -> Result<()> {
     host.external_event(&event);
-    if event.name == "volume-extended" {
-        tokio::spawn(swap::extended(host, event));
-    }
     Ok(())
 }
 

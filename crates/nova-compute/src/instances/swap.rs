@@ -1,8 +1,7 @@
 //! A volume under a guest, exchanged for another or grown, while the guest goes on.
 
 use kit::{Error, Result};
-use rpc::actions::SwapVolume;
-use rpc::compute::ExternalEvent;
+use rpc::actions::{ExtendVolume, SwapVolume};
 use rpc::conductor::SaveInstance;
 
 use super::action::Subject;
@@ -39,13 +38,9 @@ async fn exchange(host: &Host, request: &SwapVolume) -> Result<()> {
 }
 
 /// Cinder says that a volume grew: the guest is shown its new size.
-pub async fn extended(host: Host, event: ExternalEvent) {
-    let Some(volume_id) = event.tag else { return };
-    let slot = host.slot(&event.instance_id);
-    let _turn = slot.turn.lock().await;
-    if let Err(error) = grow(&host, &event.instance_id, &volume_id).await {
-        tracing::error!(instance = event.instance_id, volume = volume_id, %error, "the guest does not see that its volume grew");
-    }
+pub async fn extend(host: Host, request: ExtendVolume) -> Result<()> {
+    let subject = Subject { host: &host, caller: &request.caller, instance_id: &request.instance_id };
+    subject.call("compute_extend_volume", grow(&host, &request.instance_id, &request.volume_id)).await
 }
 
 async fn grow(host: &Host, instance_id: &str, volume_id: &str) -> Result<()> {

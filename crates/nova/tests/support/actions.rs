@@ -2,8 +2,8 @@
 
 use kit::bus::Handlers;
 use rpc::actions::{
-    ConfirmResize, ConsoleAccess, FinishResize, FinishRevertResize, GetConsole, GetDiagnostics, InjectNmi, OfferedDisks, PrepResize,
-    RebuildInstance, RescueInstance, ResizeInstance, RevertResize, SetAdminPassword, ShelveInstance, ShelveOffloadInstance,
+    ConfirmResize, ConsoleAccess, ExtendVolume, FinishResize, FinishRevertResize, GetConsole, GetDiagnostics, InjectNmi, OfferedDisks,
+    PrepResize, RebuildInstance, RescueInstance, ResizeInstance, RevertResize, SetAdminPassword, ShelveInstance, ShelveOffloadInstance,
     SnapshotInstance, SwapVolume, UnrescueInstance, UnshelveInstance,
 };
 use rpc::compute::{AttachInterface, DetachInterface, GetConsoleOutput, NetworkInterface};
@@ -62,6 +62,7 @@ pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
             host.urges.lock().unwrap().insert(m.instance_id, m.urge);
             Ok(())
         },
+        ExtendVolume => |host, _m| host.can(),
         SwapVolume => |host, m| {
             let device = SavedBlockDevice {
                 bdm_id: m.bdm_id,
