@@ -3,12 +3,11 @@
 //!
 //! A copy of a volume has a key of its own with the same passphrase, so that each goes with its volume.
 
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use fernet::Fernet;
 use kit::clock::Timestamp;
+use kit::files::make_private;
 use kit::{Error, Result, ids};
 use rpc::volume::Secret;
 use sea_orm::entity::prelude::*;
@@ -42,7 +41,10 @@ impl MasterKey {
     /// Reads it from its file, or makes one. Processes that share a database share the file.
     pub fn open(path: &Path) -> Result<MasterKey> {
         let text = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(path)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                make_private(path, Fernet::generate_key().as_bytes())?;
+                std::fs::read_to_string(path)?
+            }
             other => other?,
         };
         let key = Fernet::new(text.trim()).ok_or_else(|| Error::internal(format!("{} holds no key", path.display())))?;
@@ -90,18 +92,6 @@ pub async fn secret_of(app: &Cinder, volume_id: &str) -> Result<Option<Secret>> 
     let key = Entity::find_by_id(&id).one(app.db().read()).await?;
     let key = key.ok_or_else(|| Error::internal(format!("the key {id} of the volume {volume_id} is gone")))?;
     app.master_key().reveal(&key).map(Some)
-}
-
-/// Writes a new master key, for its owner alone, before anything is sealed with it.
-fn make(path: &Path) -> std::io::Result<String> {
-    let text = Fernet::generate_key();
-    if let Some(dir) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    }
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    Ok(text)
 }
 
 #[cfg(test)]

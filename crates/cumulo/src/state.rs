@@ -1,10 +1,11 @@
 //! The state directory: where everything that outlives a process is, private to its owner.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use kit::files::write_private;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -101,15 +102,7 @@ impl StateDir {
     /// Writes a private file, whole or not at all.
     pub fn write(&self, name: &str, text: &str) -> Result<(), String> {
         let path = self.join(name);
-        let temporary = path.with_extension("new");
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.set_permissions(fs::Permissions::from_mode(0o600))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
-        };
-        write().map_err(|error| format!("{} cannot be written: {error}.", path.display()))
+        write_private(&path, text.as_bytes()).map_err(|error| format!("{} cannot be written: {error}.", path.display()))
     }
 
     /// What the running, or last, cloud was told; the commands beside it read this.
@@ -164,6 +157,8 @@ fn random() -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

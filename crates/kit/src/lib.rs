@@ -9,7 +9,7 @@
 //! - [`error`]: one error type from the database to the wire.
 //! - [`db`]: a service's database, with grouped commits; [`clock`]: times as it keeps them.
 //! - [`bus`]: calls and casts between processes; [`flow`]: durable steps with undo; [`undo`]: the same in memory, for hosts.
-//! - [`reconcile`]: what runs now and then and repairs; [`telemetry`]: logs, one file for each component.
+//! - [`reconcile`]: what runs now and then and repairs; [`telemetry`]: logs, one file for each component; [`files`]: keys and secrets on disk.
 
 mod answers;
 pub mod auth;
@@ -20,6 +20,7 @@ pub mod collection;
 pub mod context;
 pub mod db;
 pub mod error;
+pub mod files;
 pub mod flow;
 pub mod ids;
 pub mod microversion;

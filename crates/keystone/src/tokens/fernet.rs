@@ -5,13 +5,13 @@
 //! take over the files one after the other; a running keystone sees the change within a second.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use fernet::{Fernet, MultiFernet};
+use kit::files::write_private;
 use kit::{Error, Result};
 
 use super::claims::Claims;
@@ -131,13 +131,9 @@ fn read(dir: &Path, number: u64) -> Result<Fernet> {
     Fernet::new(text.trim()).ok_or_else(|| Error::internal(format!("{} is no Fernet key", path.display())))
 }
 
-/// Writes a new key under a passing name first, so that nobody ever reads half of one.
+/// Writes a new key.
 fn write(dir: &Path, number: u64) -> Result<()> {
-    let passing = dir.join(format!(".{number}.new"));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&passing)?;
-    file.write_all(Fernet::generate_key().as_bytes())?;
-    file.sync_all()?;
-    Ok(fs::rename(passing, dir.join(number.to_string()))?)
+    Ok(write_private(&dir.join(number.to_string()), Fernet::generate_key().as_bytes())?)
 }
 
 #[cfg(test)]
