@@ -54,7 +54,7 @@ fn auth() -> Routes<Keystone> {
     use tokens::api;
     Routes::new()
         .post  ("/auth/tokens", PUBLIC, api::create)
-        .get   ("/auth/tokens", "identity:validate_token", api::show).deferred().kept()
+        .get   ("/auth/tokens", "identity:validate_token", api::show).deferred().kept_by(api::ASKED_BY)
         .delete("/auth/tokens", "identity:revoke_token", api::delete).deferred()
         .get   ("/auth/catalog", "identity:get_auth_catalog", api::catalog)
         .get   ("/auth/projects", "identity:get_auth_projects", api::projects)

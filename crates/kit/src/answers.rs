@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 
@@ -23,8 +24,6 @@ const LIFE: Duration = Duration::from_secs(1);
 /// Bytes of one answer, and of all of them.
 const ONE: u64 = 2 << 20;
 const ALL: usize = 8 << 20;
-/// The headers beside the token and the version that an answer may depend on: what is said of one token is not said of another.
-const HEADERS: [&str; 2] = ["x-subject-token", "openstack-identity-access-rules"];
 
 /// What is asked: everything in a request that an answer may depend on, apart from the caller's rights.
 pub(crate) struct Question {
@@ -59,12 +58,12 @@ impl Answers {
         Answers { db, kept: Mutex::default() }
     }
 
-    /// The question of a request; none where an answer cannot be kept.
-    pub(crate) fn question(&self, ctx: &Context, uri: &http::Uri, headers: &HeaderMap) -> Option<Question> {
+    /// The question of a request, whose answer depends on `headers` too; none where an answer cannot be kept.
+    pub(crate) fn question(&self, ctx: &Context, parts: &Parts, headers: &[&str]) -> Option<Question> {
         let identity = ctx.identity.clone().filter(|_| ctx.service.is_none())?;
         let commits = self.db.commits()?;
-        let mut text = format!("{}\n{}\n{}\n{uri}", ctx.token, ctx.version, ctx.base_url);
-        for value in HEADERS.iter().map(|name| headers.get(*name)) {
+        let mut text = format!("{}\n{}\n{}\n{}", ctx.token, ctx.version, ctx.base_url, parts.uri);
+        for value in headers.iter().map(|name| parts.headers.get(*name)) {
             text.push('\n');
             text.push_str(value.map_or(Some(""), |value| value.to_str().ok())?);
         }
@@ -145,7 +144,7 @@ mod tests {
             name: "test-api",
             app: App { asked: Arc::default() },
             root: Routes::new(),
-            routes: Routes::new().get("/kept", ANY, show).kept().get("/fresh", ANY, show),
+            routes: Routes::new().get("/kept", ANY, show).kept_by(&["x-subject-token"]).get("/fresh", ANY, show),
             mounts: &[],
             project_segment: false,
             json_suffix: false,

@@ -25,8 +25,8 @@ pub struct Route<S> {
     pub limit: usize,
     /// The handler checks the rule, as it alone knows to whom the thing belongs.
     pub deferred: bool,
-    /// See [`Routes::kept`].
-    pub kept: bool,
+    /// See [`Routes::kept_by`].
+    pub kept: Option<&'static [&'static str]>,
     pub(crate) handler: Boxed<S>,
 }
 
@@ -106,9 +106,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     /// Answers of the last row, a GET, may be kept until something is written: they depend on nothing but the database, the path, the
     /// query, the version and the caller.
-    pub fn kept(mut self) -> Self {
+    pub fn kept(self) -> Self {
+        self.kept_by(&[])
+    }
+
+    /// As [`Routes::kept`], of answers that depend on these headers too.
+    pub fn kept_by(mut self, headers: &'static [&'static str]) -> Self {
         if let Some(row) = self.rows.last_mut() {
-            row.kept = true;
+            row.kept = Some(headers);
         }
         self
     }
@@ -139,7 +144,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             until: Microversion::MAX,
             limit: BODY_LIMIT,
             deferred: false,
-            kept: false,
+            kept: None,
             handler: handler.boxed(),
         });
         self

@@ -250,11 +250,8 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     if !row.deferred {
         authorize(&ctx, row.rule)?;
     }
-    let question = inner
-        .answers
-        .as_ref()
-        .filter(|_| row.kept)
-        .and_then(|answers| Some((answers, answers.question(&ctx, &parts.uri, &parts.headers)?)));
+    let question =
+        inner.answers.as_ref().zip(row.kept).and_then(|(answers, headers)| Some((answers, answers.question(&ctx, &parts, headers)?)));
     if let Some((answers, question)) = &question
         && let Some(reply) = answers.find(question)
     {

@@ -39,6 +39,9 @@ async fn in_part(keystone: &Keystone, receipt: &Receipt) -> Result<Reply> {
     Ok(reply.header("openstack-auth-receipt", &receipt.sealed).header("www-authenticate", &challenge))
 }
 
+/// The headers that decide what is told of a token: which one it is, and whether the asker knows of access rules.
+pub const ASKED_BY: &[&str] = &["x-subject-token", "openstack-identity-access-rules"];
+
 /// `GET` and `HEAD /v3/auth/tokens`
 pub async fn show(keystone: Keystone, ctx: Context, query: Query, headers: Headers) -> Result<Reply> {
     let (token, standing) = holder(&keystone, &ctx, &headers, query.flag("allow_expired")).await?;
