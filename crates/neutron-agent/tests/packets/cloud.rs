@@ -92,6 +92,14 @@ impl Cloud {
         while self.wired.try_recv().is_ok() {}
     }
 
+    /// Guests on these ports, wired and with a lease.
+    pub async fn guests<const N: usize>(&mut self, ports: [&str; N]) -> [Guest; N] {
+        let guests = ports.map(Guest::plug);
+        self.wired(&ports).await;
+        guests.iter().for_each(Guest::dhcp);
+        guests
+    }
+
     /// Waits until these ports were reported.
     pub async fn wired(&mut self, ports: &[&str]) {
         let mut missing: BTreeSet<&str> = ports.iter().copied().collect();

@@ -11,10 +11,7 @@ use crate::state::{PORT_A, PORT_C};
 fn dhcp_and_metadata_know_each_guest() {
     sandboxed("dhcp::dhcp_and_metadata_know_each_guest", async {
         let mut cloud = Cloud::start().await;
-        let (a, c) = (Guest::plug(PORT_A), Guest::plug(PORT_C));
-        cloud.wired(&[PORT_A, PORT_C]).await;
-        a.dhcp();
-        c.dhcp();
+        let [a, c] = cloud.guests([PORT_A, PORT_C]).await;
         assert!(a.shell("ip -4 address show eth0").contains("10.1.0.11/24"));
         assert!(a.shell("ip route").contains("default via 10.1.0.1"));
         assert!(a.shell("ip link show eth0").contains("mtu 1450"));
@@ -34,9 +31,7 @@ fn dhcp_and_metadata_know_each_guest() {
 fn an_address_that_changes_hands_is_leased_to_the_new_mac() {
     sandboxed("dhcp::an_address_that_changes_hands_is_leased_to_the_new_mac", async {
         let mut cloud = Cloud::start().await;
-        let a = Guest::plug(PORT_A);
-        cloud.wired(&[PORT_A]).await;
-        a.dhcp();
+        let [a] = cloud.guests([PORT_A]).await;
         let mut port = cloud.port(PORT_A);
         cloud.update(vec![Change::PortGone(PORT_A.into())]).await;
         port.mac_address = "fa:16:3e:00:01:77".into();
@@ -57,9 +52,7 @@ fn a_port_may_have_options_of_its_own() {
                 port.extra_dhcp_opts = vec![option("mtu", "1400"), option("tftp-server", "192.0.2.9"), option("67", "pxelinux.0")];
             })
             .await;
-        let a = Guest::plug(PORT_A);
-        cloud.wired(&[PORT_A]).await;
-        a.dhcp();
+        let [a] = cloud.guests([PORT_A]).await;
         assert!(a.shell("ip link show eth0").contains("mtu 1400"), "instead of the network's");
         let told = Guest::last_lease();
         assert!(told.contains("tftp=192.0.2.9") && told.contains("bootfile=pxelinux.0"), "{told}");

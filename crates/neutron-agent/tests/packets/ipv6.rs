@@ -108,15 +108,20 @@ fn addresses_are_leased_where_subnets_are_managed() {
 
 /// What a DHCPv6 server answers to SOLICIT.
 fn solicit(guest: &Guest) -> Option<Vec<u8>> {
-    guest.run(|| {
+    // IA_NA; option request: DNS
+    ask_dhcpv6(guest, 1, &[0, 3, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 2, 0, 23])
+}
+
+/// What a DHCPv6 server answers to a message of this type with these options, from A.
+pub fn ask_dhcpv6(guest: &Guest, message_type: u8, options: &'static [u8]) -> Option<Vec<u8>> {
+    guest.run(move || {
         let index = nix::net::if_::if_nametoindex("eth0").unwrap();
         let socket = UdpSocket::bind("[::]:546").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        // SOLICIT; client id (DUID-LL); IA_NA; option request: DNS
-        let mut message = vec![1, 0, 0, 7, 0, 1, 0, 10, 0, 3, 0, 1, 0xfa, 0x16, 0x3e, 0, 1, 0x11];
-        message.extend([0, 3, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 2, 0, 23]);
+        // transaction; client id (DUID-LL)
+        let head = [message_type, 0, 0, 7, 0, 1, 0, 10, 0, 3, 0, 1, 0xfa, 0x16, 0x3e, 0, 1, 0x11];
         let servers = SocketAddrV6::new("ff02::1:2".parse().unwrap(), 547, 0, index);
-        socket.send_to(&message, servers).ok()?;
+        socket.send_to(&[&head, options].concat(), servers).ok()?;
         let mut answer = vec![0; 1500];
         let (length, _) = socket.recv_from(&mut answer).ok()?;
         answer.truncate(length);
@@ -124,7 +129,7 @@ fn solicit(guest: &Guest) -> Option<Vec<u8>> {
     })
 }
 
-fn contains(message: &[u8], address: &str) -> bool {
+pub fn contains(message: &[u8], address: &str) -> bool {
     let address = address.parse::<Ipv6Addr>().unwrap().octets();
     message.windows(16).any(|window| window == address)
 }

@@ -34,11 +34,7 @@ const B: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 12);
 fn groups_let_in_what_they_say_and_nothing_else() {
     sandboxed("groups_let_in_what_they_say_and_nothing_else", async {
         let mut cloud = Cloud::start().await;
-        let (a, b, c) = (Guest::plug(PORT_A), Guest::plug(PORT_B), Guest::plug(PORT_C));
-        cloud.wired(&[PORT_A, PORT_B, PORT_C]).await;
-        for guest in [&a, &b, &c] {
-            guest.dhcp();
-        }
+        let [a, b, c] = cloud.guests([PORT_A, PORT_B, PORT_C]).await;
         assert!(pings(&a, B), "the members of a group reach each other");
         assert!(!pings(&c, B), "another tenant's network is another world");
         echo_server(&b, 80);
@@ -71,10 +67,7 @@ fn groups_let_in_what_they_say_and_nothing_else() {
 fn spoofed_addresses_are_dropped() {
     sandboxed("spoofed_addresses_are_dropped", async {
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", None, None)]).await;
         eventually("all is open", || pings(&a, B)).await;
 
@@ -102,10 +95,7 @@ fn spoofed_addresses_are_dropped() {
 fn address_groups_are_let_in_and_stateless_groups_say_nothing_of_answers() {
     sandboxed("address_groups_are_let_in_and_stateless_groups_say_nothing_of_answers", async {
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
         let group = |addresses: &[&str]| {
             let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
             Change::AddressGroup(AddressGroup { id: "ag".into(), addresses })
@@ -159,10 +149,7 @@ fn many_changes_leave_nothing_open() {
 fn a_restart_keeps_flows_and_a_wrecked_host_is_repaired() {
     sandboxed("a_restart_keeps_flows_and_a_wrecked_host_is_repaired", async {
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, _b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((22, 22)))]).await;
         echo_server(&a, 22);
         let outside = root();

@@ -1,12 +1,12 @@
 //! What must not get through, and what must never be interrupted: guests that play servers, frames of every size, agents that come back.
 
-use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::cloud::Cloud;
 use crate::guest::{Guest, pings, shell};
 use crate::hosts;
+use crate::ipv6::{ask_dhcpv6, contains};
 use crate::sandbox::{eventually, sandboxed};
 use crate::state::{self, PORT_A, PORT_B, PORT_C, rule};
 use crate::{B, FLOATING};
@@ -84,11 +84,7 @@ fn a_guest_serves_neither_addresses_nor_routes() {
 fn metadata_is_for_whom_the_address_belongs_to() {
     sandboxed("matrix::metadata_is_for_whom_the_address_belongs_to", async {
         let mut cloud = Cloud::start().await;
-        let (a, b, c) = (Guest::plug(PORT_A), Guest::plug(PORT_B), Guest::plug(PORT_C));
-        cloud.wired(&[PORT_A, PORT_B, PORT_C]).await;
-        for guest in [&a, &b, &c] {
-            guest.dhcp();
-        }
+        let [a, b, c] = cloud.guests([PORT_A, PORT_B, PORT_C]).await;
         let ask = |guest: &Guest, from: &str| guest.shell(&format!("curl -s --max-time 3 --interface {from} http://169.254.169.254/"));
         assert!(ask(&a, "10.1.0.11").to_lowercase().contains("x-instance-id: server-a"));
         assert!(ask(&b, "10.1.0.12").to_lowercase().contains("x-instance-id: server-b"));
@@ -120,27 +116,16 @@ fn stateless_dhcpv6_tells_what_advertisements_do_not() {
             a.shell("ip -6 address show eth0 scope global").contains("fd00:1::f816:3eff:fe00:111")
         })
         .await;
-        let server: Ipv6Addr = "fd00:1::2".parse().unwrap();
-        let told = || information(&a).is_some_and(|answer| answer.windows(16).any(|part| part == server.octets()));
+        let told = || information(&a).is_some_and(|answer| contains(&answer, "fd00:1::2"));
         eventually("a name server by DHCPv6", told).await;
     });
 }
 
-/// What a DHCPv6 server answers to INFORMATION-REQUEST.
+/// What a DHCPv6 server answers to INFORMATION-REQUEST, if that is a REPLY.
 fn information(guest: &Guest) -> Option<Vec<u8>> {
-    guest.run(|| {
-        let index = nix::net::if_::if_nametoindex("eth0").unwrap();
-        let socket = UdpSocket::bind("[::]:546").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        // INFORMATION-REQUEST; client id (DUID-LL); elapsed time; option request: DNS
-        let mut message = vec![11, 0, 0, 9, 0, 1, 0, 10, 0, 3, 0, 1, 0xfa, 0x16, 0x3e, 0, 1, 0x11];
-        message.extend([0, 8, 0, 2, 0, 0, 0, 6, 0, 2, 0, 23]);
-        socket.send_to(&message, SocketAddrV6::new("ff02::1:2".parse().unwrap(), 547, 0, index)).ok()?;
-        let mut answer = vec![0; 1500];
-        let (length, _) = socket.recv_from(&mut answer).ok()?;
-        answer.truncate(length);
-        (answer.first() == Some(&7)).then_some(answer)
-    })
+    // elapsed time; option request: DNS
+    let answer = ask_dhcpv6(guest, 11, &[0, 8, 0, 2, 0, 0, 0, 6, 0, 2, 0, 23])?;
+    (answer.first() == Some(&7)).then_some(answer)
 }
 
 #[test]
@@ -170,10 +155,7 @@ fn large_frames_cross_hosts_whole() {
 fn no_packet_is_lost_while_an_agent_comes_back() {
     sandboxed("matrix::no_packet_is_lost_while_an_agent_comes_back", async {
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, _b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("icmp"), None)]).await;
         eventually("A by its floating IP", || pings(&crate::guest::root(), FLOATING)).await;
         eventually("B", || pings(&a, B)).await;

@@ -26,10 +26,7 @@ fn transfer(from: &Guest, bytes: usize) -> Duration {
 fn bandwidth_is_limited_and_packets_are_marked() {
     sandboxed("qos::bandwidth_is_limited_and_packets_are_marked", async {
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", None, None)]).await;
         echo_server(&b, 80);
         eventually("all is open", || pings(&a, B)).await;

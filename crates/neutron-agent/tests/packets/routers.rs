@@ -14,10 +14,7 @@ use crate::{B, FLOATING, GATEWAY, HOST};
 fn routers_hide_guests_and_floating_ips_lead_to_them() {
     sandboxed("routers::routers_hide_guests_and_floating_ips_lead_to_them", async {
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((22, 22)))]).await;
         echo_server(&a, 22);
         echo_server(&a, 80);
@@ -47,9 +44,7 @@ fn guests_reach_the_world_when_the_host_may_masquerade() {
         assert_eq!(forwarding(), "0\n");
         let world = Guest::world("192.0.2.1/24", "192.0.2.2/24");
         let mut cloud = Cloud::start_with(|config| config.masquerade_external = true).await;
-        let b = Guest::plug(PORT_B);
-        cloud.wired(&[PORT_B]).await;
-        b.dhcp();
+        let [b] = cloud.guests([PORT_B]).await;
         let seen = guest::peer_server(&world, 9000);
         let (uplink, server) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
         eventually("the world is reached", || guest::seen_as(&b, server, 9000, &seen) == Some(uplink)).await;
@@ -64,10 +59,7 @@ fn ports_of_a_floating_ip_are_forwarded() {
     sandboxed("routers::ports_of_a_floating_ip_are_forwarded", async {
         const SHARED: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 60);
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((22, 90)))]).await;
         echo_server(&a, 22);
         echo_server(&b, 81);
@@ -101,10 +93,7 @@ fn ports_of_a_floating_ip_are_forwarded() {
 fn extra_routes_lead_to_what_is_behind_a_guest() {
     sandboxed("routers::extra_routes_lead_to_what_is_behind_a_guest", async {
         let mut cloud = Cloud::start().await;
-        let (a, b) = (Guest::plug(PORT_A), Guest::plug(PORT_B));
-        cloud.wired(&[PORT_A, PORT_B]).await;
-        a.dhcp();
-        b.dhcp();
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", None, None)]).await;
         b.shell("ip address add 10.9.0.1/32 dev lo");
         cloud
@@ -124,9 +113,7 @@ fn extra_routes_lead_to_what_is_behind_a_guest() {
 fn labels_count_what_leaves() {
     sandboxed("routers::labels_count_what_leaves", async {
         let mut cloud = Cloud::start().await;
-        let a = Guest::plug(PORT_A);
-        cloud.wired(&[PORT_A]).await;
-        a.dhcp();
+        let [a] = cloud.guests([PORT_A]).await;
         let rule = MeteringRule { direction: "egress".into(), ..MeteringRule::default() };
         cloud.change_router(|router| router.metering_labels = vec![MeteringLabel { id: "label".into(), rules: vec![rule] }]).await;
         let router = cloud.enter(&format!("cumulo-router-{ROUTER}"));
