@@ -1,14 +1,13 @@
 //! `POST /os-server-external-events`: what happened to ports and volumes of servers, told by neutron and cinder.
 
 use kit::{Context, Error, Json, Reply, Result};
-use rpc::actions::ExtendVolume;
 use rpc::compute::{ExternalEvent, compute_topic};
-use sea_orm::ActiveModelTrait as _;
 use serde_json::{Value, json};
 
+use crate::Nova;
+use crate::conductor::extend_volume::Extend;
 use crate::conductor::reconcile;
-use crate::servers::store;
-use crate::{Nova, instance_actions};
+use crate::servers::{begin, store};
 
 /// Events and the version they came with.
 const KNOWN: &[(&str, u16)] = &[
@@ -78,34 +77,11 @@ async fn dispatch(app: &Nova, ctx: &Context, event: ExternalEvent) -> Result<u16
         });
     }
     if event.name == "volume-extended" {
-        return extend_volume(app, ctx, &host, event).await;
+        let Some(volume_id) = event.tag else { return Ok(400) };
+        let flow = Extend { caller: ctx.caller(), instance_id: server.id.clone(), volume_id };
+        begin::beside(app, ctx, &server.id, "extend_volume", flow).await?;
+        return Ok(200);
     }
     app.bus.cast(&compute_topic(&host), event).await?;
-    Ok(200)
-}
-
-/// An action of its own, `extend_volume`, which ends when the guest sees its larger disk.
-async fn extend_volume(app: &Nova, ctx: &Context, host: &str, event: ExternalEvent) -> Result<u16> {
-    let Some(volume_id) = event.tag else { return Ok(400) };
-    let (row, instance_id) = (instance_actions::row(ctx, &event.instance_id, "extend_volume"), event.instance_id);
-    app.db
-        .write(move |tx| {
-            Box::pin(async move {
-                row.insert(tx).await?;
-                Ok(())
-            })
-        })
-        .await?;
-    let (app, topic) = (app.clone(), compute_topic(host));
-    let message = ExtendVolume { caller: ctx.caller(), instance_id: instance_id.clone(), volume_id };
-    let request = message.caller.request_id.clone();
-    tokio::spawn(async move {
-        // the host notes in the action's events how it went
-        let failed = app.bus.call(&topic, message, app.config.action_timeout).await.is_err();
-        let ended = app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance_id, &request, failed).await })).await;
-        if let Err(error) = ended {
-            tracing::warn!(%error, "the end of an action could not be noted");
-        }
-    });
     Ok(200)
 }

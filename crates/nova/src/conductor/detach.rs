@@ -57,8 +57,7 @@ impl Detach {
         {
             tracing::warn!(volume, %error, "the volume was not detaching any more");
         }
-        let (instance, request) = (self.instance_id.clone(), self.caller.request_id.clone());
-        app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, true).await })).await
+        instance_actions::ended(app, &self.caller, &self.instance_id, true).await
     }
 
     async fn device(&self, app: &Nova) -> Result<Option<block_devices::Model>> {

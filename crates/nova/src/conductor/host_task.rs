@@ -96,8 +96,7 @@ impl HostTask {
         let server = until_idle(app, &self.instance_id).await?;
         app.builds.forget(&self.instance_id);
         let failed = server.is_some_and(|s| s.vm_state == VmState::Error.word() || s.fault.is_some_and(|f| f.0.created >= self.began));
-        let (id, request) = (self.instance_id.clone(), self.caller.request_id.clone());
-        app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &id, &request, failed).await })).await
+        instance_actions::ended(app, &self.caller, &self.instance_id, failed).await
     }
 
     async fn settle(&mut self, app: &Nova, error: &Error) -> Result<()> {

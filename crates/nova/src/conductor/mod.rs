@@ -6,6 +6,7 @@ pub mod claims;
 pub mod delete;
 pub mod detach;
 pub mod evacuate;
+pub mod extend_volume;
 pub mod host_task;
 mod hosts;
 mod instances;
@@ -60,6 +61,7 @@ pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
         .with::<shelve::Offload>()
         .with::<unshelve::Unshelve>()
         .with::<swap::Swap>()
+        .with::<extend_volume::Extend>()
         .with::<unplug::Unplug>()
         .probe(probe)
         .build()

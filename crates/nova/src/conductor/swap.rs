@@ -61,15 +61,10 @@ impl Swap {
         if let Err(error) = app.cloud.volume.roll_detaching(&auth, &self.old_volume_id).await {
             tracing::warn!(volume = self.old_volume_id, %error, "the volume was not detaching any more");
         }
-        self.end(app, true).await
+        instance_actions::ended(app, &self.caller, &self.instance_id, true).await
     }
 
     async fn finish(&mut self, app: &Nova) -> Result<()> {
-        self.end(app, false).await
-    }
-
-    async fn end(&self, app: &Nova, failed: bool) -> Result<()> {
-        let (instance, request) = (self.instance_id.clone(), self.caller.request_id.clone());
-        app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, failed).await })).await
+        instance_actions::ended(app, &self.caller, &self.instance_id, false).await
     }
 }

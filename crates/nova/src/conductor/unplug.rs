@@ -46,15 +46,10 @@ impl Unplug {
 
     /// The guest keeps the port.
     async fn keep(&mut self, app: &Nova, _: &Error) -> Result<()> {
-        self.end(app, true).await
+        instance_actions::ended(app, &self.caller, &self.instance_id, true).await
     }
 
     async fn finish(&mut self, app: &Nova) -> Result<()> {
-        self.end(app, false).await
-    }
-
-    async fn end(&self, app: &Nova, failed: bool) -> Result<()> {
-        let (instance, request) = (self.instance_id.clone(), self.caller.request_id.clone());
-        app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, failed).await })).await
+        instance_actions::ended(app, &self.caller, &self.instance_id, false).await
     }
 }

@@ -5,6 +5,7 @@ pub mod record;
 
 use kit::clock::Timestamp;
 use kit::{Context, Result, ids};
+use rpc::Caller;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, Set};
 
@@ -64,6 +65,12 @@ pub async fn done(app: &crate::Nova, ctx: &Context, instance_id: &str, action: &
             })
         })
         .await
+}
+
+/// Records how an action ended that left the server as it was.
+pub async fn ended(app: &crate::Nova, caller: &Caller, instance_id: &str, failed: bool) -> Result<()> {
+    let (instance, request) = (instance_id.to_owned(), caller.request_id.clone());
+    app.db.write(move |tx| Box::pin(async move { end(tx, &instance, &request, failed).await })).await
 }
 
 /// Records how an action ended.

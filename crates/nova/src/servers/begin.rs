@@ -34,6 +34,22 @@ pub async fn promise<F: Flow<App = Nova>>(
     Ok(())
 }
 
+/// Begins an action that goes on beside others: its work is a flow, and the server shows no task.
+pub async fn beside<F: Flow<App = Nova>>(app: &Nova, ctx: &Context, instance_id: &str, record: &'static str, flow: F) -> Result<()> {
+    let (nova, context, instance) = (app.clone(), ctx.clone(), instance_id.to_owned());
+    let flow = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                instance_actions::begin(tx, &context, &instance, record).await?;
+                nova.flows()?.insert(tx, &instance, &flow).await
+            })
+        })
+        .await?;
+    app.flows()?.start(&flow);
+    Ok(())
+}
+
 /// Begins an action in a transaction of the caller's: the server is its from here on.
 pub async fn take(tx: &impl ConnectionTrait, ctx: &Context, server: &Model, rule: &Rule, mut change: ActiveModel) -> Result<()> {
     if let Some(task) = rule.begins {

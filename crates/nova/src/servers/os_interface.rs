@@ -8,7 +8,7 @@ use sdk::network::Port;
 use serde_json::{Value, json};
 
 use super::actions::accepted;
-use super::begin::host_of;
+use super::begin::{self, host_of};
 use super::instance::Model;
 use super::states::rules::{INTERFACES, INTERFACES_DETACH};
 use super::store;
@@ -114,19 +114,7 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, port_id)): Path<(String, 
 
 /// Begins to take a port from a server.
 pub async fn unplug(app: &Nova, ctx: &Context, server: &str, port: &str) -> Result<()> {
-    let flow = Unplug::new(ctx.caller(), server, port);
-    let (nova, context, instance) = (app.clone(), ctx.clone(), server.to_owned());
-    let flow = app
-        .db
-        .write(move |tx| {
-            Box::pin(async move {
-                instance_actions::begin(tx, &context, &instance, INTERFACES_DETACH.record).await?;
-                nova.flows()?.insert(tx, &instance, &flow).await
-            })
-        })
-        .await?;
-    app.flows()?.start(&flow);
-    Ok(())
+    begin::beside(app, ctx, server, INTERFACES_DETACH.record, Unplug::new(ctx.caller(), server, port)).await
 }
 
 /// Has the host plug a port; the action is recorded with how it ended.

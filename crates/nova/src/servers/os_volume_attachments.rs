@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::actions::accepted;
-use super::begin::host_of;
+use super::begin::{self, host_of};
 use super::block_devices::{self, ActiveModel, Column, Entity, Model};
 use super::create::{refuse_unavailable, reserve, volume_device};
 use super::instance::Model as Server;
@@ -260,17 +260,7 @@ async fn swap(app: &Nova, ctx: &Context, server: &Server, row: Model, new: &str)
         new_volume_id: new.to_owned(),
         new_attachment_id: attachment,
     };
-    let (nova, context, instance) = (app.clone(), ctx.clone(), server.id.clone());
-    let flow = app
-        .db
-        .write(move |tx| {
-            Box::pin(async move {
-                instance_actions::begin(tx, &context, &instance, VOLUMES_SWAP.record).await?;
-                nova.flows()?.insert(tx, &instance, &flow).await
-            })
-        })
-        .await?;
-    app.flows()?.start(&flow);
+    begin::beside(app, ctx, &server.id, VOLUMES_SWAP.record, flow).await?;
     Ok(accepted())
 }
 
@@ -291,17 +281,6 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, volume)): Path<(String, S
         return Err(Error::forbidden("Cannot detach a root device volume"));
     }
     begin_detaching(&app, &ctx, &volume).await?;
-    let (nova, context, instance) = (app.clone(), ctx.clone(), server.id.clone());
-    let flow = app
-        .db
-        .write(move |tx| {
-            Box::pin(async move {
-                instance_actions::begin(tx, &context, &instance, VOLUMES_DETACH.record).await?;
-                let flow = Detach::new(context.caller(), &instance, &row.id);
-                nova.flows()?.insert(tx, &instance, &flow).await
-            })
-        })
-        .await?;
-    app.flows()?.start(&flow);
+    begin::beside(&app, &ctx, &server.id, VOLUMES_DETACH.record, Detach::new(ctx.caller(), &server.id, &row.id)).await?;
     Ok(accepted())
 }
