@@ -79,8 +79,7 @@ fn cannot(app: &Nova, ctx: &Context, snapshot: &str, status: &'static str) {
     tokio::spawn(async move {
         let told = async {
             let auth = app.session.auth(&request).await?;
-            let body = json!({"os-update_snapshot_status": {"status": status}});
-            sdk::found(app.cloud.volume.0.post(&auth, &format!("/v3/snapshots/{snapshot}/action"), &body).await)?;
+            sdk::found(app.cloud.volume.update_snapshot_status(&auth, &snapshot, status).await)?;
             Ok::<(), Error>(())
         };
         if let Err(error) = told.await {

@@ -6,10 +6,8 @@ use serde_json::json;
 
 use crate::{Auth, Endpoint, Result};
 
-/// Nova knows `volume-extended` since 2.51.
-const VERSION: &[(&str, &str)] = &[("openstack-api-version", "compute 2.51")];
-/// And `volume-reimaged` since 2.93.
-const REIMAGED: &[(&str, &str)] = &[("openstack-api-version", "compute 2.93")];
+/// Nova knows all the events that are sent since 2.93: `volume-reimaged` is the newest of them.
+const VERSION: &[(&str, &str)] = &[("openstack-api-version", "compute 2.93")];
 
 /// Nova.
 #[derive(Clone)]
@@ -22,9 +20,8 @@ impl Compute {
 
     /// Tells nova what happened to ports or volumes of its servers. It answers 404 when it knows none of the servers.
     pub async fn external_events(&self, auth: &Auth, events: &[ExternalEvent]) -> Result<()> {
-        let version = if events.iter().any(|event| event.name == "volume-reimaged") { REIMAGED } else { VERSION };
         let (path, body) = ("/v2.1/os-server-external-events", json!({"events": events}));
-        self.0.call_with(auth, Method::POST, path, Some(&body), version).await.map(drop)
+        self.0.call_with(auth, Method::POST, path, Some(&body), VERSION).await.map(drop)
     }
 }
 

@@ -195,6 +195,12 @@ impl Volume {
         self.0.call_with(auth, Method::POST, &format!("/v3/volumes/{volume_id}/action"), Some(&body), REIMAGE).await.map(drop)
     }
 
+    /// Says how a snapshot stands that somebody else takes or removes for cinder.
+    pub async fn update_snapshot_status(&self, auth: &Auth, snapshot_id: &str, status: &str) -> Result<()> {
+        let body = json!({"os-update_snapshot_status": {"status": status}});
+        self.ask(auth, Method::POST, &format!("/snapshots/{snapshot_id}/action"), Some(body)).await.map(drop)
+    }
+
     /// Keeps a volume as it is now, also while it is in use.
     pub async fn create_snapshot(&self, auth: &Auth, volume_id: &str, name: &str) -> Result<SnapshotDetails> {
         let body = json!({"snapshot": {"volume_id": volume_id, "name": name, "force": true}});
