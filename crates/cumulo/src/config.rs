@@ -80,6 +80,8 @@ pub struct Compute {
     pub accel: String,
     /// Seconds a build waits for its ports to be wired before it fails.
     pub vif_plugging_timeout: u64,
+    /// Seconds after which deleted servers are archived; by `cumulo nova-manage db archive` only when absent.
+    pub archive_deleted_after: Option<u64>,
 }
 
 /// How this host's networks meet the outside.
@@ -143,7 +145,7 @@ impl Default for Ports {
 
 impl Default for Compute {
     fn default() -> Compute {
-        Compute { accel: "auto".into(), vif_plugging_timeout: 60 }
+        Compute { accel: "auto".into(), vif_plugging_timeout: 60, archive_deleted_after: None }
     }
 }
 

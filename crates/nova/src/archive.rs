@@ -28,9 +28,9 @@ pub async fn archive(db: &Db, before: Timestamp, max: u64) -> Result<Rows> {
     let mut moved: Rows = TABLES.iter().map(|(table, _)| (*table, 0)).collect();
     let mut left = max;
     while left > 0 {
-        let some: Vec<(String, Option<Timestamp>)> = Entity::find()
+        let ids: Vec<String> = Entity::find()
             .select_only()
-            .columns([Column::Id, Column::DeletedAt])
+            .column(Column::Id)
             .filter(Column::Deleted.eq(true))
             .filter(Column::DeletedAt.lt(before))
             .order_by_asc(Column::DeletedAt)
@@ -38,11 +38,10 @@ pub async fn archive(db: &Db, before: Timestamp, max: u64) -> Result<Rows> {
             .into_tuple()
             .all(db.read())
             .await?;
-        if some.is_empty() {
+        if ids.is_empty() {
             break;
         }
-        left -= some.len() as u64;
-        let ids: Vec<String> = some.into_iter().map(|(id, _)| id).collect();
+        left -= ids.len() as u64;
         let counts = db.write(move |tx| Box::pin(async move { shift(tx, &ids).await })).await?;
         moved.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += count);
     }

@@ -109,13 +109,15 @@ pub async fn assemble(
         vlan_ranges: vlan_ranges.map_err(|error| format!("network.vlan_ranges: {error}."))?,
         ..neutron::Config::default()
     };
+    let settings_of_nova =
+        nova::Config { archive_deleted_after: config.compute.archive_deleted_after.map(Duration::from_secs), ..nova::Config::default() };
     let (keystone, glance, placement, neutron, cinder, nova) = tokio::join!(
         keystone::open(&of_keystone, settings),
         glance::open(settings_of_glance),
         placement::open(&of_placement),
         neutron::open(&of_neutron, settings_of_neutron, bus.clone(), &apis, sessions.neutron.clone()),
         cinder::open(settings_of_cinder, bus.clone(), apis.image.clone(), apis.compute.clone(), sessions.cinder.clone()),
-        nova::open(&of_nova, nova::Config::default(), bus.clone(), apis.clone(), sessions.nova.clone()),
+        nova::open(&of_nova, settings_of_nova, bus.clone(), apis.clone(), sessions.nova.clone()),
     );
     let (keystone, glance, placement) = (opened("keystone", keystone)?, opened("glance", glance)?, opened("placement", placement)?);
     let (neutron, cinder, nova) = (Arc::new(opened("neutron", neutron)?), opened("cinder", cinder)?, opened("nova", nova)?);
