@@ -3,6 +3,7 @@
 //! The flavor's word counts where both speak, for it is the administrator's. What is not understood is an error of the user's, not a guess.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use kit::{Error, Result};
 
@@ -25,6 +26,7 @@ pub struct Hardware {
     pub tablet: bool,
     /// Whether the clock shows local time, as Windows wants it.
     pub local_time: bool,
+    pub cpu_limits: CpuLimits,
     /// For each disk.
     pub disk_limits: DiskLimits,
 }
@@ -86,6 +88,16 @@ pub struct Topology {
     pub threads: Option<u32>,
 }
 
+/// What the guest's processors may take from the host's, nothing where there is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuLimits {
+    /// Of the host, when there is not enough for all; 1024 for each virtual CPU when nobody says otherwise.
+    pub shares: Option<u64>,
+    /// So many microseconds of each period for each virtual CPU.
+    pub quota_us: Option<u64>,
+    pub period_us: Option<u64>,
+}
+
 /// A second's worth, nothing where there is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskLimits {
@@ -106,6 +118,7 @@ impl Default for Hardware {
             rng: true,
             tablet: false,
             local_time: false,
+            cpu_limits: CpuLimits::default(),
             disk_limits: DiskLimits::default(),
         }
     }
@@ -126,6 +139,7 @@ impl Hardware {
             rng: flavor.get("hw_rng:allowed").is_none_or(|word| yes(word)),
             tablet: asked.image("hw_pointer_model") == Some("usbtablet"),
             local_time: asked.image("os_type") == Some("windows"),
+            cpu_limits: cpu_limits(flavor)?,
             disk_limits: disk_limits(flavor)?,
         })
     }
@@ -208,6 +222,21 @@ fn topology(asked: &Asked, vcpus: u32) -> Result<Topology> {
     Ok(Topology { cores, threads })
 }
 
+/// `quota:cpu_shares` and its like.
+fn cpu_limits(flavor: &BTreeMap<String, String>) -> Result<CpuLimits> {
+    let limits = CpuLimits {
+        shares: limit(flavor, "quota:cpu_shares")?,
+        // without a limit is what -1 says
+        quota_us: if flavor.get("quota:cpu_quota").is_some_and(|word| word == "-1") { None } else { limit(flavor, "quota:cpu_quota")? },
+        period_us: limit(flavor, "quota:cpu_period")?,
+    };
+    let within = |value: Option<u64>, range: RangeInclusive<u64>| value.is_none_or(|value| range.contains(&value));
+    if !(within(limits.shares, 2..=262_144) && within(limits.quota_us, 1000..=1 << 44) && within(limits.period_us, 1000..=1_000_000)) {
+        return Err(Error::bad_request("The flavor's CPU shares, quota or period are out of range."));
+    }
+    Ok(limits)
+}
+
 /// `quota:disk_read_bytes_sec` and its like.
 fn disk_limits(flavor: &BTreeMap<String, String>) -> Result<DiskLimits> {
     const NAMES: [(&str, &str); 6] = [
@@ -220,13 +249,16 @@ fn disk_limits(flavor: &BTreeMap<String, String>) -> Result<DiskLimits> {
     ];
     let mut values = BTreeMap::new();
     for (spec, name) in NAMES {
-        let Some(word) = flavor.get(spec) else { continue };
-        let value: u64 = word.parse().map_err(|_| unsupported(spec, word))?;
-        if value > 0 {
-            values.insert(name, value);
-        }
+        values.extend(limit(flavor, spec)?.map(|value| (name, value)));
     }
     Ok(DiskLimits { values })
+}
+
+/// A limit, unless it is absent or 0.
+fn limit(flavor: &BTreeMap<String, String>, spec: &str) -> Result<Option<u64>> {
+    let Some(word) = flavor.get(spec) else { return Ok(None) };
+    let value: u64 = word.parse().map_err(|_| unsupported(spec, word))?;
+    Ok((value > 0).then_some(value))
 }
 
 fn yes(word: &str) -> bool {
@@ -265,6 +297,15 @@ mod tests {
         assert_eq!((hardware.machine, hardware.disk_bus, hardware.vif_model), (MachineType::Pc, DiskBus::Scsi, VifModel::E1000));
         assert_eq!((hardware.video, hardware.watchdog, hardware.agent, hardware.rng), (None, Some("pause"), true, false));
         assert_eq!(hardware.disk_limits.values, BTreeMap::from([("bps_wr", 1024)]));
+    }
+
+    #[test]
+    fn processors_are_limited_as_the_flavor_says() {
+        let of = |pairs: &[(&str, &str)]| Hardware::of(&words(&[]), &words(pairs), 1).map(|hardware| hardware.cpu_limits);
+        let half = CpuLimits { shares: Some(2048), quota_us: Some(10_000), period_us: Some(20_000) };
+        assert_eq!(of(&[("quota:cpu_shares", "2048"), ("quota:cpu_quota", "10000"), ("quota:cpu_period", "20000")]).unwrap(), half);
+        assert_eq!(of(&[("quota:cpu_quota", "-1")]).unwrap(), CpuLimits::default());
+        assert!(of(&[("quota:cpu_period", "10")]).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::hypervisor::hardware::CpuLimits;
+
 const ROOT: &str = "/sys/fs/cgroup";
 /// All our groups are below one of this name.
 const OURS: &str = "cumulo";
@@ -13,6 +15,8 @@ const OURS: &str = "cumulo";
 const OVERHEAD_MB: u64 = 512;
 /// Threads: virtual CPUs, I/O workers, VNC.
 const THREADS: u32 = 256;
+/// How much of the host's processors a virtual one is worth beside others, and how long the periods are that quotas are for.
+const SHARES: u64 = 1024;
 const PERIOD_US: u64 = 100_000;
 
 /// What this host offers.
@@ -29,6 +33,18 @@ pub enum Cgroups {
 pub struct Limits {
     pub memory_mb: u64,
     pub vcpus: u32,
+    pub cpu: CpuLimits,
+}
+
+impl Limits {
+    fn shares(&self) -> u64 {
+        self.cpu.shares.unwrap_or(SHARES * u64::from(self.vcpus)).clamp(2, 262_144)
+    }
+
+    /// Microseconds of each period, and the period; QEMU's own work counts.
+    fn quota(&self) -> Option<(u64, u64)> {
+        Some((self.cpu.quota_us? * u64::from(self.vcpus), self.cpu.period_us.unwrap_or(PERIOD_US)))
+    }
 }
 
 impl Cgroups {
@@ -71,7 +87,7 @@ impl Cgroups {
 
     /// Removes a guest's groups, once its process has ended.
     pub fn release(&self, instance_id: &str) {
-        for (dir, _) in self.settings(instance_id, Limits { memory_mb: 0, vcpus: 0 }) {
+        for (dir, _) in self.settings(instance_id, Limits { memory_mb: 0, vcpus: 0, cpu: CpuLimits::default() }) {
             // absent, or the process takes a moment to leave: an empty group left over costs nothing and is found again
             let _ = fs::remove_dir(dir);
         }
@@ -79,27 +95,37 @@ impl Cgroups {
 
     fn settings(&self, instance_id: &str, limits: Limits) -> Vec<(PathBuf, Vec<(&'static str, String)>)> {
         let memory = ((limits.memory_mb + OVERHEAD_MB) << 20).to_string();
-        // half a CPU more than the guest has, for QEMU's own work
-        let quota = (u64::from(limits.vcpus) * PERIOD_US + PERIOD_US / 2).to_string();
+        let pids = ("pids.max", THREADS.to_string());
         match self {
             Cgroups::None => Vec::new(),
-            Cgroups::V2(ours) => vec![(
-                ours.join(instance_id),
-                vec![("memory.max", memory), ("cpu.max", format!("{quota} {PERIOD_US}")), ("pids.max", THREADS.to_string())],
-            )],
+            Cgroups::V2(ours) => {
+                // the scale of v2, as the kernel's documentation converts it
+                let mut settings =
+                    vec![("memory.max", memory), pids, ("cpu.weight", (1 + (limits.shares() - 2) * 9999 / 262_142).to_string())];
+                settings.extend(limits.quota().map(|(quota, period)| ("cpu.max", format!("{quota} {period}"))));
+                vec![(ours.join(instance_id), settings)]
+            }
             Cgroups::V1(controllers) => controllers
                 .iter()
                 .map(|controller| {
                     let settings = match *controller {
                         "memory" => vec![("memory.limit_in_bytes", memory.clone())],
-                        "cpu" => vec![("cpu.cfs_period_us", PERIOD_US.to_string()), ("cpu.cfs_quota_us", quota.clone())],
-                        _ => vec![("pids.max", THREADS.to_string())],
+                        "cpu" => cpu_v1(&limits),
+                        _ => vec![pids.clone()],
                     };
                     (Path::new(ROOT).join(controller).join(OURS).join(instance_id), settings)
                 })
                 .collect(),
         }
     }
+}
+
+fn cpu_v1(limits: &Limits) -> Vec<(&'static str, String)> {
+    let mut settings = vec![("cpu.shares", limits.shares().to_string())];
+    if let Some((quota, period)) = limits.quota() {
+        settings.extend([("cpu.cfs_period_us", period.to_string()), ("cpu.cfs_quota_us", quota.to_string())]);
+    }
+    settings
 }
 
 /// Hands the controllers down to the guests' groups; fails where the host keeps them from us.
@@ -130,12 +156,23 @@ mod tests {
 
     #[test]
     fn limits_are_the_flavor_and_a_margin() {
-        let limits = Limits { memory_mb: 128, vcpus: 2 };
+        let limits = Limits { memory_mb: 128, vcpus: 2, cpu: CpuLimits::default() };
         let [(dir, v2)] = &Cgroups::V2("/c/cumulo".into()).settings("i", limits)[..] else { panic!() };
         assert_eq!(dir, Path::new("/c/cumulo/i"));
         assert_eq!(v2[0], ("memory.max", (640u64 << 20).to_string()));
-        assert_eq!(v2[1], ("cpu.max", "250000 100000".to_string()));
+        assert_eq!(v2[2], ("cpu.weight", "79".to_string()));
+        assert_eq!(v2.len(), 3, "no quota unless the flavor has one");
         let v1 = Cgroups::V1(vec!["memory", "pids"]).settings("i", limits);
         assert_eq!(v1[1], (PathBuf::from("/sys/fs/cgroup/pids/cumulo/i"), vec![("pids.max", "256".to_string())]));
+    }
+
+    #[test]
+    fn a_quota_is_for_each_virtual_cpu() {
+        let cpu = CpuLimits { shares: Some(512), quota_us: Some(5000), period_us: Some(20_000) };
+        let limits = Limits { memory_mb: 128, vcpus: 2, cpu };
+        let [(_, v2)] = &Cgroups::V2("/c".into()).settings("i", limits)[..] else { panic!() };
+        assert_eq!(v2[3], ("cpu.max", "10000 20000".to_string()));
+        let v1: Vec<String> = cpu_v1(&limits).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(v1, ["512", "20000", "10000"]);
     }
 }

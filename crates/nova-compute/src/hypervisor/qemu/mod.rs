@@ -142,7 +142,7 @@ impl Qemu {
         }
         let files = self.files(&guest.id);
         self.account.private_dir(files.dir())?;
-        let limits = Limits { memory_mb: guest.memory_mb, vcpus: guest.vcpus };
+        let limits = Limits { memory_mb: guest.memory_mb, vcpus: guest.vcpus, cpu: guest.hardware.cpu_limits };
         let launched = match Launched::find(files.clone(), &guest.id) {
             Some(launched) => launched,
             None => Planned::new(&guest, &self.machine, self.account, files)?.launch(self.account, self.machine.accel)?,
