@@ -12,6 +12,7 @@ set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
 output=$(realpath -m "${1:-$here/../out/cumulo-guest.qcow2}")
+shown=${output#"$PWD"/}
 password=${GUEST_PASSWORD:-cumulo}
 user=cumulo
 boot_mb=20    # FAT: boot loader, kernel, initramfs
@@ -24,7 +25,7 @@ root_mb=32    # ext4: everything else; grows to the flavor's disk at boot
 
 inputs=$(hash_inputs)
 if [ -s "$output" ] && [ "$(cat "$output.inputs" 2>/dev/null)" = "$inputs" ]; then
-  say "$output is up to date"
+  say "$shown is up to date"
   exit 0
 fi
 
@@ -48,4 +49,4 @@ mkdir -p "$(dirname "$output")"
 qemu-img convert -c -O qcow2 "$work/disk.raw" "$output.part"
 mv "$output.part" "$output"
 echo "$inputs" > "$output.inputs"
-say "$output: $(du -h --apparent-size "$output" | cut -f1)"
+say "$shown: $(du -h --apparent-size "$output" | cut -f1)"
