@@ -232,6 +232,8 @@ async fn leave(tx: &Tx<'_>, floating: &mut Model) -> Result<()> {
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
         Box::pin(async move {
+            let network = fetch::<Model, _>(tx.db, &id.0).await?.map(|floating| floating.floating_network_id);
+            networks::turn(&tx, network.into_iter().collect()).await?;
             let mut floating: Model = changeable(tx.db, &ctx, "delete_floatingip", &id.0).await?;
             if_match.check(floating.revision_number)?;
             check_forwards_nothing(&tx, &floating).await?;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Context, Result};
+use sea_orm::DbBackend;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde_json::{Map, Value, json};
@@ -144,6 +145,22 @@ pub async fn usable(tx: &Tx<'_>, ctx: &Context, id: &str) -> Result<Model> {
         return Ok(network);
     }
     Err(hidden())
+}
+
+/// Waits until it is this change's turn on some networks. Whoever makes, changes or removes subnets and ports takes it before any row of
+/// them, and before counting them: changes of one network follow each other, and no two ever wait for each other. Rows that only name a
+/// network do not wait for it.
+pub async fn turn(tx: &Tx<'_>, mut networks: Vec<String>) -> Result<()> {
+    // SQLite has one writer anyway
+    if tx.db.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    networks.sort_unstable();
+    networks.dedup();
+    for network in networks {
+        sql::query(tx.db, "SELECT 1 FROM networks WHERE id = $1 FOR NO KEY UPDATE", [network.into()]).await?;
+    }
+    Ok(())
 }
 
 /// A subnet came, changed or went: so did what the network is.

@@ -89,7 +89,8 @@ fn has(addresses: &[FixedIp], subnet: &subnets::Model) -> bool {
 
 /// A subnet came in which hosts address themselves: the ports that are there do so, too.
 pub async fn join_auto_addressed(tx: &Tx<'_>, subnet: &subnets::Model) -> Result<()> {
-    let ports: Vec<Model> = with(tx.db, "network_id", std::slice::from_ref(&subnet.network_id)).await?;
+    let mut ports: Vec<Model> = with(tx.db, "network_id", std::slice::from_ref(&subnet.network_id)).await?;
+    ports.sort_by(|a, b| a.id.cmp(&b.id));
     let joins =
         |port: &Model| !port.is_routers() && serves(subnet, port) && !has(&port.fixed_ips.0, subnet) && !port.fixed_ips.0.is_empty();
     for mut port in ports.into_iter().filter(joins) {

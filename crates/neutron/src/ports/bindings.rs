@@ -5,7 +5,7 @@ use kit::{Context, Error, Path, Query, Reply, Result};
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
-use super::{DOWN, Model, settle};
+use super::{DOWN, Model, settle, turn};
 use crate::attributes::{Attribute, Checked, ID, IfMatch, Input};
 use crate::fault::{bad_request, conflict};
 use crate::listing::select_fields;
@@ -85,6 +85,7 @@ pub async fn create(app: App, ctx: Context, id: Path<String>, input: Input) -> R
     }
     let made = app.write(move |tx| {
         Box::pin(async move {
+            turn(&tx, vec![id.0.clone()]).await?;
             let mut port: Model = changeable(tx.db, &ctx, "create_port_binding", &id.0).await?;
             if port.host_id == host || waiting(tx.db, &port.id).await?.iter().any(|one| one.host == host) {
                 let message = format!("Binding for port {} on host {host} already exists.", port.id);
@@ -141,6 +142,7 @@ pub async fn activate(app: App, ctx: Context, path: Path<(String, String)>) -> R
     let active = app.write(move |tx| {
         Box::pin(async move {
             let (id, host) = path.0;
+            turn(&tx, vec![id.clone()]).await?;
             let mut port: Model = changeable(tx.db, &ctx, "update_port_binding", &id).await?;
             if port.host_id == host {
                 let message = format!("Binding for port {} on host {host} is already active.", port.id);
@@ -183,6 +185,7 @@ pub async fn delete(app: App, ctx: Context, path: Path<(String, String)>, if_mat
     app.write(move |tx| {
         Box::pin(async move {
             let (id, host) = path.0;
+            turn(&tx, vec![id.clone()]).await?;
             let mut port: Model = changeable(tx.db, &ctx, "delete_port_binding", &id).await?;
             if_match.check(port.revision_number)?;
             if port.host_id == host && !host.is_empty() {

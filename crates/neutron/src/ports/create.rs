@@ -29,6 +29,8 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     let by = ctx.clone();
     let ports = app.write(move |tx| {
         Box::pin(async move {
+            let on = wishes.iter().map(|wish| wish.text("network_id")).collect::<Result<Vec<_>>>()?;
+            networks::turn(&tx, on).await?;
             let mut made = Vec::with_capacity(wishes.len());
             for wish in wishes {
                 made.push(make(&tx, &by, &wish).await?);
@@ -114,6 +116,7 @@ pub async fn insert_with(
     mac: Option<String>,
     ips: Option<Vec<Wanted>>,
 ) -> Result<Model> {
+    networks::turn(tx, vec![network.id.clone()]).await?;
     port.mac_address = free_mac(tx, &network.id, mac).await?;
     port.fixed_ips.0 = choose(tx, network, &port, ips).await?;
     if !insert(tx.db, &port).await? {

@@ -15,6 +15,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
     app.write(move |tx| {
         Box::pin(async move {
             let port: Model = seen(tx.db, &ctx, &id.0).await?;
+            networks::turn(&tx, vec![port.network_id.clone()]).await?;
             let port: Model = locked(tx.db, &port.id).await?;
             check_owner(&tx, &ctx, &port).await?;
             if_match.check(port.revision_number)?;
@@ -45,6 +46,7 @@ async fn check_owner(tx: &Tx<'_>, ctx: &Context, port: &Model) -> Result<()> {
 
 /// Removes a port and all it holds.
 pub async fn remove(tx: &Tx<'_>, port: &Model) -> Result<()> {
+    networks::turn(tx, vec![port.network_id.clone()]).await?;
     ipam::release(tx, port, &port.fixed_ips.0).await?;
     // the index of groups goes with the row
     resource::remove::<Model, _>(tx.db, &port.id).await?;

@@ -7,7 +7,7 @@ use kit::ids;
 use super::addresses::{Wanted, choose};
 use super::{ACTIVE, DHCP, DhcpOption, FixedIp, Model, create, delete};
 use crate::agents::{self, Touched};
-use crate::resource::{fetch, locked, save, with};
+use crate::resource::{fetch, save, with};
 use crate::{Tx, ipam, networks, sql, subnets};
 
 /// Makes the port of a network on a host, if it shall have one and has none.
@@ -17,7 +17,7 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
         return Ok(());
     }
     // two guests may come to a host at once: the second waits here and finds the port of the first
-    locked::<networks::Model, _>(tx.db, &network.id).await?;
+    networks::turn(tx, vec![network.id.clone()]).await?;
     let wanted = wanted(tx, &network.id).await?;
     if said(tx, &network.id, host).await? == Some(false) {
         return Ok(());

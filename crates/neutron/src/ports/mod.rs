@@ -29,8 +29,9 @@ pub use update::{settle, update};
 pub use wired::wired;
 
 use crate::attributes::Attribute;
-use crate::resource::{Resource, Seen, extend, standard_view};
+use crate::resource::{Resource, Seen, extend, fetch, standard_view};
 use crate::values::Kind;
+use crate::{Tx, networks};
 
 /// Owners that are parts of the cloud.
 pub const DHCP: &str = "network:dhcp";
@@ -161,6 +162,15 @@ const VNIC_TYPES: &[&str] = &[
     "accelerator-direct-physical",
     "remote-managed",
 ];
+
+/// Waits for the turn on the networks of those of these ports that are there.
+pub async fn turn(tx: &Tx<'_>, ports: Vec<String>) -> kit::Result<()> {
+    let mut networks = Vec::new();
+    for port in ports {
+        networks.extend(fetch::<Model, _>(tx.db, &port).await?.map(|port| port.network_id));
+    }
+    networks::turn(tx, networks).await
+}
 
 impl Resource for Model {
     const KEY: &'static str = "port";

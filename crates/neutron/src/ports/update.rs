@@ -4,7 +4,7 @@ use kit::{Context, Path, Reply, Result};
 
 use super::addresses::{Wanted, choose, touch_members};
 use super::create::{check_rules, check_security, free_mac, join_groups, profile};
-use super::{ACTIVE, DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp};
+use super::{ACTIVE, DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp, turn};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
 use crate::fault::conflict;
@@ -17,6 +17,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
     let by = ctx.clone();
     let port = app.write(move |tx| {
         Box::pin(async move {
+            turn(&tx, vec![id.0.clone()]).await?;
             let port: Model = changeable(tx.db, &by, "update_port", &id.0).await?;
             if_match.check(port.revision_number)?;
             change(&tx, &by, &wish, port).await

@@ -12,7 +12,9 @@ pub async fn wired(app: &App, host: String, up: Vec<String>, down: Vec<String>) 
         Box::pin(async move {
             let reported: Vec<String> = up.iter().chain(&down).cloned().collect();
             for (ids, status, event) in [(up, ACTIVE, "network-vif-plugged"), (down, DOWN, "network-vif-unplugged")] {
-                for mut port in with::<Model, _>(tx.db, "id", &ids).await? {
+                let mut ports: Vec<Model> = with(tx.db, "id", &ids).await?;
+                ports.sort_by(|a, b| a.id.cmp(&b.id));
+                for mut port in ports {
                     // a host that lost the port meanwhile has no say in it
                     if port.host_id != host || port.status == status {
                         continue;

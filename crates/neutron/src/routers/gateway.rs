@@ -60,6 +60,7 @@ impl GatewayInfo {
 /// Sets, changes or (without a network) clears the gateway. The caller saves the router.
 pub async fn set(tx: &Tx<'_>, ctx: Option<&Context>, router: &mut Model, info: &GatewayInfo) -> Result<()> {
     let Some(wanted) = &info.network_id else { return clear(tx, router).await };
+    networks::turn(tx, router.gateway_network_id.iter().chain([wanted]).cloned().collect()).await?;
     let network: networks::Model = match ctx {
         Some(ctx) => seen(tx.db, ctx, wanted).await?,
         None => locked(tx.db, wanted).await?,

@@ -72,6 +72,7 @@ pub async fn attach(tx: &Tx<'_>, router: &Model, subnet: &subnets::Model) -> Res
     let Some(gateway) = subnet.gateway() else {
         return Err(bad_request("BadRequest", "Bad router request: Subnet for router interface must have a gateway IP."));
     };
+    networks::turn(tx, vec![subnet.network_id.clone()]).await?;
     check_overlap(tx, router, subnet).await?;
     if let Some(port) = v6_leg(tx, router, subnet).await? {
         return widen(tx, router, port, subnet, gateway).await;
@@ -172,6 +173,7 @@ pub async fn remove(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             Box::pin(async move {
                 let mut router: Model = changeable(tx.db, &ctx, "remove_router_interface", &id.0).await?;
                 let port = leg(&tx, &router, &which).await?;
+                networks::turn(&tx, vec![port.network_id.clone()]).await?;
                 let leaving = match &which.subnet_id {
                     Some(subnet) if port.fixed_ips.0.len() > 1 && which.port_id.is_none() => Some(subnet.clone()),
                     _ => None,

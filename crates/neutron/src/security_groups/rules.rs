@@ -188,10 +188,12 @@ async fn make(tx: &Tx<'_>, ctx: &Context, rule: &Model) -> Result<()> {
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
         Box::pin(async move {
+            let rule: Model = seen(tx.db, &ctx, &id.0).await?;
+            // before its rule, as a group that goes with its rules
+            let mut group: Group = locked(tx.db, &rule.security_group_id).await?;
             let rule: Model = changeable(tx.db, &ctx, "delete_security_group_rule", &id.0).await?;
             if_match.check(rule.revision_number)?;
             remove::<Model, _>(tx.db, &rule.id).await?;
-            let mut group: Group = locked(tx.db, &rule.security_group_id).await?;
             save(tx.db, &mut group).await?;
             tx.touch(Touched::Group(group.id));
             Ok(())

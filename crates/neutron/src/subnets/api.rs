@@ -9,7 +9,7 @@ use super::{Model, Pool, plan};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{bad_request, conflict, invalid_input};
-use crate::resource::{Resource, changeable, locked, remove, save, with};
+use crate::resource::{Resource, changeable, fetch, locked, remove, save, with};
 use crate::{App, Tx, ipam, listing, networks, ports, sql};
 
 /// Name servers and routes a subnet may have.
@@ -40,6 +40,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
     let by = ctx.clone();
     let subnet = app.write(move |tx| {
         Box::pin(async move {
+            turn(&tx, &id.0).await?;
             let mut subnet: Model = changeable(tx.db, &by, "update_subnet", &id.0).await?;
             if_match.check(subnet.revision_number)?;
             let network: networks::Model = locked(tx.db, &subnet.network_id).await?;
@@ -62,6 +63,12 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
         })
     });
     listing::updated(&app, &ctx, subnet.await?).await
+}
+
+/// Waits for the turn on the network of a subnet, if it is there.
+async fn turn(tx: &Tx<'_>, id: &str) -> Result<()> {
+    let subnet = fetch::<Model, _>(tx.db, id).await?;
+    networks::turn(tx, subnet.into_iter().map(|subnet| subnet.network_id).collect()).await
 }
 
 async fn apply(tx: &Tx<'_>, checked: &Checked, subnet: &mut Model) -> Result<()> {
@@ -100,10 +107,11 @@ async fn apply(tx: &Tx<'_>, checked: &Checked, subnet: &mut Model) -> Result<()>
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
         Box::pin(async move {
+            turn(&tx, &id.0).await?;
             let subnet: Model = changeable(tx.db, &ctx, "delete_subnet", &id.0).await?;
             if_match.check(subnet.revision_number)?;
             let used = "SELECT DISTINCT port_id FROM ip_allocations WHERE subnet_id = $1";
-            let users: Vec<ports::Model> = with(tx.db, "id", &sql::texts(tx.db, used, [subnet.id.as_str().into()]).await?).await?;
+            let mut users: Vec<ports::Model> = with(tx.db, "id", &sql::texts(tx.db, used, [subnet.id.as_str().into()]).await?).await?;
             let released = |port: &ports::Model| port.device_owner == ports::DHCP || (subnet.is_auto_addressed() && !port.is_routers());
             if users.iter().any(|port| !released(port)) {
                 let message = format!(
@@ -112,6 +120,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
                 );
                 return Err(conflict("SubnetInUse", message));
             }
+            users.sort_by(|a, b| a.id.cmp(&b.id));
             for port in users {
                 ports::drop_subnet(&tx, port, &subnet.id).await?;
             }

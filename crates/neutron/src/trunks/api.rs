@@ -5,11 +5,11 @@ use kit::db::Json;
 use kit::{Context, Path, Reply, Result, ids};
 
 use super::subports::{self, Wanted};
-use super::{Model, check_unused};
+use super::{Model, check_unused, of};
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::conflict;
 use crate::ports::{self, DOWN};
-use crate::resource::{Resource, changeable, insert, remove, save};
+use crate::resource::{Resource, changeable, insert, remove, save, seen};
 use crate::{App, Tx, listing, quotas};
 
 /// `POST /trunks`
@@ -35,7 +35,9 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
 async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
     let members = wish.or::<Vec<Wanted>>("sub_ports", Vec::new())?;
     subports::check_told_apart(&members)?;
-    let parent: ports::Model = changeable(tx.db, ctx, "update_port", &wish.text("port_id")?).await?;
+    let parent = wish.text("port_id")?;
+    ports::turn(tx, members.iter().map(|member| member.port_id.clone()).chain([parent.clone()]).collect()).await?;
+    let parent: ports::Model = changeable(tx.db, ctx, "update_port", &parent).await?;
     check_unused(tx, &parent.id).await?;
     let now = Timestamp::now();
     let trunk = Model {
@@ -83,6 +85,9 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
         Box::pin(async move {
+            let trunk: Model = seen(tx.db, &ctx, &id.0).await?;
+            let members = of(tx.db, std::slice::from_ref(&trunk.id)).await?;
+            ports::turn(&tx, members.into_iter().map(|member| member.port_id).collect()).await?;
             let trunk: Model = changeable(tx.db, &ctx, "delete_trunk", &id.0).await?;
             if_match.check(trunk.revision_number)?;
             subports::check_enabled(&trunk)?;

@@ -8,7 +8,7 @@ use super::{Model, SUBPORT, check_unused, of, place};
 use crate::attributes::Input;
 use crate::fault::{bad_request, conflict, invalid_attribute};
 use crate::ports::{self, DOWN};
-use crate::resource::{Resource, Seen, changeable, locked, save, seen};
+use crate::resource::{Resource, Seen, changeable, fetch, locked, save, seen};
 use crate::values::{Kind, normalize};
 use crate::{App, Tx, networks, sql};
 
@@ -37,6 +37,8 @@ pub async fn add(app: App, ctx: Context, id: Path<String>, input: Input) -> Resu
     let by = ctx.clone();
     let trunk = app.write(move |tx| {
         Box::pin(async move {
+            let parent = fetch::<Model, _>(tx.db, &id.0).await?.map(|trunk| trunk.port_id);
+            ports::turn(&tx, wanted.iter().map(|wish| wish.port_id.clone()).chain(parent).collect()).await?;
             let mut trunk: Model = changeable(tx.db, &by, "add_subports", &id.0).await?;
             check_enabled(&trunk)?;
             let parent: ports::Model = locked(tx.db, &trunk.port_id).await?;
@@ -55,6 +57,7 @@ pub async fn remove(app: App, ctx: Context, id: Path<String>, input: Input) -> R
     let by = ctx.clone();
     let trunk = app.write(move |tx| {
         Box::pin(async move {
+            ports::turn(&tx, gone.iter().map(|subport| subport.port_id.clone()).collect()).await?;
             let mut trunk: Model = changeable(tx.db, &by, "remove_subports", &id.0).await?;
             check_enabled(&trunk)?;
             for subport in gone {

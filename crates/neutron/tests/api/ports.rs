@@ -26,6 +26,37 @@ async fn five_hundred_at_once_get_five_hundred_addresses() {
     assert_eq!(again["fixed_ips"][0]["subnet_id"], json!(subnet));
 }
 
+/// Each change also makes or removes what others of the network need: DHCP ports, ranges of addresses, counts of quotas.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_one_network_at_once_do_not_stop_each_other() {
+    let cloud = cloud().await;
+    let (network, subnet) = cloud.network(DEMO, "10.7.0.0/16").await;
+    let router = id(&cloud.make(DEMO, "routers", "router", json!({"name": "r"})).await);
+    let life_of_a_port = async |n: usize| {
+        let host = format!("host{}", n % 5);
+        let bound = json!({"network_id": network, "project_id": "demo", "binding:host_id": host, "device_owner": "compute:nova"});
+        let port = match n % 2 {
+            0 => id(&cloud.port(DEMO, &network).await),
+            _ => id(&cloud.make(ADMIN, "ports", "port", bound).await),
+        };
+        cloud.bind(&port, &host, "server").await;
+        cloud.change(DEMO, &format!("/ports/{port}"), "port", json!({"fixed_ips": [{"subnet_id": subnet}], "name": "named"})).await;
+        cloud.change(ADMIN, &format!("/ports/{port}"), "port", json!({"binding:host_id": ""})).await;
+        cloud.delete(DEMO, &format!("/ports/{port}")).await;
+    };
+    let besides = async || {
+        let interface = json!({"subnet_id": subnet});
+        for n in 0..10 {
+            cloud.change(DEMO, &format!("/subnets/{subnet}"), "subnet", json!({"enable_dhcp": n % 2 == 1})).await;
+            cloud.put(DEMO, &format!("/routers/{router}/add_router_interface"), interface.clone()).await;
+            cloud.put(DEMO, &format!("/routers/{router}/remove_router_interface"), interface.clone()).await;
+        }
+    };
+    futures::future::join(join_all((0..60).map(life_of_a_port)), besides()).await;
+    let left = cloud.get(ADMIN, &format!("/ports?network_id={network}")).await;
+    assert_eq!(left["ports"], json!([]));
+}
+
 #[tokio::test]
 async fn pools_run_dry_and_fill_again() {
     let cloud = cloud().await;
