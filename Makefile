@@ -17,7 +17,7 @@ on_state = if [ -e "$(STATE_DIR)" ]; then \
 	  { [ -x "$(CUMULO)" ] || cargo build --release -p cumulo; } && "$(CUMULO)" $(1) --state-dir "$(STATE_DIR)"; \
 	else echo "There is no cloud in $(STATE_DIR)."; fi
 
-.PHONY: help up down clean-state test tempest bench guest-image lint
+.PHONY: help up down clean-state test test-hosts tempest bench guest-image lint
 .DEFAULT_GOAL := help
 
 help:            ## what there is
@@ -35,6 +35,9 @@ clean-state:     ## remove everything the cloud made on this host, and nothing e
 
 test:            ## all tests; those with real guests need root
 	@scripts/test
+
+test-hosts:      ## a controller and two hosts, each of which dies; needs root
+	@scripts/test hosts
 
 tempest:         ## OpenStack's own tests, GROUP=identity|image|volume|network|compute|placement|scenario|smoke|interop
 	@scripts/tempest "$(GROUP)"

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::apis::{Endpoints, Ports};
 use crate::images::Images;
 use crate::volumes::Volumes;
 
@@ -20,12 +21,16 @@ pub struct Config {
     pub public_host: Option<String>,
     /// The region of every endpoint.
     pub region: String,
-    /// `sqlite` (a file for each service in the state directory) or a `postgres://` URL (a schema for each service).
+    /// What all controllers of a cloud have in common: secrets, keystone's keys, images. The state directory when absent.
+    pub shared_dir: Option<PathBuf>,
+    /// `sqlite` (a file for each service in the state directory) or a `postgresql://` URL (a schema for each service).
     pub database: String,
     /// What the services' schemas in PostgreSQL are called before their names, where several clouds share a database.
     pub schema_prefix: String,
     /// The name of this host in the cloud; the machine's host name when absent.
     pub host: Option<String>,
+    /// This machine's own address, at which other machines reach it; `public_host` when absent.
+    pub address: Option<IpAddr>,
     /// Simulated hypervisors instead of this machine; 0 for real guests.
     pub sim_hosts: u32,
     /// What is logged, in the form of RUST_LOG: `info`, `warn`, `info,nova=debug`.
@@ -33,7 +38,9 @@ pub struct Config {
     /// Hours a token is valid.
     pub token_hours: u32,
     pub identity: Identity,
+    pub bus: kit::bus::Config,
     pub ports: Ports,
+    pub endpoints: Endpoints,
     pub compute: Compute,
     pub network: Network,
     pub images: Images,
@@ -54,22 +61,6 @@ impl Default for Identity {
     fn default() -> Identity {
         Identity { allow_rescope_scoped_token: true, security_compliance: keystone::SecurityCompliance::default() }
     }
-}
-
-/// The ports of the APIs, OpenStack's own by default.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ports {
-    pub keystone: u16,
-    /// Where clients of the identity API v2.0 expect its administrative half; 0 for none.
-    pub keystone_admin: u16,
-    pub nova: u16,
-    pub placement: u16,
-    pub glance: u16,
-    pub neutron: u16,
-    pub cinder: u16,
-    /// Nova's metadata service; only this host's metadata proxies talk to it.
-    pub metadata: u16,
 }
 
 /// How this host runs guests.
@@ -112,33 +103,22 @@ impl Default for Config {
             listen: IpAddr::from([127, 0, 0, 1]),
             public_host: None,
             region: "RegionOne".into(),
+            shared_dir: None,
             database: "sqlite".into(),
             schema_prefix: String::new(),
             host: None,
+            address: None,
             sim_hosts: 0,
             log: "info".into(),
             token_hours: 1,
             identity: Identity::default(),
+            bus: kit::bus::Config::default(),
             ports: Ports::default(),
+            endpoints: Endpoints::default(),
             compute: Compute::default(),
             network: Network::default(),
             images: Images::default(),
             volumes: Volumes::default(),
-        }
-    }
-}
-
-impl Default for Ports {
-    fn default() -> Ports {
-        Ports {
-            keystone: 5000,
-            keystone_admin: 35357,
-            nova: 8774,
-            placement: 8778,
-            glance: 9292,
-            neutron: 9696,
-            cinder: 8776,
-            metadata: 8775,
         }
     }
 }
@@ -184,9 +164,12 @@ impl Config {
         if !matches!(self.compute.accel.as_str(), "auto" | "kvm" | "tcg") {
             return Err(format!("compute.accel is {:?}; it must be auto, kvm or tcg.", self.compute.accel));
         }
-        if self.database != "sqlite" && !self.database.starts_with("postgres://") {
-            return Err(format!("database is {:?}; it must be sqlite or a postgres:// URL.", self.database));
+        let known = |url: &str| ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        if self.database != "sqlite" && !known(&self.database) {
+            return Err(format!("database is {:?}; it must be sqlite or a postgresql:// URL.", self.database));
         }
+        self.bus.check()?;
+        self.endpoints.check()?;
         self.images.check()?;
         self.volumes.check()?;
         if self.token_hours == 0 {
@@ -206,15 +189,30 @@ impl Config {
         })
     }
 
+    /// Where other machines reach this one.
+    pub fn address(&self) -> String {
+        self.address.map_or_else(|| self.public_host(), |address| address.to_string())
+    }
+
+    /// The name of this host in the cloud.
+    pub fn host(&self) -> String {
+        self.host.clone().unwrap_or_else(machine_name)
+    }
+
     /// `http://HOST:PORT`
     pub fn url(&self, port: u16) -> String {
         format!("http://{}:{port}", self.public_host())
     }
 }
 
+fn machine_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apis::Api;
 
     fn read(text: &str) -> Result<Config, String> {
         let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
@@ -225,7 +223,15 @@ mod tests {
     fn defaults_stand_for_what_is_not_said() {
         let config = read("sim_hosts = 3\n[ports]\nnova = 18774\n").unwrap();
         assert_eq!((config.sim_hosts, config.ports.nova, config.ports.keystone), (3, 18774, 5000));
-        assert_eq!(config.url(config.ports.nova), "http://127.0.0.1:18774");
+        assert_eq!(config.endpoint(Api::Nova), "http://127.0.0.1:18774");
+    }
+
+    #[test]
+    fn apis_may_be_elsewhere() {
+        let config = read("public_host = '10.0.0.1'\naddress = '10.0.0.2'\n[endpoints]\nglance = 'http://10.0.0.9:9292/'\n").unwrap();
+        assert_eq!(config.endpoint(Api::Glance), "http://10.0.0.9:9292");
+        assert_eq!(config.endpoint(Api::Keystone), "http://10.0.0.1:5000");
+        assert_eq!(config.address(), "10.0.0.2");
     }
 
     #[test]
@@ -234,6 +240,8 @@ mod tests {
             ("lisen = '::1'", "lisen"),
             ("[compute]\naccel = 'fast'", "accel"),
             ("database = 'mysql://x'", "database"),
+            ("[bus]\nurl = 'http://x'", "bus.url"),
+            ("[endpoints]\nnova = 'x:8774'", "endpoints.nova"),
             ("[images]\nconvert_to = 'vmdk'", "convert_to"),
             ("[[volumes.backends]]\nname = 'file'", "file"),
             ("[[volumes.backends]]\nname = 'a'\n[[volumes.backends]]\nname = 'a'", "twice"),

@@ -3,9 +3,12 @@
 //! This crate is the only place that sees every part: `up` reads the configuration, checks the machine, puts the services together and
 //! serves them; `cli` is what a person runs beside it.
 
+mod apis;
 mod cli;
 mod config;
 mod images;
+mod join;
+mod roles;
 mod state;
 mod up;
 mod volumes;

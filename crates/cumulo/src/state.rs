@@ -5,10 +5,12 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use kit::files::write_private;
+use kit::files::{make_private, write_private};
 use serde::{Deserialize, Serialize};
 
+use crate::apis::Api;
 use crate::config::Config;
+use crate::roles::Roles;
 
 /// The services that log in to each other.
 pub const SERVICES: [&str; 5] = ["nova", "neutron", "cinder", "glance", "placement"];
@@ -20,8 +22,14 @@ pub struct StateDir(PathBuf);
 /// Secrets made once, kept in `secrets.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Secrets {
+    /// Hosts have no business with those of people.
+    #[serde(default)]
     pub admin_password: String,
+    #[serde(default)]
     pub demo_password: String,
+    /// As whom the services of a host log in; each as the user of its own name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_user: Option<String>,
     /// One for each of [`SERVICES`], derived names as in keystone.
     pub service_password: String,
     /// Shared by nova's metadata service and the metadata proxies.
@@ -46,12 +54,12 @@ impl StateDir {
     pub fn create(path: &Path) -> Result<StateDir, String> {
         let say = |error: io::Error| format!("The state directory {} cannot be made: {error}.", path.display());
         if !path.exists() {
-            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(say)?;
+            private_dir(path).map_err(say)?;
         }
         let path = fs::canonicalize(path).map_err(say)?;
         let state = StateDir(path);
         for dir in ["db", "log", "run"] {
-            DirBuilder::new().recursive(true).mode(0o700).create(state.0.join(dir)).map_err(say)?;
+            private_dir(&state.0.join(dir)).map_err(say)?;
         }
         Ok(state)
     }
@@ -85,18 +93,19 @@ impl StateDir {
         }
     }
 
-    /// The secrets; made at the first call.
-    pub fn secrets(&self) -> Result<Secrets, String> {
-        let path = self.join("secrets.toml");
-        if path.exists() {
-            let text = fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}.", path.display()))?;
-            return toml::from_str(&text).map_err(|error| format!("{} is damaged: {}", path.display(), error.message()));
+    /// Where what all controllers have in common is.
+    pub fn shared(&self, config: &Config) -> PathBuf {
+        config.shared_dir.clone().unwrap_or_else(|| self.0.clone())
+    }
+
+    /// The secrets; made at the first call, unless this process is part of a cloud that has them: a host must be given them.
+    pub fn secrets(&self, config: &Config, roles: &Roles) -> Result<Secrets, String> {
+        let path = self.shared(config).join("secrets.toml");
+        match Secrets::read(&path)? {
+            Some(secrets) => Ok(secrets),
+            None if roles.control() => Secrets::make(&path),
+            None => Err(format!("{} is missing; a controller has it.", path.display())),
         }
-        let secrets =
-            Secrets { admin_password: random()?, demo_password: random()?, service_password: random()?, metadata_secret: random()? };
-        let text = toml::to_string(&secrets).map_err(|error| error.to_string())?;
-        self.write("secrets.toml", &text)?;
-        Ok(secrets)
     }
 
     /// Writes a private file, whole or not at all.
@@ -122,7 +131,7 @@ impl StateDir {
 
     /// What a shell sources and what `OS_CLOUD` names.
     pub fn write_client_files(&self, config: &Config, secrets: &Secrets) -> Result<(), String> {
-        let auth = format!("{}/v3", config.url(config.ports.keystone));
+        let auth = format!("{}/v3", config.endpoint(Api::Keystone));
         let region = &config.region;
         let openrc = format!(
             "# source this, then use any OpenStack client\nfor v in $(env | sed -n 's/^\\(OS_[A-Z_]*\\)=.*/\\1/p'); do unset $v; done\n\
@@ -148,8 +157,38 @@ impl StateDir {
     }
 }
 
+impl Secrets {
+    /// Those that are there.
+    pub fn read(path: &Path) -> Result<Option<Secrets>, String> {
+        match fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map(Some).map_err(|error| format!("{} is damaged: {}", path.display(), error.message())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{} cannot be read: {error}.", path.display())),
+        }
+    }
+
+    /// New ones; or those that another process made meanwhile.
+    fn make(path: &Path) -> Result<Secrets, String> {
+        let secrets = Secrets {
+            admin_password: random()?,
+            demo_password: random()?,
+            service_user: None,
+            service_password: random()?,
+            metadata_secret: random()?,
+        };
+        let text = toml::to_string(&secrets).map_err(|error| error.to_string())?;
+        make_private(path, text.as_bytes()).map_err(|error| format!("{} cannot be written: {error}.", path.display()))?;
+        Ok(Secrets::read(path)?.unwrap_or(secrets))
+    }
+}
+
+/// Makes a directory for its owner alone, unless it is there.
+fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// 24 characters that need no quoting anywhere.
-fn random() -> Result<String, String> {
+pub fn random() -> Result<String, String> {
     let mut bytes = [0u8; 12];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).map_err(|error| format!("/dev/urandom: {error}."))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -165,8 +204,9 @@ mod tests {
     fn secrets_are_made_once_and_private() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::create(&dir.path().join("s")).unwrap();
-        let first = state.secrets().unwrap();
-        assert_eq!(state.secrets().unwrap().admin_password, first.admin_password);
+        let secrets = || state.secrets(&Config::default(), &Roles::new(Vec::new())).unwrap();
+        let first = secrets();
+        assert_eq!(secrets().admin_password, first.admin_password);
         assert_ne!(first.admin_password, first.service_password);
         let mode = fs::metadata(state.join("secrets.toml")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -48,6 +48,13 @@ pub struct Projects {
     pub demo: String,
 }
 
+impl Projects {
+    /// What they are called in every cloud, for services that start before keystone does.
+    pub fn derived() -> Projects {
+        Projects { admin: id("project", "admin"), demo: id("project", "demo") }
+    }
+}
+
 /// Makes what is missing.
 pub async fn run(keystone: &Keystone, wanted: &Bootstrap) -> Result<Projects> {
     let accounts = accounts(keystone, wanted).await?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sea_orm::{
-    ColIdx, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, Statement,
+    ColIdx, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement,
     TransactionTrait, TryGetError, TryGetable, sea_query,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -64,7 +64,8 @@ impl Db {
             }
             Location::Postgres { url, schema } => {
                 let bare = connect(ConnectOptions::new(url.clone()).max_connections(1).sqlx_logging(false).to_owned()).await?;
-                bare.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await?;
+                // one at a time: two that find it missing would both make it
+                bare.execute_unprepared(&format!("SELECT pg_advisory_xact_lock(0); CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await?;
                 bare.close().await?;
                 let options = ConnectOptions::new(url.clone())
                     .max_connections(CONNECTIONS)
@@ -110,9 +111,18 @@ impl Db {
         self.writer.grouped.then(|| self.writer.commits.load(Ordering::SeqCst))
     }
 
-    /// Applies the migrations that are not yet applied, each in a transaction with the record of it.
+    /// Applies the migrations that are not yet applied, each in a transaction with the record of it. Processes that start at once do so one
+    /// after the other.
     async fn migrate(&self, migrations: &[Migration]) -> Result<()> {
         let conn = &self.writer.conn;
+        let turn = match conn.get_database_backend() {
+            DbBackend::Postgres => {
+                let turn = conn.begin().await?;
+                turn.execute_unprepared("SELECT pg_advisory_xact_lock(hashtext(current_schema()))").await?;
+                Some(turn)
+            }
+            _ => None,
+        };
         conn.execute_unprepared("CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)")
             .await?;
         let backend = conn.get_database_backend();
@@ -125,6 +135,9 @@ impl Db {
             tx.execute_unprepared(&format!("INSERT INTO schema_migrations (version, applied_at) VALUES ({}, {now})", migration.version))
                 .await?;
             tx.commit().await?;
+        }
+        if let Some(turn) = turn {
+            turn.commit().await?;
         }
         Ok(())
     }

@@ -11,6 +11,8 @@
 //!                  undo 1 -> undo 0 -> (gone)
 //! ```
 
+mod journal;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, QueryOrder, QuerySelect, Set};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::journal::{ActiveModel, Column, Entity, Model};
 use crate::clock::Timestamp;
 use crate::db::{Db, Migration};
 use crate::{Error, Result, ids};
@@ -88,6 +91,9 @@ pub enum Probe {
 /// Asked after each step with the flow's kind and the step's name.
 pub type ProbeFn = Arc<dyn Fn(&str, &str) -> Probe + Send + Sync>;
 
+/// Told of each flow that is to be run by another process.
+pub type TellFn = Arc<dyn Fn(String) + Send + Sync>;
+
 type Runner<A> = Arc<dyn Fn(Flows<A>, Model) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// Runs the flows of a service.
@@ -106,6 +112,7 @@ struct Inner<A> {
     kinds: HashMap<&'static str, Runner<A>>,
     running: Mutex<HashMap<String, tokio::task::AbortHandle>>,
     probe: Option<ProbeFn>,
+    elsewhere: Option<TellFn>,
 }
 
 /// The flows a service knows, before it starts.
@@ -114,11 +121,12 @@ pub struct Builder<A> {
     app: A,
     kinds: HashMap<&'static str, Runner<A>>,
     probe: Option<ProbeFn>,
+    elsewhere: Option<TellFn>,
 }
 
 impl<A: Clone + Send + Sync + 'static> Builder<A> {
     pub fn new(db: Db, app: A) -> Builder<A> {
-        Builder { db, app, kinds: HashMap::new(), probe: None }
+        Builder { db, app, kinds: HashMap::new(), probe: None, elsewhere: None }
     }
 
     /// Knows how to run flows of type `F`.
@@ -133,6 +141,12 @@ impl<A: Clone + Send + Sync + 'static> Builder<A> {
         self
     }
 
+    /// Flows are only promised here, and run by another process: one that is told, or the next that looks for flows nobody works on.
+    pub fn elsewhere(mut self, tell: Option<TellFn>) -> Builder<A> {
+        self.elsewhere = tell;
+        self
+    }
+
     pub fn build(self) -> Flows<A> {
         Flows(Arc::new(Inner {
             db: self.db,
@@ -141,6 +155,7 @@ impl<A: Clone + Send + Sync + 'static> Builder<A> {
             kinds: self.kinds,
             running: Mutex::default(),
             probe: self.probe,
+            elsewhere: self.elsewhere,
         }))
     }
 }
@@ -150,6 +165,11 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
     pub async fn insert<F: Flow<App = A>>(&self, tx: &impl ConnectionTrait, subject: &str, flow: &F) -> Result<String> {
         let id = ids::uuid();
         let now = Timestamp::now();
+        // a flow that is not run here is nobody's until it is taken
+        let (owner, lease_until) = match self.0.elsewhere {
+            Some(_) => (String::new(), Timestamp::default()),
+            None => (self.0.owner.clone(), now.plus(LEASE)),
+        };
         let row = ActiveModel {
             id: Set(id.clone()),
             kind: Set(F::KIND.to_owned()),
@@ -158,8 +178,8 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
             backward: Set(false),
             state: Set(serde_json::to_string(flow)?),
             error: Set(None),
-            owner: Set(self.0.owner.clone()),
-            lease_until: Set(now.plus(LEASE)),
+            owner: Set(owner),
+            lease_until: Set(lease_until),
             created_at: Set(now),
         };
         Entity::insert(row).exec_without_returning(tx).await?;
@@ -168,6 +188,9 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
 
     /// Begins, or goes on with, a flow of the journal. One that already runs here is left alone.
     pub fn start(&self, id: &str) {
+        if let Some(tell) = &self.0.elsewhere {
+            return tell(id.to_owned());
+        }
         let (flows, flow_id) = (self.clone(), id.to_owned());
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains_key(id) {
@@ -180,6 +203,25 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
             flows.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&flow_id);
         });
         running.insert(id.to_owned(), task.abort_handle());
+    }
+
+    /// Makes a flow of the journal this process's own, if it is nobody's, and begins it.
+    pub async fn take(&self, id: &str) -> Result<()> {
+        if self.claim(id, Timestamp::now(), false).await? {
+            self.start(id);
+        }
+        Ok(())
+    }
+
+    /// What this process is called in the journal.
+    pub fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    /// What a flow works on.
+    pub async fn subject(&self, id: &str) -> Result<Option<String>> {
+        let subject = Entity::find_by_id(id).select_only().column(Column::Subject).into_tuple();
+        Ok(subject.one(self.0.db.read()).await?)
     }
 
     /// Takes up what other processes, or this one before it died, left behind. At start of a process that has its database to itself
@@ -348,29 +390,6 @@ async fn undo_until_done<F: Flow>(name: &str, undo: UndoRun<F>, flow: &mut F, ap
     undo(flow, app, why).await
 }
 
-/// A row of the journal.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "flows")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub id: String,
-    pub kind: String,
-    /// What the flow works on, a server's id say.
-    pub subject: String,
-    pub step: i64,
-    pub backward: bool,
-    pub state: String,
-    pub error: Option<String>,
-    pub owner: String,
-    pub lease_until: Timestamp,
-    pub created_at: Timestamp,
-}
-
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
-
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -445,6 +464,28 @@ mod tests {
     async fn a_failed_step_and_those_before_it_are_undone() {
         let (seen, left) = run_with(|_, step| if step == "travel" { Probe::Fail } else { Probe::Go }).await;
         assert_eq!((seen.join(","), left), ("pack,travel 1,return,unpack".into(), 0));
+    }
+
+    #[tokio::test]
+    async fn a_flow_promised_in_one_process_is_run_by_another_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&crate::db::Location::Sqlite(dir.path().join("f.sqlite")), &[migration(1)]).await.unwrap();
+        let (log, told) = (Log::default(), Log::default());
+        let heard = told.clone();
+        let tell: TellFn = Arc::new(move |id| heard.lock().unwrap().push(id));
+        let promising = Builder::new(db.clone(), log.clone()).with::<Journey>().elsewhere(Some(tell)).build();
+        let id = promising.insert(db.read(), "s1", &Journey { legs: 0 }).await.unwrap();
+        promising.start(&id);
+        assert_eq!(*told.lock().unwrap(), [id.clone()]);
+        assert_eq!(promising.subject(&id).await.unwrap().as_deref(), Some("s1"));
+        let running = [(); 2].map(|()| Builder::new(db.clone(), log.clone()).with::<Journey>().build());
+        for flows in &running {
+            flows.take(&id).await.unwrap();
+        }
+        while running[0].busy("s1").await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(log.lock().unwrap().join(","), "pack,travel 1");
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@
 //! - [`microversion`]: which fields exist at which version; [`collection`]: filters, order and pages of lists.
 //! - [`error`]: one error type from the database to the wire.
 //! - [`db`]: a service's database, with grouped commits; [`clock`]: times as it keeps them.
-//! - [`bus`]: calls and casts between processes; [`flow`]: durable steps with undo; [`undo`]: the same in memory, for hosts.
+//! - [`bus`]: calls and casts between processes; [`flow`]: durable steps with undo; [`undo`]: the same in memory, for hosts;
+//!   [`lease`]: what only one of several processes does.
 //! - [`reconcile`]: what runs now and then and repairs; [`telemetry`]: logs, one file for each component; [`files`]: keys and secrets on disk.
 
 mod answers;
@@ -23,6 +24,7 @@ pub mod error;
 pub mod files;
 pub mod flow;
 pub mod ids;
+pub mod lease;
 pub mod microversion;
 pub mod policy;
 pub mod reconcile;

@@ -50,9 +50,11 @@ use futures::future::BoxFuture;
 use kit::auth::{Authenticator, ServiceSession};
 use kit::bus::Bus;
 use kit::db::{Db, Location, Migration};
+use kit::lease::Lease;
 use kit::service::{Mount, Service, ServiceParts};
 use kit::{Error, Result};
 use sea_orm::DatabaseTransaction;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::Bootstrap;
@@ -63,6 +65,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, sql: include_str!("../migrations/0002_sharing_pools_qos.sql") },
     Migration { version: 3, sql: include_str!("../migrations/0003_schedulers_ranges.sql") },
     Migration { version: 4, sql: include_str!("../migrations/0004_found_by_address.sql") },
+    kit::lease::migration(20),
 ];
 
 /// What an operator may choose.
@@ -78,6 +81,8 @@ pub struct Config {
     pub agent_down_time: Duration,
     /// A host that is silent for longer no longer forwards for routers with `ha`: another takes over. Agents speak every five seconds.
     pub ha_takeover_time: Duration,
+    /// No other neutron-server works on this database, so that this one speaks with the hosts at once.
+    pub alone: bool,
     /// Name servers of the subnet that bootstrap makes.
     pub dns_nameservers: Vec<IpAddr>,
 }
@@ -90,6 +95,7 @@ impl Default for Config {
             vlan_ranges: vec![VlanRange { physical_network: "public".into(), first: 1, last: 4094 }],
             agent_down_time: Duration::from_secs(75),
             ha_takeover_time: Duration::from_secs(12),
+            alone: true,
             dns_nameservers: Vec::new(),
         }
     }
@@ -229,14 +235,25 @@ impl Neutron {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(()).map_err(take);
         let nova = self.nova.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(()).map_err(take);
         let (Ok(hosts), Ok(nova)) = (hosts, nova) else { return };
-        let publishing = tokio::spawn(agents::publish(self.app.clone(), self.bus.clone(), hosts));
         let telling = tokio::spawn(nova::deliver(self.compute.clone(), self.session.clone(), nova));
-        let hearing = agents::serve(&self.app, &self.bus);
-        let scheduling = agents::schedule(self.app.clone(), stop.clone());
-        stop.cancelled().await;
-        for task in [publishing, telling, hearing, scheduling] {
-            task.abort();
+        let relayed = hosts.clone();
+        let speaking = || {
+            vec![
+                tokio::spawn(agents::publish(self.app.clone(), self.bus.clone(), hosts.clone())),
+                agents::serve(&self.app, &self.bus),
+                agents::schedule(self.app.clone(), stop.clone()),
+            ]
+        };
+        if self.app.config().alone {
+            let tasks = speaking();
+            stop.cancelled().await;
+            tasks.iter().for_each(JoinHandle::abort);
+        } else {
+            let lease = Lease::new(self.app.db().clone(), "speaking with hosts");
+            let relaying = || vec![tokio::spawn(agents::relay(self.bus.clone(), relayed.clone()))];
+            kit::lease::alternate(lease, stop.clone(), speaking, relaying).await;
         }
+        telling.abort();
     }
 
     /// Makes what a new cloud begins with; what is there stays as it is.

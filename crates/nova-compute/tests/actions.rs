@@ -17,7 +17,7 @@ fn caller() -> rpc::Caller {
 /// A host with a guest that runs.
 async fn running() -> Cloud {
     let cloud = Cloud::start(instance()).await;
-    let build = BuildInstance { caller: caller(), instance_id: ID.into(), admin_password: None };
+    let build = BuildInstance { caller: caller(), instance_id: ID.into(), admin_password: None, answer_to: None };
     cloud.bus.cast(&compute_topic(HOST), build).await.unwrap();
     cloud.finished().await;
     cloud

@@ -19,7 +19,7 @@ fn caller() -> rpc::Caller {
 }
 
 fn request() -> BuildInstance {
-    BuildInstance { caller: caller(), instance_id: ID.into(), admin_password: None }
+    BuildInstance { caller: caller(), instance_id: ID.into(), admin_password: None, answer_to: None }
 }
 
 async fn build(cloud: &Cloud) -> BuildOutcome {

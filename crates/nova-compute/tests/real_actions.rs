@@ -34,7 +34,7 @@ async fn actions(image: Vec<u8>) {
     wanted.image_properties.insert("hw_watchdog_action".into(), "reset".into());
     wanted.flavor.extra_specs.insert("quota:disk_total_iops_sec".into(), "5000".into());
     let (cloud, qemu) = start(state.path(), wanted, image).await;
-    let build = BuildInstance { caller: Caller::default(), instance_id: ID.into(), admin_password: None };
+    let build = BuildInstance { caller: Caller::default(), instance_id: ID.into(), admin_password: None, answer_to: None };
     cloud.bus.cast(&compute_topic(HOST), build).await.unwrap();
     let outcome = cloud.finished().await;
     assert!(matches!(outcome, BuildOutcome::Running), "{outcome:?}");

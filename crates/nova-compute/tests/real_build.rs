@@ -32,7 +32,8 @@ async fn boot(image: Vec<u8>) {
     wanted.flavor = Flavor { ram_mb: 128, root_gb: 1, ephemeral_gb: 1, swap_mb: 16, ..wanted.flavor };
 
     let (cloud, qemu) = start(state.path(), wanted, image.clone()).await;
-    let request = BuildInstance { caller: rpc::Caller::default(), instance_id: ID.into(), admin_password: Some("secret".into()) };
+    let request =
+        BuildInstance { caller: rpc::Caller::default(), instance_id: ID.into(), admin_password: Some("secret".into()), answer_to: None };
     cloud.bus.cast(&compute_topic(HOST), request).await.unwrap();
     let outcome = cloud.finished().await;
     assert!(matches!(outcome, BuildOutcome::Running), "{outcome:?}");

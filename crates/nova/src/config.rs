@@ -7,6 +7,8 @@ use kit::flow::ProbeFn;
 /// Nova's settings.
 #[derive(Clone)]
 pub struct Config {
+    /// Whether long actions are run by this process; else its API leaves them to the conductors.
+    pub conduct: bool,
     /// Items of a page, at most.
     pub max_limit: u64,
     /// The zone of hosts that are in no other.
@@ -46,6 +48,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            conduct: true,
             max_limit: 1000,
             default_zone: "nova".into(),
             service_down_time: Duration::from_secs(60),

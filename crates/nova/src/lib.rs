@@ -51,6 +51,13 @@ pub use config::Config;
 /// Where the API is found: the current one, and the older generation that ignores what it does not know.
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v2.1", strict: true }, Mount { prefix: "/v2", strict: false }];
 
+/// What of nova works in a process, beside its API.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    pub conductor: bool,
+    pub scheduler: bool,
+}
+
 impl Nova {
     /// The API.
     pub fn service(&self, authenticator: Authenticator<Nova>) -> Result<Service> {
@@ -73,9 +80,20 @@ impl Nova {
     /// Conductor, scheduler and reconcilers, until `stop`. `alone` says that no other process works on this database, so that everything
     /// left behind can be taken up at once.
     pub async fn run(&self, stop: CancellationToken, alone: bool) -> Result<()> {
-        let serving = [conductor::serve(self), scheduler::serve(self)];
-        self.flows()?.take_over(alone).await?;
-        let tasks = conductor::reconcile::start(self, &stop);
+        self.run_parts(stop, alone, Parts { conductor: true, scheduler: true }).await
+    }
+
+    /// The same, for a process that is not all of them.
+    pub async fn run_parts(&self, stop: CancellationToken, alone: bool, parts: Parts) -> Result<()> {
+        let mut serving = Vec::new();
+        if parts.scheduler {
+            serving.push(scheduler::serve(self));
+        }
+        if parts.conductor {
+            serving.extend(conductor::serve(self)?);
+            self.flows()?.take_over(alone).await?;
+        }
+        let tasks = conductor::reconcile::start(self, parts, &stop);
         stop.cancelled().await;
         serving.iter().for_each(tokio::task::JoinHandle::abort);
         for task in tasks {

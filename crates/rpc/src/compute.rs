@@ -20,6 +20,9 @@ pub struct BuildInstance {
     pub instance_id: String,
     /// Set once, at the API; never stored in clear.
     pub admin_password: Option<String>,
+    /// The topic of the conductor that waits for the end of it; any conductor when absent.
+    #[serde(default)]
+    pub answer_to: Option<String>,
 }
 message!(BuildInstance => (), "build_instance");
 

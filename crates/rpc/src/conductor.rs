@@ -8,6 +8,11 @@ use crate::{Caller, message};
 
 pub const TOPIC: &str = "conductor";
 
+/// What one of several conductors alone reads, for answers to what it began.
+pub fn own_topic(conductor: &str) -> String {
+    format!("{TOPIC}.{conductor}")
+}
+
 /// nova-compute: the instance, with its flavor, block devices and requested networks (steps 14 to 19 of the boot flow).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GetInstance {
@@ -91,6 +96,17 @@ pub struct Event {
     pub result: Option<String>,
     pub details: Option<String>,
 }
+
+/// nova-api -> conductor: run the long action that was promised in the database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunFlow {
+    pub flow_id: String,
+    /// The server it is about.
+    pub instance_id: String,
+    /// Given to the API with the action; never stored in clear.
+    pub admin_password: Option<String>,
+}
+message!(RunFlow => (), "run_flow");
 
 /// nova-compute -> conductor: how a build ended. Conductor frees the claim and tries the next host when it was refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! A whole cloud for tests: the real binary on simulated hosts, on free ports, in a directory of its own, ended with the test.
 //!
-//! `CUMULO_TEST_DATABASE=postgres://...` in the environment puts its data there instead of into SQLite files.
+//! `CUMULO_TEST_DATABASE=postgres://...` in the environment puts its data there instead of into SQLite files, `CUMULO_TEST_BUS=nats://...` its
+//! messages there instead of into channels.
 
 // A test that cannot go on shall say where, and stop.
 #![allow(clippy::unwrap_used)]
@@ -40,6 +41,10 @@ impl Cloud {
         if let Ok(url) = std::env::var("CUMULO_TEST_DATABASE") {
             let name = state.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_lowercase();
             text.push_str(&format!("database = {url:?}\nschema_prefix = \"{name}_\"\n"));
+        }
+        if let Ok(url) = std::env::var("CUMULO_TEST_BUS") {
+            let name = state.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_owned();
+            text.push_str(&format!("[bus]\nurl = {url:?}\nprefix = {name:?}\n"));
         }
         text.push_str("[ports]\n");
         for (api, port) in APIS.iter().zip(&ports) {

@@ -3,11 +3,13 @@
 use sdk::{Answer, Auth, Endpoint};
 use serde_json::Value;
 
-use crate::state::StateDir;
+use crate::apis;
+use crate::state::{Secrets, StateDir};
 
 /// The cloud as the administrator, or as the user demo, sees it.
 pub struct Api {
     auth: Auth,
+    pub identity: Endpoint,
     pub compute: Endpoint,
     pub network: Endpoint,
     pub image: Endpoint,
@@ -16,29 +18,30 @@ pub struct Api {
 impl Api {
     /// Logs in as `admin` into project admin.
     pub async fn admin(state: &StateDir) -> Result<Api, String> {
-        let password = state.secrets()?.admin_password;
+        let password = secrets(state)?.admin_password;
         Api::login(state, "admin", &password, "admin").await
     }
 
     /// Logs in as `demo` into project demo.
     pub async fn demo(state: &StateDir) -> Result<Api, String> {
-        let password = state.secrets()?.demo_password;
+        let password = secrets(state)?.demo_password;
         Api::login(state, "demo", &password, "demo").await
     }
 
     async fn login(state: &StateDir, user: &str, password: &str, project: &str) -> Result<Api, String> {
         let config = state.effective()?;
-        let endpoint = |port: u16, path: &str| Endpoint::http(&format!("{}{path}", config.url(port)));
-        let keystone = sdk::identity::Identity::new(endpoint(config.ports.keystone, ""));
+        let endpoint = |api: apis::Api, path: &str| Endpoint::http(&format!("{}{path}", config.endpoint(api)));
+        let keystone = sdk::identity::Identity::new(endpoint(apis::Api::Keystone, ""));
         let token = keystone
             .login(user, password, project)
             .await
             .map_err(|error| format!("Cannot log in: {error}. Is the cloud up (`cumulo status`)?"))?;
         Ok(Api {
             auth: Auth::token(&token),
-            compute: endpoint(config.ports.nova, "/v2.1"),
-            network: endpoint(config.ports.neutron, "/v2.0"),
-            image: endpoint(config.ports.glance, "/v2"),
+            identity: endpoint(apis::Api::Keystone, "/v3"),
+            compute: endpoint(apis::Api::Nova, "/v2.1"),
+            network: endpoint(apis::Api::Neutron, "/v2.0"),
+            image: endpoint(apis::Api::Glance, "/v2"),
         })
     }
 
@@ -55,6 +58,11 @@ impl Api {
 
     pub async fn post(&self, endpoint: &Endpoint, path: &str, body: &Value, key: &str) -> Result<Value, String> {
         take(endpoint.post(&self.auth, path, body).await, key)
+    }
+
+    /// A change of something of keystone.
+    pub async fn change(&self, method: http::Method, path: &str, body: Option<&Value>) -> Result<(), String> {
+        self.identity.call(&self.auth, method, path, body).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// A POST for which "it exists already" is as good as success.
@@ -90,4 +98,9 @@ pub fn items(value: &Value) -> &[Value] {
 pub fn block_on<T>(conversation: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     runtime.block_on(conversation)
+}
+
+fn secrets(state: &StateDir) -> Result<Secrets, String> {
+    let path = state.shared(&state.effective()?).join("secrets.toml");
+    Secrets::read(&path)?.ok_or_else(|| format!("{} is missing.", path.display()))
 }

@@ -3,6 +3,7 @@
 mod api;
 mod down;
 mod hello;
+mod host;
 mod nova_manage;
 mod status;
 mod timeline;
@@ -12,8 +13,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use api::block_on;
 use clap::{Parser, Subcommand};
 
+use crate::roles::{Role, Roles};
 use crate::state::StateDir;
 use crate::up;
 
@@ -47,6 +50,12 @@ enum Command {
         /// A qcow2 file to register as the image `cumulo-guest`
         #[arg(long)]
         guest_image: Option<PathBuf>,
+        /// Be these parts of a cloud of several processes; all of it when absent
+        #[arg(long = "role", value_delimiter = ',')]
+        roles: Vec<Role>,
+        /// Become a host of the cloud that this token is of: TOKEN@HOST:PORT, as `cumulo host add` printed it
+        #[arg(long)]
+        join: Option<String>,
     },
     /// Stop the cloud; guests go on
     Down {
@@ -60,6 +69,9 @@ enum Command {
     Hello,
     /// Remove everything the cloud made on this machine, and nothing else
     CleanState,
+    /// Invite machines to be hosts of this cloud
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Look at servers
     #[command(subcommand)]
     Server(ServerCommand),
@@ -89,6 +101,19 @@ enum KeystoneCommand {
 }
 
 #[derive(Subcommand)]
+enum HostCommand {
+    /// Print the command by which a machine joins under this name
+    Add {
+        name: String,
+        /// How long the machine may take to join
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
+    /// Take a host's login away
+    Remove { name: String },
+}
+
+#[derive(Subcommand)]
 enum ServerCommand {
     /// Draw who did what during a server's boot, and how long it took
     Timeline {
@@ -101,8 +126,8 @@ enum ServerCommand {
 pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
     let path = arguments.state_dir.unwrap_or_else(StateDir::default_path);
     match arguments.command {
-        Command::Up { config, listen, public_host, sim_hosts, guest_image } => {
-            up::run(&path, &up::Options { config, listen, public_host, sim_hosts, guest_image })?;
+        Command::Up { config, listen, public_host, sim_hosts, guest_image, roles, join } => {
+            up::run(&path, &up::Options { config, listen, public_host, sim_hosts, guest_image, roles: Roles::new(roles), join })?;
         }
         Command::Down { guests } => down::down(&StateDir::existing(&path)?, guests)?,
         Command::Status => return status::status(&StateDir::existing(&path)?),
@@ -117,6 +142,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
             keystone::rotate(&keys, keep).map_err(|error| format!("The keys cannot be rotated: {error}."))?;
             say("New tokens are sealed with a new key.");
         }
+        Command::Host(HostCommand::Add { name, minutes }) => return host::add(&StateDir::existing(&path)?, &name, minutes),
+        Command::Host(HostCommand::Remove { name }) => return host::remove(&StateDir::existing(&path)?, &name),
         Command::Server(ServerCommand::Timeline { server }) => timeline::timeline(&StateDir::existing(&path)?, &server)?,
     }
     Ok(ExitCode::SUCCESS)

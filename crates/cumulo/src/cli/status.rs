@@ -7,6 +7,7 @@ use http::Method;
 use sdk::{Auth, Body, Endpoint};
 
 use super::{api, say};
+use crate::apis::PUBLIC;
 use crate::state::StateDir;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,19 +18,10 @@ pub fn status(state: &StateDir) -> Result<ExitCode, String> {
         return Ok(ExitCode::FAILURE);
     }
     let config = state.effective()?;
-    let ports = &config.ports;
-    let apis = [
-        ("keystone", ports.keystone),
-        ("nova", ports.nova),
-        ("placement", ports.placement),
-        ("glance", ports.glance),
-        ("neutron", ports.neutron),
-        ("cinder", ports.cinder),
-    ];
     api::block_on(async {
         let mut healthy = true;
-        for (name, port) in apis {
-            let url = config.url(port);
+        for (name, api) in PUBLIC {
+            let url = config.endpoint(api);
             let answers = answers(&url).await;
             healthy &= answers;
             say(&format!("{name:<10} {url:<28} {}", if answers { "answers" } else { "does not answer" }));

@@ -1,11 +1,13 @@
 //! The services put together: each gets its database, the bus, its neighbours' endpoints and a login of its own.
 //!
-//! In this one process an endpoint leads straight into the neighbour's router. Nothing of a service knows that.
+//! Within this process an endpoint leads straight into the neighbour's router, to another process it is HTTP. Nothing of a service knows
+//! which.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cinder::Cinder;
+use futures::future::OptionFuture;
 use glance::Glance;
 use keystone::Keystone;
 use kit::auth::{Authenticator, ServiceSession};
@@ -19,18 +21,23 @@ use sdk::Endpoint;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::hosts::machine_name;
 use super::late::Late;
+use crate::apis::{Api, PUBLIC};
 use crate::config::Config;
+use crate::join;
+use crate::roles::{Role, Roles};
 use crate::state::{Secrets, StateDir};
 
-/// The cloud, ready to be served.
+/// What of the cloud is in this process, ready to be served.
 pub struct Cloud {
+    pub roles: Roles,
     pub services: Services,
-    pub keystone: Keystone,
-    pub glance: Glance,
-    pub neutron: Arc<Neutron>,
-    pub nova: Nova,
+    pub keystone: Option<Keystone>,
+    pub glance: Option<Glance>,
+    pub neutron: Option<Arc<Neutron>>,
+    pub nova: Option<Nova>,
+    cinder: Option<Cinder>,
+    placement: Option<Placement>,
     pub bus: Bus,
     /// The public APIs, as the services see each other.
     pub apis: sdk::Cloud,
@@ -38,15 +45,13 @@ pub struct Cloud {
 }
 
 /// What the sockets serve.
-pub struct Services {
-    pub keystone: Service,
-    pub glance: Service,
-    pub placement: Service,
-    pub nova: Service,
-    pub neutron: Service,
-    pub cinder: Service,
-    /// Nova's metadata API, which the metadata proxies of hosts ask.
-    pub metadata: Service,
+#[derive(Default)]
+pub struct Services(Vec<(Api, Service)>);
+
+impl Services {
+    pub fn get(&self, api: Api) -> Option<&Service> {
+        self.0.iter().find(|(name, _)| *name == api).map(|(_, service)| service)
+    }
 }
 
 /// Logins of the services' own users.
@@ -56,147 +61,196 @@ pub struct Sessions {
     pub cinder: ServiceSession,
 }
 
-/// Places for the services, so that each can be given endpoints of the others before they exist.
-#[derive(Default)]
-struct Places {
-    keystone: Late,
-    glance: Late,
-    placement: Late,
-    nova: Late,
-    neutron: Late,
-    cinder: Late,
-}
+/// Where the services of this process will be, so that each can be given endpoints of the others before they exist.
+struct Places(Vec<(Api, Late)>);
 
-/// Opens every service and connects them. Their background work runs until `stop`.
+/// Opens every service of these roles and connects them. Their background work runs until `stop`.
 pub async fn assemble(
     state: &StateDir,
     config: &Config,
+    roles: &Roles,
     secrets: &Secrets,
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<Cloud, String> {
-    let places = Places::default();
+    let places = Places(PUBLIC.iter().filter(|(_, api)| roles.serves(*api)).map(|(_, api)| (*api, Late::default())).collect());
     let apis = apis(config, &places);
-    let login = |user: &str| ServiceSession::new(apis.identity.0.clone(), user, &secrets.service_password);
+    let login = |service: &str| {
+        let user = secrets.service_user.as_deref().unwrap_or(service);
+        ServiceSession::new(apis.identity.0.clone(), user, &secrets.service_password)
+    };
     let sessions = Sessions { nova: login("nova"), neutron: login("neutron"), cinder: login("cinder") };
-    let bus = Bus::local();
+    // those with a database speak for the cloud, the others for their host
+    let sender = if roles.control() { "control".into() } else { config.host() };
+    let bus = Bus::open(&config.bus, &sender).await.map_err(|error| format!("{error}."))?;
+    let mut cloud = open(state, config, roles, bus, apis, sessions).await?;
+    cloud.services = services(&cloud, state, config, secrets).map_err(|error| error.to_string())?;
+    places.put(&cloud.services);
+    cloud.background(alone(config), stop, tasks);
+    Ok(cloud)
+}
+
+/// With its own SQLite files, whatever an earlier process left behind can only be this one's.
+fn alone(config: &Config) -> bool {
+    config.database == "sqlite"
+}
+
+async fn open(state: &StateDir, config: &Config, roles: &Roles, bus: Bus, apis: sdk::Cloud, sessions: Sessions) -> Result<Cloud, String> {
     let at = |service: &str| location(state, config, service);
     let (of_keystone, of_placement, of_neutron, of_nova) = (at("keystone"), at("placement"), at("neutron"), at("nova"));
+    let settings_of_cinder = cinder::Config {
+        location: at("cinder"),
+        master_key: state.shared(config).join("volume-keys/master"),
+        availability_zone: "nova".into(),
+        alone: alone(config),
+        probe: None,
+    };
+    let (settings_of_keystone, settings_of_glance) = (keystone_settings(state, config), glance_settings(state, config));
+    let settings_of_neutron = neutron_settings(config)?;
+    // a process of its own for nova's API leaves the long actions to the conductors
+    let settings_of_nova = nova::Config {
+        conduct: roles.has(Role::NovaConductor),
+        archive_deleted_after: config.compute.archive_deleted_after.map(Duration::from_secs),
+        ..nova::Config::default()
+    };
+    /// Opens a service when it is to be here.
+    macro_rules! here {
+        ($here:expr, $open:expr) => {
+            OptionFuture::from($here.then(|| $open))
+        };
+    }
+    let (keystone, glance, placement, neutron, cinder, nova) = tokio::join!(
+        here!(roles.has(Role::Keystone), keystone::open(&of_keystone, settings_of_keystone)),
+        here!(roles.has(Role::GlanceApi), glance::open(settings_of_glance)),
+        here!(roles.has(Role::Placement), placement::open(&of_placement)),
+        here!(
+            roles.has(Role::NeutronServer),
+            neutron::open(&of_neutron, settings_of_neutron, bus.clone(), &apis, sessions.neutron.clone())
+        ),
+        here!(
+            roles.has(Role::CinderApi),
+            cinder::open(settings_of_cinder, bus.clone(), apis.image.clone(), apis.compute.clone(), sessions.cinder.clone())
+        ),
+        here!(roles.nova(), nova::open(&of_nova, settings_of_nova, bus.clone(), apis.clone(), sessions.nova.clone())),
+    );
+    Ok(Cloud {
+        roles: roles.clone(),
+        services: Services::default(),
+        keystone: opened("keystone", keystone)?,
+        glance: opened("glance", glance)?,
+        neutron: opened("neutron", neutron)?.map(Arc::new),
+        nova: opened("nova", nova)?,
+        cinder: opened("cinder", cinder)?,
+        placement: opened("placement", placement)?,
+        bus,
+        apis,
+        sessions,
+    })
+}
 
-    let settings = keystone::Config {
-        fernet_keys: state.join("fernet-keys"),
-        credential_keys: state.join("credential-keys"),
+fn keystone_settings(state: &StateDir, config: &Config) -> keystone::Config {
+    let shared = state.shared(config);
+    keystone::Config {
+        fernet_keys: shared.join("fernet-keys"),
+        credential_keys: shared.join("credential-keys"),
         token_lifetime: Duration::from_secs(u64::from(config.token_hours) * 3600),
-        public_url: config.url(config.ports.keystone),
+        public_url: config.endpoint(Api::Keystone),
         admin_url: config.url(config.ports.keystone_admin),
         allow_rescope_scoped_token: config.identity.allow_rescope_scoped_token,
         security: config.identity.security_compliance.clone(),
-    };
-    // with its own SQLite files, whatever an earlier process left behind can only be this one's
-    let alone = config.database == "sqlite";
-    let mut settings_of_glance = glance::Config::new(at("glance"), state.join("images"));
-    config.images.apply(&mut settings_of_glance, (!alone).then(|| config.host.clone().unwrap_or_else(machine_name)));
-    let settings_of_cinder = cinder::Config {
-        location: at("cinder"),
-        master_key: state.join("volume-keys/master"),
-        availability_zone: "nova".into(),
-        alone,
-        probe: None,
-    };
-    let vlan_ranges = config.network.vlan_ranges.iter().map(|text| text.parse()).collect::<Result<_, String>>();
-    let settings_of_neutron = neutron::Config {
-        dns_nameservers: config.network.dns_nameservers.clone(),
-        vlan_ranges: vlan_ranges.map_err(|error| format!("network.vlan_ranges: {error}."))?,
-        ..neutron::Config::default()
-    };
-    let settings_of_nova =
-        nova::Config { archive_deleted_after: config.compute.archive_deleted_after.map(Duration::from_secs), ..nova::Config::default() };
-    let (keystone, glance, placement, neutron, cinder, nova) = tokio::join!(
-        keystone::open(&of_keystone, settings),
-        glance::open(settings_of_glance),
-        placement::open(&of_placement),
-        neutron::open(&of_neutron, settings_of_neutron, bus.clone(), &apis, sessions.neutron.clone()),
-        cinder::open(settings_of_cinder, bus.clone(), apis.image.clone(), apis.compute.clone(), sessions.cinder.clone()),
-        nova::open(&of_nova, settings_of_nova, bus.clone(), apis.clone(), sessions.nova.clone()),
-    );
-    let (keystone, glance, placement) = (opened("keystone", keystone)?, opened("glance", glance)?, opened("placement", placement)?);
-    let (neutron, cinder, nova) = (Arc::new(opened("neutron", neutron)?), opened("cinder", cinder)?, opened("nova", nova)?);
-
-    let services = services(config, secrets, &bus, &apis, &keystone, &glance, &placement, &nova, &neutron, &cinder)
-        .map_err(|error| error.to_string())?;
-    places.put(&services);
-    background(&glance, &nova, &neutron, &cinder, alone, stop, tasks);
-    Ok(Cloud { services, keystone, glance, neutron, nova, bus, apis, sessions })
-}
-
-/// Endpoints of all services, which lead to the places they will be in.
-fn apis(config: &Config, places: &Places) -> sdk::Cloud {
-    let ports = &config.ports;
-    let endpoint = |place: &Late, port: u16, path: &str| -> Endpoint { place.endpoint(&format!("{}{path}", config.url(port))) };
-    sdk::Cloud {
-        identity: sdk::identity::Identity::new(endpoint(&places.keystone, ports.keystone, "")),
-        image: sdk::image::Image::new(endpoint(&places.glance, ports.glance, "")),
-        network: sdk::network::Network::new(endpoint(&places.neutron, ports.neutron, "")),
-        volume: sdk::volume::Volume::new(endpoint(&places.cinder, ports.cinder, "")),
-        compute: sdk::compute::Compute::new(endpoint(&places.nova, ports.nova, "")),
-        placement: sdk::placement::Placement::new(endpoint(&places.placement, ports.placement, "")),
     }
 }
 
-#[allow(clippy::too_many_arguments)] // one of each service
-fn services(
-    config: &Config,
-    secrets: &Secrets,
-    bus: &Bus,
-    apis: &sdk::Cloud,
-    keystone: &Keystone,
-    glance: &Glance,
-    placement: &Placement,
-    nova: &Nova,
-    neutron: &Neutron,
-    cinder: &Cinder,
-) -> kit::Result<Services> {
-    let url = config.url(config.ports.keystone);
-    let asking = || apis.identity.0.clone();
-    Ok(Services {
-        keystone: keystone.service()?,
-        glance: glance.service(Authenticator::new(asking(), &url))?,
-        placement: placement.service(Authenticator::new(asking(), &url))?,
-        nova: nova.service(Authenticator::new(asking(), &url))?,
-        neutron: neutron.service(Authenticator::new(asking(), &url))?,
-        cinder: cinder.service(Authenticator::new(asking(), &url))?,
-        metadata: nova_compute::metadata::service::service(bus.clone(), &secrets.metadata_secret)?,
+fn glance_settings(state: &StateDir, config: &Config) -> glance::Config {
+    let mut settings = glance::Config::new(location(state, config, "glance"), state.shared(config).join("images"));
+    config.images.apply(&mut settings, (!alone(config)).then(|| config.host()));
+    settings
+}
+
+fn neutron_settings(config: &Config) -> Result<neutron::Config, String> {
+    let vlan_ranges = config.network.vlan_ranges.iter().map(|text| text.parse()).collect::<Result<_, String>>();
+    Ok(neutron::Config {
+        dns_nameservers: config.network.dns_nameservers.clone(),
+        alone: config.bus.url.is_none(),
+        vlan_ranges: vlan_ranges.map_err(|error| format!("network.vlan_ranges: {error}."))?,
+        ..neutron::Config::default()
     })
+}
+
+/// Endpoints of all services: the places of those of this process, and the addresses of the others.
+fn apis(config: &Config, places: &Places) -> sdk::Cloud {
+    let endpoint = |api: Api| -> Endpoint {
+        let url = config.endpoint(api);
+        match places.0.iter().find(|(here, _)| *here == api) {
+            Some((_, place)) => place.endpoint(&url),
+            None => Endpoint::http(&url),
+        }
+    };
+    sdk::Cloud {
+        identity: sdk::identity::Identity::new(endpoint(Api::Keystone)),
+        image: sdk::image::Image::new(endpoint(Api::Glance)),
+        network: sdk::network::Network::new(endpoint(Api::Neutron)),
+        volume: sdk::volume::Volume::new(endpoint(Api::Cinder)),
+        compute: sdk::compute::Compute::new(endpoint(Api::Nova)),
+        placement: sdk::placement::Placement::new(endpoint(Api::Placement)),
+    }
+}
+
+fn services(cloud: &Cloud, state: &StateDir, config: &Config, secrets: &Secrets) -> kit::Result<Services> {
+    let url = config.endpoint(Api::Keystone);
+    let asking = || cloud.apis.identity.0.clone();
+    let mut services = Vec::new();
+    let mut add = |api: Api, service: Option<kit::Result<Service>>| -> kit::Result<()> {
+        services.extend(service.transpose()?.filter(|_| cloud.roles.serves(api)).map(|service| (api, service)));
+        Ok(())
+    };
+    add(Api::Keystone, cloud.keystone.as_ref().map(Keystone::service))?;
+    add(Api::Glance, cloud.glance.as_ref().map(|glance| glance.service(Authenticator::new(asking(), &url))))?;
+    add(Api::Placement, cloud.placement.as_ref().map(|placement| placement.service(Authenticator::new(asking(), &url))))?;
+    add(Api::Nova, cloud.nova.as_ref().map(|nova| nova.service(Authenticator::new(asking(), &url))))?;
+    add(Api::Neutron, cloud.neutron.as_ref().map(|neutron| neutron.service(Authenticator::new(asking(), &url))))?;
+    add(Api::Cinder, cloud.cinder.as_ref().map(|cinder| cinder.service(Authenticator::new(asking(), &url))))?;
+    add(Api::Metadata, Some(nova_compute::metadata::service::service(cloud.bus.clone(), &secrets.metadata_secret)))?;
+    if config.bus.url.is_some() {
+        add(Api::Join, Some(join::service(state.shared(config), config, secrets)))?;
+    }
+    Ok(Services(services))
 }
 
 impl Places {
     fn put(&self, services: &Services) {
-        self.keystone.put(&services.keystone);
-        self.glance.put(&services.glance);
-        self.placement.put(&services.placement);
-        self.nova.put(&services.nova);
-        self.neutron.put(&services.neutron);
-        self.cinder.put(&services.cinder);
+        for (api, place) in &self.0 {
+            if let Some(service) = services.get(*api) {
+                place.put(service);
+            }
+        }
     }
 }
 
-/// Flows, reconcilers and what else works without being asked.
-fn background(
-    glance: &Glance,
-    nova: &Nova,
-    neutron: &Arc<Neutron>,
-    cinder: &Cinder,
-    alone: bool,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-) {
-    let (glance, stop_glance) = (glance.clone(), stop.clone());
-    tasks.spawn(async move { ended("glance", glance.run(stop_glance).await) });
-    let (nova, neutron, cinder) = (nova.clone(), neutron.clone(), cinder.clone());
-    let (stop_nova, stop_neutron, stop_cinder) = (stop.clone(), stop.clone(), stop.clone());
-    tasks.spawn(async move { ended("nova", nova.run(stop_nova, alone).await) });
-    tasks.spawn(async move { neutron.run(stop_neutron).await });
-    tasks.spawn(async move { ended("cinder", cinder.run(stop_cinder).await) });
+impl Cloud {
+    /// Flows, reconcilers and what else works without being asked.
+    fn background(&self, alone: bool, stop: &CancellationToken, tasks: &TaskTracker) {
+        if let Some(glance) = self.glance.clone() {
+            let stop = stop.clone();
+            tasks.spawn(async move { ended("glance", glance.run(stop).await) });
+        }
+        if let Some(nova) = self.nova.clone() {
+            let (stop, parts) = (stop.clone(), self.nova_parts());
+            tasks.spawn(async move { ended("nova", nova.run_parts(stop, alone, parts).await) });
+        }
+        if let Some(neutron) = self.neutron.clone() {
+            let stop = stop.clone();
+            tasks.spawn(async move { neutron.run(stop).await });
+        }
+        if let Some(cinder) = self.cinder.clone() {
+            let stop = stop.clone();
+            tasks.spawn(async move { ended("cinder", cinder.run(stop).await) });
+        }
+    }
+
+    fn nova_parts(&self) -> nova::Parts {
+        nova::Parts { conductor: self.roles.has(Role::NovaConductor), scheduler: self.roles.has(Role::NovaScheduler) }
+    }
 }
 
 pub fn ended(part: &str, outcome: kit::Result<()>) {
@@ -213,6 +267,6 @@ pub fn location(state: &StateDir, config: &Config, service: &str) -> Location {
     }
 }
 
-fn opened<T>(service: &str, outcome: kit::Result<T>) -> Result<T, String> {
-    outcome.map_err(|error| format!("{service} cannot start: {error}"))
+fn opened<T>(service: &str, outcome: Option<kit::Result<T>>) -> Result<Option<T>, String> {
+    outcome.transpose().map_err(|error| format!("{service} cannot start: {error}"))
 }

@@ -3,54 +3,81 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use keystone::Bootstrap;
 use keystone::bootstrap::CatalogEntry;
 
 use super::assemble::Cloud;
+use crate::apis::Api;
 use crate::config::Config;
 use crate::state::{SERVICES, Secrets};
 
 /// The image that `make guest-image` builds.
 const GUEST_IMAGE: &str = "cumulo-guest";
 
-/// Makes what is missing.
+/// How long the makers of the first things wait for their databases, and for each other.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Makes what is missing of what the services of this process keep. Where several processes do so at once, one of them is late and finds it
+/// made when it looks again.
 pub async fn bootstrap(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_image: Option<&Path>) -> Result<(), String> {
+    for _ in 1..TRIES {
+        match attempt(cloud, config, secrets, guest_image).await {
+            Err(error) if !cloud.roles.whole() => tracing::warn!(error, "trying again"),
+            outcome => return outcome,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    attempt(cloud, config, secrets, guest_image).await
+}
+
+async fn attempt(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_image: Option<&Path>) -> Result<(), String> {
     let failed = |what: &'static str| move |error: kit::Error| format!("{what} cannot be prepared: {error}");
-    let wanted = Bootstrap {
+    let projects = match &cloud.keystone {
+        Some(keystone) => keystone.bootstrap(&identity(config, secrets)).await.map_err(failed("keystone"))?,
+        None => keystone::bootstrap::Projects::derived(),
+    };
+    if let Some(nova) = &cloud.nova {
+        nova.bootstrap().await.map_err(failed("nova"))?;
+    }
+    if let Some(neutron) = &cloud.neutron {
+        let networks = neutron::Bootstrap {
+            admin_project: projects.admin.clone(),
+            demo_project: projects.demo,
+            public_cidr: config.network.external_cidr.clone(),
+            public_gateway: config.network.external_gateway,
+            public_pool: config.network.external_pool,
+            private_cidr: "10.0.0.0/24".into(),
+        };
+        neutron.bootstrap(&networks).await.map_err(failed("neutron"))?;
+    }
+    if let (Some(glance), Some(path)) = (&cloud.glance, guest_image) {
+        glance.register(GUEST_IMAGE, path, &projects.admin, BTreeMap::new()).await.map_err(failed("the guest image"))?;
+    }
+    Ok(())
+}
+
+fn identity(config: &Config, secrets: &Secrets) -> Bootstrap {
+    Bootstrap {
         admin_password: secrets.admin_password.clone(),
         demo_password: secrets.demo_password.clone(),
         service_users: SERVICES.iter().map(|name| ((*name).to_owned(), secrets.service_password.clone())).collect(),
         region: config.region.clone(),
         endpoints: catalog(config),
-    };
-    let projects = cloud.keystone.bootstrap(&wanted).await.map_err(failed("keystone"))?;
-    cloud.nova.bootstrap().await.map_err(failed("nova"))?;
-    let networks = neutron::Bootstrap {
-        admin_project: projects.admin.clone(),
-        demo_project: projects.demo,
-        public_cidr: config.network.external_cidr.clone(),
-        public_gateway: config.network.external_gateway,
-        public_pool: config.network.external_pool,
-        private_cidr: "10.0.0.0/24".into(),
-    };
-    cloud.neutron.bootstrap(&networks).await.map_err(failed("neutron"))?;
-    if let Some(path) = guest_image {
-        cloud.glance.register(GUEST_IMAGE, path, &projects.admin, BTreeMap::new()).await.map_err(failed("the guest image"))?;
     }
-    Ok(())
 }
 
 /// Every API's entry. Block storage goes by three names, because clients of different ages ask for different ones.
 fn catalog(config: &Config) -> Vec<CatalogEntry> {
-    let ports = &config.ports;
-    let volume = format!("{}/v3/$(project_id)s", config.url(ports.cinder));
+    let volume = format!("{}/v3/$(project_id)s", config.endpoint(Api::Cinder));
     let entries = [
-        ("identity", "keystone", format!("{}/v3", config.url(ports.keystone))),
-        ("image", "glance", config.url(ports.glance)),
-        ("placement", "placement", config.url(ports.placement)),
-        ("compute", "nova", format!("{}/v2.1", config.url(ports.nova))),
-        ("network", "neutron", config.url(ports.neutron)),
+        ("identity", "keystone", format!("{}/v3", config.endpoint(Api::Keystone))),
+        ("image", "glance", config.endpoint(Api::Glance)),
+        ("placement", "placement", config.endpoint(Api::Placement)),
+        ("compute", "nova", format!("{}/v2.1", config.endpoint(Api::Nova))),
+        ("network", "neutron", config.endpoint(Api::Neutron)),
         ("block-storage", "cinder", volume.clone()),
         ("volumev3", "cinderv3", volume.clone()),
         ("volume", "cinder-volume", volume),

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::assemble::{Cloud, ended};
 use crate::config::Config;
+use crate::roles::Role;
 use crate::state::{Secrets, StateDir};
 use crate::volumes::{FILE, SIM};
 
@@ -29,42 +30,56 @@ impl Cloud {
         tasks: &TaskTracker,
     ) -> Result<(), String> {
         if config.sim_hosts > 0 {
-            for n in 1..=config.sim_hosts {
-                let host = format!("sim-{n}");
-                let settings = compute_settings(&host, state.path(), config);
-                self.start_compute(settings, Arc::new(Sim::new()), stop, tasks);
-                let agent = neutron_agent::Config::new(&host, state.path(), &secrets.metadata_secret);
-                self.start_agent(agent, neutron_agent::Sim, stop, tasks);
-            }
-            for name in std::iter::once(SIM).chain(config.volumes.backends.iter().map(|backend| &*backend.name)) {
-                self.start_volumes(config.volumes.settings("sim-1", name), Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
-            }
+            self.start_simulated(state, config, secrets, stop, tasks);
             return Ok(());
         }
-        let host = config.host.clone().unwrap_or_else(machine_name);
-        let settings = compute_settings(&host, state.path(), config);
-        let choice = match config.compute.accel.as_str() {
-            "kvm" => AccelChoice::Kvm,
-            "tcg" => AccelChoice::Tcg,
-            _ => AccelChoice::Auto,
-        };
-        let qemu = Qemu::open(choice, state.path(), &state.join("instances")).await.map_err(|error| error.to_string())?;
-        self.start_compute(settings, qemu, stop, tasks);
-        let agent = agent_settings(&host, state.path(), config, secrets)?;
-        let dataplane = neutron_agent::Linux::new(agent.clone()).map_err(|error| error.to_string())?;
-        self.start_agent(agent, dataplane, stop, tasks);
-        let further = config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(state.path())));
-        for (name, directory) in std::iter::once((FILE, state.path().to_owned())).chain(further) {
-            let volumes = cinder_volume::FileConfig {
-                state_dir: directory,
-                keys: cinder_volume::Keys(Some(self.bus.clone())),
-                qemu_user: Some(QEMU_USER.to_owned()),
+        let host = config.host();
+        if self.roles.has(Role::NovaCompute) {
+            let choice = match config.compute.accel.as_str() {
+                "kvm" => AccelChoice::Kvm,
+                "tcg" => AccelChoice::Tcg,
+                _ => AccelChoice::Auto,
             };
-            let backend =
-                cinder_volume::FileBackend::open(volumes).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
-            self.start_volumes(config.volumes.settings(&host, name), Arc::new(backend), stop, tasks);
+            let qemu = Qemu::open(choice, state.path(), &state.join("instances")).await.map_err(|error| error.to_string())?;
+            self.start_compute(compute_settings(&host, state.path(), config), qemu, stop, tasks);
+        }
+        if self.roles.has(Role::NeutronAgent) {
+            let agent = agent_settings(&host, state.path(), config, secrets)?;
+            let dataplane = neutron_agent::Linux::new(agent.clone()).map_err(|error| error.to_string())?;
+            self.start_agent(agent, dataplane, stop, tasks);
+        }
+        if self.roles.has(Role::CinderVolume) {
+            let further = config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(state.path())));
+            for (name, directory) in std::iter::once((FILE, state.path().to_owned())).chain(further) {
+                let volumes = cinder_volume::FileConfig {
+                    state_dir: directory,
+                    keys: cinder_volume::Keys(Some(self.bus.clone())),
+                    qemu_user: Some(QEMU_USER.to_owned()),
+                };
+                let backend =
+                    cinder_volume::FileBackend::open(volumes).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
+                self.start_volumes(config.volumes.settings(&host, name), Arc::new(backend), stop, tasks);
+            }
         }
         Ok(())
+    }
+
+    fn start_simulated(&self, state: &StateDir, config: &Config, secrets: &Secrets, stop: &CancellationToken, tasks: &TaskTracker) {
+        let names: Vec<String> = (1..=config.sim_hosts).map(|n| simulated(config, n)).collect();
+        for host in &names {
+            if self.roles.has(Role::NovaCompute) {
+                self.start_compute(compute_settings(host, state.path(), config), Arc::new(Sim::new()), stop, tasks);
+            }
+            if self.roles.has(Role::NeutronAgent) {
+                let agent = neutron_agent::Config::new(host, state.path(), &secrets.metadata_secret);
+                self.start_agent(agent, neutron_agent::Sim, stop, tasks);
+            }
+        }
+        if let (true, Some(host)) = (self.roles.has(Role::CinderVolume), names.first()) {
+            for name in std::iter::once(SIM).chain(config.volumes.backends.iter().map(|backend| &*backend.name)) {
+                self.start_volumes(config.volumes.settings(host, name), Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
+            }
+        }
     }
 
     fn start_compute(
@@ -108,9 +123,18 @@ impl Cloud {
     }
 }
 
+/// Simulated hosts are `sim-1`, `sim-2`; where this process is one machine among several, they go by its name.
+fn simulated(config: &Config, n: u32) -> String {
+    match &config.host {
+        Some(host) if config.sim_hosts == 1 => host.clone(),
+        Some(host) => format!("{host}-{n}"),
+        None => format!("sim-{n}"),
+    }
+}
+
 fn compute_settings(host: &str, state: &Path, config: &Config) -> nova_compute::Config {
     nova_compute::Config {
-        host_ip: config.public_host(),
+        host_ip: config.address(),
         vif_plugging_timeout: Duration::from_secs(config.compute.vif_plugging_timeout),
         ..nova_compute::Config::new(host, state)
     }
@@ -124,12 +148,8 @@ fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) 
     settings
         .physical_networks
         .insert("public".into(), neutron_agent::External { gateway: vec![gateway], interface: config.network.external_interface.clone() });
-    settings.vtep = config.network.vtep;
+    settings.vtep = config.network.vtep.or(config.address);
     settings.masquerade_external = config.network.masquerade;
     settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], config.ports.metadata));
     Ok(settings)
-}
-
-pub fn machine_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }

@@ -23,8 +23,11 @@ use tokio_util::task::TaskTracker;
 
 pub use assemble::location;
 
-use crate::cli::say;
-use crate::config::{Config, Ports};
+use crate::apis::{Api, PUBLIC};
+use crate::cli::{self, say};
+use crate::config::Config;
+use crate::join;
+use crate::roles::Roles;
 use crate::state::StateDir;
 
 /// How long background work may take to come to rest after SIGTERM.
@@ -37,13 +40,19 @@ pub struct Options {
     pub public_host: Option<String>,
     pub sim_hosts: Option<u32>,
     pub guest_image: Option<PathBuf>,
+    pub roles: Roles,
+    /// `TOKEN@HOST:PORT`
+    pub join: Option<String>,
 }
 
 /// Runs the cloud to its end. An error is one sentence, and means that nothing was started.
 pub fn run(path: &Path, options: &Options) -> Result<(), String> {
     let began = Instant::now();
+    if let Some(invitation) = &options.join {
+        cli::block_on(join::accept(&StateDir::create(path)?, invitation))?;
+    }
     let config = effective(path, options)?;
-    preflight::check(&config, options.guest_image.as_deref())?;
+    preflight::check(&config, &options.roles, options.guest_image.as_deref())?;
     let state = StateDir::create(path)?;
     let _lock = state.lock()?;
     kit::telemetry::init(&state.join("log"), &config.log).map_err(|error| format!("The log cannot be opened: {error}."))?;
@@ -73,22 +82,26 @@ fn effective(path: &Path, options: &Options) -> Result<Config, String> {
 }
 
 async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, began: Instant) -> Result<(), String> {
-    let sockets = Sockets::bind(config).await?;
+    let sockets = Sockets::bind(config, &options.roles).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let secrets = state.secrets()?;
+    let secrets = state.secrets(config, &options.roles)?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let cloud = assemble::assemble(state, config, &secrets, &stop, &tasks).await?;
+    let cloud = assemble::assemble(state, config, &options.roles, &secrets, &stop, &tasks).await?;
     policies::watch(state, &cloud.services, &stop)?;
     first::bootstrap(&cloud, config, &secrets, options.guest_image.as_deref()).await?;
     sockets.serve(&cloud, &stop, &tasks);
     cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;
-    state.write_client_files(config, &secrets)?;
+    if options.roles.control() {
+        state.write_client_files(config, &secrets)?;
+    }
     state.write("run/effective.toml", &toml::to_string(config).map_err(|error| error.to_string())?)?;
     state.write("cumulo.pid", &format!("{}\n", std::process::id()))?;
-    say(&format!("Cumulo is ready after {:.2} s: {}", began.elapsed().as_secs_f64(), config.url(config.ports.keystone)));
-    say(&format!("source {}", state.join("openrc").display()));
+    say(&format!("Cumulo is ready after {:.2} s: {}", began.elapsed().as_secs_f64(), config.endpoint(Api::Keystone)));
+    if options.roles.control() {
+        say(&format!("source {}", state.join("openrc").display()));
+    }
     tracing::info!(seconds = began.elapsed().as_secs_f64(), "ready");
     tokio::spawn(settle::settle());
     tokio::select! {
@@ -106,33 +119,16 @@ async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, 
 /// Every API's socket, bound before anything is started, so that a taken port leaves nothing half-started.
 struct Sockets(Vec<(Api, TcpListener)>);
 
-#[derive(Clone, Copy)]
-enum Api {
-    Keystone,
-    Nova,
-    Placement,
-    Glance,
-    Neutron,
-    Cinder,
-    Metadata,
-}
-
 impl Sockets {
-    async fn bind(config: &Config) -> Result<Sockets, String> {
-        let Ports { keystone, keystone_admin, nova, placement, glance, neutron, cinder, metadata } = config.ports;
-        let wanted = [
-            ("keystone", Api::Keystone, keystone),
-            ("keystone_admin", Api::Keystone, keystone_admin),
-            ("nova", Api::Nova, nova),
-            ("placement", Api::Placement, placement),
-            ("glance", Api::Glance, glance),
-            ("neutron", Api::Neutron, neutron),
-            ("cinder", Api::Cinder, cinder),
-            // simulated guests ask nothing
-            ("metadata", Api::Metadata, if config.sim_hosts > 0 { 0 } else { metadata }),
-        ];
+    async fn bind(config: &Config, roles: &Roles) -> Result<Sockets, String> {
+        let admin = ("keystone_admin", Api::Keystone, config.ports.keystone_admin);
+        // simulated guests ask nothing
+        let metadata = ("metadata", Api::Metadata, if config.sim_hosts > 0 { 0 } else { config.ports.metadata });
+        // machines join a cloud that has a bus between machines
+        let join = ("join", Api::Join, if config.bus.url.is_some() { config.ports.join } else { 0 });
+        let wanted = PUBLIC.iter().map(|(name, api)| (*name, *api, config.ports.of(*api))).chain([admin, metadata, join]);
         let mut sockets = Vec::new();
-        for (name, api, port) in wanted.into_iter().filter(|(_, _, port)| *port != 0) {
+        for (name, api, port) in wanted.filter(|(_, api, port)| *port != 0 && roles.serves(*api)) {
             // metadata is for this host's own proxies only
             let host = if matches!(api, Api::Metadata) { IpAddr::from([127, 0, 0, 1]) } else { config.listen };
             let address = SocketAddr::new(host, port);
@@ -146,16 +142,9 @@ impl Sockets {
 
     fn serve(self, cloud: &assemble::Cloud, stop: &CancellationToken, tasks: &TaskTracker) {
         for (api, socket) in self.0 {
-            let service = match api {
-                Api::Keystone => &cloud.services.keystone,
-                Api::Nova => &cloud.services.nova,
-                Api::Placement => &cloud.services.placement,
-                Api::Glance => &cloud.services.glance,
-                Api::Neutron => &cloud.services.neutron,
-                Api::Cinder => &cloud.services.cinder,
-                Api::Metadata => &cloud.services.metadata,
-            };
-            tasks.spawn(serve(socket, service.clone(), stop.clone()));
+            if let Some(service) = cloud.services.get(api) {
+                tasks.spawn(serve(socket, service.clone(), stop.clone()));
+            }
         }
     }
 }

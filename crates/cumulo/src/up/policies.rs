@@ -8,6 +8,7 @@ use kit::service::Service;
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::Services;
+use crate::apis::PUBLIC;
 use crate::state::StateDir;
 
 /// How soon a change counts.
@@ -16,16 +17,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Reads every service's file, and again when it changes until `stop`. A wrong file refuses the start; later it is named in the log and
 /// the rules stay as they were.
 pub fn watch(state: &StateDir, services: &Services, stop: &CancellationToken) -> Result<(), String> {
-    let named = [
-        ("keystone", &services.keystone),
-        ("glance", &services.glance),
-        ("placement", &services.placement),
-        ("nova", &services.nova),
-        ("neutron", &services.neutron),
-        ("cinder", &services.cinder),
-    ];
     let mut files = Vec::new();
-    for (name, service) in named {
+    for (name, service) in PUBLIC.iter().filter_map(|(name, api)| Some((name, services.get(*api)?))) {
         let path = state.join("policy").join(format!("{name}.yaml"));
         let mut file = File { path, service: service.clone(), changed: None };
         file.look().map_err(|error| format!("{}: {error}.", file.path.display()))?;

@@ -2,6 +2,7 @@
 
 mod api;
 mod publisher;
+mod relay;
 mod router_state;
 mod rpc_server;
 pub mod schedulers;
@@ -15,10 +16,12 @@ use std::time::Duration;
 use kit::Result;
 use kit::clock::Timestamp;
 use sea_orm::ConnectionTrait;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use api::{delete, list, show, update};
 pub use publisher::{Inbox, Publisher, channel, publish};
+pub use relay::relay;
 pub use rpc_server::serve;
 
 use crate::{App, Tx, routers, sql};
@@ -27,7 +30,8 @@ use crate::{App, Tx, routers, sql};
 const SCHEDULE: Duration = Duration::from_secs(5);
 
 /// What a change touched; hosts hear of what it is now.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Touched {
     /// The network, its subnets, or a DHCP port of it.
     Network(String),

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kit::bus::Bus;
@@ -13,7 +14,7 @@ use kit::clock::Timestamp;
 use kit::{Error, Result};
 use rpc::network::{self as wire, Change, HostState, Update, agent_topic};
 use sea_orm::DatabaseConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::router_state::{self, Carried};
@@ -32,7 +33,8 @@ const ROUND: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub struct Publisher(mpsc::Sender<Command>);
 
-pub type Inbox = mpsc::Receiver<Command>;
+/// Read by one task at a time.
+pub type Inbox = Arc<Mutex<mpsc::Receiver<Command>>>;
 
 pub enum Command {
     Touched(Touched),
@@ -43,7 +45,7 @@ pub enum Command {
 
 pub fn channel() -> (Publisher, Inbox) {
     let (sender, inbox) = mpsc::channel(QUEUE);
-    (Publisher(sender), inbox)
+    (Publisher(sender), Arc::new(Mutex::new(inbox)))
 }
 
 impl Publisher {
@@ -86,10 +88,11 @@ struct Hosts {
 }
 
 /// Publishes until the inbox closes.
-pub async fn publish(app: App, bus: Bus, mut inbox: Inbox) {
+pub async fn publish(app: App, bus: Bus, inbox: Inbox) {
     let next = u64::try_from(Timestamp::now().0).unwrap_or_default();
     let mut hosts = Hosts { app, bus, told: HashMap::new(), next };
     let mut commands = Vec::with_capacity(BATCH);
+    let mut inbox = inbox.lock().await;
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while inbox.recv_many(&mut commands, 1).await > 0 {

@@ -6,13 +6,14 @@ use kit::{Result, ids};
 use rpc::network::{FetchState, Heartbeat, PortsWired, SERVER_TOPIC};
 use tokio::task::JoinHandle;
 
+use super::relay::Relayed;
 use crate::{App, Tx, ports, routers, sql};
 
 /// Messages of agents handled at a time.
 const CONCURRENCY: usize = 32;
 
 pub fn serve(app: &App, bus: &Bus) -> JoinHandle<()> {
-    let (fetch, beat, wire) = (app.clone(), app.clone(), app.clone());
+    let (fetch, beat, wire, relayed) = (app.clone(), app.clone(), app.clone(), app.clone());
     let handlers = Handlers::new()
         .on(move |m: FetchState| {
             let app = fetch.clone();
@@ -25,6 +26,15 @@ pub fn serve(app: &App, bus: &Bus) -> JoinHandle<()> {
         .on(move |m: PortsWired| {
             let app = wire.clone();
             async move { ports::wired(&app, m.host, m.up, m.down).await }
+        })
+        .on(move |m: Relayed| {
+            let app = relayed.clone();
+            async move {
+                for touched in m.touched {
+                    app.0.hosts.touched(touched).await;
+                }
+                Ok(())
+            }
         });
     bus.serve(SERVER_TOPIC, handlers, CONCURRENCY)
 }

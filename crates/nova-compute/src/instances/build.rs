@@ -29,12 +29,22 @@ pub async fn build(host: Host, request: BuildInstance) {
         Err(error) => outcome(&request.instance_id, &error),
     };
     timeline.send().await;
-    let BuildInstance { caller, instance_id, .. } = request;
+    let BuildInstance { caller, instance_id, answer_to, .. } = request;
     let finished = BuildFinished { caller, instance_id, host: host.name().to_owned(), outcome };
+    tell(&host, answer_to.as_deref(), finished).await;
+    host.report_now.notify_one();
+}
+
+/// Tells the conductor that waits, or any other when that one is gone.
+async fn tell(host: &Host, waiting: Option<&str>, finished: BuildFinished) {
+    if let Some(topic) = waiting
+        && host.bus.cast(topic, finished.clone()).await.is_ok()
+    {
+        return;
+    }
     if let Err(error) = host.bus.cast(conductor::TOPIC, finished).await {
         tracing::error!(%error, "conductor could not be told how a build ended; it will look");
     }
-    host.report_now.notify_one();
 }
 
 /// All steps, or none of them.

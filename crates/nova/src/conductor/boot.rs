@@ -14,7 +14,7 @@ use kit::flow::{Flow, Step};
 use kit::{Error, Kind, Result, steps};
 use rpc::Caller;
 use rpc::compute::{BuildInstance, TerminateInstance, compute_topic};
-use rpc::conductor::{BuildOutcome, Fault};
+use rpc::conductor::{BuildOutcome, Fault, own_topic};
 use rpc::scheduler::{Destination, FilterResult, SelectDestinations, Selection, TOPIC};
 use sea_orm::Set;
 use serde::{Deserialize, Serialize};
@@ -159,8 +159,12 @@ impl Boot {
             caller: self.caller.clone(),
             instance_id: self.instance_id.clone(),
             admin_password: app.builds.password(&self.instance_id),
+            answer_to: Some(own_topic(app.flows()?.owner())),
         };
-        app.bus.cast(&compute_topic(&destination.host), message).await?;
+        if let Err(error) = app.bus.cast(&compute_topic(&destination.host), message).await {
+            // should it have heard us after all, it finds that the server is another host's by now
+            return Ok(BuildOutcome::Refused(Fault { code: 500, details: error.to_string(), message: error.message }));
+        }
         app.events.push(&self.instance_id, &self.caller.request_id, [span.done(Some(destination.host.clone()))]);
         let deadline = Instant::now() + app.config.build_timeout;
         loop {

@@ -7,6 +7,7 @@ pub mod delete;
 pub mod detach;
 pub mod evacuate;
 pub mod extend_volume;
+mod handover;
 pub mod host_task;
 mod hosts;
 mod instances;
@@ -30,7 +31,9 @@ use kit::db::{Db, Json};
 use kit::flow::{Builder, Flows};
 use kit::{Error, Kind, Result};
 use rpc::Caller;
-use rpc::conductor::{BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, SaveInstance, TOPIC};
+use rpc::conductor::{
+    BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, RunFlow, SaveInstance, TOPIC, own_topic,
+};
 use rpc::live_migration::MigrationProgress;
 use sea_orm::Set;
 use tokio::task::JoinHandle;
@@ -46,6 +49,7 @@ const CONCURRENCY: usize = 64;
 /// The flows conductor runs.
 pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
     let probe = app.config.probe.clone();
+    let elsewhere = (!app.config.conduct).then(|| handover::tell(&app));
     Builder::new(db, app)
         .with::<boot::Boot>()
         .with::<delete::Delete>()
@@ -64,11 +68,12 @@ pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
         .with::<extend_volume::Extend>()
         .with::<unplug::Unplug>()
         .probe(probe)
+        .elsewhere(elsewhere)
         .build()
 }
 
-/// Answers conductor's topic.
-pub fn serve(app: &Nova) -> JoinHandle<()> {
+/// Answers the topic of all conductors, and this one's own.
+pub fn serve(app: &Nova) -> Result<[JoinHandle<()>; 2]> {
     /// Each message to its function.
     macro_rules! on {
         ($handlers:expr, $($message:ty => $function:path),+ $(,)?) => {
@@ -90,8 +95,10 @@ pub fn serve(app: &Nova) -> JoinHandle<()> {
         BuildFinished => builds::finished,
         ReportHost => hosts::report,
         MigrationProgress => live_migrate::progress,
+        RunFlow => handover::run,
     );
-    app.bus.serve(TOPIC, handlers, CONCURRENCY)
+    let own = own_topic(app.flows()?.owner());
+    Ok([TOPIC, own.as_str()].map(|topic| app.bus.serve(topic, handlers.clone(), CONCURRENCY)))
 }
 
 /// The code of the error that means: the server is gone or going.

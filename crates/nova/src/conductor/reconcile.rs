@@ -13,17 +13,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::delete::Delete;
 use super::{leftovers, overdue};
-use crate::Nova;
 use crate::os_services::{self, CONDUCTOR, SCHEDULER};
 use crate::servers::instance::{ActiveModel, Column, Entity, addresses};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
+use crate::{Nova, Parts};
 
 /// A task that no flow works on is stuck after this long.
 const STUCK: Duration = Duration::from_secs(600);
 
-/// Starts them all.
-pub fn start(app: &Nova, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+/// Starts those of a process that is these parts of nova.
+pub fn start(app: &Nova, parts: Parts, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
     /// A reconciler by its name, period in milliseconds and function.
     macro_rules! every {
         ($($name:literal, $millis:literal, $function:path);+ $(;)?) => {
@@ -36,10 +36,16 @@ pub fn start(app: &Nova, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
             })),+]
         };
     }
-    every![
-        "events", 200, events;
+    let mut tasks = every!["events", 200, events];
+    if parts.scheduler {
+        tasks.extend(every!["scheduler's heartbeat", 10_000, scheduler_beats]);
+    }
+    if !parts.conductor {
+        return tasks;
+    }
+    tasks.extend(every![
         "flows", 10_000, flows;
-        "heartbeat", 10_000, heartbeat;
+        "conductor's heartbeat", 10_000, conductor_beats;
         "stuck tasks", 60_000, stuck_tasks;
         "quota usage", 300_000, recount;
         "resizes to confirm", 10_000, overdue::confirm_resizes;
@@ -47,7 +53,8 @@ pub fn start(app: &Nova, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
         "deleted servers", 60_000, overdue::reclaim_deleted;
         "archive", 600_000, overdue::archive_deleted;
         "leftover allocations", 10_000, leftovers::give_back;
-    ]
+    ]);
+    tasks
 }
 
 async fn events(app: &Nova) -> Result<()> {
@@ -59,19 +66,18 @@ async fn flows(app: &Nova) -> Result<()> {
     app.flows()?.take_over(false).await
 }
 
-/// This process's own services are alive.
-async fn heartbeat(app: &Nova) -> Result<()> {
+async fn conductor_beats(app: &Nova) -> Result<()> {
+    beat(app, CONDUCTOR).await
+}
+
+async fn scheduler_beats(app: &Nova) -> Result<()> {
+    beat(app, SCHEDULER).await
+}
+
+/// A service of this process is alive.
+async fn beat(app: &Nova, service: &'static str) -> Result<()> {
     let host = std::env::var("HOSTNAME").ok().filter(|h| !h.is_empty()).unwrap_or_else(hostname);
-    app.db
-        .write(move |tx| {
-            Box::pin(async move {
-                for service in [CONDUCTOR, SCHEDULER] {
-                    os_services::ensure(tx, &host, service, "internal").await?;
-                }
-                Ok(())
-            })
-        })
-        .await
+    app.db.write(move |tx| Box::pin(async move { os_services::ensure(tx, &host, service, "internal").await.map(drop) })).await
 }
 
 fn hostname() -> String {

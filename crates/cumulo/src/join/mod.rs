@@ -1,0 +1,86 @@
+//! How a machine becomes a host: `cumulo host add` writes an invitation and prints its token; `cumulo up --join TOKEN@URL` on the new machine
+//! turns the token into a configuration and a login of the host's own.
+//!
+//! ```text
+//!   controller: SHARED_DIR/joins/ID.toml   <- host add          token = ID.KEY, said once, to a person
+//!   controller: GET /join/ID               -> the welcome, sealed with KEY, once; then the invitation is gone
+//!   host:       STATE_DIR/cumulo.toml, secrets.toml
+//! ```
+//! The key is not sent over the network: whoever has not got it learns nothing from the answer.
+
+mod accept;
+mod invite;
+mod serve;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+pub use accept::accept;
+pub use invite::invite;
+use invite::take;
+pub use serve::service;
+
+use crate::apis::{Endpoints, Ports};
+use crate::config::Config;
+use crate::state::Secrets;
+
+/// What a controller keeps of a host that may join.
+#[derive(Serialize, Deserialize)]
+struct Invitation {
+    host: String,
+    key: String,
+    /// Seconds since 1970.
+    expires: u64,
+    user: String,
+    password: String,
+}
+
+/// What a host is told when it joins.
+#[derive(Serialize, Deserialize)]
+struct Welcome {
+    host: String,
+    public_host: String,
+    region: String,
+    bus: kit::bus::Config,
+    /// The authority that signed the bus's certificate, as PEM.
+    bus_ca: Option<String>,
+    ports: Ports,
+    endpoints: Endpoints,
+    secrets: Secrets,
+}
+
+impl Welcome {
+    fn new(config: &Config, secrets: &Secrets, invitation: &Invitation) -> Result<Welcome, String> {
+        let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}.", path.display()));
+        Ok(Welcome {
+            host: invitation.host.clone(),
+            public_host: config.public_host(),
+            region: config.region.clone(),
+            bus_ca: config.bus.ca.as_deref().map(read).transpose()?,
+            // certificates and credentials are this machine's own
+            bus: kit::bus::Config { ca: None, certificate: None, key: None, credentials: None, ..config.bus.clone() },
+            ports: config.ports,
+            endpoints: config.endpoints.clone(),
+            secrets: Secrets {
+                admin_password: String::new(),
+                demo_password: String::new(),
+                service_user: Some(invitation.user.clone()),
+                service_password: invitation.password.clone(),
+                metadata_secret: secrets.metadata_secret.clone(),
+            },
+        })
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+/// The two halves of a token: which invitation, and the key.
+fn halves(token: &str) -> Option<(&str, &str)> {
+    let (id, key) = token.split_once('.')?;
+    let plain = !id.is_empty() && id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric());
+    plain.then_some((id, key))
+}

@@ -1,0 +1,391 @@
+//! The bus between machines: NATS.
+//!
+//! A topic is the subject `PREFIX.SENDER.TOPIC`, served as `PREFIX.*.TOPIC` by a queue group, so that those who serve the same topic share
+//! its messages and NATS can be told in whose name a host may speak. A message goes into the server's bounded queue or is refused there; a
+//! cast is acknowledged when it is in the queue, and sent again until it is. The connection heals itself; what was asked meanwhile waits.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Request, RequestErrorKind, Subscriber};
+use futures::{FutureExt, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Answer, Envelope, Payload, QUEUE, Queue, ROOM, ReplyTo};
+use crate::error::WireError;
+use crate::{Error, Kind, Result};
+
+/// What a message is: the method it calls, and whether it wants more than to be taken.
+const METHOD: &str = "Cumulo-Method";
+const CAST: &str = "Cumulo-Cast";
+/// What an answer is: one of the words below.
+const OUTCOME: &str = "Cumulo-Outcome";
+const OK: &str = "ok";
+const ERROR: &str = "error";
+const TAKEN: &str = "taken";
+const FULL: &str = "full";
+
+/// How long a process that starts tries to reach NATS.
+const START: Duration = Duration::from_secs(30);
+/// How long a cast waits to be taken before it is sent again, and how long it is sent again.
+const TAKE: Duration = Duration::from_secs(2);
+const OUTAGE: Duration = Duration::from_secs(15);
+/// Pauses between tries to reach somebody who serves.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
+/// After an outage, how long not everybody may be back yet, and when an answer given meanwhile is sent again.
+const BACK: Duration = Duration::from_secs(3);
+const AGAIN: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// How often a silent connection is tried.
+const PING: Duration = Duration::from_secs(10);
+
+/// `[bus]`: how processes reach each other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `nats://HOST:4222` or `tls://HOST:4222`, several separated by commas; without it the bus is inside this one process.
+    pub url: Option<String>,
+    /// What all subjects begin with, where several clouds share a NATS.
+    pub prefix: String,
+    /// A NATS credentials file; a user and password can stand in the URL instead.
+    pub credentials: Option<PathBuf>,
+    /// PEM files: the authority that signed the server's certificate, and this process's own certificate with its key.
+    pub ca: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { url: None, prefix: "cumulo".into(), credentials: None, ca: None, certificate: None, key: None }
+    }
+}
+
+impl Config {
+    /// What the types cannot say.
+    pub fn check(&self) -> Result<(), String> {
+        let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        if !word(&self.prefix) {
+            return Err(format!("bus.prefix is {:?}; it must be letters, digits and dashes.", self.prefix));
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err("bus.certificate and bus.key belong together.".into());
+        }
+        let known = |url: &str| ["nats://", "tls://"].iter().any(|scheme| url.trim().starts_with(scheme));
+        match &self.url {
+            Some(url) if !url.split(',').all(known) => Err(format!("bus.url is {url:?}; it must be nats:// or tls:// and an address.")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A connection, shared by all who use the bus.
+#[derive(Clone)]
+pub struct Nats {
+    client: Client,
+    names: Arc<Names>,
+}
+
+struct Names {
+    prefix: String,
+    sender: String,
+    outages: Arc<Outages>,
+}
+
+/// When the connection was last made anew.
+#[derive(Default)]
+struct Outages(Mutex<Option<Instant>>);
+
+impl Outages {
+    fn ended(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether one ended so lately that others may not be back.
+    fn recent(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < BACK)
+    }
+}
+
+impl Nats {
+    /// Connects; an error when NATS is not there for a while, or does not let us in.
+    pub async fn connect(url: &str, config: &Config, sender: &str) -> Result<Nats> {
+        let servers: Vec<&str> = url.split(',').map(str::trim).collect();
+        let sender = token(sender);
+        let began = Instant::now();
+        let mut pauses = Pauses::new();
+        let outages = Arc::new(Outages::default());
+        loop {
+            let error = match options(config, &sender, outages.clone()).await?.connect(&servers).await {
+                Ok(client) => return Ok(Nats { client, names: Arc::new(Names { prefix: config.prefix.clone(), sender, outages }) }),
+                Err(error) => error,
+            };
+            let hopeless = match error.kind() {
+                ConnectErrorKind::ServerParse
+                | ConnectErrorKind::Authentication
+                | ConnectErrorKind::AuthorizationViolation
+                | ConnectErrorKind::Tls => true,
+                ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => false,
+            };
+            if hopeless || began.elapsed() > START {
+                return Err(Error::unavailable(format!("The bus cannot be reached: {error}")));
+            }
+            tracing::warn!(%error, "the bus cannot be reached yet");
+            pauses.next().await;
+        }
+    }
+
+    /// Asks until somebody has taken the question, then waits for the answer; the caller keeps the deadline.
+    pub async fn call(&self, topic: &str, method: &'static str, payload: Payload, deadline: Duration) -> Result<Answer> {
+        let (subject, payload) = (self.subject(topic), bytes::Bytes::from(payload));
+        let end = Instant::now() + deadline;
+        let mut pauses = Pauses::new();
+        loop {
+            let mut headers = HeaderMap::new();
+            headers.insert(METHOD, method);
+            // a little longer than the caller waits, so that it is the caller who says so
+            let patience = end.saturating_duration_since(Instant::now()) + TAKE;
+            let request = Request::new().payload(payload.clone()).headers(headers).timeout(Some(patience));
+            let why = match self.client.send_request(subject.clone(), request).await {
+                Ok(reply) => match outcome(&reply) {
+                    OK => return Ok(Ok(reply.payload.into())),
+                    ERROR => return Ok(Err(serde_json::from_slice::<WireError>(&reply.payload)?)),
+                    _ => "is overloaded",
+                },
+                Err(error) => match error.kind() {
+                    RequestErrorKind::NoResponders => "is served by nobody",
+                    RequestErrorKind::TimedOut => return Err(Error::new(Kind::TimedOut, format!("No answer from {topic} to {method}"))),
+                    RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
+                        return Err(unsendable(topic, method, error));
+                    }
+                    RequestErrorKind::Other => "cannot be reached",
+                },
+            };
+            // nobody has it: it can be sent again without having happened
+            if Instant::now() + pauses.now >= end {
+                return Err(Error::unavailable(format!("{topic} {why}")));
+            }
+            pauses.next().await;
+        }
+    }
+
+    /// Sends until somebody has taken it.
+    pub async fn cast(&self, topic: &str, method: &'static str, payload: Payload) -> Result<()> {
+        let (subject, payload) = (self.subject(topic), bytes::Bytes::from(payload));
+        let began = Instant::now();
+        let mut pauses = Pauses::new();
+        loop {
+            let mut headers = HeaderMap::new();
+            headers.insert(METHOD, method);
+            headers.insert(CAST, "1");
+            let request = Request::new().payload(payload.clone()).headers(headers).timeout(Some(TAKE));
+            let (why, patience) = match self.client.send_request(subject.clone(), request).await {
+                Ok(reply) if outcome(&reply) == TAKEN => return Ok(()),
+                Ok(_) => ("is overloaded", ROOM),
+                Err(error) => match error.kind() {
+                    RequestErrorKind::NoResponders => ("is served by nobody", ROOM),
+                    RequestErrorKind::TimedOut | RequestErrorKind::Other => ("cannot be reached", OUTAGE),
+                    RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
+                        return Err(unsendable(topic, method, error));
+                    }
+                },
+            };
+            if began.elapsed() >= patience {
+                return Err(Error::unavailable(format!("{topic} {why}")));
+            }
+            pauses.next().await;
+        }
+    }
+
+    /// The messages of a topic that are this process's.
+    pub fn queue(&self, topic: &str) -> Queue {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (nats, topic) = (self.clone(), topic.to_owned());
+        let subject = format!("{}.*.{topic}", self.names.prefix);
+        let subscribing = async move { nats.client.queue_subscribe(subject, topic).await.map(|messages| (nats, messages)) };
+        let mut subscribing = Box::pin(subscribing);
+        // at once when there is room on the connection, so that whatever is asked after this comes after this
+        let subscribed = subscribing.as_mut().now_or_never();
+        tokio::spawn(async move {
+            let subscribed = match subscribed {
+                Some(subscribed) => subscribed,
+                None => subscribing.await,
+            };
+            match subscribed {
+                Ok((nats, messages)) => nats.fill(&sender, messages).await,
+                Err(error) => tracing::error!(%error, "a topic cannot be served"),
+            }
+        });
+        Arc::new(tokio::sync::Mutex::new(receiver))
+    }
+
+    /// Moves messages into the queue until nobody reads it any more.
+    async fn fill(&self, queue: &mpsc::Sender<Envelope>, mut messages: Subscriber) {
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                _ = queue.closed() => return,
+            };
+            let Some(message) = message else { return };
+            let (Some(headers), Some(reply)) = (message.headers, message.reply) else { continue };
+            let inbox = Inbox { nats: self.clone(), subject: reply };
+            let method = headers.get(METHOD).map(|value| value.as_str().to_owned()).unwrap_or_default();
+            let (taker, reply) = if headers.get(CAST).is_some() { (Some(inbox), None) } else { (None, Some(ReplyTo::There(inbox))) };
+            let answer = match queue.try_send(Envelope { method, payload: message.payload.into(), reply }) {
+                Ok(()) => taker.map(|inbox| (inbox, TAKEN)),
+                Err(refused) => {
+                    let back = match refused.into_inner().reply {
+                        Some(ReplyTo::There(inbox)) => Some(inbox),
+                        Some(ReplyTo::Here(_)) | None => taker,
+                    };
+                    back.map(|inbox| (inbox, FULL))
+                }
+            };
+            if let Some((inbox, word)) = answer {
+                inbox.send(word, Payload::new()).await;
+            }
+        }
+    }
+
+    fn subject(&self, topic: &str) -> String {
+        format!("{}.{}.{topic}", self.names.prefix, self.names.sender)
+    }
+}
+
+/// Where an answer goes.
+pub struct Inbox {
+    nats: Nats,
+    subject: async_nats::Subject,
+}
+
+impl Inbox {
+    pub async fn answer(self, method: &str, answer: Answer) {
+        let limit = self.nats.client.max_payload();
+        let answer = match answer {
+            // some of it is for the headers
+            Ok(payload) if payload.len() + 1024 > limit => {
+                tracing::error!(method, bytes = payload.len(), limit, "an answer is too long for the bus");
+                Err(WireError::from(Error::unavailable(format!("The answer to {method} is too long for the bus: {} bytes", payload.len()))))
+            }
+            answer => answer,
+        };
+        match answer {
+            Ok(payload) => self.send(OK, payload).await,
+            Err(error) => match serde_json::to_vec(&error) {
+                Ok(payload) => self.send(ERROR, payload).await,
+                Err(error) => tracing::error!(method, %error, "an error cannot be told"),
+            },
+        }
+    }
+
+    async fn send(self, word: &'static str, payload: Payload) {
+        let payload = bytes::Bytes::from(payload);
+        self.publish(word, payload.clone()).await;
+        // who asked may not be back yet from the outage that we are back from; one who has the answer does not heed another
+        if self.nats.client.connection_state() != State::Connected || self.nats.names.outages.recent() {
+            tokio::spawn(async move {
+                for pause in AGAIN {
+                    tokio::time::sleep(pause).await;
+                    self.publish(word, payload.clone()).await;
+                }
+            });
+        }
+    }
+
+    async fn publish(&self, word: &'static str, payload: bytes::Bytes) {
+        let mut headers = HeaderMap::new();
+        headers.insert(OUTCOME, word);
+        // whoever waits for it will say that nothing came
+        if let Err(error) = self.nats.client.publish_with_headers(self.subject.clone(), headers, payload).await {
+            tracing::warn!(%error, "an answer was not sent");
+        }
+    }
+}
+
+fn outcome(reply: &async_nats::Message) -> &str {
+    reply.headers.as_ref().and_then(|headers| headers.get(OUTCOME)).map_or("", |value| value.as_str())
+}
+
+fn unsendable(topic: &str, method: &str, error: async_nats::RequestError) -> Error {
+    Error::unavailable(format!("{method} cannot be sent to {topic}")).source(error)
+}
+
+async fn options(config: &Config, sender: &str, outages: Arc<Outages>) -> Result<ConnectOptions> {
+    let mut options = ConnectOptions::new()
+        .name(format!("cumulo {sender}"))
+        .custom_inbox_prefix(format!("_INBOX.{sender}"))
+        .subscription_capacity(QUEUE)
+        .ping_interval(PING)
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempts| PAUSE.saturating_mul(1 << attempts.min(6)).min(PAUSE_AT_MOST))
+        .event_callback(move |event| {
+            if matches!(event, Event::Connected) {
+                outages.ended();
+            }
+            async move { tell(&event) }
+        });
+    if let Some(path) = &config.credentials {
+        let read = options.credentials_file(path).await;
+        options = read.map_err(|error| Error::unavailable(format!("bus.credentials {} cannot be read: {error}", path.display())))?;
+    }
+    if let Some(ca) = &config.ca {
+        options = options.add_root_certificates(ca.clone()).require_tls(true);
+    }
+    if let (Some(certificate), Some(key)) = (&config.certificate, &config.key) {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("the bus is connected"),
+        Event::Disconnected => tracing::warn!("the bus is disconnected; connecting again"),
+        Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "the bus"),
+        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => tracing::warn!(%event, "the bus"),
+    }
+}
+
+/// A name as one token of a subject.
+fn token(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
+}
+
+/// Longer and longer.
+struct Pauses {
+    now: Duration,
+}
+
+impl Pauses {
+    fn new() -> Pauses {
+        Pauses { now: PAUSE }
+    }
+
+    async fn next(&mut self) {
+        tokio::time::sleep(self.now).await;
+        self.now = (self.now * 2).min(PAUSE_AT_MOST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_in_the_configuration_are_named() {
+        let of = |text: &str| Config { url: Some(text.into()), ..Config::default() };
+        assert_eq!(of("nats://a:4222, tls://b:4222").check(), Ok(()));
+        assert!(of("http://a").check().unwrap_err().contains("nats://"));
+        assert!(Config { prefix: "a.b".into(), ..Config::default() }.check().unwrap_err().contains("prefix"));
+        assert!(Config { key: Some("k".into()), ..Config::default() }.check().unwrap_err().contains("certificate"));
+    }
+
+    #[test]
+    fn a_name_is_one_token() {
+        assert_eq!(token("node-1.example.com"), "node-1_example_com");
+    }
+}

@@ -1,0 +1,54 @@
+#!/bin/bash
+# A controller and two compute hosts with real guests: one on each, on one network across the hosts, and they outlive their host's processes.
+. "$(dirname "$0")/lib.bash"
+wire
+start_nats
+mkdir -m 700 "$work/shared"
+control all keystone,glance-api,placement,nova-api,nova-scheduler,nova-conductor,neutron-server,cinder-api
+ready all
+. "$work/all/openrc"
+for n in 1 2; do
+  machine h$n 10.99.0.1$n
+  host h$n 10.99.0.1$n
+done
+ready h1 h2
+both() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c State | grep -c up)" = 2 ]; }
+eventually "both hosts are there" 60 both
+
+check "network" openstack network create net
+check "subnet" openstack subnet create --network net --subnet-range 10.5.0.0/24 sub
+check "group" openstack security group create open
+check "rule" openstack security group rule create --protocol icmp open
+for n in 1 2; do
+  check "guest on h$n" openstack server create --flavor m1.nano --image cumulo-guest --network net --security-group open \
+    --availability-zone nova:h$n --wait g$n
+done
+address() { openstack server show "$1" -f json -c addresses | grep -oE '10\.5\.[0-9.]+' | head -1; }
+
+# From where the network's DHCP server is, which is on one of the hosts, one guest is across the wire.
+network=$(openstack network show net -f value -c id)
+reached() {
+  local m
+  for m in h1 h2; do
+    on $m ip netns list | grep -q "cumulo-dhcp-$network" && on $m ip netns exec "cumulo-dhcp-$network" ping -c 1 -W 2 "$1" && return
+  done
+  return 1
+}
+for n in 1 2; do eventually "g$n is reached" 120 reached "$(address g$n)"; done
+
+# The host's processes die and come back; guests go on.
+before=$(on h2 pgrep -f qemu-system)
+crash h2
+eventually "g2 goes on without its host's processes" 20 reached "$(address g2)"
+host h2 10.99.0.12
+ready h2
+expect "it is the same process" "^$before\$" on h2 pgrep -f qemu-system
+expect "and ACTIVE" ACTIVE openstack server show g2 -f value -c status
+stop_nats
+start_nats
+check "stop after the bus was away" openstack server stop g2
+eventually "g2 is stopped" 90 sh -c '[ "$(openstack server show g2 -f value -c status)" = SHUTOFF ]'
+check "delete" openstack server delete --wait g1 g2
+for n in 1 2; do
+  absent "no guest is left on h$n" 'cut' on h$n ip -o link
+done

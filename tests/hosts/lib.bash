@@ -1,0 +1,108 @@
+# What the tests with several hosts share: machines as namespaces on one wire, and the cloud's processes on them.
+#
+# The test itself is the first machine, the controller; `machine NAME ADDRESS` makes another. Every process has a state directory and a
+# configuration of its own. PostgreSQL comes from scripts/with-postgres, NATS is started here.
+[ -n "${CUMULO_TEST_DATABASE:-}" ] || exec "$(dirname "${BASH_SOURCE[0]}")/../../scripts/with-postgres" bash "$0" "$@"
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+PATH=$("$here/scripts/venv" openstack)/bin:$PATH:/usr/sbin
+controller=10.99.0.1
+nats=nats://$controller:4222
+declare -A pids machines
+
+# wire: what the machines are joined by.
+wire() {
+  ip link add wire type bridge
+  ip addr add $controller/24 dev wire
+  ip link set wire up
+}
+
+# machine NAME ADDRESS: a network, processes and mounts of its own; what runs there ends with it.
+machine() {
+  "$here/scripts/in-netns" sleep infinity &
+  local outer=$! inner=
+  while [ -z "$inner" ]; do inner=$(pgrep -P $outer); sleep 0.1; done
+  machines[$1]=$inner
+  until on "$1" ip link show lo 2>/dev/null | grep -q UP; do sleep 0.1; done
+  ip link add "w-$1" master wire up type veth peer name eth0 netns "$inner"
+  on "$1" sh -c "ip addr add $2/24 dev eth0 && ip link set eth0 up"
+}
+
+# on MACHINE COMMAND...: there.
+on() { local inner=${machines[$1]}; shift; nsenter -t "$inner" -n -m -p "$@"; }
+
+# start_nats, stop_nats (as a power cut would)
+start_nats() {
+  nats-server -a $controller -p 4222 >>"$work/nats.log" 2>&1 &
+  pids[nats]=$!
+  eventually "NATS listens" 20 sh -c "echo PING | timeout 1 bash -c 'exec 3<>/dev/tcp/$controller/4222; head -c 4 <&3' | grep -q INFO"
+}
+stop_nats() { kill -9 "${pids[nats]}"; wait "${pids[nats]}" 2>/dev/null; }
+
+# configure NAME LINES...: the configuration of a process, from what all have in common.
+configure() {
+  local name=$1; shift
+  mkdir -p "$work/$name"
+  {
+    echo "public_host = '$controller'"
+    printf '%s\n' "$@"
+    echo '[bus]'
+    echo "url = '$nats'"
+  } >"$work/$name/cumulo.toml"
+}
+
+# control NAME ROLES LINES...: a process of the controller.
+control() {
+  local name=$1 roles=$2; shift 2
+  [ -e "$work/$name/cumulo.toml" ] ||
+    configure "$name" "listen = '0.0.0.0'" "database = '$CUMULO_TEST_DATABASE'" "shared_dir = '$work/shared'" "$@"
+  "$bin" --state-dir "$work/$name" up --role "$roles" --guest-image "$image" >>"$work/$name/out" 2>&1 &
+  pids[$name]=$!
+}
+
+# host NAME ADDRESS ARGS...: a process on the machine of this name, with the secrets that hosts share with the controller.
+host() {
+  local name=$1 address=$2; shift 2
+  if [ ! -e "$work/$name/cumulo.toml" ]; then
+    configure "$name" "host = '$name'" "address = '$address'"
+    grep -E '^(service_password|metadata_secret)' "$work/shared/secrets.toml" >"$work/$name/secrets.toml"
+    chmod 600 "$work/$name/secrets.toml"
+  fi
+  on "$name" "$bin" --state-dir "$work/$name" up --role nova-compute,neutron-agent,cinder-volume "$@" >>"$work/$name/out" 2>&1 &
+  pids[$name]=$!
+}
+
+# ready NAME...: these processes are.
+ready() {
+  local name
+  for name in "$@"; do
+    eventually "$name is ready" 120 test -e "$work/$name/cumulo.pid"
+    [ -e "$work/$name/cumulo.pid" ] || tail -n 3 "$work/$name/out"
+  done
+}
+
+# crash NAME: ends a process as a power cut would; what it started on its machine goes on.
+crash() {
+  local child; child=$(pgrep -P "${pids[$1]}" -x cumulo) # nsenter's, on a machine
+  kill -9 ${child:-${pids[$1]}}
+  wait "${pids[$1]}" 2>/dev/null
+  rm -f "$work/$1/cumulo.pid"
+}
+
+# Runs at the end in any case.
+finish() {
+  local status=$? name
+  trap - EXIT
+  if [ "$failed" -gt 0 ] || [ "$status" -ne 0 ]; then
+    for name in "${!pids[@]}"; do
+      [ "$name" = nats ] || { echo "--- the end of the log of $name"; tail -n 12 "$work/$name/log/cumulo.log" "$work/$name/out" 2>/dev/null; }
+    done
+  fi
+  for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null; done
+  for name in "${!pids[@]}"; do wait "${pids[$name]}" 2>/dev/null; done
+  # with the first process of its namespace a machine ends
+  for name in "${!machines[@]}"; do kill -9 "${machines[$name]}" 2>/dev/null; done
+  [ "$failed" -gt 0 ] && [ -n "${KEEP:-}" ] || rm -rf "$work"
+  echo "$(basename "$0"): $passed passed, $failed failed"
+  [ "$failed" -eq 0 ] && [ "$status" -eq 0 ]
+  exit $?
+}
