@@ -82,8 +82,8 @@ ready() {
 
 # crash NAME: ends a process as a power cut would; what it started on its machine goes on.
 crash() {
-  local child; child=$(pgrep -P "${pids[$1]}" -x cumulo) # nsenter's, on a machine
-  kill -9 ${child:-${pids[$1]}}
+  # on a machine it is a grandchild
+  kill -9 "$(pgrep -f "^$bin --state-dir $work/$1 up")"
   wait "${pids[$1]}" 2>/dev/null
   rm -f "$work/$1/cumulo.pid"
 }
