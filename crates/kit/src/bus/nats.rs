@@ -223,31 +223,42 @@ impl Nats {
         Arc::new(tokio::sync::Mutex::new(receiver))
     }
 
-    /// Moves messages into the queue until nobody reads it any more.
+    /// Moves messages into the queue until nobody reads it any more; those that NATS had sent by then are sent back, for another to take.
     async fn fill(&self, queue: &mpsc::Sender<Envelope>, mut messages: Subscriber) {
         loop {
-            let message = tokio::select! {
-                message = messages.next() => message,
-                _ = queue.closed() => return,
-            };
-            let Some(message) = message else { return };
-            let (Some(headers), Some(reply)) = (message.headers, message.reply) else { continue };
-            let inbox = Inbox { nats: self.clone(), subject: reply };
-            let method = headers.get(METHOD).map(|value| value.as_str().to_owned()).unwrap_or_default();
-            let (taker, reply) = if headers.get(CAST).is_some() { (Some(inbox), None) } else { (None, Some(ReplyTo::There(inbox))) };
-            let answer = match queue.try_send(Envelope { method, payload: message.payload.into(), reply }) {
-                Ok(()) => taker.map(|inbox| (inbox, TAKEN)),
-                Err(refused) => {
-                    let back = match refused.into_inner().reply {
-                        Some(ReplyTo::There(inbox)) => Some(inbox),
-                        Some(ReplyTo::Here(_)) | None => taker,
-                    };
-                    back.map(|inbox| (inbox, FULL))
-                }
-            };
-            if let Some((inbox, word)) = answer {
-                inbox.send(word, Payload::new()).await;
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(message) => self.take(queue, message).await,
+                    None => return,
+                },
+                _ = queue.closed() => break,
             }
+        }
+        if messages.drain().await.is_ok() {
+            while let Some(message) = messages.next().await {
+                self.take(queue, message).await;
+            }
+        }
+    }
+
+    /// Puts a message into the queue, and tells the sender of a cast; the sender of what finds no room is told that.
+    async fn take(&self, queue: &mpsc::Sender<Envelope>, message: async_nats::Message) {
+        let (Some(headers), Some(reply)) = (message.headers, message.reply) else { return };
+        let inbox = Inbox { nats: self.clone(), subject: reply };
+        let method = headers.get(METHOD).map(|value| value.as_str().to_owned()).unwrap_or_default();
+        let (taker, reply) = if headers.get(CAST).is_some() { (Some(inbox), None) } else { (None, Some(ReplyTo::There(inbox))) };
+        let answer = match queue.try_send(Envelope { method, payload: message.payload.into(), reply }) {
+            Ok(()) => taker.map(|inbox| (inbox, TAKEN)),
+            Err(refused) => {
+                let back = match refused.into_inner().reply {
+                    Some(ReplyTo::There(inbox)) => Some(inbox),
+                    Some(ReplyTo::Here(_)) | None => taker,
+                };
+                back.map(|inbox| (inbox, FULL))
+            }
+        };
+        if let Some((inbox, word)) = answer {
+            inbox.send(word, Payload::new()).await;
         }
     }
 
