@@ -38,36 +38,23 @@ start_nats() {
 }
 stop_nats() { kill -9 "${pids[nats]}"; wait "${pids[nats]}" 2>/dev/null; }
 
-# configure NAME LINES...: the configuration of a process, from what all have in common.
-configure() {
-  local name=$1; shift
-  mkdir -p "$work/$name"
-  {
-    echo "public_host = '$controller'"
-    printf '%s\n' "$@"
-    echo '[bus]'
-    echo "url = '$nats'"
-  } >"$work/$name/cumulo.toml"
-}
-
 # control NAME ROLES LINES...: a process of the controller.
 control() {
   local name=$1 roles=$2; shift 2
-  [ -e "$work/$name/cumulo.toml" ] ||
-    configure "$name" "listen = '0.0.0.0'" "database = '$CUMULO_TEST_DATABASE'" "shared_dir = '$work/shared'" "$@"
-  "$bin" --state-dir "$work/$name" up --role "$roles" --guest-image "$image" >>"$work/$name/out" 2>&1 &
+  [ -e "$work/$name/cumulo.toml" ] || {
+    mkdir -p "$work/$name"
+    printf '%s\n' "listen = '0.0.0.0'" "public_host = '$controller'" "database = '$CUMULO_TEST_DATABASE'" "shared_dir = '$work/shared'" "$@" \
+      '[bus]' "url = '$nats'" >"$work/$name/cumulo.toml"
+  }
+  "$bin" --state-dir "$work/$name" up --role "$roles" --guest-image "$image" >>"$work/$name.out" 2>&1 &
   pids[$name]=$!
 }
 
-# host NAME ADDRESS ARGS...: a process on the machine of this name, with the secrets that hosts share with the controller.
+# host NAME ARGS...: a process on the machine of this name. The first time it joins, with a token of the controller `inviting`.
 host() {
-  local name=$1 address=$2; shift 2
-  if [ ! -e "$work/$name/cumulo.toml" ]; then
-    configure "$name" "host = '$name'" "address = '$address'"
-    grep -E '^(service_password|metadata_secret)' "$work/shared/secrets.toml" >"$work/$name/secrets.toml"
-    chmod 600 "$work/$name/secrets.toml"
-  fi
-  on "$name" "$bin" --state-dir "$work/$name" up --role nova-compute,neutron-agent,cinder-volume "$@" >>"$work/$name/out" 2>&1 &
+  local name=$1; shift
+  [ -e "$work/$name/cumulo.toml" ] || set -- "$@" --join "$("$bin" --state-dir "$work/$inviting" host add "$name" | sed -n 's/.*--join //p')"
+  on "$name" "$bin" --state-dir "$work/$name" up --role nova-compute,neutron-agent,cinder-volume "$@" >>"$work/$name.out" 2>&1 &
   pids[$name]=$!
 }
 
@@ -76,7 +63,7 @@ ready() {
   local name
   for name in "$@"; do
     eventually "$name is ready" 120 test -e "$work/$name/cumulo.pid"
-    [ -e "$work/$name/cumulo.pid" ] || tail -n 3 "$work/$name/out"
+    [ -e "$work/$name/cumulo.pid" ] || tail -n 3 "$work/$name.out"
   done
 }
 
@@ -94,7 +81,7 @@ finish() {
   trap - EXIT
   if [ "$failed" -gt 0 ] || [ "$status" -ne 0 ]; then
     for name in "${!pids[@]}"; do
-      [ "$name" = nats ] || { echo "--- the end of the log of $name"; tail -n 12 "$work/$name/log/cumulo.log" "$work/$name/out" 2>/dev/null; }
+      [ "$name" = nats ] || { echo "--- the end of the log of $name"; tail -n 12 "$work/$name/log/cumulo.log" "$work/$name.out" 2>/dev/null; }
     done
   fi
   for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null; done

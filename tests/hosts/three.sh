@@ -1,6 +1,7 @@
 #!/bin/bash
 # Three machines: a controller with several processes of each kind, and two compute hosts. Any of them may die; nothing is lost.
 . "$(dirname "$0")/lib.bash"
+inviting=api
 wire
 start_nats
 mkdir -m 700 "$work/shared"
@@ -18,8 +19,8 @@ ready api nova1 nova2 conductor1 conductor2 neutron1 neutron2
 
 machine h1 10.99.0.11
 machine h2 10.99.0.12
-host h1 10.99.0.11 --sim-hosts 1
-host h2 10.99.0.12 --sim-hosts 1
+host h1 --sim-hosts 1
+host h2 --sim-hosts 1
 ready h1 h2
 both() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c State | grep -c up)" = 2 ]; }
 eventually "both hosts are there" 60 both
@@ -48,13 +49,13 @@ expect "and refuses a revoked token" 401 list
 crash h1
 boots b 4
 eventually "the other host takes them" 120 at b ACTIVE 4
-host h1 10.99.0.11 --sim-hosts 1
+host h1 --sim-hosts 1
 ready h1
 expect "those it had are still ACTIVE" '^6$' sh -c "openstack server list --name a --status ACTIVE -f value -c ID | wc -l"
 boots c 6
 sleep 0.3
 crash h1
-host h1 10.99.0.11 --sim-hosts 1
+host h1 --sim-hosts 1
 ready h1
 eventually "boots under way on it end well" 120 at c ACTIVE 6
 
