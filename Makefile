@@ -17,7 +17,7 @@ on_state = if [ -e "$(STATE_DIR)" ]; then \
 	  { [ -x "$(CUMULO)" ] || cargo build --release -p cumulo; } && "$(CUMULO)" $(1) --state-dir "$(STATE_DIR)"; \
 	else echo "There is no cloud in $(STATE_DIR)."; fi
 
-.PHONY: help up down clean-state test test-hosts tempest bench guest-image lint
+.PHONY: help up down clean-state test test-hosts tempest bench deb guest-image lint
 .DEFAULT_GOAL := help
 
 help:            ## what there is
@@ -44,6 +44,9 @@ tempest:         ## OpenStack's own tests, GROUP=identity|image|volume|network|c
 
 bench:           ## the figures, as one JSON document
 	@scripts/bench
+
+deb:             ## build a Debian package of the program with its systemd unit
+	@scripts/deb
 
 guest-image:     ## build out/cumulo-guest.qcow2
 	@guest-image/build.sh

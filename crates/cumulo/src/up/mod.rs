@@ -7,6 +7,7 @@ mod assemble;
 mod first;
 mod hosts;
 mod late;
+mod notify;
 mod policies;
 mod preflight;
 mod settle;
@@ -103,12 +104,14 @@ async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, 
         say(&format!("source {}", state.join("openrc").display()));
     }
     tracing::info!(seconds = began.elapsed().as_secs_f64(), "ready");
+    notify::notify("READY=1");
     tokio::spawn(settle::settle());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping; guests go on");
+    notify::notify("STOPPING=1");
     stop.cancel();
     tasks.close();
     let _ = tokio::time::timeout(REST, tasks.wait()).await;
