@@ -153,8 +153,10 @@ impl Config {
         }
         let text =
             std::fs::read_to_string(&path).map_err(|error| format!("The configuration {} cannot be read: {error}.", path.display()))?;
-        let config: Config = toml::from_str(&text)
-            .map_err(|error| format!("The configuration {} is wrong: {}", path.display(), error.to_string().trim()))?;
+        let config: Config = toml::from_str(&text).map_err(|error| {
+            let line = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default().matches('\n').count() + 1;
+            format!("The configuration {} is wrong in line {line}: {}.", path.display(), error.message().replace('\n', " "))
+        })?;
         config.check()?;
         Ok(config)
     }
