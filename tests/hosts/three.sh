@@ -31,6 +31,7 @@ at() { [ "$(openstack server list --name "$1" --status "$2" -f value -c ID | wc 
 boots() { check "$2 servers $1" openstack server create --flavor m1.nano --image cumulo-guest --network net --min "$2" --max "$2" "$1"; }
 used() { openstack server list --long -f value -c Host | sort -u | tr '\n' ' '; }
 
+check "quota" openstack quota set --instances 100 --cores 100 --ram -1 admin
 check "network" openstack network create net
 check "subnet" openstack subnet create --network net --subnet-range 10.5.0.0/24 sub
 boots a 6

@@ -476,7 +476,7 @@ mod tests {
         let promising = Builder::new(db.clone(), log.clone()).with::<Journey>().elsewhere(Some(tell)).build();
         let id = promising.insert(db.read(), "s1", &Journey { legs: 0 }).await.unwrap();
         promising.start(&id);
-        assert_eq!(*told.lock().unwrap(), [id.clone()]);
+        assert_eq!(told.lock().unwrap().as_slice(), std::slice::from_ref(&id));
         assert_eq!(promising.subject(&id).await.unwrap().as_deref(), Some("s1"));
         let running = [(); 2].map(|()| Builder::new(db.clone(), log.clone()).with::<Journey>().build());
         for flows in &running {
