@@ -83,9 +83,9 @@ boots f 4
 eventually "networks are wired without ${speaker%/}" 120 at f ACTIVE 4
 
 # nothing is lost, and nothing is left
-expect "every server that was acknowledged is ACTIVE" '^36$' sh -c "openstack server list --status ACTIVE --limit -1 -f value -c ID | wc -l"
-check "server delete" sh -c "openstack server delete \$(openstack server list --limit -1 -f value -c ID)"
-eventually "all are gone" 120 sh -c '[ -z "$(openstack server list --limit -1 -f value -c ID)" ]'
+expect "every server that was acknowledged is ACTIVE" '^36$' sh -c "openstack server list --status ACTIVE -f value -c ID | wc -l"
+check "server delete" sh -c "openstack server delete \$(openstack server list -f value -c ID)"
+eventually "all are gone" 120 sh -c '[ -z "$(openstack server list -f value -c ID)" ]'
 eventually "no port is left" 30 sh -c '[ -z "$(openstack port list --device-owner compute:nova -f value -c ID)" ]'
 no_usage() { for p in $(openstack resource provider list -f value -c uuid); do openstack resource provider usage show "$p" -f value; done | awk '{n += $2} END {exit n > 0}'; }
 check "no allocation is left" no_usage
