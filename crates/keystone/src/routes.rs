@@ -358,3 +358,17 @@ fn federation() -> Routes<Keystone> {
         .get   ("/OS-FEDERATION/projects", "identity:get_auth_projects", tokens::api::projects)
         .get   ("/OS-FEDERATION/domains", "identity:get_auth_domains", tokens::api::domains)
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::authorization::{differences, operations};
+
+    /// That everybody may what that list says is for the tests of the API.
+    #[test]
+    fn the_list_of_who_may_what_is_of_these_routes() {
+        let list = operations(include_str!("../tests/api/operations.txt"));
+        let routes = super::v3();
+        let differences = differences(&list, routes.rows().iter().map(|row| (&row.method, row.path)));
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+}

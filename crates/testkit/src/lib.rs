@@ -1,10 +1,13 @@
-//! A whole cloud for tests: the real binary on simulated hosts, on free ports, in a directory of its own, ended with the test.
+//! A whole cloud for tests: the real binary on simulated hosts, on free ports, in a directory of its own, ended with the test. And, for the tests
+//! of one service, [`authorization`]: every operation tried as everybody.
 //!
 //! `CUMULO_TEST_DATABASE=postgres://...` in the environment puts its data there instead of into SQLite files, `CUMULO_TEST_BUS=nats://...` its
 //! messages there instead of into channels.
 
 // A test that cannot go on shall say where, and stop.
 #![allow(clippy::unwrap_used)]
+
+pub mod authorization;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

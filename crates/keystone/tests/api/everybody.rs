@@ -1,24 +1,18 @@
 //! Every operation of the API as everybody: `operations.txt` is the API's own list of operations with who may do them, and each line of it is
-//! tried as nobody, reader, member, manager, another project's member, a domain's reader and manager, the system's reader, and administrator.
+//! tried as nobody, reader, member, manager, another project's member, a domain's and the system's people, a service, and an administrator.
 //!
-//! Who: `*` any token, `U` the user it is about (`O`: and nobody else), `P` users of the project, `M` users of the domain's projects, `D` a reader of the domain, `G` a
-//! manager of the domain, `A` administrators (reads also the system's reader), `S` services, `Y` the system's reader alone. What may not be done answers 401 or 403; what may be done answers anything else.
+//! Who: `N` nobody too, `*` any token, `U` the user it is about (`O`: and nobody else), `P` users of the project, `M` users of the domain's
+//! projects, `D` a reader of the domain, `G` a manager of the domain, `E` its administrator, `A` administrators of the cloud (reads also the
+//! system's reader; `X`: not that one), `S` services, `Y` the system's reader and `Z` its administrator alone. What may not be done answers 401
+//! or 403; what may be done answers anything else.
 
 use http::Method;
 use serde_json::{Value, json};
+use testkit::authorization::{Answered, Operation, Persona, operations, try_all};
 
 use crate::common::{Answer, Cloud, project};
 
 const OPERATIONS: &str = include_str!("operations.txt");
-
-/// What somebody is, and the token that says so.
-struct Persona {
-    name: &'static str,
-    token: String,
-    /// The letters of those who may what this one may, for reads and for changes.
-    reads: &'static str,
-    changes: &'static str,
-}
 
 #[tokio::test]
 async fn everybody_may_what_the_api_says_and_no_more() {
@@ -26,42 +20,31 @@ async fn everybody_may_what_the_api_says_and_no_more() {
     let admin = cloud.admin().await;
     let things = Things::make(&cloud, &admin).await;
     let personas = personas(&cloud, &admin).await;
-    let mut wrong = Vec::new();
-    let mut tried = 0;
-    for line in OPERATIONS.lines() {
-        let (path, operations) = line.split_once(" : ").unwrap();
-        for operation in operations.split("; ") {
-            let [method, _, who] = operation.split(' ').collect::<Vec<_>>().try_into().unwrap();
-            let method: Method = method.parse().unwrap();
-            // logging in and changing one's password need no token
-            if who == "*" && method == Method::POST {
-                continue;
-            }
-            for persona in &personas {
-                let read = matches!(method, Method::GET | Method::HEAD);
-                let letters = if read { persona.reads } else { persona.changes };
-                // whose it is shows only in some paths; without that it is everybody's own
-                let own = !["{user_id}", "{credential_id}", "{trust_id}", "/auth/tokens"].iter().any(|id| path.contains(id))
-                    && persona.name != "nobody";
-                let may = who.chars().any(|letter| letters.contains(letter)) || (who == "U" && own);
-                // what really would be removed by those who may is left to other tests
-                if may && method == Method::DELETE && (persona.name != "admin" || path == "/auth/tokens") {
-                    continue;
-                }
-                let place = things.fill(path, may && !read && persona.name == "admin");
-                let headers = [("x-auth-token", persona.token.as_str()), ("x-subject-token", things.token.as_str())];
-                let body = if read || method == Method::DELETE { String::new() } else { "{}".into() };
-                let answer = cloud.send(method.clone(), &format!("/v3{place}"), &headers, body).await;
-                let refused = answer.status == 401 || is_policy(&method, &answer);
-                if refused == may || answer.status == 405 || answer.status == 500 {
-                    wrong.push(format!("{method} {path} ({who}) as {}: {} {}", persona.name, answer.status, answer.body));
-                }
-                tried += 1;
-            }
-        }
+    let tried =
+        try_all(&operations(OPERATIONS), &personas, async |operation, persona| ask(&cloud, &things, operation, persona).await).await;
+    assert!(tried.wrong.is_empty(), "{} of {}:\n{}", tried.wrong.len(), tried.count, tried.wrong.join("\n"));
+    assert!(tried.count > 2500, "{}", tried.count);
+}
+
+/// Asks about things that are there, so that only who asks decides; administrators, who may change everything, about things that are not.
+async fn ask(cloud: &Cloud, things: &Things, operation: &Operation<'_>, persona: &Persona) -> Option<Answered> {
+    let Operation { method, path, who, .. } = operation;
+    // logging in and changing one's password need no token
+    if *who == "N" && *method == Method::POST {
+        return None;
     }
-    assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(tried > 1500, "{tried}");
+    let may = persona.may(operation);
+    let administers = persona.changes.contains('E');
+    // what really would be removed by those who may is left to other tests
+    if may && *method == Method::DELETE && (!administers || *path == "/auth/tokens") {
+        return None;
+    }
+    let place = things.fill(path, may && !operation.is_read() && administers);
+    let headers = [("x-auth-token", persona.token.as_str()), ("x-subject-token", things.token.as_str())];
+    let body = if operation.is_read() || *method == Method::DELETE { "" } else { "{}" };
+    let answer = cloud.send(method.clone(), &format!("/v3{place}"), &headers, body).await;
+    let refused = answer.status == 401 && *who != "N" || is_policy(method, &answer);
+    Some(Answered { status: answer.status, refused, words: answer.body.to_string() })
 }
 
 /// Whether a refusal is policy's: others are about the state of things. HEAD does not say.
@@ -75,19 +58,23 @@ async fn personas(cloud: &Cloud, admin: &str) -> Vec<Persona> {
     let demo = cloud.id(admin, "projects", "demo").await;
     let elsewhere = cloud.id(admin, "projects", "service").await;
     let mut personas = vec![
-        Persona { name: "nobody", token: String::new(), reads: "", changes: "" },
-        Persona { name: "admin", token: admin.to_owned(), reads: "*UPMDGAS", changes: "*UPMDGAS" },
-        Persona { name: "the user", token: cloud.demo().await, reads: "*UPMO", changes: "*UO" },
+        Persona { name: "nobody", token: String::new(), reads: "N", changes: "N" },
+        Persona { name: "admin", token: admin.to_owned(), reads: "N*UPMDGASEX", changes: "N*UPMDGASEX" },
+        Persona { name: "the user", token: cloud.demo().await, reads: "N*UPMO", changes: "N*UO" },
     ];
-    let place = |kind: &str, id: &str| format!("{kind}/{id}");
+    let (in_demo, in_service) = (format!("projects/{demo}"), format!("projects/{elsewhere}"));
+    let (domain, system) = (json!({"domain": {"id": "default"}}), json!({"system": {"all": true}}));
     for (name, role, place, scope, reads, changes) in [
-        ("reader", "reader", place("projects", &demo), project("demo"), "*PM", "*"),
-        ("member", "member", place("projects", &demo), project("demo"), "*PM", "*"),
-        ("manager", "manager", place("projects", &demo), project("demo"), "*PM", "*"),
-        ("another project's member", "member", place("projects", &elsewhere), project("service"), "*M", "*"),
-        ("the domain's reader", "reader", place("domains", "default"), json!({"domain": {"id": "default"}}), "*MD", "*"),
-        ("the domain's manager", "manager", place("domains", "default"), json!({"domain": {"id": "default"}}), "*MDG", "*G"),
-        ("the system's reader", "reader", "system".to_owned(), json!({"system": {"all": true}}), "*UPMDGASY", "*"),
+        ("reader", "reader", in_demo.as_str(), project("demo"), "N*PM", "N*"),
+        ("member", "member", &in_demo, project("demo"), "N*PM", "N*"),
+        ("manager", "manager", &in_demo, project("demo"), "N*PM", "N*"),
+        ("another project's member", "member", &in_service, project("service"), "N*M", "N*"),
+        ("a service", "service", &in_service, project("service"), "N*MS", "N*S"),
+        ("the domain's reader", "reader", "domains/default", domain.clone(), "N*MD", "N*"),
+        ("the domain's manager", "manager", "domains/default", domain.clone(), "N*MDG", "N*G"),
+        ("the domain's administrator", "admin", "domains/default", domain, "N*MDGE", "N*GE"),
+        ("the system's reader", "reader", "system", system.clone(), "N*UPMDGASY", "N*"),
+        ("the system's administrator", "admin", "system", system, "N*UPMDGASEXY", "N*UPMDGASEXZ"),
     ] {
         let user = name.replace([' ', '\''], "-");
         let made = cloud.post(admin, "/v3/users", json!({"user": {"name": user, "password": "pass"}})).await.expect(201);
@@ -100,7 +87,7 @@ async fn personas(cloud: &Cloud, admin: &str) -> Vec<Persona> {
     personas
 }
 
-/// Things there are, so that only who asks decides.
+/// Things there are.
 struct Things {
     /// What stands for the words in braces.
     ids: Vec<(&'static str, String)>,
@@ -125,6 +112,7 @@ impl Things {
         let access = access.body["credential"]["access"].as_str().unwrap().to_owned();
         let ids = vec![
             ("access", access),
+            ("limit_id", limit(cloud, admin, &place).await),
             ("user_id", user),
             ("project_id", place),
             ("domain_id", "default".to_owned()),
@@ -148,4 +136,14 @@ impl Things {
         });
         words.collect::<Vec<_>>().join("/")
     }
+}
+
+/// A limit of a project.
+async fn limit(cloud: &Cloud, admin: &str, project: &str) -> String {
+    let service = cloud.id(admin, "services", "nova").await;
+    let registered = json!({"registered_limits": [{"service_id": service, "resource_name": "servers", "default_limit": 10}]});
+    cloud.post(admin, "/v3/registered_limits", registered).await.expect(201);
+    let limit = json!({"limits": [{"project_id": project, "service_id": service, "resource_name": "servers", "resource_limit": 5}]});
+    let made = cloud.post(admin, "/v3/limits", limit).await.expect(201);
+    made.body["limits"][0]["id"].as_str().unwrap().to_owned()
 }
