@@ -18,6 +18,7 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
     ctx.authorize(&Target::new().with("domain_id", own.as_deref().unwrap_or_default()))?;
     let mut select = Entity::find()
         .filter(Column::IsDomain.eq(true))
+        .filter(Column::DomainId.eq(""))
         .filter(list::by_text(&query, "name", Column::Name))
         .filter(list::by_flag(&query, "enabled", Column::Enabled));
     if let Some(own) = own {
@@ -122,7 +123,7 @@ pub async fn remove(tx: &DatabaseTransaction, id: &str) -> Result<()> {
     }
     let user_ids: Vec<String> =
         users::Entity::find().select_only().column(users::Column::Id).filter(users::Column::DomainId.eq(id)).into_tuple().all(tx).await?;
-    users::store::delete(tx, user_ids).await?;
+    users::store::delete(tx, &user_ids).await?;
     let group_ids: Vec<String> = groups::Entity::find()
         .select_only()
         .column(groups::Column::Id)
@@ -130,11 +131,11 @@ pub async fn remove(tx: &DatabaseTransaction, id: &str) -> Result<()> {
         .into_tuple()
         .all(tx)
         .await?;
-    groups::store::delete(tx, group_ids).await?;
+    groups::store::delete(tx, &group_ids).await?;
     let mut project_ids: Vec<String> =
         Entity::find().select_only().column(Column::Id).filter(Column::DomainId.eq(id)).into_tuple().all(tx).await?;
     project_ids.push(id.to_owned());
-    projects::store::delete(tx, project_ids).await?;
+    projects::store::delete(tx, &project_ids).await?;
     roles::store::delete_of_domain(tx, id).await?;
     reference::changed(tx).await
 }

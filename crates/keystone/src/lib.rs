@@ -60,6 +60,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_init.sql") },
     Migration { version: 2, sql: include_str!("../migrations/0002_complete.sql") },
     Migration { version: 3, sql: include_str!("../migrations/0003_delegation.sql") },
+    Migration { version: 4, sql: include_str!("../migrations/0004_pages.sql") },
 ];
 
 /// The domain that always exists, and the only one that v2.0 knows.

@@ -1,5 +1,7 @@
 //! Lists: filters on columns, pages, and the envelope around them.
 
+use std::collections::BTreeSet;
+
 use kit::call::Query;
 use kit::clock::Timestamp;
 use kit::collection::{Page, cut, next_href};
@@ -14,6 +16,8 @@ use crate::fields::Extra;
 const LIMIT: u64 = 1000;
 /// And when it does.
 const MOST: u64 = 10_000;
+/// Ids in one statement: databases bound how many values it may have.
+pub const BUNCH: usize = 500;
 
 /// `name=x`, and the inexact forms: `name__contains`, `name__startswith`, `name__endswith`, each also with an `i` before for any case.
 pub fn by_text(query: &Query, key: &str, column: impl ColumnTrait) -> Condition {
@@ -159,6 +163,20 @@ where
     let more = cut(&mut rows, asked.limit);
     let next = rows.last().filter(|_| more).map(|last| key(last).to_owned());
     Ok(Rows { rows, next })
+}
+
+/// The rows in which a column has one of these values, a bunch at a time.
+pub async fn with_any<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    column: E::Column,
+    values: impl IntoIterator<Item = String>,
+) -> Result<Vec<E::Model>> {
+    let values: Vec<String> = values.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut rows = Vec::new();
+    for values in values.chunks(BUNCH) {
+        rows.extend(E::find().filter(column.is_in(values)).all(db).await?);
+    }
+    Ok(rows)
 }
 
 /// `{"links": {...}, "users": [...]}`

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use kit::Result;
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
+use sea_orm::DatabaseConnection;
 
 use super::Model;
 use crate::reference::Reference;
-use crate::{groups, projects};
+use crate::{groups, list, projects};
 
 /// One way in which somebody has a role.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub async fn expand(db: &DatabaseConnection, reference: &Reference, rows: Vec<Mo
 async fn members(db: &DatabaseConnection, rows: Vec<Model>) -> Result<Vec<Effective>> {
     let group_ids = rows.iter().filter(|row| row.actor_kind == "group").map(|row| row.actor_id.clone());
     let mut of_group: HashMap<String, Vec<String>> = HashMap::new();
-    for member in groups::members::Entity::find().filter(groups::members::Column::GroupId.is_in(group_ids)).all(db).await? {
+    for member in list::with_any::<groups::members::Entity>(db, groups::members::Column::GroupId, group_ids).await? {
         of_group.entry(member.group_id).or_default().push(member.user_id);
     }
     let mut found = Vec::new();

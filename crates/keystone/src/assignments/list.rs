@@ -1,6 +1,6 @@
 //! `GET /v3/role_assignments`, as made or as effective, with ids or with names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use kit::call::Query;
 use kit::policy::Target;
@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, Condition, DatabaseConnection, EntityTrait, QueryFilt
 use serde_json::{Map, Value, json};
 
 use super::effective::{Effective, expand};
-use super::{Column, Entity};
+use super::{Column, Entity, Model};
 use crate::policy::scope;
 use crate::{Keystone, groups, list, projects, roles, users};
 
@@ -30,17 +30,21 @@ pub async fn index(keystone: Keystone, ctx: Context, query: Query) -> Result<Rep
     if let Some(own) = own_domain {
         targets = Some(within(db, &own, targets).await?);
     }
-    let found = if asked.effective {
+    let wanted = if asked.effective {
         // groups and parents bring roles too, so the narrow look comes after the expansion
+        let sources = match &targets {
+            Some(targets) => Some(projects::tree::above(db, targets).await?),
+            None => None,
+        };
         let reference = keystone.reference.now(&keystone.db).await?;
-        let mut found = expand(db, &reference, Entity::find().filter(asked.actors(db).await?).all(db).await?).await?;
+        let mut found = expand(db, &reference, rows(db, asked.actors(db).await?, sources.as_ref()).await?).await?;
         // a role of a domain only serves to imply others
         found.retain(|one| reference.role(&one.row.role_id).is_some_and(|role| role.domain_id.is_empty()));
+        found.retain(|one| asked.matches(one, targets.as_ref()));
         found
     } else {
-        Entity::find().filter(asked.condition(targets.as_deref())).all(db).await?.into_iter().map(Effective::plain).collect()
+        rows(db, asked.condition(), targets.as_ref()).await?.into_iter().map(Effective::plain).collect()
     };
-    let wanted = found.into_iter().filter(|one| !asked.effective || asked.matches(one, targets.as_deref())).collect::<Vec<_>>();
     let names = if query.flag("include_names") { Some(Names::load(db, &wanted).await?) } else { None };
     let items = wanted.iter().map(|one| view(&ctx, one, names.as_ref())).collect();
     list::whole(&ctx, "/role_assignments", &query, "role_assignments", items)
@@ -90,9 +94,9 @@ impl Asked {
     }
 
     /// The ids of targets that count; `None` for all.
-    async fn targets(&self, db: &DatabaseConnection, subtree: bool) -> Result<Option<Vec<String>>> {
+    async fn targets(&self, db: &DatabaseConnection, subtree: bool) -> Result<Option<BTreeSet<String>>> {
         let Some((_, id)) = &self.target else { return Ok(None) };
-        let mut ids = vec![id.clone()];
+        let mut ids = BTreeSet::from([id.clone()]);
         if subtree {
             ids.extend(projects::tree::below(db, id).await?.into_iter().map(|project| project.id));
         }
@@ -107,7 +111,7 @@ impl Asked {
         Ok(Condition::all().add(Column::ActorId.is_in(actors)))
     }
 
-    fn condition(&self, targets: Option<&[String]>) -> Condition {
+    fn condition(&self) -> Condition {
         let mut condition = Condition::all();
         for actor in self.user.iter().chain(&self.group) {
             condition = condition.add(Column::ActorId.eq(actor));
@@ -118,13 +122,10 @@ impl Asked {
         if let Some((kind, _)) = &self.target {
             condition = condition.add(Column::TargetKind.eq(*kind));
         }
-        if let Some(targets) = targets {
-            condition = condition.add(Column::TargetId.is_in(targets.iter().cloned()));
-        }
         if self.inherited { condition.add(Column::Inherited.eq(true)) } else { condition }
     }
 
-    fn matches(&self, one: &Effective, targets: Option<&[String]>) -> bool {
+    fn matches(&self, one: &Effective, targets: Option<&BTreeSet<String>>) -> bool {
         let row = &one.row;
         self.user.as_ref().is_none_or(|user| row.actor_id == *user)
             && self.role.as_ref().is_none_or(|role| row.role_id == *role)
@@ -134,12 +135,24 @@ impl Asked {
     }
 }
 
+/// Assignments on some targets, or on all.
+async fn rows(db: &DatabaseConnection, wanted: Condition, targets: Option<&BTreeSet<String>>) -> Result<Vec<Model>> {
+    let Some(targets) = targets else { return Ok(Entity::find().filter(wanted).all(db).await?) };
+    let targets: Vec<&String> = targets.iter().collect();
+    let mut found = Vec::new();
+    for targets in targets.chunks(list::BUNCH) {
+        let on_targets = wanted.clone().add(Column::TargetId.is_in(targets.iter().copied()));
+        found.extend(Entity::find().filter(on_targets).all(db).await?);
+    }
+    Ok(found)
+}
+
 /// What of `targets` lies in a domain.
-async fn within(db: &DatabaseConnection, domain: &str, targets: Option<Vec<String>>) -> Result<Vec<String>> {
-    let mut inside: Vec<String> = projects::tree::below(db, domain).await?.into_iter().map(|project| project.id).collect();
-    inside.push(domain.to_owned());
+async fn within(db: &DatabaseConnection, domain: &str, targets: Option<BTreeSet<String>>) -> Result<BTreeSet<String>> {
+    let mut inside: BTreeSet<String> = projects::tree::below(db, domain).await?.into_iter().map(|project| project.id).collect();
+    inside.insert(domain.to_owned());
     Ok(match targets {
-        Some(targets) => targets.into_iter().filter(|id| inside.contains(id)).collect(),
+        Some(targets) => targets.intersection(&inside).cloned().collect(),
         None => inside,
     })
 }
@@ -151,10 +164,10 @@ impl Names {
     async fn load(db: &DatabaseConnection, wanted: &[Effective]) -> Result<Names> {
         let actors = || wanted.iter().map(|one| one.row.actor_id.clone());
         let mut names = HashMap::new();
-        for user in users::Entity::find().filter(users::Column::Id.is_in(actors())).all(db).await? {
+        for user in list::with_any::<users::Entity>(db, users::Column::Id, actors()).await? {
             names.insert(user.id, (user.name, user.domain_id));
         }
-        for group in groups::Entity::find().filter(groups::Column::Id.is_in(actors())).all(db).await? {
+        for group in list::with_any::<groups::Entity>(db, groups::Column::Id, actors()).await? {
             names.insert(group.id, (group.name, group.domain_id));
         }
         for role in roles::Entity::find().all(db).await? {
@@ -164,7 +177,7 @@ impl Names {
         places.extend(names.values().map(|(_, domain)| domain.clone()));
         // a second round names the domains of the projects
         for _ in 0..2 {
-            for project in projects::Entity::find().filter(projects::Column::Id.is_in(places.clone())).all(db).await? {
+            for project in list::with_any::<projects::Entity>(db, projects::Column::Id, places).await? {
                 names.insert(project.id, (project.name, project.domain_id));
             }
             places = names.values().map(|(_, domain)| domain.clone()).filter(|id| !id.is_empty() && !names.contains_key(id)).collect();

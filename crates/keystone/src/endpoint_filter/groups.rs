@@ -140,7 +140,7 @@ pub async fn projects(keystone: Keystone, ctx: Context, Path(id): Path<String>, 
     fetch(db, &id).await?;
     let rows = members::Entity::find().filter(members::Column::EndpointGroupId.eq(&id)).all(db).await?;
     let ids = rows.into_iter().map(|row| row.project_id);
-    let rows = projects::Entity::find().filter(projects::Column::Id.is_in(ids)).all(db).await?;
+    let rows = list::with_any::<projects::Entity>(db, projects::Column::Id, ids).await?;
     let items = rows.iter().map(|row| projects::view::project(&ctx, row)).collect();
     list::whole(&ctx, &format!("/OS-EP-FILTER/endpoint_groups/{id}/projects"), &query, "projects", items)
 }

@@ -39,7 +39,7 @@ pub async fn projects(keystone: Keystone, ctx: Context, Path(id): Path<String>, 
     let db = keystone.db.read();
     endpoints::fetch(db, &id).await?;
     let ids = Entity::find().filter(Column::EndpointId.eq(&id)).all(db).await?.into_iter().map(|row| row.project_id);
-    let rows = projects::Entity::find().filter(projects::Column::Id.is_in(ids)).all(db).await?;
+    let rows = list::with_any::<projects::Entity>(db, projects::Column::Id, ids).await?;
     let items = rows.iter().map(|row| projects::view::project(&ctx, row)).collect();
     list::whole(&ctx, &format!("/OS-EP-FILTER/endpoints/{id}/projects"), &query, "projects", items)
 }

@@ -67,7 +67,7 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
 pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let group = store::fetch(keystone.db.read(), &id).await?;
     ctx.authorize(&Target::new().with("domain_id", &group.domain_id))?;
-    keystone.write(move |tx| Box::pin(store::delete(tx, vec![id]))).await?;
+    keystone.write(move |tx| Box::pin(async move { store::delete(tx, &[id]).await })).await?;
     Reply::no_content()
 }
 
@@ -78,8 +78,9 @@ pub async fn users(keystone: Keystone, ctx: Context, Path(id): Path<String>, que
     if let Some(domain) = &ctx.identity()?.domain {
         wanted = wanted.add(users::Column::DomainId.eq(&domain.id));
     }
-    let rows = store::users(keystone.db.read(), &id, wanted).await?;
-    list::whole(&ctx, &format!("/groups/{id}/users"), &query, "users", users::api::views(&keystone, &ctx, &rows))
+    let select = store::users(&id).filter(wanted);
+    let page = list::page(keystone.db.read(), select, users::Column::Id, &query, |user: &users::Model| &user.id).await?;
+    list::envelope(&ctx, &format!("/groups/{id}/users"), &query, "users", users::api::views(&keystone, &ctx, &page.rows), page.next)
 }
 
 /// `HEAD /v3/groups/{group_id}/users/{user_id}`

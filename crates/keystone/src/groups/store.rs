@@ -4,10 +4,12 @@ use kit::db::is_duplicate;
 use kit::{Error, Result};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select,
 };
 
 use super::{Column, Entity, Model, members};
+use crate::list::BUNCH;
 use crate::{assignments, fault, users};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
@@ -26,10 +28,12 @@ pub async fn update(tx: &DatabaseTransaction, group: Model) -> Result<Model> {
 }
 
 /// Removes groups with their memberships and roles.
-pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
-    assignments::Entity::delete_many().filter(assignments::Column::ActorId.is_in(ids.clone())).exec(tx).await?;
-    members::Entity::delete_many().filter(members::Column::GroupId.is_in(ids.clone())).exec(tx).await?;
-    Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
+pub async fn delete(tx: &DatabaseTransaction, ids: &[String]) -> Result<()> {
+    for ids in ids.chunks(BUNCH) {
+        assignments::Entity::delete_many().filter(assignments::Column::ActorId.is_in(ids)).exec(tx).await?;
+        members::Entity::delete_many().filter(members::Column::GroupId.is_in(ids)).exec(tx).await?;
+        Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
+    }
     Ok(())
 }
 
@@ -39,14 +43,14 @@ pub async fn ids_of_user(db: &impl ConnectionTrait, user_id: &str) -> Result<Vec
 }
 
 pub async fn of_user(db: &impl ConnectionTrait, user_id: &str) -> Result<Vec<Model>> {
-    let ids = ids_of_user(db, user_id).await?;
-    Ok(Entity::find().filter(Column::Id.is_in(ids)).order_by_asc(Column::Name).all(db).await?)
+    let of_user = members::Entity::find().select_only().column(members::Column::GroupId).filter(members::Column::UserId.eq(user_id));
+    Ok(Entity::find().filter(Column::Id.in_subquery(of_user.into_query())).order_by_asc(Column::Name).all(db).await?)
 }
 
-pub async fn users(db: &impl ConnectionTrait, group_id: &str, wanted: Condition) -> Result<Vec<users::Model>> {
-    let rows = members::Entity::find().filter(members::Column::GroupId.eq(group_id)).all(db).await?;
-    let ids = rows.into_iter().map(|row| row.user_id);
-    Ok(users::Entity::find().filter(users::Column::Id.is_in(ids)).filter(wanted).order_by_asc(users::Column::Name).all(db).await?)
+/// The users in a group.
+pub fn users(group_id: &str) -> Select<users::Entity> {
+    let in_group = members::Entity::find().select_only().column(members::Column::UserId).filter(members::Column::GroupId.eq(group_id));
+    users::Entity::find().filter(users::Column::Id.in_subquery(in_group.into_query()))
 }
 
 pub async fn has(db: &impl ConnectionTrait, group_id: &str, user_id: &str) -> Result<bool> {

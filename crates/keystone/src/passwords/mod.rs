@@ -1,21 +1,20 @@
-//! Passwords: argon2id with OWASP's parameters, off the async threads, and never more at once than there are cores.
+//! Passwords: argon2id with OWASP's parameters, on threads of their own ([`hashers`]).
 //!
 //! A hash takes tens of milliseconds and 19 MiB by design, so logins queue; a queue that is full answers 503 at once instead of growing.
 //! [`foreign`] verifies what an imported keystone hashed, [`rules`] is the operator's policy on passwords, [`attempts`] slows guesses down.
 
 pub mod attempts;
 mod foreign;
+mod hashers;
 pub mod rules;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use rand::RngCore;
-use tokio::sync::Semaphore;
 
+use hashers::Hashers;
 use kit::{Error, Result};
 
-/// Logins that may wait for a core, for each core.
-const QUEUE: usize = 64;
 /// Longer passwords are refused: hashing them would be a way to keep the service busy.
 const LONGEST: usize = 4096;
 /// What an unknown user's password is compared with, so that it takes as long as a known one's. Nobody knows a password for it.
@@ -24,8 +23,7 @@ const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3MgcGFzc3dvcmQ$AAAA
 /// Hashes and verifies.
 pub struct Passwords {
     argon2: Argon2<'static>,
-    cores: Semaphore,
-    queue: Semaphore,
+    hashers: Hashers,
 }
 
 impl Passwords {
@@ -33,8 +31,7 @@ impl Passwords {
         give_memory_back();
         let params = Params::new(19 * 1024, 2, 1, None).map_err(broken)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Passwords { argon2, cores: Semaphore::new(cores), queue: Semaphore::new(cores * (QUEUE + 1)) })
+        Ok(Passwords { argon2, hashers: Hashers::start()? })
     }
 
     /// The hash of a new password, in PHC form.
@@ -43,7 +40,7 @@ impl Passwords {
             return Err(Error::bad_request(format!("Invalid input for field 'password': it is longer than {LONGEST} bytes.")));
         }
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
-        self.run(move || hash_now(&argon2, &password)).await?
+        self.hashers.run(move || hash_now(&argon2, &password)).await?
     }
 
     /// Whether the password is the one; `None` stands for a user who does not exist or has none, and takes as long.
@@ -54,7 +51,7 @@ impl Passwords {
         let known = hash.is_some();
         let hash = hash.unwrap_or(DECOY).to_owned();
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
-        let matches = self.run(move || {
+        let matches = self.hashers.run(move || {
             if !hash.starts_with("$argon2") {
                 return foreign::verify(password.as_bytes(), &hash).ok_or_else(|| broken("a password hash has an unknown form"));
             }
@@ -62,13 +59,6 @@ impl Passwords {
             Ok::<bool, Error>(argon2.verify_password(password.as_bytes(), &parsed).is_ok())
         });
         Ok(matches.await?? && known)
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let busy = || Error::unavailable("Too many logins are waiting; try again in a moment.");
-        let _place = self.queue.try_acquire().map_err(|_| busy())?;
-        let _core = self.cores.acquire().await.map_err(Error::internal)?;
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 }
 

@@ -21,7 +21,8 @@ pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Repl
         .filter(list::by_text(&query, "name", Column::Name))
         .filter(list::by_flag(&query, "enabled", Column::Enabled))
         .filter(Column::IsDomain.eq(domains_wanted));
-    if let Some(domain) = domain.filter(|_| !domains_wanted) {
+    // domains are in none
+    if let Some(domain) = if domains_wanted { Some(String::new()) } else { domain } {
         select = select.filter(Column::DomainId.eq(domain));
     }
     if let Some(parent) = query.get("parent_id") {
@@ -115,7 +116,7 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) ->
                 if store::has_children(tx, &id).await? {
                     return Err(fault::refused(&format!("cannot delete the project {id} since it is not a leaf in the hierarchy.")));
                 }
-                if project.is_domain { domains::remove(tx, &id).await } else { store::delete(tx, vec![id]).await }
+                if project.is_domain { domains::remove(tx, &id).await } else { store::delete(tx, &[id]).await }
             })
         })
         .await?;

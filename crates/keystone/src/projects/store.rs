@@ -8,6 +8,7 @@ use sea_orm::{
 };
 
 use super::{Column, Entity, Model};
+use crate::list::BUNCH;
 use crate::{application_credentials, assignments, credentials, domain_config, endpoint_filter, fault, federation, limits, oauth1, trusts};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
@@ -42,21 +43,28 @@ pub async fn update(tx: &DatabaseTransaction, project: Model) -> Result<Model> {
 }
 
 /// Removes projects with the roles on them.
-pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
-    assignments::Entity::delete_many().filter(assignments::Column::TargetId.is_in(ids.clone())).exec(tx).await?;
-    let credentials = application_credentials::Column::ProjectId.is_in(ids.clone());
+pub async fn delete(tx: &DatabaseTransaction, ids: &[String]) -> Result<()> {
+    for ids in ids.chunks(BUNCH) {
+        delete_bunch(tx, ids).await?;
+    }
+    Ok(())
+}
+
+async fn delete_bunch(tx: &DatabaseTransaction, ids: &[String]) -> Result<()> {
+    assignments::Entity::delete_many().filter(assignments::Column::TargetId.is_in(ids)).exec(tx).await?;
+    let credentials = application_credentials::Column::ProjectId.is_in(ids);
     application_credentials::Entity::delete_many().filter(credentials).exec(tx).await?;
-    credentials::Entity::delete_many().filter(credentials::Column::ProjectId.is_in(ids.clone())).exec(tx).await?;
-    trusts::store::delete_of(tx, Condition::all().add(trusts::Column::ProjectId.is_in(ids.clone()))).await?;
-    let limits_of = Condition::any().add(limits::Column::ProjectId.is_in(ids.clone())).add(limits::Column::DomainId.is_in(ids.clone()));
+    credentials::Entity::delete_many().filter(credentials::Column::ProjectId.is_in(ids)).exec(tx).await?;
+    trusts::store::delete_of(tx, Condition::all().add(trusts::Column::ProjectId.is_in(ids))).await?;
+    let limits_of = Condition::any().add(limits::Column::ProjectId.is_in(ids)).add(limits::Column::DomainId.is_in(ids));
     limits::Entity::delete_many().filter(limits_of).exec(tx).await?;
-    domain_config::Entity::delete_many().filter(domain_config::Column::DomainId.is_in(ids.clone())).exec(tx).await?;
-    let chosen = endpoint_filter::projects::Column::ProjectId.is_in(ids.clone());
+    domain_config::Entity::delete_many().filter(domain_config::Column::DomainId.is_in(ids)).exec(tx).await?;
+    let chosen = endpoint_filter::projects::Column::ProjectId.is_in(ids);
     endpoint_filter::projects::Entity::delete_many().filter(chosen).exec(tx).await?;
-    let chosen = endpoint_filter::groups::members::Column::ProjectId.is_in(ids.clone());
+    let chosen = endpoint_filter::groups::members::Column::ProjectId.is_in(ids);
     endpoint_filter::groups::members::Entity::delete_many().filter(chosen).exec(tx).await?;
-    oauth1::delete_of(tx, &[], &ids, &[]).await?;
-    federation::identity_providers::delete_of_domains(tx, &ids).await?;
+    oauth1::delete_of(tx, &[], ids, &[]).await?;
+    federation::identity_providers::delete_of_domains(tx, ids).await?;
     Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! What is above and below a project: `parents_as_list`, `subtree_as_list`, each with its limits if wanted, and the same as ids.
 
+use std::collections::{BTreeSet, HashMap};
+
 use kit::call::Query;
 use kit::{Context, Error, Result};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter};
 use serde_json::{Map, Value, json};
 
 use super::{Column, Entity, Model, store, view};
-use crate::limits;
+use crate::{limits, list};
 
 /// Adds `parents` and `subtree` to a project's view where the query asks for them.
 pub async fn add(db: &DatabaseConnection, ctx: &Context, query: &Query, project: &Model, object: &mut Value) -> Result<()> {
@@ -16,29 +18,37 @@ pub async fn add(db: &DatabaseConnection, ctx: &Context, query: &Query, project:
             return Err(Error::bad_request(format!("Cannot use {list} and {ids} query params at the same time.")));
         }
     }
-    let limits = match query.has("include_limits") {
-        true => Some(limits::Entity::find().all(db).await?),
-        false => None,
-    };
-    let one = |row: &Model| {
-        let mut project = view::project(ctx, row);
-        if let Some(limits) = &limits {
-            project["limits"] =
-                limits.iter().filter(|limit| limit.project_id == row.id).map(|limit| limits::api::view(ctx, limit)).collect();
-        }
-        json!({"project": project})
-    };
-    let wrapped = |rows: &[Model]| -> Value { rows.iter().map(one).collect() };
     if query.has("parents_as_list") || query.has("parents_as_ids") {
         let parents = parents(db, project).await?;
         let as_ids = parents.iter().rev().fold(Value::Null, |inner, parent| json!({&parent.id: inner}));
-        map.insert("parents".into(), if query.has("parents_as_list") { wrapped(&parents) } else { as_ids });
+        let parents = if query.has("parents_as_list") { wrapped(db, ctx, query, &parents).await? } else { as_ids };
+        map.insert("parents".into(), parents);
     }
     if query.has("subtree_as_list") || query.has("subtree_as_ids") {
         let below = below(db, &project.id).await?;
-        map.insert("subtree".into(), if query.has("subtree_as_list") { wrapped(&below) } else { ids_below(&below, &project.id) });
+        let subtree = if query.has("subtree_as_list") { wrapped(db, ctx, query, &below).await? } else { ids_below(&below, &project.id) };
+        map.insert("subtree".into(), subtree);
     }
     Ok(())
+}
+
+/// Projects as lists of parents and children have them, with their limits where the query asks for those.
+async fn wrapped(db: &DatabaseConnection, ctx: &Context, query: &Query, rows: &[Model]) -> Result<Value> {
+    let mut limits: HashMap<String, Vec<Value>> = HashMap::new();
+    if query.has("include_limits") {
+        let ids = rows.iter().map(|row| row.id.clone());
+        for limit in list::with_any::<limits::Entity>(db, limits::Column::ProjectId, ids).await? {
+            limits.entry(limit.project_id.clone()).or_default().push(limits::api::view(ctx, &limit));
+        }
+    }
+    let one = |row: &Model| {
+        let mut project = view::project(ctx, row);
+        if query.has("include_limits") {
+            project["limits"] = limits.get(&row.id).cloned().unwrap_or_default().into();
+        }
+        json!({"project": project})
+    };
+    Ok(rows.iter().map(one).collect())
 }
 
 /// The nearest parent first; a domain is not among them.
@@ -81,7 +91,7 @@ pub async fn can_turn(db: &impl ConnectionTrait, project: &Model) -> Result<()> 
         return Ok(());
     }
     while !level.is_empty() {
-        let rows = Entity::find().filter(Column::ParentId.is_in(level)).all(db).await?;
+        let rows = list::with_any::<Entity>(db, Column::ParentId, level).await?;
         if rows.iter().any(|row| row.enabled) {
             return Err(Error::forbidden(format!("Cannot disable project {id} since its subtree contains enabled projects.")));
         }
@@ -90,12 +100,24 @@ pub async fn can_turn(db: &impl ConnectionTrait, project: &Model) -> Result<()> 
     Ok(())
 }
 
+/// Projects or domains with everything above them.
+pub async fn above(db: &DatabaseConnection, ids: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let mut all = ids.clone();
+    let mut level: Vec<String> = ids.iter().cloned().collect();
+    while !level.is_empty() {
+        let rows = list::with_any::<Entity>(db, Column::Id, level).await?;
+        level = rows.into_iter().filter_map(|row| row.parent_id).filter(|parent| all.insert(parent.clone())).collect();
+    }
+    Ok(all)
+}
+
 /// Everything below a project, level by level.
 pub async fn below(db: &DatabaseConnection, id: &str) -> Result<Vec<Model>> {
     let mut found = Vec::new();
     let mut level = vec![id.to_owned()];
     while !level.is_empty() {
-        let rows = Entity::find().filter(Column::ParentId.is_in(level)).order_by_asc(Column::Id).all(db).await?;
+        let mut rows = list::with_any::<Entity>(db, Column::ParentId, level).await?;
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
         level = rows.iter().map(|row| row.id.clone()).collect();
         found.extend(rows);
     }

@@ -1,34 +1,32 @@
 //! Where a user may act: the projects, domains and system roles that a token could be scoped to.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use kit::Result;
-use sea_orm::{ColumnTrait, Condition, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{DatabaseConnection, EntityTrait};
 
-use crate::{assignments, groups, projects};
+use crate::{assignments, groups, list, projects};
 
 /// The user's own assignments and those of the user's groups.
 pub async fn assignments_of(db: &DatabaseConnection, user_id: &str) -> Result<Vec<assignments::Model>> {
     let mut actors = groups::store::ids_of_user(db, user_id).await?;
     actors.push(user_id.to_owned());
-    Ok(assignments::Entity::find().filter(assignments::Column::ActorId.is_in(actors)).all(db).await?)
+    list::with_any::<assignments::Entity>(db, assignments::Column::ActorId, actors).await
 }
 
 /// Projects in which the user has a role, directly or from above; only enabled ones unless `disabled_too`.
 pub async fn projects(db: &DatabaseConnection, user_id: &str, disabled_too: bool) -> Result<Vec<projects::Model>> {
     let assigned = assignments_of(db, user_id).await?;
     let direct = assigned.iter().filter(|a| a.target_kind == "project" && !a.inherited).map(|a| a.target_id.clone());
-    let mut ids: HashSet<String> = direct.collect();
-    let mut above: Vec<String> = assigned.iter().filter(|a| a.inherited).map(|a| a.target_id.clone()).collect();
-    while !above.is_empty() {
-        let below = projects::Entity::find().filter(projects::Column::ParentId.is_in(above)).all(db).await?;
-        above = below.into_iter().map(|project| project.id).filter(|id| ids.insert(id.clone())).collect();
+    let mut found = list::with_any::<projects::Entity>(db, projects::Column::Id, direct).await?;
+    let above: BTreeSet<&String> = assigned.iter().filter(|a| a.inherited).map(|a| &a.target_id).collect();
+    for id in above {
+        found.extend(projects::tree::below(db, id).await?);
     }
-    let mut wanted = Condition::all().add(projects::Column::Id.is_in(ids));
-    if !disabled_too {
-        wanted = wanted.add(projects::Column::Enabled.eq(true));
-    }
-    Ok(projects::Entity::find().filter(wanted).order_by_asc(projects::Column::Name).all(db).await?)
+    found.retain(|project| disabled_too || project.enabled);
+    found.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    found.dedup_by(|a, b| a.id == b.id);
+    Ok(found)
 }
 
 /// Ids of the roles a user has on a project, directly, through groups or from above.
@@ -49,9 +47,11 @@ pub async fn role_ids(db: &DatabaseConnection, user_id: &str, project_id: &str) 
 /// Enabled domains in which the user has a role.
 pub async fn domains(db: &DatabaseConnection, user_id: &str) -> Result<Vec<projects::Model>> {
     let assigned = assignments_of(db, user_id).await?;
-    let ids: Vec<String> = assigned.into_iter().filter(|a| a.target_kind == "domain" && !a.inherited).map(|a| a.target_id).collect();
-    let wanted = Condition::all().add(projects::Column::Id.is_in(ids)).add(projects::Column::Enabled.eq(true));
-    Ok(projects::Entity::find().filter(wanted).order_by_asc(projects::Column::Name).all(db).await?)
+    let ids = assigned.into_iter().filter(|a| a.target_kind == "domain" && !a.inherited).map(|a| a.target_id);
+    let mut found = list::with_any::<projects::Entity>(db, projects::Column::Id, ids).await?;
+    found.retain(|domain| domain.enabled);
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
 /// Whether the user has a role on the system.

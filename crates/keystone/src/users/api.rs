@@ -101,7 +101,7 @@ pub async fn update(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
 /// `DELETE /v3/users/{user_id}`
 pub async fn delete(keystone: Keystone, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     known(&keystone, &ctx, &id).await?;
-    keystone.write(move |tx| Box::pin(store::delete(tx, vec![id]))).await?;
+    keystone.write(move |tx| Box::pin(async move { store::delete(tx, &[id]).await })).await?;
     Reply::no_content()
 }
 

@@ -7,6 +7,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
 
 use super::{Column, Entity, Model};
+use crate::list::BUNCH;
 use crate::{application_credentials, assignments, credentials, fault, groups, oauth1, trusts};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
@@ -29,17 +30,24 @@ pub async fn update(tx: &DatabaseTransaction, user: Model) -> Result<Model> {
 }
 
 /// Removes users with all that is theirs.
-pub async fn delete(tx: &DatabaseTransaction, ids: Vec<String>) -> Result<()> {
-    assignments::Entity::delete_many().filter(assignments::Column::ActorId.is_in(ids.clone())).exec(tx).await?;
-    groups::members::Entity::delete_many().filter(groups::members::Column::UserId.is_in(ids.clone())).exec(tx).await?;
-    let credentials = application_credentials::Column::UserId.is_in(ids.clone());
+pub async fn delete(tx: &DatabaseTransaction, ids: &[String]) -> Result<()> {
+    for ids in ids.chunks(BUNCH) {
+        delete_bunch(tx, ids).await?;
+    }
+    Ok(())
+}
+
+async fn delete_bunch(tx: &DatabaseTransaction, ids: &[String]) -> Result<()> {
+    assignments::Entity::delete_many().filter(assignments::Column::ActorId.is_in(ids)).exec(tx).await?;
+    groups::members::Entity::delete_many().filter(groups::members::Column::UserId.is_in(ids)).exec(tx).await?;
+    let credentials = application_credentials::Column::UserId.is_in(ids);
     application_credentials::Entity::delete_many().filter(credentials).exec(tx).await?;
-    let rules = application_credentials::access_rules::Column::UserId.is_in(ids.clone());
+    let rules = application_credentials::access_rules::Column::UserId.is_in(ids);
     application_credentials::access_rules::Entity::delete_many().filter(rules).exec(tx).await?;
-    credentials::Entity::delete_many().filter(credentials::Column::UserId.is_in(ids.clone())).exec(tx).await?;
-    let of_users = trusts::Column::TrustorUserId.is_in(ids.clone()).or(trusts::Column::TrusteeUserId.is_in(ids.clone()));
+    credentials::Entity::delete_many().filter(credentials::Column::UserId.is_in(ids)).exec(tx).await?;
+    let of_users = trusts::Column::TrustorUserId.is_in(ids).or(trusts::Column::TrusteeUserId.is_in(ids));
     trusts::store::delete_of(tx, Condition::all().add(of_users)).await?;
-    oauth1::delete_of(tx, &ids, &[], &[]).await?;
+    oauth1::delete_of(tx, ids, &[], &[]).await?;
     Entity::delete_many().filter(Column::Id.is_in(ids)).exec(tx).await?;
     Ok(())
 }
