@@ -55,10 +55,8 @@ impl Cloud {
 
     /// Logs in as the administrator.
     pub async fn admin(&self) -> Outcome<Api> {
-        let secrets = std::fs::read_to_string(self.state.path().join("secrets.toml"))?;
-        let password = secrets.lines().find_map(|line| line.strip_prefix("admin_password = \"")).and_then(|rest| rest.strip_suffix('"'));
         let keystone = sdk::identity::Identity::new(Endpoint::http("http://127.0.0.1:5000"));
-        let token = keystone.login("admin", password.ok_or("no admin password")?, "admin").await?;
+        let token = keystone.login("admin", &self.secret("admin_password")?, "admin").await?;
         let project = keystone.validate(&Auth::token(&token), &token).await?.project.ok_or("not scoped to a project")?.id;
         Ok(Api {
             auth: Auth::token(&token),
@@ -68,6 +66,13 @@ impl Cloud {
             network: Endpoint::http("http://127.0.0.1:9696/v2.0"),
             image: Endpoint::http("http://127.0.0.1:9292/v2"),
         })
+    }
+
+    /// A line of `secrets.toml`.
+    pub fn secret(&self, name: &str) -> Outcome<String> {
+        let secrets = std::fs::read_to_string(self.state.path().join("secrets.toml"))?;
+        let secret = secrets.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"'));
+        Ok(secret.ok_or_else(|| format!("no {name}"))?.to_owned())
     }
 
     /// Resident memory, MB.

@@ -7,6 +7,7 @@ mod boots;
 mod by_hand;
 mod cloud;
 mod guests;
+mod identity;
 mod reads;
 mod startup;
 mod yardstick;
@@ -50,6 +51,8 @@ fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_js
         note("reads");
         let reads = reads::measure(&cloud, &api).await?;
         cloud.end().await?;
+        note("identity");
+        let identity = identity::measure(binary).await?;
         let guests = match image {
             Some(image) if nix::unistd::geteuid().is_root() => {
                 note("real guests");
@@ -59,7 +62,7 @@ fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_js
         };
         Ok(json!({
             "machine": {"cores": std::thread::available_parallelism().map_or(1, usize::from)},
-            "startup": startup, "sim_boots": boots, "reads": reads, "guests": guests,
+            "startup": startup, "sim_boots": boots, "reads": reads, "identity": identity, "guests": guests,
         }))
     })
 }

@@ -10,10 +10,11 @@ use tokio::process::Command;
 
 use crate::Outcome;
 
-/// Requests per second, and how many were answered with another status than 200.
+/// Requests per second, the time in which 99 of 100 were answered, and how many were answered with another status than 200.
 pub struct Load {
     pub requests: f64,
     pub per_second: f64,
+    pub p99_ms: f64,
     pub errors: u64,
 }
 
@@ -37,10 +38,16 @@ pub async fn bare(body: Bytes) -> Outcome<String> {
     Ok(format!("http://{address}/"))
 }
 
-/// Eight connections, two threads, for `seconds`.
+/// Eight connections for `seconds`.
 pub async fn wrk(url: &str, token: &str, headers: &[&str], seconds: u32) -> Outcome<Load> {
+    wrk_at(8, url, token, headers, seconds.into()).await
+}
+
+/// Some connections, at most two threads, for `seconds`.
+pub async fn wrk_at(connections: usize, url: &str, token: &str, headers: &[&str], seconds: u64) -> Outcome<Load> {
     let mut command = Command::new("wrk");
-    command.args(["-t2", "-c8", &format!("-d{seconds}s"), "-H", &format!("X-Auth-Token: {token}")]);
+    let (threads, connections, length) = (format!("-t{}", connections.min(2)), format!("-c{connections}"), format!("-d{seconds}s"));
+    command.args([&threads, &connections, &length, "--latency", "-H", &format!("X-Auth-Token: {token}")]);
     for header in headers {
         command.args(["-H", header]);
     }
@@ -49,10 +56,22 @@ pub async fn wrk(url: &str, token: &str, headers: &[&str], seconds: u32) -> Outc
     let number = |word: &str| -> Option<f64> {
         text.lines().find_map(|line| line.trim().strip_prefix(word)).and_then(|rest| rest.trim().parse().ok())
     };
+    let p99 = text.lines().find_map(|line| line.trim().strip_prefix("99%")).and_then(|rest| milliseconds(rest.trim()));
     let requests = text.lines().find_map(|line| line.trim().split_once(" requests in")).and_then(|(n, _)| n.parse().ok());
     Ok(Load {
         requests: requests.ok_or_else(|| format!("wrk said: {text}"))?,
         per_second: number("Requests/sec:").ok_or_else(|| format!("wrk said: {text}"))?,
+        p99_ms: p99.ok_or_else(|| format!("wrk said: {text}"))?,
         errors: number("Non-2xx or 3xx responses:").unwrap_or_default() as u64,
     })
+}
+
+/// `812.00us`, `1.25ms` or `1.02s`.
+fn milliseconds(text: &str) -> Option<f64> {
+    let (number, factor) = match (text.strip_suffix("us"), text.strip_suffix("ms")) {
+        (Some(number), _) => (number, 0.001),
+        (None, Some(number)) => (number, 1.0),
+        (None, None) => (text.strip_suffix('s')?, 1000.0),
+    };
+    Some(number.parse::<f64>().ok()? * factor)
 }
