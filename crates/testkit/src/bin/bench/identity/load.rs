@@ -83,10 +83,7 @@ where
 }
 
 /// One after the other.
-pub async fn in_turn<A>(count: usize, mut ask: impl FnMut(usize) -> A) -> Outcome<Went>
-where
-    A: Future<Output = Outcome<()>>,
-{
+pub async fn in_turn(count: usize, ask: impl AsyncFn(usize) -> Outcome<()>) -> Outcome<Went> {
     let began = Instant::now();
     let mut times = Vec::new();
     for turn in 0..count {
