@@ -4,10 +4,13 @@ use kit::clock::Timestamp;
 use kit::db::is_duplicate;
 use kit::{Error, Result};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+};
 
 use super::{Column, Entity, Model};
 use crate::list::BUNCH;
+use crate::passwords::rules::SecurityCompliance;
 use crate::{application_credentials, assignments, credentials, fault, groups, oauth1, trusts};
 
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Model> {
@@ -52,14 +55,30 @@ async fn delete_bunch(tx: &DatabaseTransaction, ids: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Keeps how many wrong passwords there were, and that the last was now.
-pub async fn count_failures(tx: &DatabaseTransaction, id: &str, count: i64) -> Result<()> {
+/// Counts a wrong password. Where there is nothing to count, as nobody has that name or the account is locked already, it takes as long.
+pub async fn count_failure(tx: &DatabaseTransaction, id: Option<String>, security: &SecurityCompliance) -> Result<()> {
+    let user = match id {
+        Some(id) => Entity::find_by_id(id).lock_exclusive().one(tx).await?,
+        None => None,
+    };
+    let Some(user) = user.filter(|user| security.counts_failures(user) && !security.is_locked(user)) else {
+        tx.execute_unprepared("UPDATE reference_version SET value = value WHERE id = 1").await?;
+        return Ok(());
+    };
+    // an earlier lock that is over starts a new count
+    let earlier = if user.failed_logins >= i64::from(security.lockout_failure_attempts) { 0 } else { user.failed_logins };
     Entity::update_many()
-        .col_expr(Column::FailedLogins, Expr::value(count))
+        .col_expr(Column::FailedLogins, Expr::value(earlier + 1))
         .col_expr(Column::FailedLoginAt, Expr::value(Timestamp::now()))
-        .filter(Column::Id.eq(id))
+        .filter(Column::Id.eq(user.id))
         .exec(tx)
         .await?;
+    Ok(())
+}
+
+/// The right password: those before it count no more.
+pub async fn forgive_failures(tx: &DatabaseTransaction, id: &str) -> Result<()> {
+    Entity::update_many().col_expr(Column::FailedLogins, Expr::value(0i64)).filter(Column::Id.eq(id)).exec(tx).await?;
     Ok(())
 }
 

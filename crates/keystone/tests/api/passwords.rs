@@ -59,6 +59,18 @@ async fn wrong_passwords_lock_an_account() {
 }
 
 #[tokio::test]
+async fn guesses_at_once_lock_an_account_as_well() {
+    let cloud = Cloud::configured(|config| config.security.lockout_failure_attempts = 3).await;
+    let guesses = (0..8).map(|_| cloud.login("demo", "wrong", Value::Null));
+    for guess in futures::future::join_all(guesses).await {
+        guess.expect(401);
+    }
+    cloud.login("demo", "demo-secret", Value::Null).await.expect(401);
+    // nor does it matter whether there is such a user
+    cloud.login("nobody", "wrong", Value::Null).await.expect(401);
+}
+
+#[tokio::test]
 async fn guessing_is_slowed_down_for_known_and_unknown_alike() {
     let cloud = Cloud::configured(|config| config.security.failed_logins_per_minute = 3).await;
     for name in ["demo", "nobody"] {

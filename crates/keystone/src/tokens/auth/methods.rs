@@ -47,10 +47,16 @@ pub async fn knows_password(keystone: &Keystone, who: &Reference, password: &str
     let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
     let right = keystone.passwords.verify(password, hash).await?;
     let security = &keystone.config.security;
+    // others may have locked the account while this one's password was hashed
+    let user = match user {
+        Some(user) if security.lockout_failure_attempts > 0 => users::Entity::find_by_id(user.id).one(keystone.db.read()).await?,
+        user => user,
+    };
     match user {
         Some(user) if right && user.enabled && !security.is_locked(&user) && !security.is_inactive(&user) => {
             if user.failed_logins > 0 {
-                count_failures(keystone, &user, 0).await?;
+                let id = user.id.clone();
+                keystone.db.write(move |tx| Box::pin(async move { users::store::forgive_failures(tx, &id).await })).await?;
             }
             if security.disable_user_account_days_inactive > 0 {
                 let id = user.id.clone();
@@ -60,20 +66,14 @@ pub async fn knows_password(keystone: &Keystone, who: &Reference, password: &str
         }
         user => {
             keystone.attempts.failed(&account);
-            if let Some(user) = user.filter(|user| !right && security.counts_failures(user) && !security.is_locked(user)) {
-                // an earlier lock that is over starts a new count
-                let earlier = if user.failed_logins >= i64::from(security.lockout_failure_attempts) { 0 } else { user.failed_logins };
-                count_failures(keystone, &user, earlier + 1).await?;
+            if security.lockout_failure_attempts > 0 {
+                let (id, security) = (user.filter(|_| !right).map(|user| user.id), security.clone());
+                // nothing that tokens stand for changes, so what is remembered of them stays
+                keystone.db.write(move |tx| Box::pin(async move { users::store::count_failure(tx, id, &security).await })).await?;
             }
             Err(Error::unauthorized())
         }
     }
-}
-
-/// Nothing that tokens stand for changes, so what is remembered of them stays.
-async fn count_failures(keystone: &Keystone, user: &users::Model, count: i64) -> Result<()> {
-    let id = user.id.clone();
-    keystone.db.write(move |tx| Box::pin(async move { users::store::count_failures(tx, &id, count).await })).await
 }
 
 /// The user has a valid token, which the new one continues.
