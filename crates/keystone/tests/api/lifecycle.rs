@@ -127,6 +127,35 @@ async fn domains_hold_their_own_and_take_it_along() {
     cloud.patch(&admin, "/v3/domains/default", json!({"domain": {"enabled": false}})).await.expect(403);
 }
 
+/// More than one statement of the database can name.
+#[tokio::test]
+async fn a_domain_of_many_goes_as_a_whole() {
+    let cloud = Cloud::start().await;
+    let admin = cloud.admin().await;
+    let made = cloud.post(&admin, "/v3/domains", json!({"domain": {"name": "Acme"}})).await.expect(201);
+    let domain = made.body["domain"]["id"].as_str().unwrap().to_owned();
+    let group = cloud.post(&admin, "/v3/groups", json!({"group": {"name": "all", "domain_id": domain}})).await.expect(201);
+    let group = group.body["group"]["id"].as_str().unwrap().to_owned();
+    let join = async |n: usize| {
+        let body = json!({"user": {"name": format!("user-{n}"), "domain_id": domain}});
+        let made = cloud.post(&admin, "/v3/users", body).await.expect(201);
+        let id = made.body["user"]["id"].as_str().unwrap().to_owned();
+        cloud.put(&admin, &format!("/v3/groups/{group}/users/{id}")).await.expect(204);
+        id
+    };
+    let users = futures::future::join_all((0..510).map(join)).await;
+    let reader = cloud.id(&admin, "roles", "reader").await;
+    cloud.put(&admin, &format!("/v3/domains/{domain}/groups/{group}/roles/{reader}")).await.expect(204);
+    let members = cloud.get(&admin, &format!("/v3/groups/{group}/users?limit=1000")).await.expect(200);
+    assert_eq!(members.body["users"].as_array().unwrap().len(), 510);
+    let path = format!("/v3/role_assignments?effective&include_names&scope.domain.id={domain}");
+    assert_eq!(cloud.get(&admin, &path).await.expect(200).body["role_assignments"].as_array().unwrap().len(), 510);
+    cloud.patch(&admin, &format!("/v3/domains/{domain}"), json!({"domain": {"enabled": false}})).await.expect(200);
+    cloud.delete(&admin, &format!("/v3/domains/{domain}")).await.expect(204);
+    cloud.get(&admin, &format!("/v3/users/{}", users[509])).await.expect(404);
+    assert_eq!(cloud.get(&admin, &path).await.expect(200).body["role_assignments"], json!([]));
+}
+
 #[tokio::test]
 async fn groups_bring_roles() {
     let cloud = Cloud::start().await;
