@@ -8,11 +8,11 @@ mod foreign;
 mod hashers;
 pub mod rules;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::password_hash::{self, Output, ParamsString, PasswordHash, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use rand::RngCore;
 
-use hashers::Hashers;
+use hashers::{Hashers, Memory};
 use kit::{Error, Result};
 
 /// Longer passwords are refused: hashing them would be a way to keep the service busy.
@@ -40,7 +40,7 @@ impl Passwords {
             return Err(Error::bad_request(format!("Invalid input for field 'password': it is longer than {LONGEST} bytes.")));
         }
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
-        self.hashers.run(move || hash_now(&argon2, &password)).await?
+        self.hashers.run(move |memory| hash_now(&argon2, &password, memory)).await?
     }
 
     /// Whether the password is the one; `None` stands for a user who does not exist or has none, and takes as long.
@@ -50,13 +50,10 @@ impl Passwords {
         }
         let known = hash.is_some();
         let hash = hash.unwrap_or(DECOY).to_owned();
-        let (argon2, password) = (self.argon2.clone(), password.to_owned());
-        let matches = self.hashers.run(move || {
-            if !hash.starts_with("$argon2") {
-                return foreign::verify(password.as_bytes(), &hash).ok_or_else(|| broken("a password hash has an unknown form"));
-            }
-            let parsed = PasswordHash::new(&hash).map_err(broken)?;
-            Ok::<bool, Error>(argon2.verify_password(password.as_bytes(), &parsed).is_ok())
+        let password = password.to_owned();
+        let matches = self.hashers.run(move |memory| match hash.starts_with("$argon2") {
+            true => matches(&password, &hash, memory).map_err(broken),
+            false => foreign::verify(password.as_bytes(), &hash).ok_or_else(|| broken("a password hash has an unknown form")),
         });
         Ok(matches.await?? && known)
     }
@@ -74,11 +71,36 @@ fn give_memory_back() {
 #[cfg(not(target_env = "gnu"))]
 fn give_memory_back() {}
 
-fn hash_now(argon2: &Argon2<'_>, password: &str) -> Result<String> {
+fn hash_now(argon2: &Argon2<'_>, password: &str, memory: &mut Memory) -> Result<String> {
     let mut salt = [0u8; 16];
     rand::rng().fill_bytes(&mut salt);
     let salt = SaltString::encode_b64(&salt).map_err(broken)?;
-    Ok(argon2.hash_password(password.as_bytes(), &salt).map_err(broken)?.to_string())
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).map_err(broken)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(derive(argon2, password, salt.as_salt(), memory).map_err(broken)?),
+    };
+    Ok(hash.to_string())
+}
+
+/// Whether a password leads to a hash, by the parameters that the hash names.
+fn matches(password: &str, hash: &str, memory: &mut Memory) -> password_hash::Result<bool> {
+    let known = PasswordHash::new(hash)?;
+    let (Some(salt), Some(expected)) = (known.salt, known.hash) else { return Ok(false) };
+    let version = known.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let argon2 = Argon2::new(Algorithm::try_from(known.algorithm)?, version, Params::try_from(&known)?);
+    // compared in constant time
+    Ok(derive(&argon2, password, salt, memory)? == expected)
+}
+
+fn derive(argon2: &Argon2<'_>, password: &str, salt: Salt<'_>, memory: &mut Memory) -> password_hash::Result<Output> {
+    let mut bytes = [0u8; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes)?;
+    let blocks = memory.blocks(argon2.params().block_count());
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    Output::init_with(length, |out| Ok(argon2.hash_password_into_with_memory(password.as_bytes(), salt, out, blocks)?))
 }
 
 fn broken(error: impl std::fmt::Display) -> Error {
