@@ -152,3 +152,49 @@ impl Keystone {
         task.await.map_err(Error::internal)?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ConnectionTrait;
+
+    use super::*;
+
+    fn config(dir: &std::path::Path) -> Config {
+        Config {
+            fernet_keys: dir.join("keys"),
+            credential_keys: dir.join("credential-keys"),
+            token_lifetime: Duration::from_secs(3600),
+            public_url: "http://cloud:5000".into(),
+            admin_url: "http://cloud:35357".into(),
+            allow_rescope_scoped_token: true,
+            security: SecurityCompliance::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_of_every_earlier_version_is_brought_up_to_date() {
+        for version in 1..MIGRATIONS.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let location = match std::env::var("CUMULO_TEST_DATABASE") {
+                Ok(url) => Location::Postgres { url, schema: format!("keystone_{}", kit::ids::hex()) },
+                Err(_) => Location::Sqlite(dir.path().join("keystone.sqlite")),
+            };
+            let old = Db::open(&location, &MIGRATIONS[..version]).await.unwrap();
+            let somebody = "INSERT INTO users (id, name, domain_id, enabled, tokens_valid_from, options, extra) \
+                            VALUES ('a1', 'ann', 'default', TRUE, 0, '{}', '{\"email\": \"ann@example.org\"}')";
+            old.write(move |tx| Box::pin(async move { Ok(tx.execute_unprepared(somebody).await.map(drop)?) })).await.unwrap();
+            drop(old);
+            let keystone = open(&location, config(dir.path())).await.unwrap();
+            let wanted = Bootstrap {
+                admin_password: "secret".into(),
+                demo_password: "secret".into(),
+                service_users: Vec::new(),
+                region: "RegionOne".into(),
+                endpoints: Vec::new(),
+            };
+            keystone.bootstrap(&wanted).await.unwrap();
+            let ann = users::store::by_name(keystone.db.read(), DEFAULT_DOMAIN, "ann").await.unwrap().unwrap();
+            assert_eq!((ann.id.as_str(), ann.extra.0["email"].as_str()), ("a1", Some("ann@example.org")), "version {version}");
+        }
+    }
+}
