@@ -366,7 +366,7 @@ mod tests {
     /// That everybody may what that list says is for the tests of the API.
     #[test]
     fn the_list_of_who_may_what_is_of_these_routes() {
-        let list = operations(include_str!("../tests/api/operations.txt"));
+        let list = operations(include_str!("../tests/api/authorization.txt"));
         let routes = super::v3();
         let differences = differences(&list, routes.rows().iter().map(|row| (&row.method, row.path)));
         assert!(differences.is_empty(), "{}", differences.join("\n"));

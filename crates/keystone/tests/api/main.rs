@@ -1,9 +1,10 @@
 //! Keystone's API, driven in process on a temporary SQLite file.
 #![allow(clippy::unwrap_used)]
 
+mod authorization;
 mod catalog;
 mod common;
-mod everybody;
+
 mod federation;
 mod grants;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! Every operation of the API as everybody: `operations.txt` is the API's own list of operations with who may do them, and each line of it is
+//! Every operation of the API as everybody: `authorization.txt` is the API's own list of operations with who may do them, and each line of it is
 //! tried as nobody, reader, member, manager, another project's member, a domain's and the system's people, a service, and an administrator.
 //!
 //! Who: `N` nobody too, `*` any token, `U` the user it is about (`O`: and nobody else), `P` users of the project, `M` users of the domain's
@@ -12,7 +12,7 @@ use testkit::authorization::{Answered, Operation, Persona, operations, try_all};
 
 use crate::common::{Answer, Cloud, project};
 
-const OPERATIONS: &str = include_str!("operations.txt");
+const OPERATIONS: &str = include_str!("authorization.txt");
 
 #[tokio::test]
 async fn everybody_may_what_the_api_says_and_no_more() {
