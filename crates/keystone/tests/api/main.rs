@@ -4,7 +4,6 @@
 mod authorization;
 mod catalog;
 mod common;
-
 mod federation;
 mod grants;
 mod lifecycle;

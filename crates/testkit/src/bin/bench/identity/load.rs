@@ -41,7 +41,7 @@ impl Went {
 pub async fn flat_out<F, A>(connections: usize, length: Duration, ask: F) -> Outcome<Went>
 where
     F: Fn() -> A + Clone + Send + 'static,
-    A: Future<Output = Outcome<()>> + Send,
+    A: Future<Output = Outcome<()>> + Send + 'static,
 {
     let began = Instant::now();
     let mut tasks = JoinSet::new();
