@@ -12,5 +12,6 @@ mod passwords;
 mod places;
 mod policy;
 mod secrets;
+mod shapes;
 mod tokens;
 mod v2;
