@@ -15,6 +15,9 @@ use crate::Config;
 use crate::archive;
 use crate::conductor::builds::Builds;
 use crate::instance_actions::record::EventLog;
+use crate::notifications::feed::Feed;
+use crate::notifications::relay::Relay;
+use crate::notifications::updates::Updates;
 use crate::scheduler::cache::Cache;
 
 /// Nova. Cheap to clone.
@@ -29,6 +32,11 @@ pub struct Inner {
     pub session: ServiceSession,
     /// Events on their way into the database.
     pub events: EventLog,
+    /// Changes of servers that are to be told.
+    pub updates: Updates,
+    pub relay: Relay,
+    /// Those who follow what is told.
+    pub feed: Feed,
     /// Builds that somebody here waits for.
     pub builds: Builds,
     /// What the scheduler believes about the hosts.
@@ -58,6 +66,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("../migrations/0003_aggregates.sql") },
     Migration { version: 10, sql: include_str!("../migrations/0010_actions_on_servers.sql") },
     Migration { version: 11, sql: include_str!("../migrations/0011_archive.sql") },
+    Migration { version: 12, sql: include_str!("../migrations/0012_notifications.sql") },
 ];
 
 /// Moves servers that were deleted before this time into the shadow tables, at most `max` of them; tells the rows by table.
@@ -75,6 +84,9 @@ pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, s
     let db = Db::open(location, MIGRATIONS).await?;
     let inner = Inner {
         events: EventLog::default(),
+        updates: Updates::default(),
+        relay: Relay::default(),
+        feed: Feed::default(),
         builds: Builds::default(),
         hosts: Cache::default(),
         flows: OnceLock::new(),

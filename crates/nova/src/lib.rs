@@ -25,6 +25,7 @@ mod keypairs;
 mod limits;
 mod microversions;
 mod migrations;
+mod notifications;
 mod os_aggregates;
 mod os_hosts;
 mod os_services;
@@ -85,7 +86,7 @@ impl Nova {
 
     /// The same, for a process that is not all of them.
     pub async fn run_parts(&self, stop: CancellationToken, alone: bool, parts: Parts) -> Result<()> {
-        let mut serving = Vec::new();
+        let mut serving = vec![notifications::serve(self)];
         if parts.scheduler {
             serving.push(scheduler::serve(self));
         }
@@ -95,6 +96,7 @@ impl Nova {
         }
         let tasks = conductor::reconcile::start(self, parts, &stop);
         stop.cancelled().await;
+        self.feed.end().await;
         serving.iter().for_each(tokio::task::JoinHandle::abort);
         for task in tasks {
             let _ = task.await;

@@ -202,6 +202,8 @@ const RULES: &[(&str, &str)] = &[
     ("os_compute_api:os-server-groups:create", MEMBER),
     ("os_compute_api:os-server-groups:delete", MEMBER),
     ("os_compute_api:os-server-external-events:create", "rule:service_or_admin"),
+    ("cumulo:events", READER),
+    ("cumulo:events:all_projects", ADMIN),
 ];
 
 /// Nova's policy.

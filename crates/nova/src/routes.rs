@@ -11,7 +11,7 @@ use crate::servers::{
 };
 use crate::{
     Nova, assisted_volume_snapshots, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits,
-    migrations, os_aggregates, os_hosts, proxies, quotas, removed, server_groups, tenant_usage, usage_audit_log,
+    migrations, notifications, os_aggregates, os_hosts, proxies, quotas, removed, server_groups, tenant_usage, usage_audit_log,
 };
 
 /// Which versions there are.
@@ -40,6 +40,7 @@ pub fn routes() -> Routes<Nova> {
         .merge(tenant_usage::routes())
         .merge(proxies::routes())
         .merge(removed::routes())
+        .get("/cumulo/v1/events", "cumulo:events", notifications::api::follow)
 }
 
 /// A create body may carry user data and injected files.

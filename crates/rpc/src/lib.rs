@@ -9,6 +9,7 @@ pub mod compute;
 pub mod conductor;
 pub mod live_migration;
 pub mod network;
+pub mod notifications;
 pub mod scheduler;
 pub mod volume;
 

@@ -36,29 +36,35 @@ pub async fn save(app: &Nova, message: SaveInstance) -> Result<Saved> {
     if strange_task || message.vm_state.iter().any(|state| VmState::parse(state).is_none()) {
         return Err(Error::bad_request(format!("There is no such state: {:?}, {:?}", message.vm_state, message.task_state)));
     }
-    app.db
+    let (saved, before) = app
+        .db
         .write(move |tx| {
             Box::pin(async move {
-                let Some(server) = store::load(tx, &message.instance_id).await? else { return Ok(Saved::Gone) };
+                let Some(server) = store::load(tx, &message.instance_id).await? else { return Ok((Saved::Gone, None)) };
                 if server.host.as_deref() != Some(&message.host) {
-                    return Ok(Saved::Gone);
+                    return Ok((Saved::Gone, None));
                 }
                 if server.task_state.as_deref() == Some(TaskState::Deleting.word()) {
-                    return Ok(Saved::Gone);
+                    return Ok((Saved::Gone, None));
                 }
                 if message.expected_task_state.as_ref().is_some_and(|expected| *expected != server.task_state) {
-                    return Ok(Saved::Conflict);
+                    return Ok((Saved::Conflict, None));
                 }
                 for device in &message.block_devices {
                     save_device(tx, &server.id, device).await?;
                 }
                 let guard = Guard { task_state: Some(server.task_state.clone()), ..Guard::alive() };
+                let new_state = message.vm_state.is_some() || message.task_state.is_some();
                 let id = server.id.clone();
                 let saved = store::change(tx, &id, guard, changes(message, &server)).await?;
-                Ok(if saved { Saved::Saved } else { Saved::Conflict })
+                Ok(if saved { (Saved::Saved, new_state.then_some(server)) } else { (Saved::Conflict, None) })
             })
         })
-        .await
+        .await?;
+    if let Some(before) = before {
+        app.updates.push(&before, &app.builds.request_of(&before.id).unwrap_or_default(), false);
+    }
+    Ok(saved)
 }
 
 fn changes(message: SaveInstance, server: &Model) -> ActiveModel {

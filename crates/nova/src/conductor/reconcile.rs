@@ -1,5 +1,6 @@
 //! What runs now and then and repairs: flows of dead processes, tasks that nobody works on, quota counts, events still in memory.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use kit::clock::Timestamp;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::delete::Delete;
 use super::{leftovers, overdue};
+use crate::notifications::relay;
 use crate::os_services::{self, CONDUCTOR, SCHEDULER};
 use crate::servers::instance::{ActiveModel, Column, Entity, addresses};
 use crate::servers::states::{TaskState, VmState};
@@ -36,7 +38,7 @@ pub fn start(app: &Nova, parts: Parts, stop: &CancellationToken) -> Vec<JoinHand
             })),+]
         };
     }
-    let mut tasks = every!["events", 200, events];
+    let mut tasks = every!["events", 200, events; "notifications", 100, relay::relay];
     if parts.scheduler {
         tasks.extend(every!["scheduler's heartbeat", 10_000, scheduler_beats]);
     }
@@ -44,6 +46,7 @@ pub fn start(app: &Nova, parts: Parts, stop: &CancellationToken) -> Vec<JoinHand
         return tasks;
     }
     tasks.extend(every![
+        "old notifications", 60_000, relay::trim;
         "flows", 10_000, flows;
         "conductor's heartbeat", 10_000, conductor_beats;
         "stuck tasks", 60_000, stuck_tasks;
@@ -76,12 +79,14 @@ async fn scheduler_beats(app: &Nova) -> Result<()> {
 
 /// A service of this process is alive.
 async fn beat(app: &Nova, service: &'static str) -> Result<()> {
-    let host = std::env::var("HOSTNAME").ok().filter(|h| !h.is_empty()).unwrap_or_else(hostname);
-    app.db.write(move |tx| Box::pin(async move { os_services::ensure(tx, &host, service, "internal").await.map(drop) })).await
+    app.db.write(move |tx| Box::pin(async move { os_services::ensure(tx, own_host(), service, "internal").await.map(drop) })).await
 }
 
-fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
+/// The host that this process runs on.
+pub fn own_host() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned());
+    NAME.get_or_init(|| std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(kernel))
 }
 
 /// Whether a flow other than a deletion works on this server.

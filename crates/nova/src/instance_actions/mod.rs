@@ -24,6 +24,9 @@ pub struct Model {
     pub message: Option<String>,
     pub started_at: Timestamp,
     pub updated_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// What [`crate::notifications`] told of it.
+    pub told: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -45,6 +48,8 @@ pub fn row(ctx: &Context, instance_id: &str, action: &str) -> ActiveModel {
         message: Set(None),
         started_at: Set(now),
         updated_at: Set(now),
+        finished_at: Set(None),
+        told: Set(0),
     }
 }
 
@@ -55,16 +60,16 @@ pub async fn begin(tx: &impl ConnectionTrait, ctx: &Context, instance_id: &str, 
 }
 
 /// Records an action that is over as soon as it began.
-pub async fn done(app: &crate::Nova, ctx: &Context, instance_id: &str, action: &str) -> Result<()> {
-    let row = row(ctx, instance_id, action);
-    app.db
-        .write(move |tx| {
-            Box::pin(async move {
-                Entity::insert(row).exec_without_returning(tx).await?;
-                Ok(())
-            })
-        })
-        .await
+pub async fn over(tx: &impl ConnectionTrait, ctx: &Context, instance_id: &str, action: &str) -> Result<()> {
+    let row = ActiveModel { finished_at: Set(Some(Timestamp::now())), ..row(ctx, instance_id, action) };
+    Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// The same in a transaction of its own.
+pub async fn done(app: &crate::Nova, ctx: &Context, instance_id: &str, action: &'static str) -> Result<()> {
+    let (ctx, instance) = (ctx.clone(), instance_id.to_owned());
+    app.db.write(move |tx| Box::pin(async move { over(tx, &ctx, &instance, action).await })).await
 }
 
 /// Records how an action ended that left the server as it was.
@@ -75,7 +80,13 @@ pub async fn ended(app: &crate::Nova, caller: &Caller, instance_id: &str, failed
 
 /// Records how an action ended.
 pub async fn end(tx: &impl ConnectionTrait, instance_id: &str, request_id: &str, failed: bool) -> Result<()> {
-    let change = ActiveModel { message: Set(failed.then(|| "Error".to_owned())), updated_at: Set(Timestamp::now()), ..Default::default() };
+    let now = Timestamp::now();
+    let change = ActiveModel {
+        message: Set(failed.then(|| "Error".to_owned())),
+        updated_at: Set(now),
+        finished_at: Set(Some(now)),
+        ..Default::default()
+    };
     let row = Entity::update_many().set(change).filter(Column::InstanceId.eq(instance_id)).filter(Column::RequestId.eq(request_id));
     row.exec(tx).await?;
     Ok(())

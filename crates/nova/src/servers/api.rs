@@ -89,7 +89,9 @@ pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Upd
         spec.requested_zone = pinned(&app, &row, zone).await?;
         change.spec = Set(Json(spec));
     }
+    let renamed = body.name.is_some();
     store::save(&app, &row.id, Guard::default(), change).await?;
+    app.updates.push(&row, &ctx.request_id, renamed);
     let row = store::fetch(&app, &ctx, &id.0).await?;
     Reply::ok(&after_change(&app, &ctx, row).await?)
 }

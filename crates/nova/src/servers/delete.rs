@@ -76,7 +76,8 @@ pub async fn restore(action: Action) -> Result<Reply> {
                 Box::pin(async move {
                     begin::take(tx, &context, &server, &rules::RESTORE, change).await?;
                     let over = ActiveModel { task_state: Set(None), ..Default::default() };
-                    store::change(tx, &id, Guard::alive(), over).await.map(drop)
+                    store::change(tx, &id, Guard::alive(), over).await?;
+                    instance_actions::end(tx, &id, &context.request_id, false).await
                 })
             })
             .await?;

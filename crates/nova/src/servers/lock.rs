@@ -45,7 +45,7 @@ async fn record(action: Action, change: ActiveModel, rule: &'static Rule) -> Res
         .write(move |tx| {
             Box::pin(async move {
                 store::change(tx, &server.id, Guard::default(), change).await?;
-                instance_actions::begin(tx, &ctx, &server.id, rule.record).await
+                instance_actions::over(tx, &ctx, &server.id, rule.record).await
             })
         })
         .await?;

@@ -31,7 +31,7 @@ pub async fn reset_state(action: Action) -> Result<Reply> {
             Box::pin(async move {
                 let change = ActiveModel { vm_state: Set(state.word().into()), task_state: Set(None), ..Default::default() };
                 store::change(tx, &server.id, Guard::default(), change).await?;
-                instance_actions::begin(tx, &ctx, &server.id, RESET_STATE.record).await
+                instance_actions::over(tx, &ctx, &server.id, RESET_STATE.record).await
             })
         })
         .await?;

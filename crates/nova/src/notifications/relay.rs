@@ -1,0 +1,195 @@
+//! Takes what was not told yet and tells it: into the table of the last notifications, then onto the bus.
+//!
+//! What is taken is marked in the transaction that writes the notifications, so each is told once, whichever conductor comes first. A server
+//! is shown as it is when it is told of, which is moments after it happened.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indexmap::IndexMap;
+use kit::clock::Timestamp;
+use kit::{Result, ids};
+use rpc::notifications::{Notification, TOPIC};
+use sea_orm::entity::prelude::*;
+use sea_orm::{ConnectionTrait, FromQueryResult, Set, Statement};
+use serde_json::Value;
+
+use super::names::{self, Moment};
+use super::updates::Update;
+use super::{ActiveModel, Column, Entity, payload};
+use crate::servers::instance;
+use crate::servers::states::{TaskState, VmState};
+use crate::servers::store;
+use crate::{Nova, instance_actions};
+
+/// Notifications that are kept for those who come back.
+const KEPT: i64 = 10_000;
+/// Rows of one statement.
+const CHUNK: usize = 100;
+
+// `told < 2` is there for the index that only has such rows
+const WAITING: &str = "SELECT 1 FROM actions WHERE told < 2 AND (told = 0 OR finished_at IS NOT NULL) LIMIT 1";
+const BEGUN: &str = "UPDATE actions SET told = CASE WHEN finished_at IS NULL THEN 1 ELSE 2 END WHERE told = 0 AND id IN \
+    (SELECT id FROM actions WHERE told < 2 AND told = 0 ORDER BY started_at LIMIT 500) RETURNING *";
+const ENDED: &str = "UPDATE actions SET told = 2 WHERE told = 1 AND id IN \
+    (SELECT id FROM actions WHERE told < 2 AND told = 1 AND finished_at IS NOT NULL ORDER BY started_at LIMIT 500) RETURNING *";
+
+/// Where the relay is; it looks only when something was written since it looked last.
+#[derive(Debug, Default)]
+pub struct Relay {
+    commits: AtomicU64,
+}
+
+impl Relay {
+    fn may_have_news(&self, app: &Nova) -> bool {
+        let commits = app.db.commits();
+        commits.is_none_or(|now| self.commits.swap(now, Ordering::Relaxed) != now) || !app.updates.is_empty()
+    }
+}
+
+/// Tells what there is to tell.
+pub async fn relay(app: &Nova) -> Result<()> {
+    if !app.relay.may_have_news(app) {
+        return Ok(());
+    }
+    let outcome = look(app).await;
+    if outcome.is_err() {
+        // next time as if something had been written
+        app.relay.commits.store(u64::MAX, Ordering::Relaxed);
+    }
+    outcome
+}
+
+async fn look(app: &Nova) -> Result<()> {
+    let statement = Statement::from_string(app.db.read().get_database_backend(), WAITING);
+    if app.updates.is_empty() && app.db.read().query_one_raw(statement).await?.is_none() {
+        return Ok(());
+    }
+    let nova = app.clone();
+    let told = app.db.write(move |tx| Box::pin(async move { tell(&nova, tx).await })).await?;
+    for notification in told {
+        if let Err(error) = app.bus.cast(TOPIC, notification).await {
+            tracing::debug!(%error, "nobody hears notifications");
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is too old to be kept.
+pub async fn trim(app: &Nova) -> Result<()> {
+    let newest = newest(app.db.read()).await?;
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                Entity::delete_many().filter(Column::Number.lte(newest - KEPT)).exec(tx).await?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// The number of the last notification; 0 when there was none.
+pub async fn newest(db: &impl ConnectionTrait) -> Result<i64> {
+    use sea_orm::{QueryOrder, QuerySelect};
+    let newest: Option<i64> = Entity::find().select_only().column(Column::Number).order_by_desc(Column::Number).into_tuple().one(db).await?;
+    Ok(newest.unwrap_or_default())
+}
+
+/// Something to tell of a server.
+enum News {
+    Action(instance_actions::Model, Moment),
+    Update(Update),
+}
+
+/// Writes the notifications of all that waits, in an order in which a server's follow each other as they happened.
+async fn tell(app: &Nova, tx: &impl ConnectionTrait) -> Result<Vec<Notification>> {
+    let mut updates = app.updates.take();
+    let begun = take(tx, BEGUN).await?;
+    let ended = take(tx, ENDED).await?;
+    let over: Vec<_> = begun.iter().filter(|action| action.finished_at.is_some()).cloned().chain(ended).collect();
+    // what a server went through before its action ended is told before the end; other changes may be of actions that wait for the next turn
+    let mut later = IndexMap::new();
+    for (id, update) in app.updates.take() {
+        if over.iter().any(|action| action.instance_id == id) {
+            updates.entry(id).or_insert(update);
+        } else {
+            later.insert(id, update);
+        }
+    }
+    app.updates.put_back(later);
+    let end = |action: &instance_actions::Model| if action.message.is_some() { Moment::Error } else { Moment::End };
+    let mut news: Vec<(String, News)> = Vec::new();
+    news.extend(begun.into_iter().map(|action| (action.instance_id.clone(), News::Action(action, Moment::Start))));
+    news.extend(updates.into_iter().map(|(id, update)| (id, News::Update(update))));
+    news.extend(over.into_iter().map(|action| (action.instance_id.clone(), News::Action(action.clone(), end(&action)))));
+    write(tx, news).await
+}
+
+async fn take(tx: &impl ConnectionTrait, sql: &str) -> Result<Vec<instance_actions::Model>> {
+    let rows = tx.query_all_raw(Statement::from_string(tx.get_database_backend(), sql)).await?;
+    let mut actions = Vec::with_capacity(rows.len());
+    for row in &rows {
+        actions.push(instance_actions::Model::from_query_result(row, "")?);
+    }
+    actions.sort_by_key(|action| action.started_at);
+    Ok(actions)
+}
+
+async fn write(tx: &impl ConnectionTrait, news: Vec<(String, News)>) -> Result<Vec<Notification>> {
+    let mut servers: HashMap<String, instance::Model> = HashMap::new();
+    let mut wanted: Vec<&str> = news.iter().map(|(id, _)| id.as_str()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    for some in wanted.chunks(CHUNK) {
+        let rows = instance::Entity::find().filter(instance::Column::Id.is_in(some.iter().copied())).all(tx).await?;
+        servers.extend(rows.into_iter().map(|row| (row.id.clone(), row)));
+    }
+    let told: Vec<(&instance::Model, Notification)> =
+        news.iter().filter_map(|(id, news)| servers.get(id).and_then(|server| Some((server, notification(server, news)?)))).collect();
+    if told.is_empty() {
+        return Ok(Vec::new());
+    }
+    let last = store::next_numbers(tx, "notifications", told.len() as i64).await?;
+    let mut number = last - told.len() as i64;
+    for some in told.chunks(CHUNK) {
+        let mut rows = Vec::with_capacity(some.len());
+        for (server, notification) in some {
+            number += 1;
+            rows.push(ActiveModel {
+                number: Set(number),
+                project_id: Set(server.project_id.clone()),
+                instance_id: Set(server.id.clone()),
+                event_type: Set(notification.event_type.clone()),
+                body: Set(serde_json::to_string(notification)?),
+            });
+        }
+        Entity::insert_many(rows).exec_without_returning(tx).await?;
+    }
+    Ok(told.into_iter().map(|(_, notification)| notification).collect())
+}
+
+fn notification(server: &instance::Model, news: &News) -> Option<Notification> {
+    match news {
+        News::Action(action, moment) => {
+            let failed = *moment == Moment::Error;
+            let event_type = names::event_type(&action.action, *moment, is_soft_deleted(server))?;
+            Some(envelope(event_type, failed, payload::of_action(server, action, failed)))
+        }
+        News::Update(update) => Some(envelope("instance.update".into(), false, payload::of_update(server, update))),
+    }
+}
+
+fn is_soft_deleted(server: &instance::Model) -> bool {
+    server.vm_state == VmState::SoftDeleted.word() || server.task_state.as_deref() == Some(TaskState::SoftDeleting.word())
+}
+
+fn envelope(event_type: String, failed: bool, payload: Value) -> Notification {
+    Notification {
+        message_id: ids::uuid(),
+        publisher_id: format!("nova-conductor:{}", crate::conductor::reconcile::own_host()),
+        event_type,
+        priority: if failed { "ERROR" } else { "INFO" }.into(),
+        payload,
+        timestamp: Timestamp::now().to_micros().replace('T', " "),
+    }
+}
