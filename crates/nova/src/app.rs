@@ -14,6 +14,7 @@ use sdk::Cloud;
 use crate::Config;
 use crate::archive;
 use crate::conductor::builds::Builds;
+use crate::conductor::heal::Rounds;
 use crate::instance_actions::record::EventLog;
 use crate::notifications::feed::Feed;
 use crate::notifications::relay::Relay;
@@ -39,6 +40,8 @@ pub struct Inner {
     pub feed: Feed,
     /// Builds that somebody here waits for.
     pub builds: Builds,
+    /// The hosts whose allocations were looked at.
+    pub healed: Rounds,
     /// What the scheduler believes about the hosts.
     pub hosts: Cache,
     flows: OnceLock<Flows<Nova>>,
@@ -67,6 +70,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 10, sql: include_str!("../migrations/0010_actions_on_servers.sql") },
     Migration { version: 11, sql: include_str!("../migrations/0011_archive.sql") },
     Migration { version: 12, sql: include_str!("../migrations/0012_notifications.sql") },
+    Migration { version: 13, sql: include_str!("../migrations/0013_shadows.sql") },
 ];
 
 /// Moves servers that were deleted before this time into the shadow tables, at most `max` of them; tells the rows by table.
@@ -76,7 +80,7 @@ pub async fn archive_deleted(location: &Location, before: Timestamp, max: u64) -
 
 /// Removes what was archived, for good: what was deleted before this time, or all of it.
 pub async fn purge_archived(location: &Location, before: Option<Timestamp>) -> Result<archive::Rows> {
-    archive::purge(&Db::open(location, MIGRATIONS).await?, before).await
+    archive::purge(&Db::open(location, MIGRATIONS).await?, before, u64::MAX).await
 }
 
 /// Opens nova's database and makes nova ready to serve and to run.
@@ -88,6 +92,7 @@ pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, s
         relay: Relay::default(),
         feed: Feed::default(),
         builds: Builds::default(),
+        healed: Rounds::default(),
         hosts: Cache::default(),
         flows: OnceLock::new(),
         db: db.clone(),

@@ -5,7 +5,7 @@ use kit::Result;
 use kit::clock::Timestamp;
 use kit::db::Db;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, QueryOrder, QuerySelect};
+use sea_orm::{ConnectionTrait, QueryOrder, QuerySelect, Statement};
 
 use crate::servers::instance::{Column, Entity};
 
@@ -25,7 +25,7 @@ pub type Rows = Vec<(&'static str, u64)>;
 
 /// Moves servers that were deleted before `before`, at most `max` of them, into the shadow tables.
 pub async fn archive(db: &Db, before: Timestamp, max: u64) -> Result<Rows> {
-    let mut moved: Rows = TABLES.iter().map(|(table, _)| (*table, 0)).collect();
+    let mut moved = none();
     let mut left = max;
     while left > 0 {
         let ids: Vec<String> = Entity::find()
@@ -42,15 +42,13 @@ pub async fn archive(db: &Db, before: Timestamp, max: u64) -> Result<Rows> {
             break;
         }
         left -= ids.len() as u64;
-        let counts = db.write(move |tx| Box::pin(async move { shift(tx, &ids).await })).await?;
-        moved.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += count);
+        add(&mut moved, db.write(move |tx| Box::pin(async move { shift(tx, &ids).await })).await?);
     }
     Ok(moved)
 }
 
 async fn shift(tx: &impl ConnectionTrait, ids: &[String]) -> Result<Vec<u64>> {
-    // ids are ours, and uuids: nothing in them needs to be quoted
-    let ids = ids.iter().filter_map(|id| kit::ids::parse_uuid(id)).map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
+    let ids = quoted(ids);
     let mut counts = Vec::new();
     for (table, column) in TABLES {
         let which = format!("{column} IN ({ids})");
@@ -60,19 +58,53 @@ async fn shift(tx: &impl ConnectionTrait, ids: &[String]) -> Result<Vec<u64>> {
     Ok(counts)
 }
 
-/// Removes for good what was archived and had been deleted before `before`; all of it when there is no such time.
-pub async fn purge(db: &Db, before: Option<Timestamp>) -> Result<Rows> {
-    let condition = before.map_or("1 = 1".to_owned(), |before| format!("deleted_at < {}", before.0));
-    db.write(move |tx| {
-        Box::pin(async move {
-            let mut removed = Rows::new();
-            for (table, column) in TABLES {
-                let which = format!("{column} IN (SELECT id FROM shadow_instances WHERE {condition})");
-                let gone = tx.execute_unprepared(&format!("DELETE FROM shadow_{table} WHERE {which}")).await?;
-                removed.push((*table, gone.rows_affected()));
-            }
-            Ok(removed)
-        })
-    })
-    .await
+/// Removes for good what was archived and had been deleted before `before`, of `max` servers at most; of all when there is no such time.
+pub async fn purge(db: &Db, before: Option<Timestamp>, max: u64) -> Result<Rows> {
+    let mut removed = none();
+    let mut left = max;
+    while left > 0 {
+        let condition = before.map_or("1 = 1".to_owned(), |before| format!("deleted_at < {}", before.0));
+        let oldest = format!("SELECT id FROM shadow_instances WHERE {condition} ORDER BY deleted_at LIMIT {}", left.min(CHUNK));
+        let rows = db.read().query_all_raw(Statement::from_string(db.read().get_database_backend(), oldest)).await?;
+        let ids = rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<Vec<String>, _>>()?;
+        if ids.is_empty() {
+            break;
+        }
+        left -= ids.len() as u64;
+        add(&mut removed, db.write(move |tx| Box::pin(async move { remove(tx, &ids).await })).await?);
+    }
+    Ok(removed)
+}
+
+async fn remove(tx: &impl ConnectionTrait, ids: &[String]) -> Result<Vec<u64>> {
+    let ids = quoted(ids);
+    let mut counts = Vec::new();
+    for (table, column) in TABLES {
+        counts.push(tx.execute_unprepared(&format!("DELETE FROM shadow_{table} WHERE {column} IN ({ids})")).await?.rows_affected());
+    }
+    Ok(counts)
+}
+
+/// Ids are ours, and uuids: nothing in them needs to be quoted.
+fn quoted(ids: &[String]) -> String {
+    ids.iter().filter_map(|id| kit::ids::parse_uuid(id)).map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",")
+}
+
+fn none() -> Rows {
+    TABLES.iter().map(|(table, _)| (*table, 0)).collect()
+}
+
+fn add(rows: &mut Rows, counts: Vec<u64>) {
+    rows.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += count);
+}
+
+/// Which of these servers are archived.
+pub async fn archived(db: &Db, ids: &[String]) -> Result<Vec<String>> {
+    let ids = quoted(ids);
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let statement = Statement::from_string(db.read().get_database_backend(), format!("SELECT id FROM shadow_instances WHERE id IN ({ids})"));
+    let rows = db.read().query_all_raw(statement).await?;
+    Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)
 }

@@ -33,6 +33,12 @@ pub struct Config {
     pub reclaim_instance_interval: Duration,
     /// A deleted server is archived after so long; only by hand when `None`.
     pub archive_deleted_after: Option<Duration>,
+    /// An archived server is removed for good so long after its deletion; only by hand when `None`.
+    pub purge_archived_after: Option<Duration>,
+    /// How often nova looks for what is overdue, stuck or not as placement has it.
+    pub upkeep_interval: Duration,
+    /// A task that nobody works on is stuck after so long.
+    pub stuck_after: Duration,
     /// Hosts tried for one server, at most.
     pub max_attempts: usize,
     /// What one unit of a host's inventory may be given out as.
@@ -61,6 +67,9 @@ impl Default for Config {
             shelved_offload_time: Some(Duration::ZERO),
             reclaim_instance_interval: Duration::ZERO,
             archive_deleted_after: None,
+            purge_archived_after: None,
+            upkeep_interval: Duration::from_secs(60),
+            stuck_after: Duration::from_secs(600),
             max_attempts: 3,
             cpu_allocation_ratio: 4.0,
             ram_allocation_ratio: 1.0,

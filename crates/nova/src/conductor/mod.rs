@@ -8,6 +8,7 @@ pub mod detach;
 pub mod evacuate;
 pub mod extend_volume;
 mod handover;
+pub mod heal;
 pub mod host_task;
 mod hosts;
 mod instances;

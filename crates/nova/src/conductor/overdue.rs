@@ -1,5 +1,5 @@
-//! What happens by itself when its time has come: resizes are confirmed, shelved servers leave their hosts, deleted servers go for good. Each
-//! only where the operator has set a time.
+//! What happens by itself when its time has come: resizes are confirmed, shelved servers leave their hosts, deleted servers go for good, and what is
+//! known of them goes out of the way. Each only where the operator has set a time.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use crate::{Nova, archive};
 
 /// Servers looked at in one turn.
 const SOME: u64 = 500;
+/// Deleted servers moved or removed in one turn.
+const ARCHIVED: u64 = 5000;
 
 /// Confirms resizes that nobody confirmed or reverted in time.
 pub async fn confirm_resizes(app: &Nova) -> Result<()> {
@@ -66,12 +68,15 @@ pub async fn reclaim_deleted(app: &Nova) -> Result<()> {
     Ok(())
 }
 
-/// Moves servers that were deleted long enough ago out of the way.
+/// Moves servers that were deleted long enough ago out of the way, and removes for good what was there long enough.
 pub async fn archive_deleted(app: &Nova) -> Result<()> {
-    match app.config.archive_deleted_after {
-        Some(time) => archive::archive(&app.db, Timestamp::now().minus(time), u64::MAX).await.map(drop),
-        None => Ok(()),
+    if let Some(time) = app.config.archive_deleted_after {
+        archive::archive(&app.db, Timestamp::now().minus(time), ARCHIVED).await?;
     }
+    if let Some(time) = app.config.purge_archived_after {
+        archive::purge(&app.db, Some(Timestamp::now().minus(time)), ARCHIVED).await?;
+    }
+    Ok(())
 }
 
 async fn in_state(app: &Nova, state: VmState, since: Duration) -> Result<Vec<Model>> {

@@ -1,4 +1,5 @@
-//! What runs now and then and repairs: flows of dead processes, tasks that nobody works on, quota counts, events still in memory.
+//! What runs now and then and repairs: flows of dead processes, tasks that nobody works on, allocations, quota counts; and what gathers for a
+//! moment before it is written or told.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,28 +8,24 @@ use kit::clock::Timestamp;
 use kit::flow::{self, Flow};
 use kit::{Result, reconcile};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{QuerySelect, Set};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::delete::Delete;
-use super::{leftovers, overdue};
+use super::{heal, leftovers, overdue};
 use crate::notifications::relay;
 use crate::os_services::{self, CONDUCTOR, SCHEDULER};
 use crate::servers::instance::{ActiveModel, Column, Entity, addresses};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
-use crate::{Nova, Parts};
-
-/// A task that no flow works on is stuck after this long.
-const STUCK: Duration = Duration::from_secs(600);
+use crate::{Nova, Parts, instance_actions, quotas};
 
 /// Starts those of a process that is these parts of nova.
 pub fn start(app: &Nova, parts: Parts, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
     /// A reconciler by its name, period in milliseconds and function.
     macro_rules! every {
-        ($($name:literal, $millis:literal, $function:path);+ $(;)?) => {
+        ($($name:literal, $millis:expr, $function:path);+ $(;)?) => {
             vec![$(reconcile::every($name, Duration::from_millis($millis), stop.clone(), {
                 let app = app.clone();
                 move || {
@@ -38,6 +35,7 @@ pub fn start(app: &Nova, parts: Parts, stop: &CancellationToken) -> Vec<JoinHand
             })),+]
         };
     }
+    let upkeep = u64::try_from(app.config.upkeep_interval.as_millis()).unwrap_or(u64::MAX);
     let mut tasks = every!["events", 200, events; "notifications", 100, relay::relay];
     if parts.scheduler {
         tasks.extend(every!["scheduler's heartbeat", 10_000, scheduler_beats]);
@@ -49,12 +47,13 @@ pub fn start(app: &Nova, parts: Parts, stop: &CancellationToken) -> Vec<JoinHand
         "old notifications", 60_000, relay::trim;
         "flows", 10_000, flows;
         "conductor's heartbeat", 10_000, conductor_beats;
-        "stuck tasks", 60_000, stuck_tasks;
-        "quota usage", 300_000, recount;
+        "stuck tasks", upkeep, stuck_tasks;
+        "allocations", upkeep, heal::allocations;
+        "quota usage", upkeep.saturating_mul(5), recount;
         "resizes to confirm", 10_000, overdue::confirm_resizes;
-        "shelved servers", 60_000, overdue::offload_shelved;
-        "deleted servers", 60_000, overdue::reclaim_deleted;
-        "archive", 600_000, overdue::archive_deleted;
+        "shelved servers", upkeep, overdue::offload_shelved;
+        "deleted servers", upkeep, overdue::reclaim_deleted;
+        "archive", upkeep, overdue::archive_deleted;
         "leftover allocations", 10_000, leftovers::give_back;
     ]);
     tasks
@@ -97,7 +96,7 @@ pub async fn is_worked_on(app: &Nova, instance_id: &str) -> Result<bool> {
 
 /// Ends tasks that nobody works on: a deletion begins anew, a build fails, anything else is simply over.
 async fn stuck_tasks(app: &Nova) -> Result<()> {
-    let before = Timestamp::now().minus(STUCK);
+    let before = Timestamp::now().minus(app.config.stuck_after);
     let busy = Column::TaskState.is_not_null().or(Column::VmState.eq(VmState::Building.word()));
     let stuck: Vec<(String, String, Option<String>, String, String)> = Entity::find()
         .select_only()
@@ -130,42 +129,26 @@ async fn stuck_tasks(app: &Nova) -> Result<()> {
         } else {
             ActiveModel { task_state: Set(None), ..Default::default() }
         };
-        store::save(app, &id, guard, change).await?;
+        app.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    if store::change(tx, &id, guard, change).await? {
+                        instance_actions::abandon(tx, &id).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
     }
     Ok(())
 }
 
 /// Counts what each project uses, and corrects its row where that is not what it says.
 async fn recount(app: &Nova) -> Result<()> {
-    use crate::quotas;
-    app.db
-        .write(|tx| {
-            Box::pin(async move {
-                for row in quotas::Entity::find().all(tx).await? {
-                    let counted: Option<(i64, Option<i64>, Option<i64>)> = Entity::find()
-                        .select_only()
-                        .column_as(Column::Id.count(), "instances")
-                        .expr_as(Expr::col(Column::Vcpus).sum().cast_as("BIGINT"), "cores")
-                        .expr_as(Expr::col(Column::RamMb).sum().cast_as("BIGINT"), "ram")
-                        .filter(Column::Deleted.eq(false))
-                        .filter(Column::ProjectId.eq(&row.project_id))
-                        .into_tuple()
-                        .one(tx)
-                        .await?;
-                    let (instances, cores, ram) = counted.unwrap_or_default();
-                    let counted =
-                        quotas::Model { project_id: row.project_id.clone(), instances, cores: cores.unwrap_or(0), ram: ram.unwrap_or(0) };
-                    if counted != row {
-                        tracing::warn!(project = row.project_id, ?row, ?counted, "the quota count had drifted");
-                        let mut right: quotas::ActiveModel = counted.into();
-                        (right.instances, right.cores, right.ram) = (Set(instances), Set(cores.unwrap_or(0)), Set(ram.unwrap_or(0)));
-                        quotas::Entity::update(right).exec(tx).await?;
-                    }
-                }
-                Ok(())
-            })
-        })
-        .await
+    for row in quotas::Entity::find().all(app.db.read()).await? {
+        app.db.write(move |tx| Box::pin(async move { quotas::recount(tx, &row.project_id).await })).await?;
+    }
+    Ok(())
 }
 
 /// Asks neutron where floating IPs lead, and shows it on the server.

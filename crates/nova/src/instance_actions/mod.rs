@@ -92,6 +92,15 @@ pub async fn end(tx: &impl ConnectionTrait, instance_id: &str, request_id: &str,
     Ok(())
 }
 
+/// Actions of a server that nobody will end.
+pub async fn abandon(tx: &impl ConnectionTrait, instance_id: &str) -> Result<()> {
+    let now = Timestamp::now();
+    let failed = ActiveModel { message: Set(Some("Error".to_owned())), updated_at: Set(now), finished_at: Set(Some(now)), ..Default::default() };
+    let open = Entity::update_many().set(failed).filter(Column::InstanceId.eq(instance_id)).filter(Column::FinishedAt.is_null());
+    open.exec(tx).await?;
+    Ok(())
+}
+
 /// The `action_events` table.
 pub mod event {
     use kit::clock::Timestamp;

@@ -161,6 +161,33 @@ pub async fn add(tx: &impl ConnectionTrait, project_id: &str, need: Need, server
     Ok(())
 }
 
+/// Counts what a project uses, and corrects its row where that is not what it says.
+pub async fn recount(tx: &impl ConnectionTrait, project_id: &str) -> Result<()> {
+    use instance::Column as Of;
+    // whoever changes the count meanwhile waits for this row, and has written its servers when it has let go of it
+    add(tx, project_id, Need { cores: 0, ram: 0 }, 0).await?;
+    let row = usage(tx, project_id).await?;
+    let counted: Option<(i64, Option<i64>, Option<i64>)> = instance::Entity::find()
+        .select_only()
+        .column_as(Of::Id.count(), "instances")
+        .expr_as(Expr::col(Of::Vcpus).sum().cast_as("BIGINT"), "cores")
+        .expr_as(Expr::col(Of::RamMb).sum().cast_as("BIGINT"), "ram")
+        .filter(Of::Deleted.eq(false))
+        .filter(Of::ProjectId.eq(project_id))
+        .into_tuple()
+        .one(tx)
+        .await?;
+    let (instances, cores, ram) = counted.unwrap_or_default();
+    let counted = Model { project_id: project_id.to_owned(), instances, cores: cores.unwrap_or(0), ram: ram.unwrap_or(0) };
+    if counted == row {
+        return Ok(());
+    }
+    tracing::warn!(project = project_id, ?row, ?counted, "the quota count had drifted");
+    let right = ActiveModel { instances: Set(counted.instances), cores: Set(counted.cores), ram: Set(counted.ram), ..Default::default() };
+    Entity::update_many().set(right).filter(Column::ProjectId.eq(project_id)).exec(tx).await?;
+    Ok(())
+}
+
 /// Takes more for a server that grows; 403 when that is too much. What it needs less of meanwhile is not given back here.
 pub async fn grow(tx: &impl ConnectionTrait, project_id: &str, cores: i64, ram: i64) -> Result<()> {
     count(tx, project_id, cores, ram).await?;

@@ -239,6 +239,31 @@ impl Cloud {
         panic!("{id} never became {status}: {}", self.get(&format!("/v2.1/servers/{id}")).await.body);
     }
 
+    /// Changes the database behind nova's back.
+    pub async fn sql(&self, statement: &str) {
+        use sea_orm::ConnectionTrait;
+        let db = kit::db::Db::open(&self.location, &[]).await.unwrap();
+        let statement = statement.to_owned();
+        let done = db.write(move |tx| {
+            Box::pin(async move {
+                tx.execute_unprepared(&statement).await?;
+                Ok(())
+            })
+        });
+        done.await.unwrap();
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+        for _ in 0..400 {
+            if is_so().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("it never came to this: {what}");
+    }
+
     /// Ports, attachments, allocations and guests of servers that should have none.
     pub fn left(&self) -> Vec<String> {
         let state = self.neighbours.0.lock().unwrap();
@@ -307,7 +332,7 @@ fn authenticator() -> Authenticator<Nova> {
     Authenticator::own(who, "http://keystone:5000")
 }
 
-fn inventory(name: &str) -> HostInventory {
+pub fn inventory(name: &str) -> HostInventory {
     HostInventory {
         hypervisor_hostname: name.into(),
         hypervisor_type: "fake".into(),

@@ -176,6 +176,11 @@ impl State {
             self.providers.insert(uuid.clone(), Provider { name, inventories: json!({}), traits: json!([]), ..Provider::default() });
             return self.provider(&Method::GET, &["resource_providers", &uuid], Value::Null);
         }
+        if let [_, uuid, "allocations"] = path {
+            let of_it = self.allocations.iter().filter(|(_, (provider, ..))| provider == uuid);
+            let given: BTreeMap<&String, Value> = of_it.map(|(id, (_, resources, _))| (id, json!({"resources": resources}))).collect();
+            return (StatusCode::OK, json!({"allocations": given, "resource_provider_generation": 1}));
+        }
         let Some(provider) = path.get(1).and_then(|uuid| self.providers.get_mut(*uuid)) else { return missing() };
         if *method == Method::PUT {
             provider.generation += 1;
