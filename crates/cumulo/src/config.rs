@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +72,24 @@ pub struct Compute {
     pub accel: String,
     /// Seconds a build waits for its ports to be wired before it fails.
     pub vif_plugging_timeout: u64,
+    /// Seconds after which a host that says nothing is down.
+    pub service_down_time: u64,
+    /// Seconds for which a deleted server can be restored; not at all when 0.
+    pub reclaim_instance_interval: u64,
+    /// Seconds after which a resize that nobody confirmed or reverted is confirmed; never when 0.
+    pub resize_confirm_window: u64,
+    /// Seconds after which a shelved server leaves its host; at once when 0, never when below.
+    pub shelved_offload_time: i64,
     /// Seconds after which deleted servers are archived; by `cumulo nova-manage db archive` only when absent.
     pub archive_deleted_after: Option<u64>,
+    /// Seconds after their deletion after which archived servers are removed for good; by `cumulo nova-manage db purge` only when absent.
+    pub purge_archived_after: Option<u64>,
+    /// What one unit of a host's inventory may be given out as.
+    pub cpu_allocation_ratio: f64,
+    pub ram_allocation_ratio: f64,
+    pub disk_allocation_ratio: f64,
+    /// Memory that a host keeps for itself, MB.
+    pub reserved_host_memory_mb: i64,
 }
 
 /// How this host's networks meet the outside.
@@ -125,7 +142,41 @@ impl Default for Config {
 
 impl Default for Compute {
     fn default() -> Compute {
-        Compute { accel: "auto".into(), vif_plugging_timeout: 60, archive_deleted_after: None }
+        let nova = nova::Config::default();
+        Compute {
+            accel: "auto".into(),
+            vif_plugging_timeout: 60,
+            service_down_time: nova.service_down_time.as_secs(),
+            reclaim_instance_interval: 0,
+            resize_confirm_window: 0,
+            shelved_offload_time: 0,
+            archive_deleted_after: None,
+            purge_archived_after: None,
+            cpu_allocation_ratio: nova.cpu_allocation_ratio,
+            ram_allocation_ratio: nova.ram_allocation_ratio,
+            disk_allocation_ratio: nova.disk_allocation_ratio,
+            reserved_host_memory_mb: nova.reserved_host_memory_mb,
+        }
+    }
+}
+
+impl Compute {
+    /// As nova is told.
+    pub fn of_nova(&self) -> nova::Config {
+        let seconds = Duration::from_secs;
+        nova::Config {
+            service_down_time: seconds(self.service_down_time),
+            reclaim_instance_interval: seconds(self.reclaim_instance_interval),
+            resize_confirm_window: seconds(self.resize_confirm_window),
+            shelved_offload_time: u64::try_from(self.shelved_offload_time).ok().map(seconds),
+            archive_deleted_after: self.archive_deleted_after.map(seconds),
+            purge_archived_after: self.purge_archived_after.map(seconds),
+            cpu_allocation_ratio: self.cpu_allocation_ratio,
+            ram_allocation_ratio: self.ram_allocation_ratio,
+            disk_allocation_ratio: self.disk_allocation_ratio,
+            reserved_host_memory_mb: self.reserved_host_memory_mb,
+            ..nova::Config::default()
+        }
     }
 }
 

@@ -110,8 +110,7 @@ async fn open(state: &StateDir, config: &Config, roles: &Roles, bus: Bus, apis: 
     // a process of its own for nova's API leaves the long actions to the conductors
     let settings_of_nova = nova::Config {
         conduct: roles.has(Role::NovaConductor),
-        archive_deleted_after: config.compute.archive_deleted_after.map(Duration::from_secs),
-        ..nova::Config::default()
+        ..config.compute.of_nova()
     };
     /// Opens a service when it is to be here.
     macro_rules! here {

@@ -253,6 +253,15 @@ impl Cloud {
         done.await.unwrap();
     }
 
+    /// Rows of one of nova's tables.
+    pub async fn count(&self, table: &str) -> i64 {
+        use sea_orm::{ConnectionTrait, Statement};
+        let db = kit::db::Db::open(&self.location, &[]).await.unwrap();
+        let backend = db.read().get_database_backend();
+        let row = db.read().query_one_raw(Statement::from_string(backend, format!("SELECT COUNT(*) FROM {table}"))).await;
+        row.unwrap().unwrap().try_get_by_index(0).unwrap()
+    }
+
     /// Waits until something is so.
     pub async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         for _ in 0..400 {
