@@ -41,6 +41,9 @@ pub struct Config {
     pub stuck_after: Duration,
     /// Hosts tried for one server, at most.
     pub max_attempts: usize,
+    /// Servers on a host, and such of them with which something is being done, at most; aggregates may say otherwise.
+    pub max_instances_per_host: Option<usize>,
+    pub max_io_ops_per_host: Option<usize>,
     /// What one unit of a host's inventory may be given out as.
     pub cpu_allocation_ratio: f64,
     pub ram_allocation_ratio: f64,
@@ -71,6 +74,8 @@ impl Default for Config {
             upkeep_interval: Duration::from_secs(60),
             stuck_after: Duration::from_secs(600),
             max_attempts: 3,
+            max_instances_per_host: None,
+            max_io_ops_per_host: None,
             cpu_allocation_ratio: 4.0,
             ram_allocation_ratio: 1.0,
             disk_allocation_ratio: 1.0,

@@ -2,6 +2,7 @@
 
 mod api;
 mod down;
+mod explain;
 mod hello;
 mod host;
 mod nova_manage;
@@ -115,6 +116,11 @@ enum HostCommand {
 
 #[derive(Subcommand)]
 enum ServerCommand {
+    /// Tell why a server is where it is, or nowhere: which filter left how many hosts, and which hosts refused
+    Explain {
+        /// Name or id
+        server: String,
+    },
     /// Draw who did what during a server's boot, and how long it took
     Timeline {
         /// Name or id
@@ -144,6 +150,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
         }
         Command::Host(HostCommand::Add { name, minutes }) => return host::add(&StateDir::existing(&path)?, &name, minutes),
         Command::Host(HostCommand::Remove { name }) => return host::remove(&StateDir::existing(&path)?, &name),
+        Command::Server(ServerCommand::Explain { server }) => explain::explain(&StateDir::existing(&path)?, &server)?,
         Command::Server(ServerCommand::Timeline { server }) => timeline::timeline(&StateDir::existing(&path)?, &server)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -24,7 +24,8 @@ pub fn timeline(state: &StateDir, server: &str) -> Result<(), String> {
     Ok(())
 }
 
-async fn find(api: &Api, server: &str) -> Result<String, String> {
+/// The id of the server with this name or id.
+pub async fn find(api: &Api, server: &str) -> Result<String, String> {
     let servers = api.get(&api.compute, &format!("/servers?all_tenants=1&name=%5E{server}%24"), "servers").await?;
     if let Some(found) = items(&servers).first() {
         return Ok(text(found, "/id").to_owned());

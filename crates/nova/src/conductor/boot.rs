@@ -125,7 +125,9 @@ impl Boot {
             if attempt > 0 && !self.move_to(app, &server, destination).await? {
                 continue;
             }
-            match self.build_on(app, destination).await? {
+            let outcome = self.build_on(app, destination).await?;
+            app.hosts.built(app, &destination.host, &outcome).await;
+            match outcome {
                 BuildOutcome::Running => return Ok(()),
                 BuildOutcome::Gone => return Err(self.is_gone()),
                 BuildOutcome::Failed(fault) => return Err(self.fail(fault.code, fault.message, &fault.details)),

@@ -71,6 +71,7 @@ async fn alive(app: &Nova, host: &str, node_id: &str, inventory: Option<HostInve
                     host: Set(host),
                     hypervisor_hostname: Set(inventory.hypervisor_hostname.clone()),
                     inventory: Set(Json(inventory)),
+                    failed_builds: Set(0),
                 };
                 let latest = sea_orm::sea_query::OnConflict::column(node::Column::Id)
                     .update_columns([node::Column::ServiceId, node::Column::HypervisorHostname, node::Column::Inventory])

@@ -12,7 +12,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::Nova;
 
-pub use self::store::forget_host;
+pub use self::store::{forget_host, membership};
 
 /// A row of `aggregates`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

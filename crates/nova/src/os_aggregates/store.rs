@@ -1,6 +1,7 @@
 //! The queries of aggregates, and the zone of a host that follows from them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use kit::clock::Timestamp;
 use kit::db::{Json, is_duplicate};
@@ -54,6 +55,51 @@ pub async fn hosts(db: &impl ConnectionTrait) -> Result<HashMap<i64, Vec<String>
         hosts.entry(row.number).or_default().push(row.host);
     }
     Ok(hosts)
+}
+
+/// Which hosts are in which aggregates.
+#[derive(Debug, Default)]
+pub struct Membership {
+    aggregates: Vec<(String, Arc<BTreeMap<String, String>>)>,
+    /// Host to places in the list.
+    hosts: HashMap<String, Vec<usize>>,
+}
+
+/// Reads all of it.
+pub async fn membership(db: &impl ConnectionTrait) -> Result<Membership> {
+    let (rows, mut members) = (all(db).await?, hosts(db).await?);
+    let mut membership = Membership::default();
+    for (place, row) in rows.into_iter().enumerate() {
+        for host in members.remove(&row.number).unwrap_or_default() {
+            membership.hosts.entry(host).or_default().push(place);
+        }
+        membership.aggregates.push((row.id, Arc::new(row.metadata.0)));
+    }
+    Ok(membership)
+}
+
+impl Membership {
+    /// Whether any aggregate says something under this key.
+    pub fn names(&self, key: &str) -> bool {
+        self.aggregates.iter().any(|(_, metadata)| metadata.contains_key(key))
+    }
+
+    /// The metadata of a host's aggregates.
+    pub fn of(&self, host: &str) -> Vec<Arc<BTreeMap<String, String>>> {
+        let places = self.hosts.get(host).into_iter().flatten();
+        places.filter_map(|place| self.aggregates.get(*place)).map(|(_, metadata)| metadata.clone()).collect()
+    }
+
+    /// The uuids of the aggregates that make a zone, by its name.
+    pub fn zones(&self) -> BTreeMap<String, Vec<String>> {
+        let mut zones: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (id, metadata) in &self.aggregates {
+            if let Some(zone) = metadata.get(ZONE) {
+                zones.entry(zone.clone()).or_default().push(id.clone());
+            }
+        }
+        zones
+    }
 }
 
 /// 409 when the name is taken.

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kit::Result;
+use rpc::conductor::BuildOutcome;
 use sdk::placement::{Resources, Wanted};
 
-use super::filters::Host;
-use crate::{Nova, hypervisors, os_services};
+use super::hosts::{self, Hosts};
+use crate::Nova;
+use crate::hypervisors::node;
 
 /// How long a belief lasts.
 const BELIEF: Duration = Duration::from_secs(1);
@@ -18,16 +20,15 @@ const QUESTIONS: usize = 256;
 /// The beliefs.
 #[derive(Default)]
 pub struct Cache {
-    hosts: Mutex<Option<(Instant, Arc<Vec<Host>>)>>,
+    hosts: Mutex<Option<(Instant, Arc<Hosts>)>>,
     candidates: Mutex<HashMap<String, (Instant, Vec<Candidate>)>>,
 }
 
 /// A host that placement names: what it has left of each class, and how much it has in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    pub provider: String,
+    pub provider: Arc<str>,
     pub free: Resources,
-    pub traits: Vec<String>,
 }
 
 impl Cache {
@@ -38,27 +39,13 @@ impl Cache {
     }
 
     /// All hosts with a hypervisor.
-    pub async fn hosts(&self, app: &Nova) -> Result<Arc<Vec<Host>>> {
+    pub async fn hosts(&self, app: &Nova) -> Result<Arc<Hosts>> {
         if let Some((at, hosts)) = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
             && at.elapsed() < BELIEF
         {
             return Ok(hosts.clone());
         }
-        let services = os_services::compute_hosts(app).await?;
-        let nodes = hypervisors::node::all(&app.db).await?;
-        let hosts = nodes.into_iter().filter_map(|node| {
-            let service = services.iter().find(|s| s.host == node.host)?;
-            Some(Host {
-                up: service.is_up(app.config.service_down_time),
-                enabled: !service.disabled,
-                zone: service.zone.clone(),
-                provider: node.id,
-                node: node.hypervisor_hostname,
-                host: node.host,
-                inventory: node.inventory.0,
-            })
-        });
-        let hosts: Arc<Vec<Host>> = Arc::new(hosts.collect());
+        let hosts = Arc::new(hosts::read(app).await?);
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), hosts.clone()));
         Ok(hosts)
     }
@@ -66,7 +53,25 @@ impl Cache {
     /// The zone of a host.
     pub async fn zone_of(&self, app: &Nova, host: &str) -> Result<String> {
         let hosts = self.hosts(app).await?;
-        Ok(hosts.iter().find(|h| h.host == host).map_or_else(|| app.config.default_zone.clone(), |h| h.zone.clone()))
+        Ok(hosts.named(host).map_or_else(|| app.config.default_zone.clone(), |host| host.zone.clone()))
+    }
+
+    /// A build ended on a host: those where builds fail come last until one does not. What cannot be written down is not.
+    pub async fn built(&self, app: &Nova, host: &str, outcome: &BuildOutcome) {
+        let failed = match outcome {
+            BuildOutcome::Running => false,
+            BuildOutcome::Refused(_) => true,
+            // not the host's doing
+            BuildOutcome::Failed(_) | BuildOutcome::Gone => return,
+        };
+        let known = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|(_, hosts)| hosts.named(host).cloned());
+        if !failed && known.is_none_or(|known| known.failed_builds == 0) {
+            return;
+        }
+        if let Err(error) = node::count_build(&app.db, host, failed).await {
+            tracing::warn!(host, %error, "the end of a build was not counted");
+        }
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Who could fulfil `wanted`, from memory unless `fresh`; true when placement was asked just now.
@@ -86,7 +91,7 @@ impl Cache {
             .filter_map(|provider| {
                 let summary = answer.provider_summaries.get(provider)?;
                 let free = summary.resources.iter().map(|(class, usage)| (class.clone(), usage.capacity - usage.used)).collect();
-                Some(Candidate { provider: provider.clone(), free, traits: summary.traits.clone() })
+                Some(Candidate { provider: provider.as_str().into(), free })
             })
             .collect();
         let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +105,7 @@ impl Cache {
     /// A claim of ours: the provider has so much less in every answer that is remembered.
     pub fn claimed(&self, provider: &str, resources: &Resources) {
         let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
-        for candidate in all.values_mut().flat_map(|(_, known)| known).filter(|c| c.provider == provider) {
+        for candidate in all.values_mut().flat_map(|(_, known)| known).filter(|c| &*c.provider == provider) {
             for (class, amount) in resources {
                 if let Some(free) = candidate.free.get_mut(class) {
                     *free -= amount;

@@ -6,6 +6,7 @@
 
 pub mod cache;
 mod filters;
+mod hosts;
 mod select;
 mod weighers;
 

@@ -1,6 +1,6 @@
 //! One decision: candidates, filters, weighers, claim, alternates (steps 9 to 11 of the boot flow).
 
-use std::collections::HashMap;
+use std::net::IpAddr;
 
 use kit::Result;
 use kit::clock::Timestamp;
@@ -11,6 +11,7 @@ use rpc::scheduler::{Destination, FilterResult, SelectDestinations, Selection};
 use sdk::placement::{Resources, Wanted};
 use serde_json::Value;
 
+use super::cache::Candidate;
 use super::filters::{self, Choice, Group, Request};
 use super::weighers;
 use crate::conductor::claims;
@@ -29,13 +30,12 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     let instance = &message.instance;
     let request = request(app, instance, message.ignore_hosts.clone()).await?;
     let resources = claims::resources(&instance.flavor, &instance.block_devices);
-    let wanted = wanted(instance, &resources);
+    let wanted = wanted(app, &request, instance, &resources).await?;
     let mut selection = Selection { selected: None, alternates: Vec::new(), filters: Vec::new() };
     // what is remembered may be wrong; before saying no, ask
     for fresh in [false, true] {
-        let (mut choices, asked) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
-        let ties: HashMap<String, u64> = choices.iter().map(|c| (c.host.host.clone(), rand::rng().random())).collect();
-        weighers::order(&mut choices, request.group.as_ref(), |c| ties.get(&c.host.host).copied().unwrap_or(0));
+        let (choices, asked) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
+        let choices = weighers::order(choices, request.group.as_ref(), || rand::rng().random());
         let (filtered, claiming) = (Timestamp::now(), Span::begin("scheduler_claim_host", "nova-scheduler", "placement"));
         if claim_first(app, instance, &choices, &resources, &mut selection).await? {
             let host = selection.selected.as_ref().map(|d| d.host.clone());
@@ -63,12 +63,9 @@ async fn remaining(
     results.clear();
     let hosts = app.hosts.hosts(app).await?;
     let (candidates, asked) = app.hosts.candidates(app, wanted, fresh).await?;
-    let by_provider: HashMap<&str, &filters::Host> = hosts.iter().map(|host| (host.provider.as_str(), host)).collect();
-    let choices: Vec<Choice> = candidates
-        .into_iter()
-        .filter_map(|candidate| Some(Choice { host: (*by_provider.get(candidate.provider.as_str())?).clone(), candidate }))
-        .collect();
-    results.push(FilterResult { filter: "PlacementResources".into(), start: hosts.len(), end: choices.len() });
+    let choice = |candidate: Candidate| Some(Choice { host: hosts.of_provider(&candidate.provider)?.clone(), candidate });
+    let choices: Vec<Choice> = candidates.into_iter().filter_map(choice).collect();
+    results.push(FilterResult { filter: "PlacementResources".into(), start: hosts.all.len(), end: choices.len() });
     Ok((filters::apply(choices, request, results), asked))
 }
 
@@ -100,8 +97,9 @@ fn destination(choice: &Choice) -> Destination {
     Destination { host: choice.host.host.clone(), node: choice.host.node.clone(), resource_provider_id: choice.host.provider.clone() }
 }
 
-/// The question to placement: resources, and the traits that flavor and image require or forbid.
-fn wanted(instance: &Instance, resources: &Resources) -> Wanted {
+/// The question to placement: resources, the traits that flavor and image require or forbid, and a host or zone where an answer could not hold
+/// all that may be meant.
+async fn wanted(app: &Nova, request: &Request, instance: &Instance, resources: &Resources) -> Result<Wanted> {
     let specs = instance.flavor.extra_specs.iter().chain(&instance.image_properties);
     let required = specs.filter_map(|(key, value)| {
         let name = key.strip_prefix("trait:")?;
@@ -111,7 +109,22 @@ fn wanted(instance: &Instance, resources: &Resources) -> Wanted {
             _ => None,
         }
     });
-    Wanted { resources: resources.clone(), required: required.collect(), limit: Some(CANDIDATES), ..Wanted::default() }
+    let mut wanted = Wanted { resources: resources.clone(), required: required.collect(), limit: Some(CANDIDATES), ..Wanted::default() };
+    let hosts = app.hosts.hosts(app).await?;
+    if hosts.all.len() as u64 <= CANDIDATES {
+        return Ok(wanted);
+    }
+    if let Some(forced) = &request.forced_host {
+        let name = forced.split(':').next().unwrap_or(forced);
+        wanted.in_tree = hosts.named(name).map(|host| host.provider.clone());
+    } else if let Some(zone) = &request.zone {
+        wanted.member_of = match hosts.zones.get(zone) {
+            Some(aggregates) => vec![format!("in:{}", aggregates.join(","))],
+            // the default zone: hosts that are in no other
+            None => hosts.zones.values().flatten().map(|aggregate| format!("!{aggregate}")).collect(),
+        };
+    }
+    Ok(wanted)
 }
 
 /// What the server asks of its host.
@@ -123,6 +136,12 @@ async fn request(app: &Nova, instance: &Instance, ignore_hosts: Vec<String>) -> 
         ignore_hosts,
         image_properties: instance.image_properties.clone(),
         extra_specs: instance.flavor.extra_specs.clone(),
+        project_id: instance.project_id.clone(),
+        flavor: instance.flavor.name.clone(),
+        query: query(hints),
+        near: near(hints),
+        max_instances_per_host: app.config.max_instances_per_host,
+        max_io_ops_per_host: app.config.max_io_ops_per_host,
         ..Request::default()
     };
     if let Some(group) = server_groups::of_hints(hints) {
@@ -138,6 +157,23 @@ async fn request(app: &Nova, instance: &Instance, ignore_hosts: Vec<String>) -> 
     }
     request.different_hosts = hosts_of(app, &ids(hints, "different_host")).await?;
     Ok(request)
+}
+
+/// The hint `query`, which clients send as text.
+fn query(hints: &Value) -> Option<Value> {
+    match hints.get("query")? {
+        Value::String(text) if text.is_empty() => None,
+        // text that is no expression is one that nobody fulfils
+        Value::String(text) => Some(serde_json::from_str(text).unwrap_or(Value::Bool(false))),
+        other => Some(other.clone()),
+    }
+}
+
+/// The hints `build_near_host_ip` and `cidr`; without the second, a network of 24 bits.
+fn near(hints: &Value) -> Option<(IpAddr, u8)> {
+    let text = |key: &str| hints.get(key).and_then(Value::as_str);
+    let bits = text("cidr").and_then(|cidr| cidr.trim_start_matches('/').parse().ok()).unwrap_or(24);
+    Some((text("build_near_host_ip")?.parse().ok()?, bits))
 }
 
 /// A hint that is one id or several.

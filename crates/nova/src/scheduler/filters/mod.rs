@@ -1,29 +1,23 @@
-//! Filters: who may? Each is a pure function of a host and a request; what each left is recorded.
+//! Filters: who may? Each is a pure function of a host and a request; what each left is recorded. They bear nova's names.
+
+mod aggregates;
+mod json;
+mod machine;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use rpc::conductor::HostInventory;
 use rpc::scheduler::FilterResult;
+use serde_json::Value;
 
 use super::cache::Candidate;
-
-/// A host as nova knows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Host {
-    pub host: String,
-    pub node: String,
-    /// Its resource provider.
-    pub provider: String,
-    pub zone: String,
-    pub up: bool,
-    pub enabled: bool,
-    pub inventory: HostInventory,
-}
+use super::hosts::Host;
 
 /// A host that has room.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
-    pub host: Host,
+    pub host: Arc<Host>,
     pub candidate: Candidate,
 }
 
@@ -39,6 +33,16 @@ pub struct Request {
     pub group: Option<Group>,
     pub same_hosts: Option<Vec<String>>,
     pub different_hosts: Vec<String>,
+    pub project_id: String,
+    /// The flavor's name.
+    pub flavor: String,
+    /// The hint `query`.
+    pub query: Option<Value>,
+    /// Only hosts in this network: an address of it, and the bits that they share.
+    pub near: Option<(IpAddr, u8)>,
+    /// What the operator limits, where aggregates say nothing else.
+    pub max_instances_per_host: Option<usize>,
+    pub max_io_ops_per_host: Option<usize>,
 }
 
 /// A server group: its policy, and how many of its members are on which host.
@@ -56,8 +60,18 @@ const FILTERS: &[(&str, Filter)] = &[
     ("RetryFilter", not_ignored),
     ("ForcedHostFilter", forced_host),
     ("AvailabilityZoneFilter", availability_zone),
-    ("ImagePropertiesFilter", image_properties),
-    ("ComputeCapabilitiesFilter", capabilities),
+    ("ImagePropertiesFilter", machine::image_properties),
+    ("ComputeCapabilitiesFilter", machine::capabilities),
+    ("PciPassthroughFilter", machine::pci_passthrough),
+    ("NUMATopologyFilter", machine::numa_topology),
+    ("AggregateInstanceExtraSpecsFilter", aggregates::extra_specs),
+    ("AggregateImagePropertiesIsolation", aggregates::image_properties),
+    ("AggregateMultiTenancyIsolation", aggregates::multi_tenancy),
+    ("AggregateTypeAffinityFilter", aggregates::type_affinity),
+    ("AggregateNumInstancesFilter", aggregates::num_instances),
+    ("AggregateIoOpsFilter", aggregates::io_ops),
+    ("JsonFilter", json::query),
+    ("SimpleCIDRAffinityFilter", near),
     ("SameHostFilter", same_host),
     ("DifferentHostFilter", different_host),
     ("ServerGroupAffinityFilter", affinity),
@@ -96,66 +110,18 @@ fn availability_zone(choice: &Choice, request: &Request) -> bool {
     request.zone.as_ref().is_none_or(|zone| *zone == choice.host.zone)
 }
 
-/// An image may ask for an architecture, a hypervisor and a kind of guest.
-fn image_properties(choice: &Choice, request: &Request) -> bool {
-    let asked = |names: [&str; 2]| names.iter().find_map(|name| request.image_properties.get(*name));
-    let inventory = &choice.host.inventory;
-    let arch = inventory.cpu_info.get("arch").and_then(serde_json::Value::as_str).unwrap_or("x86_64");
-    let arch_fits = asked(["hw_architecture", "architecture"]).is_none_or(|wanted| same_arch(wanted, arch));
-    let simulated = inventory.hypervisor_type.eq_ignore_ascii_case("fake");
-    let hypervisor_fits = asked(["img_hv_type", "hypervisor_type"]).is_none_or(|wanted| {
-        let wanted = wanted.to_ascii_lowercase();
-        simulated || matches!(wanted.as_str(), "qemu" | "kvm")
-    });
-    let mode_fits = asked(["hw_vm_mode", "vm_mode"]).is_none_or(|mode| mode == "hvm");
-    arch_fits && hypervisor_fits && mode_fits
-}
-
-fn same_arch(wanted: &str, have: &str) -> bool {
-    let canonical = |arch: &str| match arch.to_ascii_lowercase().as_str() {
-        "amd64" | "x64" => "x86_64".to_owned(),
-        "arm64" => "aarch64".to_owned(),
-        "i386" | "i586" => "i686".to_owned(),
-        other => other.to_owned(),
+/// The hints `build_near_host_ip` and `cidr`.
+fn near(choice: &Choice, request: &Request) -> bool {
+    let Some((near, bits)) = request.near else { return true };
+    let number = |address: IpAddr| match address {
+        IpAddr::V4(v4) => (u128::from(u32::from(v4)) << 96, true),
+        IpAddr::V6(v6) => (u128::from(v6), false),
     };
-    let (wanted, have) = (canonical(wanted), canonical(have));
-    // a 64 bit PC runs 32 bit guests too
-    wanted == have || (wanted == "i686" && have == "x86_64")
-}
-
-/// `capabilities:hypervisor_type` and friends of the flavor.
-fn capabilities(choice: &Choice, request: &Request) -> bool {
-    let inventory = &choice.host.inventory;
-    request.extra_specs.iter().filter_map(|(key, value)| Some((key.strip_prefix("capabilities:")?, value))).all(|(key, wanted)| {
-        let have = match key {
-            "hypervisor_type" => Some(inventory.hypervisor_type.clone()),
-            "hypervisor_version" => Some(inventory.hypervisor_version.to_string()),
-            "hypervisor_hostname" => Some(inventory.hypervisor_hostname.clone()),
-            _ => key.strip_prefix("cpu_info:").and_then(|key| inventory.cpu_info.get(key)).map(|value| match value {
-                serde_json::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            }),
-        };
-        have.is_some_and(|have| matches_spec(&have, wanted))
+    let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
+    choice.host.inventory.host_ip.parse().is_ok_and(|own| {
+        let ((own, own_kind), (near, kind)) = (number(own), number(near));
+        own_kind == kind && own & mask == near & mask
     })
-}
-
-/// The comparisons of extra specs: `>= 5`, `s== x`, `<in> x`, `<or> a <or> b`, or plain equality.
-fn matches_spec(have: &str, wanted: &str) -> bool {
-    let number = |text: &str| text.trim().parse::<f64>().ok();
-    let (operator, value) = wanted.split_once(' ').unwrap_or(("", wanted));
-    let both = || Some((number(have)?, number(value)?));
-    match operator {
-        "=" | ">=" => both().is_some_and(|(have, wanted)| have >= wanted),
-        "<=" => both().is_some_and(|(have, wanted)| have <= wanted),
-        "==" => both().is_some_and(|(have, wanted)| have == wanted),
-        "!=" => both().is_some_and(|(have, wanted)| have != wanted),
-        "s==" => have == value,
-        "s!=" => have != value,
-        "<in>" => have.contains(value.trim()),
-        "<or>" => value.split("<or>").any(|choice| choice.trim() == have),
-        _ => have == wanted,
-    }
 }
 
 fn same_host(choice: &Choice, request: &Request) -> bool {
@@ -184,6 +150,7 @@ fn anti_affinity(choice: &Choice, request: &Request) -> bool {
 
 #[cfg(test)]
 pub mod tests {
+    use rpc::conductor::HostInventory;
     use serde_json::json;
 
     use super::*;
@@ -209,22 +176,27 @@ pub mod tests {
             up: true,
             enabled: true,
             inventory,
+            aggregates: Vec::new(),
+            busy: 0,
+            servers: 0,
+            failed_builds: 0,
         };
         let free = [("VCPU", 8), ("MEMORY_MB", free_ram), ("DISK_GB", 100)].map(|(class, n)| (class.to_owned(), n)).into();
-        Choice { candidate: Candidate { provider: host.provider.clone(), free, traits: vec![] }, host }
+        Choice { candidate: Candidate { provider: host.provider.as_str().into(), free }, host: Arc::new(host) }
     }
 
     fn left(choices: Vec<Choice>, request: &Request) -> (Vec<String>, Option<String>) {
         let mut results = Vec::new();
         let left = apply(choices, request, &mut results);
         let killer = results.iter().find(|r| r.end == 0).map(|r| r.filter.clone());
-        (left.into_iter().map(|o| o.host.host).collect(), killer)
+        (left.into_iter().map(|o| o.host.host.clone()).collect(), killer)
     }
 
     #[test]
     fn only_living_enabled_hosts() {
         let (mut dead, mut disabled) = (choice("dead", 1), choice("disabled", 1));
-        (dead.host.up, disabled.host.enabled) = (false, false);
+        Arc::make_mut(&mut dead.host).up = false;
+        Arc::make_mut(&mut disabled.host).enabled = false;
         assert_eq!(left(vec![dead.clone(), disabled, choice("a", 1)], &Request::default()).0, ["a"]);
         assert_eq!(left(vec![dead], &Request::default()).1.unwrap(), "ComputeFilter");
     }
@@ -249,6 +221,15 @@ pub mod tests {
             |value: &str| Request { extra_specs: [("capabilities:hypervisor_version".into(), value.into())].into(), ..Request::default() };
         assert_eq!(left(vec![choice("a", 1)], &spec(">= 7000000")).0, ["a"]);
         assert_eq!(left(vec![choice("a", 1)], &spec("<= 7000000")).1.unwrap(), "ComputeCapabilitiesFilter");
+    }
+
+    #[test]
+    fn near_is_in_the_same_network() {
+        let near = |ip: &str, bits: u8| Request { near: Some((ip.parse().unwrap(), bits)), ..Request::default() };
+        assert_eq!(left(vec![choice("a", 1)], &near("10.0.0.200", 24)).0, ["a"]);
+        assert_eq!(left(vec![choice("a", 1)], &near("10.0.1.1", 24)).1.unwrap(), "SimpleCIDRAffinityFilter");
+        assert_eq!(left(vec![choice("a", 1)], &near("10.0.1.1", 0)).0, ["a"]);
+        assert_eq!(left(vec![choice("a", 1)], &near("fd00::1", 8)).1.unwrap(), "SimpleCIDRAffinityFilter");
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! Where servers go: aggregates and hints are heeded, hosts that refuse come last, and who finds no host is told which filter left none.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{ADMIN, Behaviour, Cloud, MEMBER, server};
+
+/// An aggregate of one host.
+async fn aggregate(cloud: &Cloud, host: &str, metadata: Value) {
+    let made = cloud.ask(ADMIN, "2.79", "POST", "/v2.1/os-aggregates", json!({"aggregate": {"name": host}})).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let path = format!("/v2.1/os-aggregates/{}/action", made.body["aggregate"]["id"]);
+    for action in [json!({"add_host": {"host": host}}), json!({"set_metadata": {"metadata": metadata}})] {
+        assert_eq!(cloud.ask(ADMIN, "2.79", "POST", &path, action).await.status, 200);
+    }
+}
+
+async fn boot(cloud: &Cloud, who: &str, hints: Value) -> String {
+    let mut body = server(json!({}));
+    body["os:scheduler_hints"] = hints;
+    let answer = cloud.ask(who, "2.1", "POST", "/v2.1/servers", body).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    answer.body["server"]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn aggregates_say_for_whom_their_hosts_are() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run), ("h2", Behaviour::Run)]).await;
+    aggregate(&cloud, "h1", json!({"filter_tenant_id": "q"})).await;
+    aggregate(&cloud, "h2", json!({"max_instances_per_host": "2"})).await;
+    for _ in 0..2 {
+        let id = boot(&cloud, MEMBER, json!({})).await;
+        assert_eq!(cloud.wait(&id, "ACTIVE").await["OS-EXT-SRV-ATTR:host"], "h2");
+    }
+    // what is believed of hosts is a second old at most
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let id = boot(&cloud, MEMBER, json!({})).await;
+    let words = cloud.wait(&id, "ERROR").await["fault"]["message"].as_str().unwrap().to_owned();
+    assert!(words.contains("AggregateMultiTenancyIsolation (2 -> 1)") && words.contains("AggregateNumInstancesFilter left none"), "{words}");
+}
+
+#[tokio::test]
+async fn hints_are_heeded() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run), ("h2", Behaviour::Run)]).await;
+    let second = boot(&cloud, MEMBER, json!({"query": "[\"=\", \"$host\", \"h2\"]"})).await;
+    assert_eq!(cloud.wait(&second, "ACTIVE").await["OS-EXT-SRV-ATTR:host"], "h2");
+    for (hints, host) in [
+        (json!({"same_host": second}), "h2"),
+        (json!({"different_host": [second]}), "h1"),
+        (json!({"query": ["not", ["=", "$host", "h2"]]}), "h1"),
+    ] {
+        let id = boot(&cloud, MEMBER, hints.clone()).await;
+        assert_eq!(cloud.wait(&id, "ACTIVE").await["OS-EXT-SRV-ATTR:host"], host, "{hints}");
+    }
+    for (hints, filter) in [
+        (json!({"query": "[\">\", \"$free_ram_mb\", 99999999]"}), "JsonFilter"),
+        (json!({"build_near_host_ip": "10.9.9.9", "cidr": "/24"}), "SimpleCIDRAffinityFilter"),
+    ] {
+        let id = boot(&cloud, MEMBER, hints).await;
+        let shown = cloud.wait(&id, "ERROR").await;
+        let words = shown["fault"]["message"].as_str().unwrap();
+        assert!(words.contains(&format!("{filter} left none")), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_is_shown_in_the_events() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let id = boot(&cloud, MEMBER, json!({"query": "[\"=\", \"$host\", \"h9\"]"})).await;
+    cloud.wait(&id, "ERROR").await;
+    let path = format!("/v2.1/servers/{id}/os-instance-actions");
+    let request = cloud.get(&path).await.body["instanceActions"][0]["request_id"].as_str().unwrap().to_owned();
+    let shown = cloud.ask(ADMIN, "2.84", "GET", &format!("{path}/{request}"), Value::Null).await.body;
+    let events = shown["instanceAction"]["events"].as_array().unwrap();
+    let filtering = events.iter().find(|event| event["event"] == "scheduler_filter_hosts").unwrap();
+    assert_eq!(filtering["result"], "Error");
+    let details = filtering["details"].as_str().unwrap();
+    assert!(details.contains("PlacementResources 1 -> 1") && details.ends_with("JsonFilter 1 -> 0"), "{details}");
+}
+
+#[tokio::test]
+async fn a_host_where_builds_fail_comes_last() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Refuse), ("h2", Behaviour::Run)]).await;
+    for _ in 0..6 {
+        let id = boot(&cloud, MEMBER, json!({})).await;
+        cloud.wait(&id, "ACTIVE").await;
+    }
+    cloud.hosts.lock().unwrap().insert("h1".into(), Behaviour::Run);
+    // h1 failed at most once: since then it was asked no more
+    assert!(cloud.count("compute_nodes WHERE failed_builds > 1").await == 0);
+}
