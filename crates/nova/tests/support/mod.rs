@@ -324,6 +324,7 @@ fn authenticator() -> Authenticator<Nova> {
             let (project, role) = token.split_once(':').ok_or_else(kit::Error::unauthorized)?;
             let roles: &[&str] = match role {
                 "admin" => &["admin", "manager", "member", "reader"],
+                "manager" => &["manager", "member", "reader"],
                 "member" => &["member", "reader"],
                 "service" => &["service"],
                 _ => &["reader"],
