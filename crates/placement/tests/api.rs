@@ -136,6 +136,28 @@ async fn versions_errors_and_roles() {
     assert_eq!(cloud.ask("", "GET", "/placement/resource_providers", None).await.status, 200);
 }
 
+/// `authorization.txt` is the API's reference: who may (`S` services and administrators, `R` the project's readers too), method, path, version.
+#[tokio::test]
+async fn everybody_may_what_the_reference_says() {
+    let cloud = cloud().await;
+    for line in include_str!("authorization.txt").lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (method, version) = (words[1], words.get(3).copied().unwrap_or_default());
+        let query = if words[2] == "/usages" { "?project_id=p" } else { "" };
+        let path = words[2].replace("{uuid}", "x").replace("{consumer_uuid}", "x").replace("{name}", "X").replace("{resource_class}", "X");
+        let body = matches!(method, "POST" | "PUT").then(|| json!({}));
+        for (who, may) in [("", None), ("p:member", Some(false)), ("p:reader", Some(words[0] == "R")), ("s:service", Some(true)), (ADMIN, Some(true))] {
+            let answer = cloud.ask_as(who, version, method, &format!("{path}{query}"), body.clone()).await;
+            let right = match (may, answer.status.as_u16()) {
+                (None, status) => status == 401,
+                (Some(false), status) => status == 403,
+                (Some(true), status) => !matches!(status, 401 | 403 | 405) && status < 500,
+            };
+            assert!(right, "{line} for {who:?}: {} {}", answer.status, answer.body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn providers_are_made_found_moved_and_deleted() {
     let cloud = cloud().await;
