@@ -21,6 +21,7 @@ use crate::consoles::Consoles;
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::qemu::account::Account;
 use crate::image::cache::ImageCache;
+use crate::instances::network::Known;
 
 /// How long conductor may take to answer.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -41,6 +42,8 @@ pub struct Inner {
     pub store: Option<Store>,
     /// Something happened that conductor should hear of before the next report is due.
     pub report_now: Notify,
+    /// Networks that guests came to lately.
+    pub networks: Known,
     slots: Mutex<HashMap<String, Weak<Slot>>>,
 }
 
@@ -96,8 +99,8 @@ impl Host {
         store: Option<Store>,
     ) -> Host {
         let consoles = Consoles::new(config.host_ip.clone(), config.console_port);
-        let (report_now, slots) = (Notify::new(), Mutex::default());
-        Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, consoles, store, report_now, slots }))
+        let (report_now, networks, slots) = (Notify::new(), Known::default(), Mutex::default());
+        Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, consoles, store, report_now, networks, slots }))
     }
 
     pub fn name(&self) -> &str {

@@ -15,6 +15,7 @@ use crate::Config;
 use crate::archive;
 use crate::conductor::builds::Builds;
 use crate::conductor::heal::Rounds;
+use crate::conductor::hosts::Reported;
 use crate::instance_actions::record::EventLog;
 use crate::notifications::feed::Feed;
 use crate::notifications::relay::Relay;
@@ -40,6 +41,8 @@ pub struct Inner {
     pub feed: Feed,
     /// Builds that somebody here waits for.
     pub builds: Builds,
+    /// What hosts said of their guests.
+    pub reported: Reported,
     /// The hosts whose allocations were looked at.
     pub healed: Rounds,
     /// What the scheduler believes about the hosts.
@@ -93,6 +96,7 @@ pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, s
         relay: Relay::default(),
         feed: Feed::default(),
         builds: Builds::default(),
+        reported: Reported::default(),
         healed: Rounds::default(),
         hosts: Cache::default(),
         flows: OnceLock::new(),
@@ -106,22 +110,4 @@ pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, s
     let flows = crate::conductor::flows(db, nova.clone());
     nova.0.flows.set(flows).map_err(|_| Error::internal("nova was opened twice"))?;
     Ok(nova)
-}
-
-/// Numbers that count up.
-pub mod sequences {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "sequences")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub name: String,
-        pub value: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
 }

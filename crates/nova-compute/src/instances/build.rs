@@ -84,18 +84,17 @@ async fn steps(host: &Host, request: &BuildInstance, timeline: &mut Timeline, un
     release_network_on_failure(host, request, &instance, undo);
     instance.network_info =
         timeline.step("compute_allocate_network", "neutron", network::allocate(host, &request.caller, &instance)).await?;
-    host.save(SaveInstance {
-        task_state: Some(Some("block_device_mapping".into())),
-        network_info: Some(instance.network_info.clone()),
-        ..host.change(id)
-    })
-    .await?;
 
     // 26 to 28: volumes
+    if instance.block_devices.iter().any(volumes::is_volume) {
+        let change = SaveInstance { task_state: Some(Some("block_device_mapping".into())), ..host.change(id) };
+        host.save(SaveInstance { network_info: Some(instance.network_info.clone()), ..change }).await?;
+    }
     disconnect_volumes_on_failure(host, request, undo);
     let devices = timeline.step("compute_block_devices", "cinder", volumes::connect_all(host, &request.caller, &mut instance)).await?;
     host.save(SaveInstance {
         task_state: Some(Some("spawning".into())),
+        network_info: Some(instance.network_info.clone()),
         block_devices: devices,
         root_device_name: instance.root_device_name.is_none().then(|| "/dev/vda".into()),
         ..host.change(id)

@@ -2,8 +2,8 @@
 //!
 //! Neutron's list of an instance's ports is the truth; one looks there before making another, so every step here can be repeated.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kit::{Error, Kind, Result};
 use rpc::Caller;
@@ -16,6 +16,8 @@ use crate::host::{Host, Slot};
 
 /// How often neutron is asked whether a port is wired, in case its event got lost.
 const LOOK: Duration = Duration::from_secs(3);
+/// How long what neutron said of a network is believed.
+const BELIEF: Duration = Duration::from_secs(1);
 
 /// Ports for all networks the user asked for, bound to this host.
 pub async fn allocate(host: &Host, caller: &Caller, instance: &Instance) -> Result<Vec<NetworkInterface>> {
@@ -269,24 +271,39 @@ fn is_ours(instance: &Instance, port_id: &str) -> bool {
     !given && told.is_none_or(|interface| interface.created_by_nova)
 }
 
-/// The ports as the network info cache keeps them.
-async fn describe(host: &Host, service: &Auth, ports: Vec<(Port, RequestedNetwork)>) -> Result<Vec<NetworkInterface>> {
-    let mut networks: BTreeMap<String, (NetworkInfo, Vec<Subnet>)> = BTreeMap::new();
-    for (port, _) in &ports {
-        let id = &port.network_id;
-        if networks.contains_key(id) {
-            continue;
+/// A network and its subnets.
+type Described = Arc<(NetworkInfo, Vec<Subnet>)>;
+
+/// What neutron said of networks a moment ago: many guests come to one network at once.
+#[derive(Default)]
+pub struct Known(Mutex<HashMap<String, (Instant, Described)>>);
+
+impl Known {
+    async fn network(&self, host: &Host, service: &Auth, id: &str) -> Result<Described> {
+        if let Some((at, described)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id)
+            && at.elapsed() < BELIEF
+        {
+            return Ok(described.clone());
         }
         let network = host.cloud.network.network(service, id).await?;
         let network = network.ok_or_else(|| Error::not_found(format!("Network {id} could not be found.")))?;
         let subnets = host.cloud.network.subnets(service, &[("network_id", id)]).await?;
-        networks.insert(id.clone(), (network, subnets));
+        let described = Arc::new((network, subnets));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (at, _)| at.elapsed() < BELIEF);
+        known.insert(id.to_owned(), (Instant::now(), described.clone()));
+        Ok(described)
     }
-    let interface = |(port, wanted): (Port, RequestedNetwork)| {
-        let (network, subnets) = networks.get(&port.network_id)?;
-        Some(interface(port, wanted, network, subnets))
-    };
-    Ok(ports.into_iter().filter_map(interface).collect())
+}
+
+/// The ports as the network info cache keeps them.
+async fn describe(host: &Host, service: &Auth, ports: Vec<(Port, RequestedNetwork)>) -> Result<Vec<NetworkInterface>> {
+    let mut interfaces = Vec::with_capacity(ports.len());
+    for (port, wanted) in ports {
+        let described = host.networks.network(host, service, &port.network_id).await?;
+        interfaces.push(interface(port, wanted, &described.0, &described.1));
+    }
+    Ok(interfaces)
 }
 
 fn interface(port: Port, wanted: RequestedNetwork, network: &NetworkInfo, subnets: &[Subnet]) -> NetworkInterface {

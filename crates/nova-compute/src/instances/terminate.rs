@@ -19,7 +19,6 @@ pub async fn terminate(host: Host, request: TerminateInstance) -> Result<()> {
         volumes::release_all(&host, request_id, &instance).await?;
         network::release(&host, request_id, &instance).await?;
     }
-    host.report_now.notify_one();
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! What hosts report: that they live, what they have, and what runs on them. Placement is told only what changed.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kit::clock::Timestamp;
 use kit::db::Json;
@@ -16,6 +18,13 @@ use crate::os_services::{self as services, COMPUTE};
 use crate::servers::instance;
 use crate::servers::states::{VmState, power};
 use crate::servers::store::{self, Guard};
+
+/// How often all that a host reports is compared, whatever it reported before.
+const COMPARED: Duration = Duration::from_secs(600);
+/// A server that changed just now may not be as its host saw it.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Keys of one query.
+const CHUNK: usize = 500;
 
 /// A host is alive.
 pub async fn report(app: &Nova, message: ReportHost) -> Result<()> {
@@ -83,35 +92,92 @@ async fn alive(app: &Nova, host: &str, node_id: &str, inventory: Option<HostInve
         .await
 }
 
+/// What hosts said of their guests' power, where that agreed with the servers: only what differs from it is looked at.
+#[derive(Default)]
+pub struct Reported(Mutex<HashMap<String, Agreed>>);
+
+struct Agreed {
+    since: Instant,
+    power: HashMap<String, u8>,
+}
+
+impl Reported {
+    /// What of a report is to be compared with the servers: all of it now and then, else what is new.
+    fn news(&self, host: &str, report: Vec<(String, u8)>) -> Vec<(String, u8)> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let agreed = all.entry(host.to_owned()).or_insert_with(|| Agreed { since: Instant::now(), power: HashMap::new() });
+        if agreed.since.elapsed() > COMPARED {
+            *agreed = Agreed { since: Instant::now(), power: HashMap::new() };
+        }
+        let before = std::mem::take(&mut agreed.power);
+        let (same, news) = report.into_iter().partition(|(id, power)| before.get(id) == Some(power));
+        agreed.power = same;
+        news
+    }
+
+    fn agree(&self, host: &str, id: String, power: u8) {
+        if let Some(agreed) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(host) {
+            agreed.power.insert(id, power);
+        }
+    }
+}
+
 /// Power states as the host sees them. A guest that ended by itself is stopped; a guest that runs is active.
 async fn sync_power(app: &Nova, host: &str, reported: Vec<(String, u8)>) -> Result<()> {
     use instance::{Column, Entity};
     use sea_orm::QuerySelect;
-    let reported: HashMap<String, u8> = reported.into_iter().collect();
-    let mine: Vec<(String, String, i64, Timestamp)> = Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::VmState, Column::PowerState, Column::UpdatedAt])
-        .filter(Column::Host.eq(host))
-        .filter(Column::Deleted.eq(false))
-        .filter(Column::TaskState.is_null())
-        .into_tuple()
-        .all(app.db.read())
-        .await?;
-    let settled = Timestamp::now().minus(std::time::Duration::from_secs(5));
-    for (id, vm_state, power_state, updated) in mine {
-        let Some(seen) = reported.get(&id) else { continue };
-        if i64::from(*seen) == power_state || updated > settled {
-            continue;
+    let news = app.reported.news(host, reported);
+    let settled = Timestamp::now().minus(SETTLED);
+    for some in news.chunks(CHUNK) {
+        let rows: Vec<(String, String, i64, Timestamp)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::VmState, Column::PowerState, Column::UpdatedAt])
+            .filter(Column::Id.is_in(some.iter().map(|(id, _)| id.as_str())))
+            .filter(Column::Host.eq(host))
+            .filter(Column::Deleted.eq(false))
+            .filter(Column::TaskState.is_null())
+            .into_tuple()
+            .all(app.db.read())
+            .await?;
+        let seen: HashMap<&str, u8> = some.iter().map(|(id, power)| (id.as_str(), *power)).collect();
+        for (id, vm_state, power_state, updated) in rows {
+            let Some(seen) = seen.get(id.as_str()).copied() else { continue };
+            if i64::from(seen) == power_state {
+                app.reported.agree(host, id, seen);
+            } else if updated <= settled {
+                follow(app, host, &id, vm_state, seen).await?;
+            }
         }
-        let ended = matches!(*seen, power::SHUTDOWN | power::CRASHED);
-        let mut change = instance::ActiveModel { power_state: Set(i64::from(*seen)), ..Default::default() };
-        if ended && vm_state == VmState::Active.word() {
-            change.vm_state = Set(VmState::Stopped.word().into());
-        } else if *seen == power::RUNNING && vm_state == VmState::Stopped.word() {
-            change.vm_state = Set(VmState::Active.word().into());
-        }
-        let guard = Guard { vm_state: Some(vm_state), task_state: Some(None), host: Some(Some(host.to_owned())), ..Guard::default() };
-        store::save(app, &id, guard, change).await?;
     }
     Ok(())
+}
+
+async fn follow(app: &Nova, host: &str, id: &str, vm_state: String, seen: u8) -> Result<()> {
+    let ended = matches!(seen, power::SHUTDOWN | power::CRASHED);
+    let mut change = instance::ActiveModel { power_state: Set(i64::from(seen)), ..Default::default() };
+    if ended && vm_state == VmState::Active.word() {
+        change.vm_state = Set(VmState::Stopped.word().into());
+    } else if seen == power::RUNNING && vm_state == VmState::Stopped.word() {
+        change.vm_state = Set(VmState::Active.word().into());
+    }
+    let guard = Guard { vm_state: Some(vm_state), task_state: Some(None), host: Some(Some(host.to_owned())), ..Guard::default() };
+    store::save(app, id, guard, change).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_agreed_is_not_looked_at_again_until_it_changes() {
+        let reported = Reported::default();
+        let all = |power: u8| vec![("a".to_owned(), 1), ("b".to_owned(), power)];
+        assert_eq!(reported.news("h", all(1)), all(1));
+        reported.agree("h", "a".into(), 1);
+        reported.agree("h", "b".into(), 1);
+        assert!(reported.news("h", all(1)).is_empty());
+        assert_eq!(reported.news("h", all(4)), [("b".to_owned(), 4)]);
+        assert_eq!(reported.news("h", all(4)), [("b".to_owned(), 4)], "nobody agreed");
+        assert_eq!(reported.news("other", all(1)), all(1));
+    }
 }

@@ -10,7 +10,7 @@ pub mod extend_volume;
 mod handover;
 pub mod heal;
 pub mod host_task;
-mod hosts;
+pub mod hosts;
 mod instances;
 mod leftovers;
 pub mod live_migrate;

@@ -92,9 +92,26 @@ pub async fn of_user(db: &impl ConnectionTrait, project_id: &str, user_id: &str)
     Ok(limits)
 }
 
-/// Whether a user has limits of their own.
-pub async fn has_own(db: &impl ConnectionTrait, project_id: &str, user_id: &str) -> Result<bool> {
-    Ok(Entity::find().filter(Column::Scope.eq(user_scope(project_id, user_id))).one(db).await?.is_some())
+/// The limits that a request meets.
+pub struct Limits {
+    pub project: BTreeMap<&'static str, i64>,
+    /// Of a user who has some of their own.
+    pub user: Option<BTreeMap<&'static str, i64>>,
+}
+
+/// What a user of a project may have, read at once.
+pub async fn of_request(db: &impl ConnectionTrait, project_id: &str, user_id: &str) -> Result<Limits> {
+    let own = user_scope(project_id, user_id);
+    let rows = Entity::find().filter(Column::Scope.is_in([DEFAULT_CLASS, project_id, own.as_str()])).all(db).await?;
+    let on_top = |mut limits: BTreeMap<&'static str, i64>, scope: &str| {
+        let known = |row: &Model| RESOURCES.iter().find(|resource| resource.name == row.resource).map(|resource| (resource.name, row.amount));
+        limits.extend(rows.iter().filter(|row| row.scope == scope).filter_map(known));
+        limits
+    };
+    let defaults = RESOURCES.iter().map(|resource| (resource.name, resource.default)).collect();
+    let project = on_top(on_top(defaults, DEFAULT_CLASS), project_id);
+    let has_own = rows.iter().any(|row| row.scope == own);
+    Ok(Limits { user: has_own.then(|| on_top(project.clone(), &own)), project })
 }
 
 /// One limit of a project.

@@ -5,9 +5,10 @@ pub mod limits;
 
 use kit::{Context, Error, Result, Routes};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
-use sea_orm::{ConnectionTrait, QuerySelect, Set};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ConnectionTrait, FromQueryResult, QuerySelect, Set, Statement};
 
+pub use self::limits::Limits;
 use crate::Nova;
 use crate::servers::instance;
 
@@ -75,12 +76,10 @@ pub async fn usage_of_user(db: &impl ConnectionTrait, project_id: &str, user_id:
 
 /// 403 when a user who has limits of their own would pass them with `servers` more. As part of the transaction that reserves them, which
 /// the project's row makes wait for others.
-pub async fn check_user(tx: &impl ConnectionTrait, project_id: &str, user_id: &str, need: Need, servers: i64) -> Result<()> {
-    if !limits::has_own(tx, project_id, user_id).await? {
-        return Ok(());
-    }
-    let (limits, used) = (limits::of_user(tx, project_id, user_id).await?, usage_of_user(tx, project_id, user_id).await?);
-    let limit = |name: &str| limits.get(name).copied().unwrap_or(-1);
+pub async fn check_user(tx: &impl ConnectionTrait, limits: &Limits, project_id: &str, user_id: &str, need: Need, servers: i64) -> Result<()> {
+    let Some(own) = &limits.user else { return Ok(()) };
+    let used = usage_of_user(tx, project_id, user_id).await?;
+    let limit = |name: &str| own.get(name).copied().unwrap_or(-1);
     let row = |name: &str, each: i64, used: i64| (name.to_owned(), each * servers, used, limit(name));
     let rows = [row("cores", need.cores, used.cores), row("instances", 1, used.instances), row("ram", need.ram, used.ram)];
     if rows.iter().any(|(_, wanted, used, limit)| *limit >= 0 && used + wanted > *limit) { Err(exceeded(&rows)) } else { Ok(()) }
@@ -102,13 +101,11 @@ pub async fn check_project(app: &Nova, ctx: &Context, project_id: &str) -> Resul
 
 /// Takes as many servers as fit, between `least` and `most`, and answers how many; 403 in nova's words when not even `least` fit. As part of
 /// the transaction that makes them, so that requests at once cannot pass the quota together.
-pub async fn reserve(tx: &impl ConnectionTrait, project_id: &str, need: Need, least: i64, most: i64) -> Result<i64> {
-    // first take them all: the row is this transaction's from here on, so what is read next cannot change under it
-    add(tx, project_id, need, most).await?;
-    let limits = limits::all(tx, project_id).await?;
-    let used = usage(tx, project_id).await?;
+pub async fn reserve(tx: &impl ConnectionTrait, limits: &Limits, project_id: &str, need: Need, least: i64, most: i64) -> Result<i64> {
+    // first take them all: the row is this transaction's from here on, so what it says cannot change
+    let used = add(tx, project_id, need, most).await?;
     let resources = [("cores", need.cores, used.cores), ("instances", 1, used.instances), ("ram", need.ram, used.ram)];
-    let limit = |name: &str| limits.get(name).copied().unwrap_or(-1);
+    let limit = |name: &str| limits.project.get(name).copied().unwrap_or(-1);
     let room = resources
         .iter()
         .filter(|(name, each, _)| limit(name) >= 0 && *each > 0)
@@ -118,14 +115,15 @@ pub async fn reserve(tx: &impl ConnectionTrait, project_id: &str, need: Need, le
         let before = |(name, each, used): &(&str, i64, i64)| ((*name).to_owned(), each * least, used - each * most, limit(name));
         return Err(exceeded(&resources.iter().map(before).collect::<Vec<_>>()));
     }
-    add(tx, project_id, need, count - most).await?;
+    if count < most {
+        add(tx, project_id, need, count - most).await?;
+    }
     Ok(count)
 }
 
 /// Metadata and injected files of a new server: so many at most, and files so long.
-pub async fn check_items(db: &impl ConnectionTrait, project_id: &str, metadata: usize, files: &[(String, String)]) -> Result<()> {
-    let limits = limits::all(db, project_id).await?;
-    let limit = |name: &str| limits.get(name).copied().unwrap_or(-1);
+pub fn check_items(limits: &Limits, metadata: usize, files: &[(String, String)]) -> Result<()> {
+    let limit = |name: &str| limits.project.get(name).copied().unwrap_or(-1);
     let over = |name: &str, have: usize| limit(name) >= 0 && have as i64 > limit(name);
     if over("metadata_items", metadata) {
         return Err(Error::forbidden(format!(
@@ -146,27 +144,22 @@ pub async fn check_items(db: &impl ConnectionTrait, project_id: &str, metadata: 
     Ok(())
 }
 
-/// Counts `servers` more, or fewer when below zero.
-pub async fn add(tx: &impl ConnectionTrait, project_id: &str, need: Need, servers: i64) -> Result<()> {
-    let (cores, ram) = (need.cores * servers, need.ram * servers);
-    let row = ActiveModel { project_id: Set(project_id.to_owned()), instances: Set(0), cores: Set(0), ram: Set(0) };
-    let keep = OnConflict::column(Column::ProjectId).do_nothing().to_owned();
-    Entity::insert(row).on_conflict(keep).exec_without_returning(tx).await?;
-    let update = Entity::update_many()
-        .col_expr(Column::Instances, Expr::col(Column::Instances).add(servers))
-        .col_expr(Column::Cores, Expr::col(Column::Cores).add(cores))
-        .col_expr(Column::Ram, Expr::col(Column::Ram).add(ram))
-        .filter(Column::ProjectId.eq(project_id));
-    update.exec(tx).await?;
-    Ok(())
+const ADD: &str = "INSERT INTO quota_usages (project_id, instances, cores, ram) VALUES ($1, $2, $3, $4) \
+    ON CONFLICT (project_id) DO UPDATE SET instances = quota_usages.instances + excluded.instances, \
+    cores = quota_usages.cores + excluded.cores, ram = quota_usages.ram + excluded.ram RETURNING project_id, instances, cores, ram";
+
+/// Counts `servers` more, or fewer when below zero; answers what the project uses then.
+pub async fn add(tx: &impl ConnectionTrait, project_id: &str, need: Need, servers: i64) -> Result<Model> {
+    let values = [project_id.into(), servers.into(), (need.cores * servers).into(), (need.ram * servers).into()];
+    let counted = Model::find_by_statement(Statement::from_sql_and_values(tx.get_database_backend(), ADD, values));
+    counted.one(tx).await?.ok_or_else(|| Error::internal("a project's use was not counted"))
 }
 
 /// Counts what a project uses, and corrects its row where that is not what it says.
 pub async fn recount(tx: &impl ConnectionTrait, project_id: &str) -> Result<()> {
     use instance::Column as Of;
     // whoever changes the count meanwhile waits for this row, and has written its servers when it has let go of it
-    add(tx, project_id, Need { cores: 0, ram: 0 }, 0).await?;
-    let row = usage(tx, project_id).await?;
+    let row = add(tx, project_id, Need { cores: 0, ram: 0 }, 0).await?;
     let counted: Option<(i64, Option<i64>, Option<i64>)> = instance::Entity::find()
         .select_only()
         .column_as(Of::Id.count(), "instances")

@@ -7,8 +7,7 @@ use kit::db::Json;
 use kit::{Context, Error, Result};
 use rpc::compute::BlockDevice;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ConnectionTrait, QueryOrder, Set};
+use sea_orm::{ConnectionTrait, QueryOrder, Set, Statement};
 
 use super::block_devices;
 use super::instance::{ActiveModel, Column, Entity, Model, StoredFault};
@@ -157,10 +156,10 @@ pub async fn volumes_of(db: &impl ConnectionTrait, ids: &[String]) -> Result<Has
 
 /// The next `count` numbers of a sequence; answers the last.
 pub async fn next_numbers(tx: &impl ConnectionTrait, sequence: &str, count: i64) -> Result<i64> {
-    use crate::app::sequences::{Column, Entity};
-    use sea_orm::QuerySelect;
-    let raised = Entity::update_many().col_expr(Column::Value, Expr::col(Column::Value).add(count)).filter(Column::Name.eq(sequence));
-    raised.exec(tx).await?;
-    let value: Option<i64> = Entity::find_by_id(sequence).select_only().column(Column::Value).into_tuple().one(tx).await?;
-    value.ok_or_else(|| Error::internal(format!("there is no sequence {sequence}")))
+    let raise = "UPDATE sequences SET value = value + $1 WHERE name = $2 RETURNING value";
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), raise, [count.into(), sequence.into()]);
+    match tx.query_one_raw(statement).await? {
+        Some(row) => Ok(row.try_get_by_index(0)?),
+        None => Err(Error::internal(format!("there is no sequence {sequence}"))),
+    }
 }

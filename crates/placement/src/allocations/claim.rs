@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use kit::clock::Timestamp;
 use kit::{Error, Result};
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait};
+use sea_orm::{ActiveValue, ColumnTrait, Condition, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
 
 use crate::entity::{allocation, consumer, inventory, provider};
 use crate::fault::concurrent_update;
@@ -42,7 +42,11 @@ pub async fn apply(tx: &DatabaseTransaction, claims: &[Claim]) -> Result<()> {
     let mut difference: BTreeMap<Key, i64> = BTreeMap::new();
     let mut had = HashMap::new();
     for claim in claims {
-        let consumer = consumer::Entity::find_by_id(claim.consumer.clone()).one(tx).await?;
+        // one that is there after all is found when it is written
+        let consumer = match claim.expected {
+            Expected::New => None,
+            Expected::Any | Expected::At(_) => consumer::Entity::find_by_id(claim.consumer.clone()).one(tx).await?,
+        };
         check_generation(claim, consumer.as_ref())?;
         if consumer.is_some() {
             for row in of_consumer(tx, &claim.consumer).await? {
@@ -59,10 +63,7 @@ pub async fn apply(tx: &DatabaseTransaction, claims: &[Claim]) -> Result<()> {
         let before = had.get(claim.consumer.as_str()).cloned().flatten();
         write_consumer(tx, claim, before).await?;
     }
-    for (key, change) in difference.iter().filter(|(_, change)| **change != 0) {
-        draw(tx, key, *change).await?;
-    }
-    touch(tx, difference.keys().map(|(provider, _)| provider.clone())).await
+    draw_all(tx, &difference).await
 }
 
 /// Gives everything of a consumer back; false when it had nothing.
@@ -78,10 +79,7 @@ pub async fn release(tx: &DatabaseTransaction, uuid: &str) -> Result<bool> {
         return Err(concurrent_update(format!("consumer {uuid} was changed by another request")));
     }
     let returned: BTreeMap<Key, i64> = rows.into_iter().map(|row| ((row.provider_uuid, row.resource_class), row.used)).collect();
-    for (key, amount) in &returned {
-        draw(tx, key, -amount).await?;
-    }
-    touch(tx, returned.into_keys().map(|(provider, _)| provider)).await?;
+    draw_all(tx, &returned.into_iter().map(|(key, amount)| (key, -amount)).collect()).await?;
     Ok(true)
 }
 
@@ -136,35 +134,59 @@ async fn no_inventory(tx: &DatabaseTransaction, provider: &str, class: &str) -> 
     })
 }
 
-/// Moves one counter, if there is room.
-async fn draw(tx: &DatabaseTransaction, (provider, class): &Key, change: i64) -> Result<()> {
-    let used = || Expr::col(inventory::Column::Used).add(change);
-    let mut update = inventory::Entity::update_many()
-        .col_expr(inventory::Column::Used, used())
-        .filter(inventory::Column::ProviderUuid.eq(provider))
-        .filter(inventory::Column::ResourceClass.eq(class));
-    if change > 0 {
-        update = update.filter(used().lte(Expr::col(inventory::Column::Capacity)));
+/// Moves counters, provider by provider in their order.
+async fn draw_all(tx: &DatabaseTransaction, difference: &BTreeMap<Key, i64>) -> Result<()> {
+    let mut providers: BTreeMap<&str, Vec<(&str, i64)>> = BTreeMap::new();
+    for ((provider, class), change) in difference {
+        providers.entry(provider).or_default().push((class, *change));
     }
-    if update.exec(tx).await?.rows_affected == 1 {
+    for (provider, changes) in providers {
+        let moved: Vec<(&str, i64)> = changes.into_iter().filter(|(_, change)| *change != 0).collect();
+        draw(tx, provider, &moved).await?;
+        touch(tx, provider).await?;
+    }
+    Ok(())
+}
+
+/// Moves the counters of one provider, if there is room in each that grows.
+async fn draw(tx: &DatabaseTransaction, provider: &str, changes: &[(&str, i64)]) -> Result<()> {
+    if changes.is_empty() {
         return Ok(());
     }
+    let class = || Expr::col(inventory::Column::ResourceClass);
+    let change = changes.iter().fold(CaseStatement::new(), |case, (name, change)| case.case(class().eq(*name), *change)).finally(0);
+    let used = Expr::col(inventory::Column::Used).add(change);
+    let grows = changes.iter().filter(|(_, change)| *change > 0).map(|(name, _)| *name);
+    let fits = Condition::any().add(class().is_not_in(grows)).add(used.clone().lte(Expr::col(inventory::Column::Capacity)));
+    let update = inventory::Entity::update_many()
+        .col_expr(inventory::Column::Used, used)
+        .filter(inventory::Column::ProviderUuid.eq(provider))
+        .filter(inventory::Column::ResourceClass.is_in(changes.iter().map(|(name, _)| *name)))
+        .filter(fits);
+    if update.exec(tx).await?.rows_affected == changes.len() as u64 {
+        return Ok(());
+    }
+    let class = full(tx, provider, changes).await?;
     Err(Error::conflict(format!(
         "Unable to allocate inventory: Unable to create allocation for '{class}' on resource provider '{provider}'. The requested amount would exceed the capacity."
     )))
 }
 
+/// The class that has no room: the one that stayed as it was. All is taken back anyway.
+async fn full(tx: &DatabaseTransaction, provider: &str, changes: &[(&str, i64)]) -> Result<String> {
+    let rows = inventory::Entity::find().filter(inventory::Column::ProviderUuid.eq(provider)).all(tx).await?;
+    let left = |name: &str| rows.iter().find(|row| row.resource_class == name).map_or(0, |row| row.capacity - row.used);
+    let tightest = changes.iter().filter(|(_, change)| *change > 0).max_by_key(|(name, change)| change - left(name));
+    Ok(tightest.or(changes.first()).map(|(name, _)| (*name).to_owned()).unwrap_or_default())
+}
+
 /// A provider's generation moves with what is drawn from it.
-async fn touch(tx: &DatabaseTransaction, providers: impl Iterator<Item = String>) -> Result<()> {
-    let mut providers: Vec<String> = providers.collect();
-    providers.dedup();
-    for uuid in providers {
-        provider::Entity::update_many()
-            .col_expr(provider::Column::Generation, Expr::col(provider::Column::Generation).add(1))
-            .filter(provider::Column::Uuid.eq(uuid))
-            .exec(tx)
-            .await?;
-    }
+async fn touch(tx: &DatabaseTransaction, provider: &str) -> Result<()> {
+    provider::Entity::update_many()
+        .col_expr(provider::Column::Generation, Expr::col(provider::Column::Generation).add(1))
+        .filter(provider::Column::Uuid.eq(provider))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 

@@ -39,10 +39,11 @@ pub async fn write(app: &Nova, ctx: &Context, checked: Checked, first_id: String
                 let wanted = &checked.wanted;
                 let flavor = &checked.flavor;
                 let project = ctx.project_id()?.to_owned();
-                quotas::check_items(tx, &project, wanted.metadata.len(), &wanted.injected_files).await?;
+                let limits = quotas::limits::of_request(tx, &project, ctx.user_id()?).await?;
+                quotas::check_items(&limits, wanted.metadata.len(), &wanted.injected_files)?;
                 let need = quotas::Need { cores: i64::from(flavor.vcpus), ram: flavor.ram_mb as i64 };
-                let count = quotas::reserve(tx, &project, need, wanted.min_count, wanted.max_count).await?;
-                quotas::check_user(tx, &project, ctx.user_id()?, need, count).await?;
+                let count = quotas::reserve(tx, &limits, &project, need, wanted.min_count, wanted.max_count).await?;
+                quotas::check_user(tx, &limits, &project, ctx.user_id()?, need, count).await?;
                 let last = store::next_numbers(tx, "instances", count).await?;
                 let mut created = Created {
                     servers: Vec::new(),
