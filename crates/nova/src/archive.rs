@@ -104,7 +104,8 @@ pub async fn archived(db: &Db, ids: &[String]) -> Result<Vec<String>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let statement = Statement::from_string(db.read().get_database_backend(), format!("SELECT id FROM shadow_instances WHERE id IN ({ids})"));
+    let statement =
+        Statement::from_string(db.read().get_database_backend(), format!("SELECT id FROM shadow_instances WHERE id IN ({ids})"));
     let rows = db.read().query_all_raw(statement).await?;
     Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<std::result::Result<_, _>>()?)
 }

@@ -37,7 +37,10 @@ async fn aggregates_say_for_whom_their_hosts_are() {
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let id = boot(&cloud, MEMBER, json!({})).await;
     let words = cloud.wait(&id, "ERROR").await["fault"]["message"].as_str().unwrap().to_owned();
-    assert!(words.contains("AggregateMultiTenancyIsolation (2 -> 1)") && words.contains("AggregateNumInstancesFilter left none"), "{words}");
+    assert!(
+        words.contains("AggregateMultiTenancyIsolation (2 -> 1)") && words.contains("AggregateNumInstancesFilter left none"),
+        "{words}"
+    );
 }
 
 #[tokio::test]

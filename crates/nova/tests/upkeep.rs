@@ -61,9 +61,7 @@ async fn a_count_that_drifted_is_put_right() {
     let cloud = upkept(config()).await;
     cloud.active(MEMBER).await;
     cloud.sql("UPDATE quota_usages SET instances = 7, cores = 70").await;
-    cloud
-        .until("the count is right", async || cloud.get("/v2.1/limits").await.body["limits"]["absolute"]["totalInstancesUsed"] == 1)
-        .await;
+    cloud.until("the count is right", async || cloud.get("/v2.1/limits").await.body["limits"]["absolute"]["totalInstancesUsed"] == 1).await;
 }
 
 #[tokio::test]

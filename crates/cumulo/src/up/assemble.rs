@@ -108,10 +108,7 @@ async fn open(state: &StateDir, config: &Config, roles: &Roles, bus: Bus, apis: 
     let (settings_of_keystone, settings_of_glance) = (keystone_settings(state, config), glance_settings(state, config));
     let settings_of_neutron = neutron_settings(config)?;
     // a process of its own for nova's API leaves the long actions to the conductors
-    let settings_of_nova = nova::Config {
-        conduct: roles.has(Role::NovaConductor),
-        ..config.compute.of_nova()
-    };
+    let settings_of_nova = nova::Config { conduct: roles.has(Role::NovaConductor), ..config.compute.of_nova() };
     /// Opens a service when it is to be here.
     macro_rules! here {
         ($here:expr, $open:expr) => {

@@ -15,7 +15,7 @@ mod images;
 mod inspect;
 mod live_migration;
 mod nbd;
-mod network;
+pub mod network;
 mod power;
 mod rebuild;
 mod record;

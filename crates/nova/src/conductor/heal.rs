@@ -53,11 +53,15 @@ async fn look_at(app: &Nova, auth: &Auth, host: &node::Model) -> Result<()> {
         .into_tuple()
         .all(app.db.read())
         .await?;
+    let mut without = 0;
     for (id, vm_state, task) in &mine {
         let settled = task.is_none() && !WITHOUT.iter().any(|state| state.word() == vm_state);
-        if settled && !given.allocations.contains_key(id) && !app.flows()?.busy(id).await? {
-            give(app, auth, host, id).await?;
+        if settled && !given.allocations.contains_key(id) && !app.flows()?.busy(id).await? && !give(app, auth, host, id).await? {
+            without += 1;
         }
+    }
+    if without > 0 {
+        tracing::warn!(host = host.host, without, "servers have no allocations, and their host has no room for them");
     }
     let mine: HashSet<&str> = mine.iter().map(|(id, ..)| id.as_str()).collect();
     let strangers: Vec<String> = given.allocations.into_keys().filter(|consumer| !mine.contains(consumer.as_str())).collect();
@@ -68,23 +72,21 @@ async fn look_at(app: &Nova, auth: &Auth, host: &node::Model) -> Result<()> {
     Ok(())
 }
 
-/// A server that has nothing here, and in all likelihood nowhere.
-async fn give(app: &Nova, auth: &Auth, host: &node::Model, id: &str) -> Result<()> {
-    let Some(server) = store::load(app.db.read(), id).await? else { return Ok(()) };
+/// A server that has nothing here, and in all likelihood nowhere; false when there is no room for it.
+async fn give(app: &Nova, auth: &Auth, host: &node::Model, id: &str) -> Result<bool> {
+    let Some(server) = store::load(app.db.read(), id).await? else { return Ok(true) };
     let devices = store::block_devices_of(app.db.read(), id).await?;
     let resources = claims::resources(&server.flavor.0, &devices);
-    // one that takes nothing has nothing
-    let elsewhere = app.cloud.placement.allocations(auth, id).await?.allocations;
-    if resources.is_empty() || elsewhere.len() > 1 {
-        return Ok(());
+    // one that takes nothing has nothing; one that has something in several places is being moved
+    if resources.is_empty() || app.cloud.placement.allocations(auth, id).await?.allocations.len() > 1 {
+        return Ok(true);
     }
     let here = Destination { host: host.host.clone(), node: host.hypervisor_hostname.clone(), resource_provider_id: host.id.clone() };
-    if claims::claim(app, id, (&server.project_id, &server.user_id), &here, &resources).await? {
+    let given = claims::claim(app, id, (&server.project_id, &server.user_id), &here, &resources).await?;
+    if given {
         tracing::warn!(instance = id, host = host.host, "the server had no allocations; it has them now");
-    } else {
-        tracing::warn!(instance = id, host = host.host, "the server has no allocations, and its host has no room for them");
     }
-    Ok(())
+    Ok(given)
 }
 
 /// Those consumers that were nova's and are over.

@@ -95,7 +95,8 @@ pub async fn end(tx: &impl ConnectionTrait, instance_id: &str, request_id: &str,
 /// Actions of a server that nobody will end.
 pub async fn abandon(tx: &impl ConnectionTrait, instance_id: &str) -> Result<()> {
     let now = Timestamp::now();
-    let failed = ActiveModel { message: Set(Some("Error".to_owned())), updated_at: Set(now), finished_at: Set(Some(now)), ..Default::default() };
+    let failed =
+        ActiveModel { message: Set(Some("Error".to_owned())), updated_at: Set(now), finished_at: Set(Some(now)), ..Default::default() };
     let open = Entity::update_many().set(failed).filter(Column::InstanceId.eq(instance_id)).filter(Column::FinishedAt.is_null());
     open.exec(tx).await?;
     Ok(())

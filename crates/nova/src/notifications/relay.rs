@@ -91,7 +91,8 @@ pub async fn trim(app: &Nova) -> Result<()> {
 /// The number of the last notification; 0 when there was none.
 pub async fn newest(db: &impl ConnectionTrait) -> Result<i64> {
     use sea_orm::{QueryOrder, QuerySelect};
-    let newest: Option<i64> = Entity::find().select_only().column(Column::Number).order_by_desc(Column::Number).into_tuple().one(db).await?;
+    let newest: Option<i64> =
+        Entity::find().select_only().column(Column::Number).order_by_desc(Column::Number).into_tuple().one(db).await?;
     Ok(newest.unwrap_or_default())
 }
 

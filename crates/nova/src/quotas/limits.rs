@@ -104,7 +104,8 @@ pub async fn of_request(db: &impl ConnectionTrait, project_id: &str, user_id: &s
     let own = user_scope(project_id, user_id);
     let rows = Entity::find().filter(Column::Scope.is_in([DEFAULT_CLASS, project_id, own.as_str()])).all(db).await?;
     let on_top = |mut limits: BTreeMap<&'static str, i64>, scope: &str| {
-        let known = |row: &Model| RESOURCES.iter().find(|resource| resource.name == row.resource).map(|resource| (resource.name, row.amount));
+        let known =
+            |row: &Model| RESOURCES.iter().find(|resource| resource.name == row.resource).map(|resource| (resource.name, row.amount));
         limits.extend(rows.iter().filter(|row| row.scope == scope).filter_map(known));
         limits
     };

@@ -76,7 +76,14 @@ pub async fn usage_of_user(db: &impl ConnectionTrait, project_id: &str, user_id:
 
 /// 403 when a user who has limits of their own would pass them with `servers` more. As part of the transaction that reserves them, which
 /// the project's row makes wait for others.
-pub async fn check_user(tx: &impl ConnectionTrait, limits: &Limits, project_id: &str, user_id: &str, need: Need, servers: i64) -> Result<()> {
+pub async fn check_user(
+    tx: &impl ConnectionTrait,
+    limits: &Limits,
+    project_id: &str,
+    user_id: &str,
+    need: Need,
+    servers: i64,
+) -> Result<()> {
     let Some(own) = &limits.user else { return Ok(()) };
     let used = usage_of_user(tx, project_id, user_id).await?;
     let limit = |name: &str| own.get(name).copied().unwrap_or(-1);

@@ -17,7 +17,8 @@ fn least(host: &Host, key: &str, otherwise: Option<usize>) -> Option<usize> {
 
 /// `aggregate_instance_extra_specs:KEY` of the flavor: an aggregate of the host must fulfil it.
 pub fn extra_specs(choice: &Choice, request: &Request) -> bool {
-    let mut scoped = request.extra_specs.iter().filter_map(|(key, wanted)| Some((key.strip_prefix("aggregate_instance_extra_specs:")?, wanted)));
+    let mut scoped =
+        request.extra_specs.iter().filter_map(|(key, wanted)| Some((key.strip_prefix("aggregate_instance_extra_specs:")?, wanted)));
     scoped.all(|(key, wanted)| values(&choice.host, key).any(|have| matches_spec(have, wanted)))
 }
 
@@ -88,9 +89,14 @@ mod tests {
         assert!(multi_tenancy(&within(&[("filter_tenant_id", "q, p")]), &request) && multi_tenancy(&within(&[]), &request));
         assert!(!multi_tenancy(&within(&[("filter_tenant_id", "q")]), &request));
         assert!(multi_tenancy(&within(&[("filter_tenant_id", "q"), ("filter_tenant_id2", "p")]), &request));
-        assert!(type_affinity(&within(&[("instance_type", "m1,m2")]), &request) && !type_affinity(&within(&[("instance_type", "m2")]), &request));
+        assert!(
+            type_affinity(&within(&[("instance_type", "m1,m2")]), &request)
+                && !type_affinity(&within(&[("instance_type", "m2")]), &request)
+        );
         let windows = Request { image_properties: [("os_type".into(), "windows".into())].into(), ..Request::default() };
-        assert!(!image_properties(&within(&[("os_type", "linux")]), &windows) && image_properties(&within(&[("os_type", "linux")]), &request));
+        assert!(
+            !image_properties(&within(&[("os_type", "linux")]), &windows) && image_properties(&within(&[("os_type", "linux")]), &request)
+        );
     }
 
     #[test]

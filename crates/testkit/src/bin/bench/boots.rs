@@ -36,7 +36,7 @@ pub async fn measure(api: &Api) -> Outcome<Value> {
 }
 
 /// Boots `total` servers from `clients` at once, each as fast as it is answered; from the first POST until none is building.
-async fn throughput(api: &Api, image: &str, network: &str, clients: usize, total: usize) -> Outcome<f64> {
+pub async fn throughput(api: &Api, image: &str, network: &str, clients: usize, total: usize) -> Outcome<f64> {
     let began = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|client| {

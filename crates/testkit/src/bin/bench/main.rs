@@ -7,7 +7,9 @@ mod boots;
 mod by_hand;
 mod cloud;
 mod guests;
+mod hosts;
 mod identity;
+mod many;
 mod reads;
 mod startup;
 mod yardstick;
@@ -53,6 +55,8 @@ fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_js
         cloud.end().await?;
         note("identity");
         let identity = identity::measure(binary).await?;
+        let hosts = hosts::measure(binary).await?;
+        let many = many::measure(binary).await?;
         let guests = match image {
             Some(image) if nix::unistd::geteuid().is_root() => {
                 note("real guests");
@@ -62,7 +66,8 @@ fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_js
         };
         Ok(json!({
             "machine": {"cores": std::thread::available_parallelism().map_or(1, usize::from)},
-            "startup": startup, "sim_boots": boots, "reads": reads, "identity": identity, "guests": guests,
+            "startup": startup, "sim_boots": boots, "reads": reads, "identity": identity, "sim_hosts": hosts, "many_servers": many,
+            "guests": guests,
         }))
     })
 }
