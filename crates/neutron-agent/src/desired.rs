@@ -129,10 +129,18 @@ impl Desired {
         let Some(group) = self.security_groups.get_mut(group_id) else {
             return;
         };
-        let mut members: BTreeSet<IpAddr> = group.members.drain(..).collect();
-        members.retain(|address| !removed.contains(address));
-        members.extend(added);
-        group.members = members.into_iter().collect();
+        // they are many and change often, a few at a time: kept in order, each finds its place
+        if !group.members.is_sorted() {
+            group.members.sort_unstable();
+        }
+        if !removed.is_empty() {
+            group.members.retain(|address| !removed.contains(address));
+        }
+        for address in added {
+            if let Err(place) = group.members.binary_search(address) {
+                group.members.insert(place, *address);
+            }
+        }
     }
 }
 
