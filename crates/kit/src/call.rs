@@ -29,6 +29,9 @@ pub struct Call<S> {
 
 /// Something a handler can ask for.
 pub trait FromCall<S>: Sized + Send {
+    /// Whether it looks at the query.
+    const QUERY: bool = false;
+
     fn from_call(call: &mut Call<S>) -> impl Future<Output = Result<Self>> + Send;
 }
 
@@ -99,6 +102,8 @@ impl Query {
 }
 
 impl<S: Send> FromCall<S> for Query {
+    const QUERY: bool = true;
+
     async fn from_call(call: &mut Call<S>) -> Result<Self> {
         Ok(Query::parse(call.parts.uri.query().unwrap_or_default()))
     }
@@ -208,6 +213,8 @@ pub struct Raw {
 }
 
 impl<S: Send> FromCall<S> for Raw {
+    const QUERY: bool = true;
+
     async fn from_call(call: &mut Call<S>) -> Result<Self> {
         Ok(Raw { parts: call.parts.clone(), body: call.body.take().unwrap_or_default() })
     }
@@ -228,6 +235,9 @@ pub type Boxed<S> = Arc<dyn Fn(Call<S>) -> BoxFuture<'static, Result<Reply>> + S
 
 /// Functions that can handle a call.
 pub trait Handler<S, Args>: Send + Sync + 'static {
+    /// Whether it looks at the query.
+    const QUERY: bool;
+
     fn boxed(self) -> Boxed<S>;
 }
 
@@ -241,6 +251,8 @@ macro_rules! handler {
             Fut: Future<Output = Result<Reply>> + Send,
             $($arg: FromCall<S> + 'static,)*
         {
+            const QUERY: bool = false $(|| $arg::QUERY)*;
+
             fn boxed(self) -> Boxed<S> {
                 let handler = Arc::new(self);
                 Arc::new(move |mut call: Call<S>| {

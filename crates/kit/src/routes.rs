@@ -27,6 +27,8 @@ pub struct Route<S> {
     pub deferred: bool,
     /// See [`Routes::kept_by`].
     pub kept: Option<&'static [&'static str]>,
+    /// The handler looks at the query.
+    pub(crate) queried: bool,
     pub(crate) handler: Boxed<S>,
 }
 
@@ -34,11 +36,12 @@ pub struct Route<S> {
 pub struct Routes<S> {
     rows: Vec<Route<S>>,
     exact: bool,
+    bare_since: Option<Microversion>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     fn default() -> Self {
-        Routes { rows: Vec::new(), exact: false }
+        Routes { rows: Vec::new(), exact: false, bare_since: None }
     }
 }
 
@@ -124,6 +127,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// From this version on, operations that look at no query are asked without one.
+    pub fn bare_since(mut self, major: u16, minor: u16) -> Self {
+        self.bare_since = Some(Microversion(major, minor));
+        self
+    }
+
     /// The rows of another table behind these.
     pub fn merge(mut self, other: Routes<S>) -> Self {
         self.rows.extend(other.rows);
@@ -135,7 +144,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         &self.rows
     }
 
-    fn row<Args>(mut self, method: Method, path: &'static str, rule: &'static str, handler: impl Handler<S, Args>) -> Self {
+    fn row<Args, H: Handler<S, Args>>(mut self, method: Method, path: &'static str, rule: &'static str, handler: H) -> Self {
         self.rows.push(Route {
             method,
             path,
@@ -145,6 +154,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             limit: BODY_LIMIT,
             deferred: false,
             kept: None,
+            queried: H::QUERY,
             handler: handler.boxed(),
         });
         self
@@ -159,6 +169,8 @@ pub(crate) struct Table<S> {
     first_segments: HashSet<&'static str>,
     /// See [`Routes::exact`].
     pub(crate) exact: bool,
+    /// See [`Routes::bare_since`].
+    pub(crate) bare_since: Option<Microversion>,
 }
 
 impl<S> Table<S> {
@@ -175,7 +187,7 @@ impl<S> Table<S> {
         for (path, rows) in by_path {
             paths.insert(path, rows).map_err(Error::internal)?;
         }
-        Ok(Table { rows: routes.rows, paths, first_segments, exact: routes.exact })
+        Ok(Table { rows: routes.rows, paths, first_segments, exact: routes.exact, bare_since: routes.bare_since })
     }
 
     /// Whether a path can begin with this segment.

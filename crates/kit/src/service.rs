@@ -14,10 +14,10 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 
 use crate::answers::Answers;
 use crate::auth::Authenticator;
-use crate::call::Call;
+use crate::call::{Call, Query};
 use crate::clock::Timestamp;
 use crate::db::Db;
-use crate::microversion::{Microversion, Versions};
+use crate::microversion::{Microversion, Versions, unexpected};
 use crate::policy::{ANY, PUBLIC, Policy, Target};
 use crate::routes::{Routes, Table};
 use crate::{Context, Error, Kind, Reply, Result, ids};
@@ -249,6 +249,10 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     ctx.rule = row.rule;
     if !row.deferred {
         authorize(&ctx, row.rule)?;
+    }
+    if !row.queried && inner.table.bare_since.is_some_and(|since| *version >= since) {
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        unexpected(&query.0.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())?;
     }
     let question =
         inner.answers.as_ref().zip(row.kept).and_then(|(answers, headers)| Some((answers, answers.question(&ctx, &parts, headers)?)));

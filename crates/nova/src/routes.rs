@@ -27,6 +27,7 @@ pub fn discovery() -> Routes<Nova> {
 pub fn routes() -> Routes<Nova> {
     Routes::new()
         .exact()
+        .bare_since(2, 102)
         .merge(servers())
         .merge(below_servers())
         .merge(flavors())

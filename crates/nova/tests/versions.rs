@@ -100,3 +100,16 @@ async fn there_are_no_shares() {
     assert_eq!((answer.status.as_u16(), answer.message()), (404, format!("Share {IMAGE} could not be found.").as_str()));
     assert_eq!(cloud.ask(MEMBER, "2.96", "GET", &path, Value::Null).await.status, 404);
 }
+
+#[tokio::test]
+async fn unknown_queries_are_refused_when_they_began_to_be() {
+    let cloud = Cloud::start(&[]).await;
+    for (path, since) in [("/servers", 75), ("/flavors/detail", 75), ("/os-availability-zone", 102), ("/os-aggregates", 102), ("/extensions", 102)] {
+        for (minor, status) in [(since - 1, 200), (since, 400), (104, 400)] {
+            let answer = cloud.ask(ADMIN, &format!("2.{minor}"), "GET", &format!("/v2.1{path}?colour=red"), Value::Null).await;
+            assert_eq!(answer.status, status, "{path} at 2.{minor}: {}", answer.body);
+            let words = "Additional properties are not allowed ('colour' was unexpected)";
+            assert!(status == 200 || answer.message().contains(words), "{}", answer.body);
+        }
+    }
+}
