@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Behaviour, Cloud, IMAGE, MEMBER, VOLUME, server};
+use support::{ADMIN, Behaviour, Cloud, IMAGE, MEMBER, VOLUME, server};
 
 #[tokio::test]
 async fn a_server_tells_the_zone_it_is_pinned_to() {
