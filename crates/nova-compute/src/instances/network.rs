@@ -2,7 +2,7 @@
 //!
 //! Neutron's list of an instance's ports is the truth; one looks there before making another, so every step here can be repeated.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kit::{Error, Kind, Result};

@@ -110,8 +110,8 @@ impl Reported {
             *agreed = Agreed { since: Instant::now(), power: HashMap::new() };
         }
         let before = std::mem::take(&mut agreed.power);
-        let (same, news) = report.into_iter().partition(|(id, power)| before.get(id) == Some(power));
-        agreed.power = same;
+        let (same, news): (Vec<_>, Vec<_>) = report.into_iter().partition(|(id, power)| before.get(id) == Some(power));
+        agreed.power = same.into_iter().collect();
         news
     }
 

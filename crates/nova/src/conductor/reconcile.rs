@@ -8,6 +8,7 @@ use kit::clock::Timestamp;
 use kit::flow::{self, Flow};
 use kit::{Result, reconcile};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{QuerySelect, Set};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -12,14 +12,16 @@ use super::hosts::{self, Hosts};
 use crate::Nova;
 use crate::hypervisors::node;
 
-/// How long a belief lasts.
+/// How long a belief lasts; what took long to find out is believed longer.
 const BELIEF: Duration = Duration::from_secs(1);
+const PRICE: u32 = 10;
 /// Different questions remembered at once.
 const QUESTIONS: usize = 256;
 
 /// The beliefs.
 #[derive(Default)]
 pub struct Cache {
+    /// Each until when.
     hosts: Mutex<Option<(Instant, Arc<Hosts>)>>,
     candidates: Mutex<HashMap<String, (Instant, Vec<Candidate>)>>,
 }
@@ -40,13 +42,14 @@ impl Cache {
 
     /// All hosts with a hypervisor.
     pub async fn hosts(&self, app: &Nova) -> Result<Arc<Hosts>> {
-        if let Some((at, hosts)) = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
-            && at.elapsed() < BELIEF
+        if let Some((until, hosts)) = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && Instant::now() < *until
         {
             return Ok(hosts.clone());
         }
+        let began = Instant::now();
         let hosts = Arc::new(hosts::read(app).await?);
-        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), hosts.clone()));
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = Some((until(began), hosts.clone()));
         Ok(hosts)
     }
 
@@ -78,13 +81,13 @@ impl Cache {
     pub async fn candidates(&self, app: &Nova, wanted: &Wanted, fresh: bool) -> Result<(Vec<Candidate>, bool)> {
         let key = format!("{wanted:?}");
         if !fresh
-            && let Some((at, known)) = self.candidates.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
-            && at.elapsed() < BELIEF
+            && let Some((until, known)) = self.candidates.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+            && Instant::now() < *until
         {
             let fits = |c: &&Candidate| wanted.resources.iter().all(|(class, n)| c.free.get(class).is_some_and(|free| free >= n));
             return Ok((known.iter().filter(fits).cloned().collect(), false));
         }
-        let auth = app.session.auth("").await?;
+        let (auth, began) = (app.session.auth("").await?, Instant::now());
         let answer = app.cloud.placement.candidates(&auth, wanted).await?;
         let named = answer.allocation_requests.iter().filter_map(|request| request.allocations.keys().next());
         let found: Vec<Candidate> = named
@@ -98,7 +101,7 @@ impl Cache {
         if all.len() >= QUESTIONS {
             all.clear();
         }
-        all.insert(key, (Instant::now(), found.clone()));
+        all.insert(key, (until(began), found.clone()));
         Ok((found, true))
     }
 
@@ -113,4 +116,9 @@ impl Cache {
             }
         }
     }
+}
+
+/// Until when something is believed that one began to find out then.
+fn until(began: Instant) -> Instant {
+    Instant::now() + BELIEF.max(began.elapsed() * PRICE)
 }

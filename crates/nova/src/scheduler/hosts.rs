@@ -7,6 +7,7 @@ use kit::Result;
 use rpc::conductor::HostInventory;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, QuerySelect};
+use serde_json::Value;
 
 use crate::servers::instance;
 use crate::{Nova, hypervisors, os_aggregates, os_services};
@@ -24,7 +25,10 @@ pub struct Host {
     pub zone: String,
     pub up: bool,
     pub enabled: bool,
+    /// Without what it says of its processors, which is [`Host::cpu`].
     pub inventory: HostInventory,
+    /// One for all hosts that say the same.
+    pub cpu: Arc<Value>,
     /// Of the aggregates it is in.
     pub aggregates: Vec<Metadata>,
     /// Servers on it with which something is being done.
@@ -73,8 +77,11 @@ pub async fn read(app: &Nova) -> Result<Hosts> {
     let mut busy = counted(app.db.read(), true).await?;
     let limited = app.config.max_instances_per_host.is_some() || aggregates.names("max_instances_per_host");
     let mut servers = if limited { counted(app.db.read(), false).await? } else { HashMap::new() };
-    let host = |node: hypervisors::node::Model| {
+    let mut cpus: HashMap<String, Arc<Value>> = HashMap::new();
+    let host = |mut node: hypervisors::node::Model| {
         let service = services.get(node.host.as_str())?;
+        let cpu = std::mem::take(&mut node.inventory.0.cpu_info);
+        let cpu = cpus.entry(cpu.to_string()).or_insert_with(|| Arc::new(cpu)).clone();
         Some(Host {
             up: service.is_up(app.config.service_down_time),
             enabled: !service.disabled,
@@ -82,6 +89,7 @@ pub async fn read(app: &Nova) -> Result<Hosts> {
             provider: node.id,
             node: node.hypervisor_hostname,
             inventory: node.inventory.0,
+            cpu,
             aggregates: aggregates.of(&node.host),
             busy: busy.remove(&node.host).unwrap_or_default(),
             servers: servers.remove(&node.host).unwrap_or_default(),

@@ -7,6 +7,7 @@ use kit::db::Json;
 use kit::{Context, Error, Result};
 use rpc::compute::BlockDevice;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ConnectionTrait, QueryOrder, Set, Statement};
 
 use super::block_devices;

@@ -91,7 +91,7 @@ fn variable(name: &str, choice: &Choice) -> Option<Value> {
         "num_io_ops" => host.busy.into(),
         "num_instances" => host.servers.into(),
         "failed_builds" => host.failed_builds.into(),
-        _ => name.strip_prefix("cpu_info.").and_then(|key| inventory.cpu_info.get(key))?.clone(),
+        _ => name.strip_prefix("cpu_info.").and_then(|key| host.cpu.get(key))?.clone(),
     })
 }
 

@@ -6,7 +6,7 @@ use super::{Choice, Request};
 pub fn image_properties(choice: &Choice, request: &Request) -> bool {
     let asked = |names: [&str; 2]| names.iter().find_map(|name| request.image_properties.get(*name));
     let inventory = &choice.host.inventory;
-    let arch = inventory.cpu_info.get("arch").and_then(serde_json::Value::as_str).unwrap_or("x86_64");
+    let arch = choice.host.cpu.get("arch").and_then(serde_json::Value::as_str).unwrap_or("x86_64");
     let arch_fits = asked(["hw_architecture", "architecture"]).is_none_or(|wanted| same_arch(wanted, arch));
     let simulated = inventory.hypervisor_type.eq_ignore_ascii_case("fake");
     let hypervisor_fits = asked(["img_hv_type", "hypervisor_type"]).is_none_or(|wanted| {
@@ -37,7 +37,7 @@ pub fn capabilities(choice: &Choice, request: &Request) -> bool {
             "hypervisor_type" => Some(inventory.hypervisor_type.clone()),
             "hypervisor_version" => Some(inventory.hypervisor_version.to_string()),
             "hypervisor_hostname" => Some(inventory.hypervisor_hostname.clone()),
-            _ => key.strip_prefix("cpu_info:").and_then(|key| inventory.cpu_info.get(key)).map(|value| match value {
+            _ => key.strip_prefix("cpu_info:").and_then(|key| choice.host.cpu.get(key)).map(|value| match value {
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             }),
@@ -72,7 +72,7 @@ pub fn pci_passthrough(_: &Choice, request: &Request) -> bool {
 /// A guest may have as many NUMA nodes as its host; processors of its own, or large pages, it cannot have.
 pub fn numa_topology(choice: &Choice, request: &Request) -> bool {
     let asked = |spec: &str, property: &str| request.extra_specs.get(spec).or_else(|| request.image_properties.get(property));
-    let cells = choice.host.inventory.cpu_info.pointer("/topology/cells").and_then(serde_json::Value::as_u64).unwrap_or(1);
+    let cells = choice.host.cpu.pointer("/topology/cells").and_then(serde_json::Value::as_u64).unwrap_or(1);
     let nodes = asked("hw:numa_nodes", "hw_numa_nodes").is_none_or(|nodes| nodes.parse::<u64>().is_ok_and(|nodes| nodes <= cells));
     let shared = asked("hw:cpu_policy", "hw_cpu_policy").is_none_or(|policy| policy == "shared");
     let small = |size: &String| matches!(size.as_str(), "small" | "any" | "4" | "4KB" | "4K");

@@ -165,7 +165,7 @@ pub mod tests {
             vcpus: 8,
             memory_mb: 8192,
             local_gb: 100,
-            cpu_info: json!({"arch": "x86_64"}),
+            cpu_info: Value::Null,
             traits: vec![],
         };
         let host = Host {
@@ -176,6 +176,7 @@ pub mod tests {
             up: true,
             enabled: true,
             inventory,
+            cpu: Arc::new(json!({"arch": "x86_64"})),
             aggregates: Vec::new(),
             busy: 0,
             servers: 0,
