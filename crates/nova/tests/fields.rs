@@ -62,7 +62,8 @@ async fn every_field_at_every_version() {
     for who in [ADMIN, MEMBER] {
         assert!(cloud.ask(who, "2.2", "POST", "/v2.1/os-keypairs", key.clone()).await.status.is_success());
     }
-    let group = cloud.ask(MEMBER, "2.15", "POST", "/v2.1/os-server-groups", group).await.body["server_group"]["id"].as_str().unwrap().to_owned();
+    let group =
+        cloud.ask(MEMBER, "2.15", "POST", "/v2.1/os-server-groups", group).await.body["server_group"]["id"].as_str().unwrap().to_owned();
     let made = cloud.ask(ADMIN, "2.1", "POST", "/v2.1/os-aggregates", json!({"aggregate": {"name": "a", "availability_zone": "z"}})).await;
     assert_eq!(made.body["aggregate"]["id"], 1);
 
@@ -76,7 +77,8 @@ async fn every_field_at_every_version() {
                 let answer = cloud.ask(who, &format!("2.{minor}"), "GET", &format!("/v2.1{path}"), Value::Null).await;
                 let shown = answer.body.pointer(place).unwrap_or_else(|| panic!("{path} at 2.{minor}: {}", answer.body));
                 let has: BTreeSet<&str> = shown.as_object().unwrap().keys().map(String::as_str).collect();
-                let wanted = |field: &&Field<'_>| field.of == of && (field.since..=field.until).contains(&minor) && (who == ADMIN || !field.admin);
+                let wanted =
+                    |field: &&Field<'_>| field.of == of && (field.since..=field.until).contains(&minor) && (who == ADMIN || !field.admin);
                 let should: BTreeSet<&str> = fields.iter().filter(wanted).map(|field| field.name).collect();
                 for name in has.symmetric_difference(&should) {
                     let what = if has.contains(name) { "has" } else { "lacks" };

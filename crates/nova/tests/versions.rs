@@ -104,7 +104,9 @@ async fn there_are_no_shares() {
 #[tokio::test]
 async fn unknown_queries_are_refused_when_they_began_to_be() {
     let cloud = Cloud::start(&[]).await;
-    for (path, since) in [("/servers", 75), ("/flavors/detail", 75), ("/os-availability-zone", 102), ("/os-aggregates", 102), ("/extensions", 102)] {
+    for (path, since) in
+        [("/servers", 75), ("/flavors/detail", 75), ("/os-availability-zone", 102), ("/os-aggregates", 102), ("/extensions", 102)]
+    {
         for (minor, status) in [(since - 1, 200), (since, 400), (104, 400)] {
             let answer = cloud.ask(ADMIN, &format!("2.{minor}"), "GET", &format!("/v2.1{path}?colour=red"), Value::Null).await;
             assert_eq!(answer.status, status, "{path} at 2.{minor}: {}", answer.body);

@@ -10,9 +10,9 @@ use sea_orm::entity::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Column, Entity, Model, event};
-use crate::{Nova, validate};
 use crate::microversions::{ACTION_PAGES, ACTIONS_OF_DELETED, CHANGES_BEFORE, EVENT_DETAILS, EVENTS_FOR_ALL};
 use crate::servers::{instance, store, view};
+use crate::{Nova, validate};
 
 fn row_view(ctx: &Context, row: &Model) -> Value {
     let mut view = json!({
@@ -31,7 +31,8 @@ async fn server(app: &Nova, ctx: &Context, id: &str) -> Result<instance::Model> 
 
 /// `GET /servers/{id}/os-instance-actions`
 pub async fn list(app: Nova, ctx: Context, id: Path<String>, query: Query) -> Result<Reply> {
-    let (known, earlier): (&[&str], &[&str]) = (&["limit", "marker", "changes-since", "changes-before"], &["limit", "marker", "changes-since"]);
+    let (known, earlier): (&[&str], &[&str]) =
+        (&["limit", "marker", "changes-since", "changes-before"], &["limit", "marker", "changes-since"]);
     validate::query_keys(&ctx, &query, ACTION_PAGES, if ctx.speaks(CHANGES_BEFORE) { known } else { earlier })?;
     let server = server(&app, &ctx, &id.0).await?;
     let mut select = Entity::find().filter(Column::InstanceId.eq(&server.id));
