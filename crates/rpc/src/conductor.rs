@@ -44,7 +44,7 @@ pub struct SaveInstance {
 }
 message!(SaveInstance => Saved, "save_instance");
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedBlockDevice {
     pub bdm_id: String,
     pub device_name: Option<String>,

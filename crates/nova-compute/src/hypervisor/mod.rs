@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::Result;
-use rpc::live_migration::{Progress, Urge};
+use rpc::live_migration::{Landing, Progress, Urge};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::watch;
 
 pub use self::hardware::{DiskBus, Hardware, VifModel};
@@ -97,8 +98,21 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Whether guests move to other hosts while they run.
     fn moves_guests(&self) -> bool;
 
-    /// Moves a guest to another host while it runs, and tells how far it is. When this succeeds nothing of it runs here.
-    fn migrate<'a>(&'a self, id: &'a str, journey: Journey<'a>) -> BoxFuture<'a, Result<()>>;
+    /// What a guest that runs is made of, in words for the driver of the host that shall receive it.
+    fn describe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Value>>;
+
+    /// Makes a guest that waits for its memory and its disks, and answers where.
+    fn receive(&self, guest: Guest, awaited: Awaited) -> BoxFuture<'_, Result<Landing>>;
+
+    /// Sends a guest to where it is awaited, and tells how far it is. When this succeeds all of it is there, and it stands still here. When it
+    /// fails it goes on here. One that was sent already by an earlier process is not sent again: it is told how that ended.
+    fn migrate<'a>(&'a self, id: &'a str, journey: Journey) -> BoxFuture<'a, Result<()>>;
+
+    /// A guest that was received goes on here; so does one that was sent and shall not go after all. Its peers are told where it is.
+    fn land<'a>(&'a self, id: &'a str, run: bool) -> BoxFuture<'a, Result<()>>;
+
+    /// Tells a guest's peers again where it is: they may not have been reached before.
+    fn announce<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
 
     /// The socket of a guest's screen or serial line, if it runs and has one.
     fn console_socket(&self, id: &str, console: Console) -> Option<PathBuf>;
@@ -108,11 +122,26 @@ pub trait Hypervisor: Send + Sync + 'static {
 }
 
 /// A guest's way to another host.
-pub struct Journey<'a> {
+pub struct Journey {
+    /// Where it is awaited.
+    pub landing: Landing,
+    /// Whether an earlier process of ours may have begun it.
+    pub begun: bool,
     /// What its owner wants of it meanwhile.
     pub urge: watch::Receiver<Urge>,
     /// Told how far it is.
-    pub progress: &'a (dyn Fn(Progress) + Send + Sync),
+    pub progress: watch::Sender<Progress>,
+}
+
+/// A guest that shall come.
+#[derive(Clone, Debug)]
+pub struct Awaited {
+    /// As [`Hypervisor::describe`] told it.
+    pub machine: Value,
+    /// The address at which other hosts reach this one.
+    pub address: String,
+    /// The disks that come with it, by [`Disk::id`].
+    pub disks: Vec<String>,
 }
 
 /// A hypervisor introduces itself.
@@ -199,11 +228,20 @@ pub enum DiskSource {
         path: PathBuf,
         format: DiskFormat,
     },
-    /// A volume served on a UNIX socket.
+    /// A volume served over NBD.
     Nbd {
-        socket: PathBuf,
+        server: NbdServer,
         export: String,
     },
+}
+
+/// Where a volume is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NbdServer {
+    /// On this host.
+    Unix(PathBuf),
+    /// On another, to those who have the key.
+    Tcp { host: String, port: u16, key: Option<String> },
 }
 
 /// Formats that guests' disks have; images may come in more.

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::{Error, Result};
-use rpc::live_migration::{ABORTED, Progress, Urge};
+use rpc::live_migration::{ABORTED, Landing, Progress, Urge};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::qemu::account::Account;
-use super::{About, Console, Diagnostics, Disk, DiskCounters, Guest, Hypervisor, Journey, Nic, NicCounters, PowerState, VifModel};
+use super::{About, Awaited, Console, Diagnostics, Disk, DiskCounters, Guest, Hypervisor, Journey, Nic, NicCounters, PowerState, VifModel};
 
 /// A guest's memory moves to another host in so many parts, each of which takes so long.
 const ROUNDS: i64 = 10;
@@ -267,7 +268,16 @@ impl Hypervisor for Sim {
         true
     }
 
-    fn migrate<'a>(&'a self, id: &'a str, journey: Journey<'a>) -> BoxFuture<'a, Result<()>> {
+    fn describe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Value>> {
+        let done = self.with(id, |_| Value::Null);
+        Box::pin(async { done })
+    }
+
+    fn receive(&self, guest: Guest, _awaited: Awaited) -> BoxFuture<'_, Result<Landing>> {
+        Box::pin(async move { self.create(guest).await.map(|()| Landing::default()) })
+    }
+
+    fn migrate<'a>(&'a self, id: &'a str, journey: Journey) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let total = self.with(id, |guest| guest.memory)?;
             for round in 1..=ROUNDS {
@@ -284,11 +294,22 @@ impl Hypervisor for Sim {
                     memory_remaining: total - processed,
                     ..Progress::default()
                 };
-                (journey.progress)(progress);
+                journey.progress.send_replace(progress);
             }
-            self.guests_mut().remove(id);
-            Ok(())
+            self.become_state(id, PowerState::Paused)
         })
+    }
+
+    fn land<'a>(&'a self, id: &'a str, run: bool) -> BoxFuture<'a, Result<()>> {
+        let done = self.with(id, |guest| {
+            guest.fresh = false;
+            guest.state = if run { PowerState::Running } else { PowerState::Paused };
+        });
+        Box::pin(async { done })
+    }
+
+    fn announce<'a>(&'a self, _id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn console_socket(&self, _id: &str, _console: Console) -> Option<PathBuf> {

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::Machine;
 use super::files::Files;
+use super::secure;
 use super::slots::Slots;
 use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, Topology, VifModel};
-use crate::hypervisor::{Disk, DiskSource, Guest, Nic};
+use crate::hypervisor::{Disk, DiskSource, Guest, NbdServer, Nic};
 
 /// The controller of SCSI disks.
 const SCSI: &str = "scsi";
@@ -21,14 +22,26 @@ pub struct Handed {
     pub control: i32,
     /// Those of the guest's interfaces, in their order.
     pub taps: Vec<i32>,
-    /// The memory to go on from.
-    pub memory: Option<i32>,
+    /// What the guest goes on from, if it does not begin.
+    pub incoming: Incoming,
+}
+
+/// Where a guest's memory comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Incoming {
+    /// It begins with none.
+    #[default]
+    None,
+    /// A file that is open.
+    File(i32),
+    /// Another host, which will be told where to send it.
+    Awaited,
 }
 
 /// The whole command line but the program's name.
 pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, slots: &Slots, handed: &Handed) -> Vec<String> {
     let mut line = Line::default();
-    base(&mut line, guest, machine, files);
+    base(&mut line, guest, machine, files, slots);
     line.pair("-chardev", format!("socket,id=qmp,fd={},server=on,wait=off", handed.control));
     line.pair("-mon", "chardev=qmp,mode=control");
     for port in 1..=slots.ports {
@@ -38,6 +51,9 @@ pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, slots: &Slots,
         line.device(json!({"driver": "virtio-scsi-pci", "id": SCSI}));
     }
     for (index, disk) in guest.disks.iter().enumerate() {
+        if is_secured(disk) {
+            line.pair("-object", secure::object(files, &node_name(&disk.id), secure::CLIENT));
+        }
         line.pair("-blockdev", block_node(disk).to_string());
         let mut device = disk_device(disk);
         if guest.boot_disk.as_ref().map_or(index == 0, |boot| *boot == disk.id) {
@@ -52,14 +68,16 @@ pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, slots: &Slots,
         slots.place(&nic_id(&nic.port_id), &mut device);
         line.device(device);
     }
-    if let Some(memory) = handed.memory {
-        line.pair("-incoming", format!("fd:{memory}"));
+    match handed.incoming {
+        Incoming::None => {}
+        Incoming::File(memory) => line.pair("-incoming", format!("fd:{memory}")),
+        Incoming::Awaited => line.pair("-incoming", "defer"),
     }
     line.0
 }
 
 /// The machine and what every guest has.
-fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files) {
+fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files, slots: &Slots) {
     line.pair("-name", format!("guest={},debug-threads=on", guest.name));
     line.pair("-uuid", &guest.id);
     line.flag("-S");
@@ -67,7 +85,8 @@ fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files) {
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.pair("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    line.pair("-machine", format!("{},usb=off,vmport=off", machine_name(guest.hardware.machine)));
+    let kind = slots.machine.as_deref().unwrap_or(machine_name(guest.hardware.machine));
+    line.pair("-machine", format!("{kind},usb=off,vmport=off"));
     line.pair("-accel", machine.accel.argument());
     line.pair("-cpu", machine.accel.cpu());
     line.pair("-smp", smp(guest.vcpus, guest.hardware.topology));
@@ -140,13 +159,37 @@ pub fn block_node(disk: &Disk) -> Value {
             "driver": format.name(), "node-name": node_name(&disk.id), "read-only": disk.read_only, "discard": "unmap",
             "file": {"driver": "file", "filename": path, "read-only": disk.read_only, "discard": "unmap"},
         }),
-        DiskSource::Nbd { socket, export } => json!({
-            "driver": "raw", "node-name": node_name(&disk.id), "read-only": disk.read_only, "discard": "unmap",
-            // the volume's server may be restarted under a running guest
-            "file": {"driver": "nbd", "server": {"type": "unix", "path": socket}, "export": export, "reconnect-delay": 30,
-                     "read-only": disk.read_only},
-        }),
+        DiskSource::Nbd { server, export } => {
+            let mut file = json!({
+                "driver": "nbd", "server": nbd_server(server), "export": export, "read-only": disk.read_only,
+                // the volume's server may be restarted under a running guest
+                "reconnect-delay": 30,
+            });
+            if is_secured(disk) {
+                file["tls-creds"] = json!(node_name(&disk.id));
+            }
+            json!({"driver": "raw", "node-name": node_name(&disk.id), "read-only": disk.read_only, "discard": "unmap", "file": file})
+        }
     }
+}
+
+fn nbd_server(server: &NbdServer) -> Value {
+    match server {
+        NbdServer::Unix(path) => json!({"type": "unix", "path": path}),
+        NbdServer::Tcp { host, port, .. } => json!({"type": "inet", "host": host, "port": port.to_string()}),
+    }
+}
+
+/// The key to a disk that is served to those who have it.
+pub fn key_of(disk: &Disk) -> Option<&str> {
+    match &disk.source {
+        DiskSource::Nbd { server: NbdServer::Tcp { key, .. }, .. } => key.as_deref(),
+        DiskSource::Nbd { server: NbdServer::Unix(_), .. } | DiskSource::File { .. } => None,
+    }
+}
+
+pub fn is_secured(disk: &Disk) -> bool {
+    key_of(disk).is_some()
 }
 
 /// The device of a disk. One on virtio has no bus yet.
@@ -243,7 +286,7 @@ mod tests {
             removable,
             serial: None,
         };
-        let nbd = DiskSource::Nbd { socket: "/run/v,1.sock".into(), export: "v1".into() };
+        let nbd = DiskSource::Nbd { server: NbdServer::Unix("/run/v,1.sock".into()), export: "v1".into() };
         let mut volume = disk("8f0c6a3e-1111-2222-3333-444455556666", nbd, true);
         volume.serial = Some(volume.id.clone());
         Guest {
@@ -268,7 +311,7 @@ mod tests {
 
     fn text_of(guest: &Guest) -> String {
         let machine = Machine { accel: Accel::Tcg, version: 7_002_022 };
-        let handed = Handed { control: 16, taps: vec![17], memory: None };
+        let handed = Handed { control: 16, taps: vec![17], ..Handed::default() };
         arguments(guest, &machine, &Files::new("/i".into()), &Slots::of(guest), &handed).join(" ")
     }
 
@@ -323,6 +366,19 @@ mod tests {
             assert!(text.contains(part), "{part} is not in {text}");
         }
         assert!(!text.contains("-vnc") && !text.contains("pcie-root-port"));
+    }
+
+    #[test]
+    fn a_guest_that_comes_waits_on_its_own_machine() {
+        let (mut guest, machine) = (guest(), Machine { accel: Accel::Tcg, version: 7_002_022 });
+        let server = NbdServer::Tcp { host: "10.0.0.2".into(), port: 4711, key: Some("00ff".into()) };
+        guest.disks[2].source = DiskSource::Nbd { server, export: "v1".into() };
+        let slots = Slots { machine: Some("pc-q35-7.1".into()), ..Slots::of(&guest) };
+        let handed = Handed { control: 16, taps: vec![17], incoming: Incoming::Awaited };
+        let text = arguments(&guest, &machine, &Files::new("/i".into()), &slots, &handed).join(" ");
+        assert!(text.contains("-machine pc-q35-7.1,usb=off") && text.ends_with("-incoming defer"), "{text}");
+        assert!(text.contains(r#""server":{"type":"inet","host":"10.0.0.2","port":"4711"}"#), "{text}");
+        assert!(text.contains(r#""tls-creds":"d-8f0c6a3e1111222233334444555566""#) && !text.contains("00ff"), "a key is not in a command line: {text}");
     }
 
     #[test]

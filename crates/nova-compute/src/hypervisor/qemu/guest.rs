@@ -14,9 +14,10 @@ use super::files::Files;
 use super::launch::Connected;
 use super::process::Process;
 use super::qmp::{Event, Qmp};
+use super::slots::Slots;
 use super::{agent, args, suspend};
 use crate::hypervisor::hardware::{DiskLimits, VifModel};
-use crate::hypervisor::{Diagnostics, Disk, Nic, PowerState};
+use crate::hypervisor::{Diagnostics, Disk, Journey, Nic, PowerState};
 
 /// Requests that may wait for a guest.
 const QUEUE: usize = 32;
@@ -38,17 +39,24 @@ pub enum Request {
     Pause,
     Suspend(Files),
     Stop(Duration),
-    AttachDisk(Disk),
+    /// With the key to it.
+    AttachDisk(Disk, Option<Value>),
     DetachDisk(String),
     ResizeDisk(String, u64),
     CopyDisk(String, PathBuf),
-    SwapDisk(String, Disk),
+    SwapDisk(String, Disk, Option<Value>),
     /// These disks, each for itself.
     Limit(Vec<String>, DiskLimits),
     AttachNic(Nic, VifModel, OwnedFd),
     DetachNic(String),
     Diagnose(oneshot::Sender<Diagnostics>),
     Nmi,
+    /// To another host.
+    Depart(Files, Journey),
+    /// From another host, or not to it after all; whether it is to run.
+    Land(bool),
+    Announce,
+    Describe(oneshot::Sender<Slots>),
     SetPassword {
         user: String,
         password: String,
@@ -62,18 +70,23 @@ pub struct Owner {
     /// The port of the guest's agent, where it has one.
     pub(super) agent: Option<PathBuf>,
     events: broadcast::Receiver<Event>,
-    state: watch::Sender<PowerState>,
+    pub(super) state: watch::Sender<PowerState>,
     changes: watch::Sender<u64>,
 }
 
 impl GuestHandle {
     /// Takes a guest into care. `changes` is told when it changes its state by itself.
     pub async fn own(connected: Connected, agent: Option<PathBuf>, changes: watch::Sender<u64>) -> Result<GuestHandle> {
-        let Connected { process, qmp } = connected;
         tokio::select! {
-            _ = process.exited() => return Err(Error::conflict("The guest has ended.")),
-            arrived = suspend::arrived(&qmp) => arrived?,
+            _ = connected.process.exited() => return Err(Error::conflict("The guest has ended.")),
+            arrived = suspend::arrived(&connected.qmp) => arrived?,
         }
+        GuestHandle::await_it(connected, agent, changes).await
+    }
+
+    /// The same for one whose memory may be still to come.
+    pub async fn await_it(connected: Connected, agent: Option<PathBuf>, changes: watch::Sender<u64>) -> Result<GuestHandle> {
+        let Connected { process, qmp } = connected;
         let events = qmp.events();
         let (state, watched) = watch::channel(PowerState::Paused);
         let process = Arc::new(process);
@@ -139,15 +152,23 @@ impl Owner {
             }
             Request::Suspend(files) => self.suspend(&files).await,
             Request::Stop(grace) => self.stop(grace).await,
-            Request::AttachDisk(disk) => self.attach_disk(&disk).await,
+            Request::AttachDisk(disk, key) => self.attach_disk(&disk, key).await,
             Request::DetachDisk(id) => self.detach_disk(&id).await,
             Request::ResizeDisk(id, bytes) => self.resize_disk(&id, bytes).await,
             Request::CopyDisk(id, to) => self.copy_disk(&id, &to).await,
             Request::Limit(disks, limits) => self.limit_disks(&disks, &limits).await,
-            Request::SwapDisk(id, new) => self.swap_disk(&id, &new).await,
+            Request::SwapDisk(id, new, key) => self.swap_disk(&id, &new, key).await,
             Request::Diagnose(answer) => {
                 // who asked may have stopped waiting
                 let _ = answer.send(self.diagnose().await?);
+                Ok(())
+            }
+            Request::Depart(files, journey) => self.depart(&files, journey).await,
+            Request::Land(run) => self.land(run).await,
+            Request::Announce => self.announce().await,
+            Request::Describe(answer) => {
+                // as above
+                let _ = answer.send(Slots::ask(&self.qmp).await?);
                 Ok(())
             }
             Request::Nmi => self.qmp.execute("inject-nmi", json!({})).await.map(drop),

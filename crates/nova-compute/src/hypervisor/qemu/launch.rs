@@ -17,12 +17,12 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setsid, setuid};
 use tokio::process::{Child, Command};
 
 use super::account::Account;
-use super::args;
+use super::args::{self, Incoming};
 use super::files::{Files, SOCKET_PATH, create_plain, open_plain};
 use super::process::Process;
 use super::qmp::Qmp;
 use super::slots::Slots;
-use super::{Accel, BINARY, Machine, suspend, tap};
+use super::{Accel, BINARY, Machine, secure, suspend, tap};
 use crate::hypervisor::Guest;
 
 /// Everything that is needed to start, nothing started.
@@ -47,7 +47,8 @@ pub struct Connected {
 
 impl Planned {
     /// Opens what the guest will be handed and writes its command line.
-    pub fn new(guest: &Guest, machine: &Machine, account: Account, files: Files) -> Result<Planned> {
+    /// One that `comes` from another host has its devices where they were there.
+    pub fn new(guest: &Guest, machine: &Machine, account: Account, files: Files, comes: Option<Slots>) -> Result<Planned> {
         if files.diagnostics().as_os_str().len() > SOCKET_PATH {
             let dir = files.dir().display();
             return Err(Error::unavailable(format!("The path {dir} is too long for sockets; choose a shorter state directory.")));
@@ -62,14 +63,20 @@ impl Planned {
         };
         let taps = guest.nics.iter().map(open).collect::<Result<Vec<_>>>()?;
         let control: OwnedFd = UnixListener::bind(files.qmp())?.into();
-        let (slots, memory) = match suspend::saved(&files)? {
-            Some(saved) => (saved.slots, Some(saved.memory)),
-            None => (Slots::of(guest), None),
+        for disk in &guest.disks {
+            if let Some(key) = args::key_of(disk) {
+                secure::write(&files, account, &args::node_name(&disk.id), key)?;
+            }
+        }
+        let (slots, memory, awaited) = match (comes, suspend::saved(&files)?) {
+            (Some(slots), _) => (slots, None, Incoming::Awaited),
+            (None, Some(saved)) => (saved.slots, Some(saved.memory), Incoming::None),
+            (None, None) => (Slots::of(guest), None, Incoming::None),
         };
         let numbers = args::Handed {
             control: control.as_raw_fd(),
             taps: taps.iter().map(AsRawFd::as_raw_fd).collect(),
-            memory: memory.as_ref().map(AsRawFd::as_raw_fd),
+            incoming: memory.as_ref().map_or(awaited, |memory| Incoming::File(memory.as_raw_fd())),
         };
         let arguments = args::arguments(guest, machine, &files, &slots, &numbers);
         let handed = std::iter::once(control).chain(taps).chain(memory).collect();

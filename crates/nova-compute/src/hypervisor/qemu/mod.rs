@@ -6,15 +6,19 @@
 pub mod account;
 mod agent;
 mod args;
+mod arrive;
 pub mod cgroup;
 mod console;
+mod depart;
 mod diagnose;
 pub mod files;
 mod guest;
 mod launch;
+mod mirror;
 pub mod probe;
 pub mod process;
 mod qmp;
+mod secure;
 mod slots;
 mod storage;
 mod suspend;
@@ -27,6 +31,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::{Error, Kind, Result};
+use rpc::live_migration::Landing;
+use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use self::account::Account;
@@ -34,8 +40,9 @@ use self::cgroup::{Cgroups, Limits};
 use self::files::Files;
 use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
+use self::slots::Slots;
 pub use self::probe::{Accel, AccelChoice};
-use super::{About, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel};
+use super::{About, Awaited, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel};
 
 /// The program.
 pub const BINARY: &str = "qemu-system-x86_64";
@@ -43,7 +50,7 @@ pub const BINARY: &str = "qemu-system-x86_64";
 const TEND: Duration = Duration::from_secs(10);
 
 /// What every guest here can be given, in placement's words.
-const TRAITS: [&str; 24] = [
+const TRAITS: [&str; 25] = [
     "COMPUTE_NODE",
     "COMPUTE_DEVICE_TAGGING",
     "COMPUTE_GRAPHICS_MODEL_BOCHS",
@@ -55,6 +62,7 @@ const TRAITS: [&str; 24] = [
     "COMPUTE_IMAGE_TYPE_QCOW2",
     "COMPUTE_IMAGE_TYPE_RAW",
     "COMPUTE_IMAGE_TYPE_VMDK",
+    "COMPUTE_MIGRATE_AUTO_CONVERGE",
     "COMPUTE_NET_ATTACH_INTERFACE",
     "COMPUTE_NET_ATTACH_INTERFACE_WITH_TAG",
     "COMPUTE_NET_VIF_MODEL_E1000",
@@ -142,34 +150,94 @@ impl Qemu {
         }
         let files = self.files(&guest.id);
         self.account.private_dir(files.dir())?;
-        let limits = Limits { memory_mb: guest.memory_mb, vcpus: guest.vcpus, cpu: guest.hardware.cpu_limits };
         let launched = match Launched::find(files.clone(), &guest.id) {
             Some(launched) => launched,
-            None => Planned::new(&guest, &self.machine, self.account, files)?.launch(self.account, self.machine.accel)?,
+            None => Planned::new(&guest, &self.machine, self.account, files, None)?.launch(self.account, self.machine.accel)?,
         };
         let pid = launched.process.pid;
-        if let Err(error) = self.cgroups.confine(&guest.id, pid, limits) {
-            tracing::warn!(instance = guest.id, %error, "the guest runs without limits of its own");
-        }
+        self.confine(&guest, pid);
         self.take(&guest.id, launched).await?;
-        let local = guest.disks.iter().filter(|disk| matches!(disk.source, DiskSource::File { .. }));
-        let limits = guest.hardware.disk_limits.clone();
-        self.must_live(&guest.id)?.ask(Request::Limit(local.map(|disk| disk.id.clone()).collect(), limits)).await?;
+        self.limit_disks(&guest).await?;
         tracing::info!(instance = guest.id, pid, "guest made");
         Ok(())
     }
 
+    fn confine(&self, guest: &Guest, pid: i32) {
+        let limits = Limits { memory_mb: guest.memory_mb, vcpus: guest.vcpus, cpu: guest.hardware.cpu_limits };
+        if let Err(error) = self.cgroups.confine(&guest.id, pid, limits) {
+            tracing::warn!(instance = guest.id, %error, "the guest runs without limits of its own");
+        }
+    }
+
+    async fn limit_disks(&self, guest: &Guest) -> Result<()> {
+        let local = guest.disks.iter().filter(|disk| matches!(disk.source, DiskSource::File { .. }));
+        let limits = guest.hardware.disk_limits.clone();
+        self.must_live(&guest.id)?.ask(Request::Limit(local.map(|disk| disk.id.clone()).collect(), limits)).await
+    }
+
+    /// Starts a QEMU that waits for its guest, and lets the source reach it.
+    async fn expect(&self, guest: Guest, awaited: Awaited) -> Result<Landing> {
+        let (id, files) = (guest.id.clone(), self.files(&guest.id));
+        let slots = Slots::told(&awaited.machine)?;
+        self.account.private_dir(files.dir())?;
+        let key = secure::new_key();
+        secure::write(&files, self.account, secure::NAME, &key)?;
+        let launched = Planned::new(&guest, &self.machine, self.account, files.clone(), Some(slots))?;
+        let launched = launched.launch(self.account, self.machine.accel)?;
+        let pid = launched.process.pid;
+        self.confine(&guest, pid);
+        let wait = async {
+            let connected = launched.connect().await?;
+            secure::give(&connected.qmp, &files, secure::SERVER).await?;
+            let landing = arrive::open(&connected.qmp, &awaited.address, &awaited.disks, Some(&key)).await?;
+            let agent = files.agent();
+            let handle = GuestHandle::await_it(connected, agent.exists().then_some(agent), self.changes.clone()).await?;
+            self.running().insert(id.clone(), handle);
+            Ok(landing)
+        };
+        let landing = match wait.await {
+            Ok(landing) => landing,
+            Err(error) => {
+                self.end_by_pid_file(&id).await;
+                return Err(error);
+            }
+        };
+        self.limit_disks(&guest).await?;
+        tracing::info!(instance = id, pid, "guest awaited");
+        Ok(landing)
+    }
+
+    /// The key of a disk that needs one, written down, as an object for QEMU.
+    fn key_of(&self, id: &str, disk: &Disk) -> Result<Option<Value>> {
+        let Some(key) = args::key_of(disk) else { return Ok(None) };
+        let (files, name) = (self.files(id), args::node_name(&disk.id));
+        secure::write(&files, self.account, &name, key)?;
+        Ok(Some(secure::object(&files, &name, secure::CLIENT)))
+    }
+
+    async fn send(&self, id: &str, journey: Journey) -> Result<()> {
+        let (guest, files) = (self.must_live(id)?, self.files(id));
+        if let Some(key) = &journey.landing.key {
+            secure::write(&files, self.account, secure::NAME, key)?;
+        }
+        guest.ask(Request::Depart(files, journey)).await
+    }
+
     /// Takes a process into care; one that cannot be spoken to is ended, for nobody could ever end it otherwise.
     async fn take(&self, id: &str, launched: Launched) -> Result<()> {
-        let agent = self.files(id).agent();
+        let files = self.files(id);
+        let agent = files.agent();
         let own = async {
             let connected = launched.connect().await?;
+            if !suspend::is_suspended(&files) && suspend::is_incoming(&connected.qmp).await? {
+                return Err(Error::conflict("Nobody waits any more for this guest to arrive."));
+            }
             GuestHandle::own(connected, agent.exists().then_some(agent), self.changes.clone()).await
         };
         match own.await {
             Ok(handle) => {
                 // it has its memory back
-                suspend::forget(&self.files(id));
+                suspend::forget(&files);
                 self.running().insert(id.to_owned(), handle);
                 Ok(())
             }
@@ -304,7 +372,10 @@ impl Hypervisor for Qemu {
     }
 
     fn attach_disk<'a>(&'a self, id: &'a str, disk: Disk) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.must_live(id)?.ask(Request::AttachDisk(disk)).await })
+        Box::pin(async move {
+            let key = self.key_of(id, &disk)?;
+            self.must_live(id)?.ask(Request::AttachDisk(disk, key)).await
+        })
     }
 
     fn detach_disk<'a>(&'a self, id: &'a str, disk_id: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -325,7 +396,10 @@ impl Hypervisor for Qemu {
     }
 
     fn swap_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, new: Disk) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.must_live(id)?.ask(Request::SwapDisk(disk_id.to_owned(), new)).await })
+        Box::pin(async move {
+            let key = self.key_of(id, &new)?;
+            self.must_live(id)?.ask(Request::SwapDisk(disk_id.to_owned(), new, key)).await
+        })
     }
 
     fn plug<'a>(&'a self, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
@@ -375,11 +449,32 @@ impl Hypervisor for Qemu {
     }
 
     fn moves_guests(&self) -> bool {
-        false
+        true
     }
 
-    fn migrate<'a>(&'a self, _id: &'a str, _journey: Journey<'a>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async { Err(Error::new(Kind::NotImplemented, "This host cannot move guests while they run.")) })
+    fn describe<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.must_live(id)?.ask(Request::Describe(reply)).await?;
+            let slots = answer.await.map_err(|_| Error::conflict("The guest has ended."))?;
+            Ok(serde_json::to_value(slots)?)
+        })
+    }
+
+    fn receive(&self, guest: Guest, awaited: Awaited) -> BoxFuture<'_, Result<Landing>> {
+        Box::pin(self.expect(guest, awaited))
+    }
+
+    fn migrate<'a>(&'a self, id: &'a str, journey: Journey) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.send(id, journey))
+    }
+
+    fn land<'a>(&'a self, id: &'a str, run: bool) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::Land(run)).await })
+    }
+
+    fn announce<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::Announce).await })
     }
 
     fn console_socket(&self, id: &str, console: Console) -> Option<PathBuf> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kit::Result;
+use kit::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -15,11 +15,16 @@ use crate::hypervisor::hardware::{DiskBus, MachineType};
 
 /// Root ports kept free for what is plugged in later.
 pub const SPARE_PORTS: usize = 6;
+/// More than a root bus has room for.
+const MOST_PORTS: usize = 64;
 
 /// The root ports of a guest, numbered from one, and who is where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slots {
     pub ports: usize,
+    /// The machine by its whole name: the short one means another with every version of QEMU.
+    #[serde(default)]
+    pub machine: Option<String>,
     /// Disks by their node, for a device may outlive an exchange of its disk; interfaces by the device's id.
     places: BTreeMap<String, Place>,
 }
@@ -42,12 +47,14 @@ impl Slots {
         let disks = guest.disks.iter().filter(|disk| disk.removable && disk.bus == DiskBus::Virtio).map(|disk| node_name(&disk.id));
         let devices = disks.chain(guest.nics.iter().map(|nic| nic_id(&nic.port_id)));
         let places: BTreeMap<_, _> = devices.zip((1..).map(Place::Port)).collect();
-        Slots { ports: places.len() + SPARE_PORTS, places }
+        Slots { ports: places.len() + SPARE_PORTS, machine: None, places }
     }
 
     /// As they are in a guest that runs.
     pub async fn ask(qmp: &Qmp) -> Result<Slots> {
-        let mut slots = Slots::default();
+        let machine = qmp.execute("qom-get", json!({"path": "/machine", "property": "type"})).await?;
+        let machine = machine.as_str().and_then(|name| name.strip_suffix("-machine")).filter(|name| is_machine(name));
+        let mut slots = Slots { machine: machine.map(str::to_owned), ..Slots::default() };
         let blocks = qmp.execute("query-block", json!({})).await?;
         let node = |device: &str| {
             let of = |block: &&Value| block["qdev"].as_str().and_then(device_of_path) == Some(device);
@@ -65,6 +72,15 @@ impl Slots {
         Ok(slots)
     }
 
+    /// As another host told them, which is believed no more than it must be.
+    pub fn told(description: &Value) -> Result<Slots> {
+        let slots: Slots = serde_json::from_value(description.clone())?;
+        match slots.machine.as_deref().is_none_or(is_machine) && slots.ports <= MOST_PORTS {
+            true => Ok(slots),
+            false => Err(Error::bad_request("The guest's machine is none of this hypervisor.")),
+        }
+    }
+
     /// Puts a device where it belongs. `name` is a disk's node or an interface's id.
     pub fn place(&self, name: &str, device: &mut Value) {
         match self.places.get(name) {
@@ -73,6 +89,11 @@ impl Slots {
             None => {}
         }
     }
+}
+
+/// `pc-q35-7.2`: a name, and nothing that could be an option.
+fn is_machine(name: &str) -> bool {
+    name.starts_with("pc-") && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 async fn place(qmp: &Qmp, device: &str) -> Result<Option<Place>> {
@@ -99,7 +120,7 @@ mod tests {
     #[test]
     fn devices_go_where_they_were() {
         let places = BTreeMap::from([("d-a".to_owned(), Place::Port(3)), ("net-b".to_owned(), Place::Address("05.0".into()))]);
-        let slots = Slots { ports: 7, places };
+        let slots = Slots { ports: 7, places, ..Slots::default() };
         let put = |name: &str| {
             let mut device = json!({});
             slots.place(name, &mut device);
@@ -107,5 +128,14 @@ mod tests {
         };
         assert_eq!((put("d-a"), put("net-b"), put("d-c")), (json!({"bus": "rp3"}), json!({"addr": "05.0"}), json!({})));
         assert_eq!((port_number("rp12"), port_number("pcie.0")), (Some(12), None));
+    }
+
+    #[test]
+    fn another_hosts_word_is_checked() {
+        let slots = Slots { ports: 7, machine: Some("pc-q35-7.2".into()), ..Slots::default() };
+        assert_eq!(Slots::told(&serde_json::to_value(&slots).unwrap()).unwrap(), slots);
+        let wrong = Slots { machine: Some("pc-q35-7.2,firmware=/etc/shadow".into()), ..slots.clone() };
+        assert!(Slots::told(&serde_json::to_value(&wrong).unwrap()).is_err());
+        assert!(Slots::told(&serde_json::to_value(&Slots { ports: 1000, ..slots }).unwrap()).is_err());
     }
 }

@@ -19,12 +19,12 @@ const GROWN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 
 impl Owner {
-    pub(super) async fn attach_disk(&mut self, disk: &Disk) -> Result<()> {
+    pub(super) async fn attach_disk(&mut self, disk: &Disk, key: Option<Value>) -> Result<()> {
         if self.device_of(&disk.id).await?.is_some() {
             return Ok(());
         }
         let node = args::node_name(&disk.id);
-        self.qmp.execute("blockdev-add", args::block_node(disk)).await?;
+        self.add_node(disk, key).await?;
         let plugged = self.plug(args::disk_device(disk)).await;
         if plugged.is_err() {
             // the node has no user yet, so it can go
@@ -94,13 +94,13 @@ impl Owner {
     }
 
     /// Copies a disk to another, and gives the guest that one in its place.
-    pub(super) async fn swap_disk(&mut self, old: &str, new: &Disk) -> Result<()> {
+    pub(super) async fn swap_disk(&mut self, old: &str, new: &Disk, key: Option<Value>) -> Result<()> {
         const JOB: &str = "swap";
         let (from, to) = (args::node_name(old), args::node_name(&new.id));
         if self.device_of(&new.id).await?.is_some() {
             return self.remove_node(&from).await;
         }
-        self.qmp.execute("blockdev-add", args::block_node(new)).await?;
+        self.add_node(new, key).await?;
         let mirror = json!({"job-id": JOB, "device": from, "target": to, "sync": "full", "auto-dismiss": false});
         let done = match self.qmp.execute("blockdev-mirror", mirror).await {
             Ok(_) => self.job(JOB, Some("job-complete")).await,
@@ -152,11 +152,23 @@ impl Owner {
         Ok(self.has_device(&device).await?.then_some(device))
     }
 
+    async fn add_node(&self, disk: &Disk, key: Option<Value>) -> Result<()> {
+        if let Some(key) = key {
+            // one of an earlier attempt is in the way; usually there is none
+            let _ = self.qmp.execute("object-del", json!({"id": key["id"]})).await;
+            self.qmp.execute("object-add", key).await?;
+        }
+        self.qmp.execute("blockdev-add", args::block_node(disk)).await.map(drop)
+    }
+
     async fn remove_node(&self, node: &str) -> Result<()> {
         match self.qmp.execute("blockdev-del", json!({"node-name": node})).await {
-            Err(error) if !error.message.contains("Failed to find node") => Err(error),
-            _ => Ok(()),
+            Err(error) if !error.message.contains("Failed to find node") => return Err(error),
+            _ => {}
         }
+        // its key goes with it, if it has one
+        let _ = self.qmp.execute("object-del", json!({"id": node})).await;
+        Ok(())
     }
 }
 

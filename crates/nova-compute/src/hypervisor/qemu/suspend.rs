@@ -98,13 +98,18 @@ impl Owner {
 /// Waits until a QEMU that was started with a memory has it.
 pub async fn arrived(qmp: &Qmp) -> Result<()> {
     let deadline = Instant::now() + DEADLINE;
-    while qmp.execute("query-status", json!({})).await?["status"] == "inmigrate" {
+    while is_incoming(qmp).await? {
         if Instant::now() > deadline {
             return Err(Error::new(Kind::TimedOut, "The guest's memory was not read in time."));
         }
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
+}
+
+/// Whether a QEMU has not all of its guest yet.
+pub async fn is_incoming(qmp: &Qmp) -> Result<bool> {
+    Ok(qmp.execute("query-status", json!({})).await?["status"] == "inmigrate")
 }
 
 /// What is not on disk is not kept; the memory gets its name last.
