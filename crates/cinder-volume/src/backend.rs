@@ -50,6 +50,8 @@ pub struct Capacity {
 pub struct Export {
     pub attachment_id: String,
     pub readonly: bool,
+    /// By another host than the one that keeps the volume.
+    pub remote: bool,
 }
 
 /// A storage. Sizes are GiB.

@@ -186,8 +186,14 @@ impl Manager {
     }
 
     async fn export(&self, message: InitializeConnection) -> Result<Value> {
-        let export = Export { attachment_id: message.attachment_id, readonly: message.readonly };
-        self.backend.export(&message.volume_id, export).await
+        self.backend.export(&message.volume_id.clone(), self.use_of(message)).await
+    }
+
+    /// A use without a host is one of this host's own.
+    fn use_of(&self, message: InitializeConnection) -> Export {
+        let own = self.config.host.split('@').next().unwrap_or_default();
+        let remote = message.connector["host"].as_str().is_some_and(|host| host != own);
+        Export { attachment_id: message.attachment_id, readonly: message.readonly, remote }
     }
 
     /// Asks cinder until it answers; false when stopped before.
@@ -205,7 +211,7 @@ impl Manager {
 
     async fn restore(&self) -> Result<()> {
         let state = self.bus.call(SERVER_TOPIC, FetchState { host: self.config.host.clone() }, PATIENCE).await?;
-        let export = |m: InitializeConnection| (m.volume_id, Export { attachment_id: m.attachment_id, readonly: m.readonly });
+        let export = |m: InitializeConnection| (m.volume_id.clone(), self.use_of(m));
         let exports: Vec<_> = state.exports.into_iter().map(export).collect();
         self.backend.restore(&state.volume_ids, &exports).await?;
         tracing::info!(volumes = state.volume_ids.len(), exports = exports.len(), "restored");

@@ -44,11 +44,11 @@ fn open(dir: &Path) -> FileBackend {
 }
 
 fn open_with(dir: &Path, keys: Keys) -> FileBackend {
-    FileBackend::open(FileConfig { state_dir: dir.to_owned(), keys, qemu_user: None }).unwrap()
+    FileBackend::open(FileConfig { state_dir: dir.to_owned(), keys, qemu_user: None, address: Some([127, 0, 0, 1].into()) }).unwrap()
 }
 
 fn export(id: &str) -> Export {
-    Export { attachment_id: id.into(), readonly: false }
+    Export { attachment_id: id.into(), readonly: false, remote: false }
 }
 
 /// The export as `qemu-io` and `qemu-img` name it.

@@ -117,10 +117,18 @@ pub struct ConnectionInfo {
     pub data: Map<String, Value>,
 }
 
-/// A volume served over NBD on a UNIX socket of the host that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A volume served over NBD: on a UNIX socket of the host that was asked for, or at an address that it reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Nbd {
-    pub socket_path: String,
+    #[serde(default)]
+    pub socket_path: Option<String>,
+    #[serde(default)]
+    pub host: Option<String>,
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The key of TLS with a pre-shared key, in hexadecimal digits.
+    #[serde(default)]
+    pub auth_password: Option<String>,
     /// The name of the export.
     pub export: String,
     #[serde(default)]
@@ -274,7 +282,7 @@ mod tests {
     fn a_flat_connection_is_read_as_nbd() {
         let flat = json!({"driver_volume_type": "nbd", "attachment_id": "a", "socket_path": "/run/v.sock", "export": "v"});
         let info: ConnectionInfo = serde_json::from_value(flat.clone()).unwrap();
-        assert_eq!(info.nbd().unwrap(), Nbd { socket_path: "/run/v.sock".into(), export: "v".into(), readonly: false });
+        assert_eq!(info.nbd().unwrap(), Nbd { socket_path: Some("/run/v.sock".into()), export: "v".into(), ..Nbd::default() });
         assert_eq!(serde_json::to_value(&info).unwrap(), flat);
         assert_eq!(ConnectionInfo::default().nbd(), None);
     }

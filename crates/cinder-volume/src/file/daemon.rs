@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_command_line_names_each_export() {
         let layout = Layout::new(Path::new("/s,t"), "v");
-        let line = arguments(&layout, &[Export { attachment_id: "1".into(), readonly: true }], None).join(" ");
+        let line = arguments(&layout, &[Export { attachment_id: "1".into(), readonly: true, remote: false }], None).join(" ");
         assert!(line.contains("filename=/s,,t/volumes/v/disk.qcow2,discard=unmap"), "{line}");
         assert!(line.contains("--pidfile /s,t/volumes/v/nbd.pid"), "{line}");
         assert!(line.ends_with("--export type=nbd,id=a-1,node-name=volume,name=1,writable=off"), "{line}");

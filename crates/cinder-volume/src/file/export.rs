@@ -8,12 +8,15 @@ use rpc::volume::Secret;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::gate::{self, Gates};
 use super::qmp::Qmp;
 use super::{Layout, daemon, layers, luks};
 use crate::backend::Export;
 
 /// Pauses before a daemon that keeps dying is started again.
 const PAUSES: [Duration; 4] = [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1)];
+/// How often gates for other hosts are looked after.
+const TEND: Duration = Duration::from_secs(1);
 /// A daemon that lived this long is taken for healthy.
 const HEALTHY: Duration = Duration::from_secs(10);
 const QUEUE: usize = 64;
@@ -41,9 +44,9 @@ pub struct Exporter(mpsc::Sender<Request>);
 
 impl Exporter {
     /// Begins to serve a volume: takes on a daemon that runs, starts one otherwise, with the first change.
-    pub fn start(layout: Layout, qemu_gid: Option<u32>, key: Option<Secret>) -> Exporter {
+    pub fn start(layout: Layout, qemu_gid: Option<u32>, key: Option<Secret>, gates: Option<Gates>) -> Exporter {
         let (sender, requests) = mpsc::channel(QUEUE);
-        let served = Served { layout, qemu_gid, key, exports: Vec::new(), requests, falls: 0, born: Instant::now() };
+        let served = Served { layout, qemu_gid, key, gates, exports: Vec::new(), requests, falls: 0, born: Instant::now() };
         tokio::spawn(served.run());
         Exporter(sender)
     }
@@ -70,6 +73,8 @@ struct Served {
     qemu_gid: Option<u32>,
     /// Of an encrypted volume: a daemon that dies must come back whether or not cinder can be asked then.
     key: Option<Secret>,
+    /// For guests of other hosts.
+    gates: Option<Gates>,
     exports: Vec<Export>,
     requests: mpsc::Receiver<Request>,
     /// Deaths of the daemon in a row, and when it was last found alive.
@@ -87,6 +92,10 @@ impl Served {
             let request = match &mut monitor {
                 Some(qmp) => tokio::select! {
                     request = self.requests.recv() => request,
+                    _ = tokio::time::sleep(TEND), if self.exports.iter().any(|export| export.remote) => {
+                        self.tend_gates().await;
+                        continue;
+                    }
                     _ = qmp.closed() => {
                         tracing::warn!(disk = %self.layout.disk.display(), "the storage daemon died; starting it again");
                         self.falls = if self.born.elapsed() > HEALTHY { 0 } else { self.falls + 1 };
@@ -136,7 +145,10 @@ impl Served {
                 self.exports.retain(|have| have.attachment_id != export.attachment_id);
                 self.exports.push(export.clone());
             }
-            Change::Withdraw(id) => self.exports.retain(|have| have.attachment_id != *id),
+            Change::Withdraw(id) => {
+                self.exports.retain(|have| have.attachment_id != *id);
+                self.gate(id, gate::end).await?;
+            }
             Change::Resize(_) | Change::Stack(_) => {}
         }
         if self.exports.is_empty() {
@@ -152,10 +164,43 @@ impl Served {
             };
             match self.carry_out(qmp, &change).await {
                 Err(error) if error.kind == Kind::Unavailable && !last => *monitor = None,
-                outcome => return outcome.map(|()| false),
+                Err(error) => return Err(error),
+                Ok(()) => break,
             }
         }
-        Ok(false)
+        self.let_in(&change).await.map(|()| false)
+    }
+
+    /// What other hosts notice of a change.
+    async fn let_in(&self, change: &Change) -> Result<()> {
+        let remote = self.exports.iter().filter(|export| export.remote);
+        match (change, &self.gates) {
+            (Change::Export(export), Some(gates)) if export.remote => gates.open(&self.layout, export).await.map(drop),
+            (Change::Resize(_), Some(gates)) => {
+                for export in remote {
+                    // a client of the volume's server does not see that it grew
+                    self.gate(&export.attachment_id, gate::close).await?;
+                    gates.open(&self.layout, export).await?;
+                }
+                Ok(())
+            }
+            (Change::Export(_) | Change::Resize(_) | Change::Stack(_) | Change::Withdraw(_), _) => Ok(()),
+        }
+    }
+
+    async fn gate(&self, attachment_id: &str, act: fn(&Layout, &str)) -> Result<()> {
+        let (layout, id) = (self.layout.clone(), attachment_id.to_owned());
+        tokio::task::spawn_blocking(move || act(&layout, &id)).await.map_err(Error::internal)
+    }
+
+    /// Opens the gates again that fell shut.
+    async fn tend_gates(&self) {
+        let Some(gates) = &self.gates else { return };
+        for export in self.exports.iter().filter(|export| export.remote) {
+            if let Err(error) = gates.open(&self.layout, export).await {
+                tracing::error!(disk = %self.layout.disk.display(), %error, "the volume is not served to another host");
+            }
+        }
     }
 
     /// A monitor of the daemon, which then exports what it should.

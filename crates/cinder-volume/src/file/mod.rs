@@ -5,15 +5,18 @@
 //!                         /nbd.pid      the daemon that serves it
 //!                         /qmp.sock     how we speak to that daemon
 //! STATE_DIR/nbd/VOLUME.sock             what guests connect to; the only thing their user may open
+//!              /gate-ATTACHMENT         how guests of other hosts get there
 //! ```
 //! [`layers`] are what snapshots and clones stand on; [`backup`] and [`manage`] keep disks beside the volumes.
 //! [`luks`] is how disks are encrypted.
-//! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`export`] keeps it alive.
+//! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`gate`] lets one
+//! other host through to it, [`export`] keeps both alive.
 
 pub mod backup;
 pub mod daemon;
 pub mod disk;
 pub mod export;
+pub mod gate;
 pub mod inspect;
 pub mod layers;
 pub mod luks;
@@ -21,6 +24,7 @@ pub mod manage;
 pub mod qmp;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +37,7 @@ use serde_json::{Value, json};
 
 use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
 use export::{Change, Exporter};
+use gate::Gates;
 use luks::Keys;
 
 const GIB: u64 = 1 << 30;
@@ -45,6 +50,8 @@ pub struct FileConfig {
     pub keys: Keys,
     /// The user that QEMU runs as; its group may connect. Absent: only our own group.
     pub qemu_user: Option<String>,
+    /// Where other hosts reach this one. Without one, volumes are for guests of this host only.
+    pub address: Option<IpAddr>,
 }
 
 /// The volumes of a directory.
@@ -54,6 +61,7 @@ pub struct FileBackend(Arc<Inner>);
 struct Inner {
     state_dir: PathBuf,
     qemu_gid: Option<u32>,
+    gates: Option<Gates>,
     keys: Keys,
     exporters: Mutex<HashMap<String, Exporter>>,
     /// Whoever makes, takes or sweeps layers does so alone.
@@ -100,6 +108,7 @@ pub fn preflight() -> Vec<String> {
 
 /// Ends what serves volumes of `state_dir`, and removes the volumes.
 pub fn cleanup(state_dir: &Path) -> std::io::Result<()> {
+    gate::end_all(state_dir, |_| true);
     daemon::end_all(state_dir, |_| true);
     for dir in ["volumes", "layers", "backups", "unmanaged", "nbd"] {
         match std::fs::remove_dir_all(state_dir.join(dir)) {
@@ -114,7 +123,8 @@ impl FileBackend {
     /// Makes the directories. Blocks for a moment.
     pub fn open(config: FileConfig) -> Result<FileBackend> {
         let user = config.qemu_user.as_deref().and_then(|name| nix::unistd::User::from_name(name).ok().flatten());
-        let qemu_gid = user.map(|user| user.gid.as_raw());
+        let qemu_gid = user.as_ref().map(|user| user.gid.as_raw());
+        let account = user.filter(|_| nix::unistd::geteuid().is_root()).map(|user| (user.uid.as_raw(), user.gid.as_raw()));
         if !config.state_dir.try_exists()? {
             std::fs::create_dir_all(&config.state_dir)?;
             // QEMU's user must come through to the sockets
@@ -129,6 +139,7 @@ impl FileBackend {
         Ok(FileBackend(Arc::new(Inner {
             state_dir: config.state_dir,
             qemu_gid,
+            gates: config.address.map(|address| Gates { address, account }),
             keys: config.keys,
             exporters: Mutex::default(),
             layers: tokio::sync::Mutex::default(),
@@ -168,7 +179,8 @@ impl FileBackend {
         }
         let key = self.key_of(layout).await?;
         let mut exporters = self.0.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(exporters.entry(volume_id.to_owned()).or_insert_with(|| Exporter::start(layout.clone(), self.0.qemu_gid, key)).clone())
+        let start = || Exporter::start(layout.clone(), self.0.qemu_gid, key, self.0.gates.clone());
+        Ok(exporters.entry(volume_id.to_owned()).or_insert_with(start).clone())
     }
 
     /// The key of a volume whose disk is encrypted.
@@ -252,17 +264,31 @@ impl FileBackend {
 
     async fn start_export(&self, volume_id: &str, export: Export) -> Result<Value> {
         let layout = self.existing(volume_id).await?;
-        let (name, readonly) = (export.attachment_id.clone(), export.readonly);
+        if export.remote && self.0.gates.is_none() {
+            return Err(Error::bad_request(format!("Volume {volume_id} is on a host that has no address for others.")));
+        }
         let exporter = self.exporter_or_new(volume_id, &layout).await?;
-        if let Err(error) = exporter.apply(Change::Export(export)).await {
+        if let Err(error) = exporter.apply(Change::Export(export.clone())).await {
             // an export nobody knows of must not keep a daemon
-            self.end_export(volume_id, &name).await?;
+            self.end_export(volume_id, &export.attachment_id).await?;
             return Err(error);
         }
-        Ok(json!({"driver_volume_type": "nbd", "data": {
-            "socket_path": layout.socket, "export": name, "readonly": readonly, "volume_id": volume_id,
+        let readonly = export.readonly;
+        let mut info = json!({"driver_volume_type": "nbd", "data": {
+            "export": export.attachment_id, "readonly": readonly, "volume_id": volume_id,
             "access_mode": if readonly { "ro" } else { "rw" }, "qos_specs": null, "encrypted": false,
-        }}))
+        }});
+        match self.0.gates.as_ref().filter(|_| export.remote) {
+            None => info["data"]["socket_path"] = json!(layout.socket),
+            Some(gates) => {
+                let gate = gates.open(&layout, &export).await?;
+                info["data"]["host"] = json!(gate.host);
+                info["data"]["port"] = json!(gate.port);
+                info["data"]["auth_method"] = json!("PSK");
+                info["data"]["auth_password"] = json!(gate.key);
+            }
+        }
+        Ok(info)
     }
 
     async fn end_export(&self, volume_id: &str, attachment_id: &str) -> Result<()> {
@@ -318,10 +344,12 @@ impl FileBackend {
 
     /// Ends the daemons of volumes that nobody should reach, and takes on or starts the others.
     async fn take_on(&self, volumes: &[String], exports: &[(String, Export)]) -> Result<()> {
-        let (state_dir, wanted) = (self.0.state_dir.clone(), exports.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>());
-        tokio::task::spawn_blocking(move || daemon::end_all(&state_dir, |volume_id| !wanted.iter().any(|id| id == volume_id)))
-            .await
-            .map_err(Error::internal)?;
+        let (state_dir, wanted) = (self.0.state_dir.clone(), exports.to_vec());
+        let end = move || {
+            gate::end_all(&state_dir, |attachment| !wanted.iter().any(|(_, export)| export.remote && export.attachment_id == attachment));
+            daemon::end_all(&state_dir, |volume_id| !wanted.iter().any(|(id, _)| id == volume_id));
+        };
+        tokio::task::spawn_blocking(end).await.map_err(Error::internal)?;
         self.report_strangers(volumes).await?;
         if let Err(error) = self.sweep().await {
             // layers too many do no harm; guests without their volumes do

@@ -32,7 +32,7 @@ pub async fn add(tx: &impl ConnectionTrait, volume_id: &str, row: ActiveModel) -
         Status::Available | Status::Downloading => !is_migrating(&volume),
         // os-reserve has marked it for the attachment that now comes
         Status::Attaching => of_volume(tx, volume_id).await?.is_empty() || volume.multiattach,
-        Status::InUse | Status::Reserved => volume.multiattach,
+        Status::InUse | Status::Reserved => volume.multiattach || is_servers(tx, volume_id, &row).await?,
         Status::Creating
         | Status::Detaching
         | Status::Maintenance
@@ -61,6 +61,13 @@ pub async fn add(tx: &impl ConnectionTrait, volume_id: &str, row: ActiveModel) -
     }
     Entity::insert(row).exec_without_returning(tx).await?;
     volumes::follow_attachments(tx, &volume).await
+}
+
+/// Whether nobody but the server of a new attachment has the volume: a server that moves to another host has it on both for a while.
+async fn is_servers(tx: &impl ConnectionTrait, volume_id: &str, row: &ActiveModel) -> Result<bool> {
+    let Some(Some(server)) = row.instance_id.clone().take() else { return Ok(false) };
+    let all = of_volume(tx, volume_id).await?;
+    Ok(all.iter().all(|attachment| attachment.instance_id.as_ref() == Some(&server)))
 }
 
 /// Removes an attachment; the last one frees the volume. Nothing happens when there is none.

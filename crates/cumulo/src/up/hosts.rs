@@ -55,6 +55,7 @@ impl Cloud {
                     state_dir: directory,
                     keys: cinder_volume::Keys(Some(self.bus.clone())),
                     qemu_user: Some(QEMU_USER.to_owned()),
+                    address: config.address,
                 };
                 let backend =
                     cinder_volume::FileBackend::open(volumes).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;

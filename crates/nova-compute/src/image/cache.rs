@@ -71,6 +71,12 @@ impl ImageCache {
         tokio::fs::try_exists(&base.path).await.unwrap_or(false).then_some(base)
     }
 
+    /// The image whose file this is.
+    pub fn image_of(&self, file: &Path) -> Option<String> {
+        let name = file.file_name()?.to_str()?;
+        (file.parent() == Some(&self.dir)).then(|| kit::ids::parse_uuid(name)).flatten()
+    }
+
     async fn download(&self, glance: &Image, auth: &sdk::Auth, image: &ImageInfo, partial: &Path) -> Result<Base> {
         let began = std::time::Instant::now();
         let stream = glance.download(auth, &image.id).await?;

@@ -1,6 +1,6 @@
 //! `qemu-img`, run as the guests' user under limits of memory, time and file size: it reads what strangers wrote.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -72,10 +72,19 @@ pub async fn create(account: Account, disk: &Path, size: u64) -> Result<()> {
 
 /// Bytes of a QCOW2's disk, also of one in use.
 pub async fn virtual_size(account: Account, disk: &Path) -> Result<u64> {
+    let info = info(account, disk).await?;
+    info["virtual-size"].as_u64().ok_or_else(|| Error::internal("a disk without size"))
+}
+
+/// What a QCOW2 stands on, also one in use.
+pub async fn backing(account: Account, disk: &Path) -> Result<Option<PathBuf>> {
+    Ok(info(account, disk).await?["full-backing-filename"].as_str().map(PathBuf::from))
+}
+
+async fn info(account: Account, disk: &Path) -> Result<Value> {
     let arguments =
         ["info".as_ref(), "--output=json".as_ref(), "--force-share".as_ref(), "-f".as_ref(), "qcow2".as_ref(), disk.as_os_str()];
-    let info: Value = serde_json::from_slice(&run(account, &arguments, CPU_SECONDS, PATIENCE).await?)?;
-    info["virtual-size"].as_u64().ok_or_else(|| Error::internal("a disk without size"))
+    Ok(serde_json::from_slice(&run(account, &arguments, CPU_SECONDS, PATIENCE).await?)?)
 }
 
 /// Grows a QCOW2 that is smaller.

@@ -27,6 +27,10 @@ pub async fn adopt(host: &Host) -> Result<()> {
     for (id, state) in host.hypervisor.guests() {
         match known.remove(&id) {
             Some(instance) => resume(host, instance, state).await,
+            // all of it has come, and conductor will say whose it is
+            None if Record::load(host, &id).await.arriving && is_alive(state) => {
+                tracing::info!(instance = id, "this guest has come from another host, whose it still is");
+            }
             None => {
                 tracing::warn!(instance = id, "this guest is nobody's any more, so it is ended");
                 if let Err(error) = terminate::end_guest(host, &id).await {
@@ -36,6 +40,13 @@ pub async fn adopt(host: &Host) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_alive(state: PowerState) -> bool {
+    match state {
+        PowerState::Running | PowerState::Paused => true,
+        PowerState::NoState | PowerState::Shutdown | PowerState::Crashed | PowerState::Suspended => false,
+    }
 }
 
 /// Conductor's answer, whenever it comes: nothing can be decided without it.

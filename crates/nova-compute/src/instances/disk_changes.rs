@@ -147,7 +147,7 @@ async fn copy(store: &Store, disk: &OfferedDisk, to: &Path) -> Result<()> {
 }
 
 /// The disks in an instance's directory.
-async fn files(dir: &Path) -> Result<Vec<String>> {
+pub async fn files(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let mut entries = match tokio::fs::read_dir(dir).await {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),

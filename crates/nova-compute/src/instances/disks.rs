@@ -1,6 +1,7 @@
 //! The local disks of an instance: made once, found again ever after. Which disks a guest has follows from conductor's record and from what
 //! lies in the instance's directory, so a guest can be started again at any time.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kit::{Error, Kind, Result};
@@ -11,6 +12,7 @@ use super::disk_changes::Rescue;
 use super::volumes;
 use crate::host::{Host, Store};
 use crate::hypervisor::qemu::account::Account;
+use crate::hypervisor::qemu::files::{Files, create_plain};
 use crate::hypervisor::{Disk, DiskBus, DiskFormat, DiskSource, Guest, Hardware, Nic};
 use crate::image::cache::Base;
 use crate::image::{qemu_img, verify};
@@ -109,6 +111,21 @@ fn add_rescue(host: &Host, instance: &Instance, disks: &mut Vec<Disk>, bus: Disk
 pub fn is_disk(name: &str) -> bool {
     let ephemeral = name.strip_prefix("disk.eph").is_some_and(|number| number.parse::<usize>().is_ok());
     ephemeral || [ROOT, SWAP, CONFIG].contains(&name)
+}
+
+/// What the disk of such a file is called: [`Disk::id`].
+pub fn id_of(name: &str) -> &str {
+    match name {
+        ROOT => "root",
+        other => other.strip_prefix("disk.").unwrap_or(other),
+    }
+}
+
+/// Keeps what a guest wrote to its console on another host.
+pub async fn keep_console(store: &Store, id: &str, text: &str) -> Result<()> {
+    let (file, bytes) = (Files::new(store.instances.join(id)).old_console(), text.as_bytes().to_owned());
+    let keep = move || Ok(create_plain(&file)?.write_all(&bytes)?);
+    tokio::task::spawn_blocking(keep).await.map_err(Error::internal)?
 }
 
 /// Whether the root disk is a volume.
@@ -265,6 +282,11 @@ mod tests {
         instance.block_devices = vec![volume(Some(0), None), volume(None, None)];
         assert_eq!(device_names(&instance), ["/dev/vda", "/dev/vdb"]);
         assert_eq!((name(25), name(26), name(27)), ("/dev/vdz".into(), "/dev/vdaa".into(), "/dev/vdab".into()));
+    }
+
+    #[test]
+    fn a_disk_is_called_by_its_file() {
+        assert_eq!(["disk", "disk.swap", "disk.eph1"].map(id_of), ["root", "swap", "eph1"]);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ mod events;
 mod image_cache;
 mod images;
 mod inspect;
+mod landing;
 mod live_migration;
 mod nbd;
 pub mod network;
@@ -72,9 +73,12 @@ pub fn handlers(host: &Host) -> Handlers {
         .on(with(host, resize::confirm))
         .on(with(host, resize::revert))
         .on(with(host, resize::finish_revert))
+        .on(with(host, live_migration::describe))
         .on(with(host, live_migration::pre))
         .on(with(host, live_migration::live))
+        .on(with(host, live_migration::land))
         .on(with(host, live_migration::post))
+        .on(with(host, live_migration::forget))
         .on(with(host, live_migration::rollback))
         .on(with(host, live_migration::urge))
         .on(with(host, swap::swap))

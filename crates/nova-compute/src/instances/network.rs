@@ -72,14 +72,22 @@ pub async fn bind_ahead(host: &Host, request_id: &str, instance: &Instance) -> R
     Ok(())
 }
 
-/// The guest is here now: the bindings on this host are in force, and those on the other are no more.
-pub async fn activate(host: &Host, request_id: &str, instance: &Instance, other: &str) -> Result<()> {
+/// The guest is here now: the bindings on this host are in force; those of where it was wait.
+pub async fn activate(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
+    let service = host.session.auth(request_id).await?;
+    let each = instance.network_info.iter().map(|interface| host.cloud.network.activate_binding(&service, &interface.port_id, host.name()));
+    futures::future::try_join_all(each).await?;
+    Ok(())
+}
+
+/// The guest stays here: the bindings on the other host are no more.
+pub async fn leave_other(host: &Host, request_id: &str, instance: &Instance, other: &str) -> Result<()> {
+    if other == host.name() {
+        return Ok(());
+    }
     let service = host.session.auth(request_id).await?;
     for interface in &instance.network_info {
-        host.cloud.network.activate_binding(&service, &interface.port_id, host.name()).await?;
-        if other != host.name() {
-            host.cloud.network.unbind_ahead(&service, &interface.port_id, other).await?;
-        }
+        host.cloud.network.unbind_ahead(&service, &interface.port_id, other).await?;
     }
     Ok(())
 }

@@ -20,6 +20,12 @@ pub struct Record {
     /// The request that is being fulfilled, without its password.
     pub building: Option<BuildInstance>,
     pub taps: Vec<String>,
+    /// The guest comes from another host, whose it still is.
+    #[serde(default)]
+    pub arriving: bool,
+    /// The live migration by which it was last to go.
+    #[serde(default)]
+    pub leaving: Option<String>,
 }
 
 impl Record {

@@ -4,7 +4,7 @@ use kit::Result;
 use rpc::compute::TerminateInstance;
 
 use super::record::Record;
-use super::{network, resize, volumes};
+use super::{nbd, network, resize, volumes};
 use crate::host::Host;
 
 /// Ends the guest, and frees all it had: taps, disks, attachments, ports.
@@ -24,6 +24,9 @@ pub async fn terminate(host: Host, request: TerminateInstance) -> Result<()> {
 
 /// What of an instance is on this host alone: its process, its taps, its files.
 pub async fn end_guest(host: &Host, instance_id: &str) -> Result<()> {
+    if let Some(store) = &host.store {
+        nbd::end(&store.instances.join(instance_id)).await?;
+    }
     host.hypervisor.destroy(instance_id).await?;
     unplug_all(host, instance_id).await?;
     host.hypervisor.forget(instance_id).await

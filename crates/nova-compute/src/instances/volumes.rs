@@ -1,17 +1,18 @@
 //! The volumes of an instance: made where the user asked for new ones, reserved, exported to this host, and given back.
 
+use kit::undo::Undo;
 use kit::{Error, Kind, Result};
 use rpc::Caller;
 use rpc::compute::{BlockDevice, Instance};
 use rpc::conductor::SavedBlockDevice;
 use sdk::Auth;
-use sdk::volume::{ConnectionInfo, NewVolume, Source};
+use sdk::volume::{ConnectionInfo, Nbd, NewVolume, Source};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
 use super::disks;
 use crate::host::Host;
-use crate::hypervisor::{Disk, DiskBus, DiskSource};
+use crate::hypervisor::{Disk, DiskBus, DiskSource, NbdServer};
 
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -51,6 +52,26 @@ pub async fn connect(host: &Host, user: &Auth, instance_id: &str, device: &mut B
     let attachment = host.cloud.volume.update_attachment(user, &attachment_id, &connector).await?;
     device.connection_info = Some(serde_json::to_value(attachment.connection_info)?);
     Ok(())
+}
+
+/// Exports the volumes of an instance that is still on another host to this one, by attachments of their own; the instance is changed as if it
+/// were here already.
+pub async fn connect_ahead(host: &Host, caller: &Caller, instance: &mut Instance, undo: &mut Undo) -> Result<Vec<SavedBlockDevice>> {
+    let user = host.session.on_behalf(caller).await?;
+    let (id, mut saved) = (instance.id.clone(), Vec::new());
+    for device in instance.block_devices.iter_mut().filter(|device| is_volume(device)) {
+        let volume_id = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
+        let attachment = host.cloud.volume.create_attachment(&user, &volume_id, &id).await?.id;
+        device.attachment_id = Some(attachment.clone());
+        let (host_again, request_id) = (host.clone(), caller.request_id.clone());
+        undo.push("an attachment", move || async move {
+            let service = host_again.session.auth(&request_id).await?;
+            Ok(sdk::found(host_again.cloud.volume.delete_attachment(&service, &attachment).await).map(drop)?)
+        });
+        connect(host, &user, &id, device).await?;
+        saved.push(to_save(device));
+    }
+    Ok(saved)
 }
 
 /// The guests have their volumes: they are in use now.
@@ -124,10 +145,10 @@ pub async fn release_all(host: &Host, request_id: &str, instance: &Instance) -> 
 pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Disk> {
     let id = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
     let info: ConnectionInfo = device.connection_info.clone().map(serde_json::from_value).transpose()?.unwrap_or_default();
-    let source = match info.nbd() {
-        Some(nbd) => DiskSource::Nbd { socket: nbd.socket_path.into(), export: nbd.export },
+    let source = match info.nbd().and_then(source) {
+        Some(source) => source,
         // a simulated guest does not look at it
-        None if host.store.is_none() => DiskSource::Nbd { socket: "/nonexistent".into(), export: id.clone() },
+        None if host.store.is_none() => DiskSource::Nbd { server: NbdServer::Unix("/nonexistent".into()), export: id.clone() },
         None => {
             let kind = info.driver_volume_type.unwrap_or_else(|| "unknown".into());
             return Err(Error::new(Kind::NotImplemented, format!("Volume {id} is served by {kind}, which this host cannot attach.")));
@@ -135,6 +156,15 @@ pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Di
     };
     let bus = bus(instance, device)?;
     Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: false, removable: true })
+}
+
+fn source(nbd: Nbd) -> Option<DiskSource> {
+    let server = match nbd {
+        Nbd { socket_path: Some(path), .. } => NbdServer::Unix(path.into()),
+        Nbd { host: Some(host), port: Some(port), auth_password: key, .. } => NbdServer::Tcp { host, port, key },
+        Nbd { .. } => return None,
+    };
+    Some(DiskSource::Nbd { server, export: nbd.export })
 }
 
 /// As the device says, or else as the image; but what may come and go cannot do so on SATA, unless the guest boots from it.

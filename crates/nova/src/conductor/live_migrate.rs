@@ -4,32 +4,46 @@
 //!   hold      -> what it has in placement is held by the migration       undo: it is given back; the server is as it was
 //!   choose    -> the scheduler chooses and claims, or checks the host that was asked for
 //!   prepare   -> the destination makes ready; else the next one          undo: it forgets what it made ready
-//!   migrate   -> the guest leaves the source                             undo: the source has it again
+//!   migrate   -> the guest leaves the source, and runs elsewhere         undo: the source has it again
 //!   switch    -> the server belongs to the destination                   undo: to the source
-//!   arrive    -> ports, volumes and guest are at the destination
-//!   finish    -> as it was, elsewhere; the old allocations are given back
+//!   arrive    -> ports, volumes and guest are at the destination         undo: they are not
+//!   finish    -> as it was, elsewhere; nothing is left at the source, and the old allocations are given back
 //! ```
+//!
+//! The source keeps its guest, standing still, until all is well at the destination. From the moment it is told to forget it there is no way back.
+
+use std::time::Duration;
 
 use kit::db::Json;
 use kit::flow::{Flow, Step};
-use kit::{Error, Result, steps};
+use kit::{Error, Kind, Result, steps};
 use rpc::Caller;
-use rpc::compute::compute_topic;
-use rpc::live_migration::{ABORTED, LiveMigration, MigrationProgress, PostLiveMigration, PreLiveMigration, RollbackLiveMigration};
+use rpc::compute::{BlockDevice, compute_topic};
+use rpc::conductor::SavedBlockDevice;
+use rpc::live_migration::{
+    ABORTED, DescribeGuest, ForgetDeparted, LandGuest, Landing, LiveMigration, MigrationProgress, PostLiveMigration, PreLiveMigration,
+    RollbackLiveMigration, Urge, UrgeLiveMigration,
+};
 use rpc::scheduler::Destination;
 use sea_orm::Set;
 use serde::{Deserialize, Serialize};
 
 use super::place::{self, Request};
 use super::{alive, claims, gone, leftovers};
-use crate::Nova;
-use crate::migrations;
+use crate::{Nova, migrations, os_services};
 use crate::servers::instance::{ActiveModel, Model};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
 
 /// What is going on meanwhile.
 const TASKS: &[TaskState] = &[TaskState::Migrating];
+
+/// How often a source is asked whether the guest is still on its way.
+const LOOK: Duration = Duration::from_secs(10);
+/// How long a host may take to forget a guest, or to say that it is on its way.
+const WORD: Duration = Duration::from_secs(60);
+/// How often a source that does not answer is asked how it ended.
+const TRIES: usize = 30;
 
 /// What the journal keeps.
 #[derive(Serialize, Deserialize)]
@@ -45,6 +59,15 @@ pub struct LiveMigrate {
     destinations: Vec<Destination>,
     /// The guest has left its source.
     left: bool,
+    /// How the destination awaits it.
+    #[serde(default)]
+    landing: Landing,
+    /// Its volumes as the source reaches them.
+    #[serde(default)]
+    before: Vec<SavedBlockDevice>,
+    /// There is no way back.
+    #[serde(default)]
+    settled: bool,
 }
 
 impl Flow for LiveMigrate {
@@ -68,6 +91,9 @@ impl LiveMigrate {
             forced_host: host,
             destinations: Vec::new(),
             left: false,
+            landing: Landing::default(),
+            before: Vec::new(),
+            settled: false,
         }
     }
 
@@ -77,6 +103,9 @@ impl LiveMigrate {
     }
 
     async fn give_back(&mut self, app: &Nova, error: &Error) -> Result<()> {
+        if self.settled {
+            return self.end(app).await;
+        }
         place::hand_over(app, &self.migration_id, &self.instance_id, "INSTANCE").await?;
         // an undo that was interrupted has only the words of what led to it
         let aborted = error.code.as_deref() == Some(ABORTED) || self.status(app).await?.as_deref() == Some("cancelled");
@@ -99,15 +128,19 @@ impl LiveMigrate {
 
     async fn prepare(&mut self, app: &Nova) -> Result<()> {
         let server = alive(app, &self.instance_id).await?;
+        self.before = volumes(app, &self.instance_id).await?;
+        let describe = DescribeGuest { caller: self.caller.clone(), instance_id: self.instance_id.clone() };
+        let departure = app.bus.call(&compute_topic(&self.source), describe, app.config.action_timeout).await?;
         let mut refusal = Error::conflict("No valid host was found.");
         for (attempt, destination) in self.destinations.clone().into_iter().take(app.config.max_attempts).enumerate() {
             if attempt > 0 && !self.claim(app, &server, &destination).await? {
                 continue;
             }
             let (caller, instance_id, source_host) = (self.caller.clone(), self.instance_id.clone(), self.source.clone());
-            let message = PreLiveMigration { caller, instance_id, source_host };
+            let message = PreLiveMigration { caller, instance_id, source_host, departure: departure.clone() };
             match app.bus.call(&compute_topic(&destination.host), message, app.config.action_timeout).await {
-                Ok(()) => {
+                Ok(landing) => {
+                    self.landing = landing;
                     self.destinations.drain(..attempt);
                     return self.tell(app, &destination).await;
                 }
@@ -141,9 +174,31 @@ impl LiveMigrate {
     }
 
     async fn forget(&mut self, app: &Nova, _: &Error) -> Result<()> {
-        let Some(destination) = self.destinations.first() else { return Ok(()) };
-        let message = RollbackLiveMigration { caller: self.caller.clone(), instance_id: self.instance_id.clone() };
-        app.bus.call(&compute_topic(&destination.host), message, app.config.action_timeout).await
+        let Some(destination) = self.destinations.first().filter(|_| !self.settled) else { return Ok(()) };
+        let attachments = attachments(&self.landing.block_devices);
+        let message = RollbackLiveMigration { caller: self.caller.clone(), instance_id: self.instance_id.clone(), attachments };
+        match app.bus.call(&compute_topic(&destination.host), message, WORD).await {
+            // a host that starts again ends what is not its own
+            Err(error) if is_silence(&error) && !os_services::is_up(app, &destination.host).await? => {
+                tracing::warn!(host = destination.host, %error, "a destination is lost, and what was made ready there with it");
+                self.forget_elsewhere(app, &destination.host).await
+            }
+            done => done,
+        }
+    }
+
+    /// What a destination that is lost would have given back to others.
+    async fn forget_elsewhere(&self, app: &Nova, host: &str) -> Result<()> {
+        let auth = app.session.auth(&self.caller.request_id).await?;
+        for attachment in attachments(&self.landing.block_devices) {
+            sdk::found(app.cloud.volume.delete_attachment(&auth, &attachment).await)?;
+        }
+        for port in app.cloud.network.ports_of(&auth, std::slice::from_ref(&self.instance_id)).await? {
+            if port.host_id.as_deref() != Some(host) {
+                app.cloud.network.unbind_ahead(&auth, &port.id, host).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn migrate(&mut self, app: &Nova) -> Result<()> {
@@ -155,24 +210,60 @@ impl LiveMigrate {
         if !going.await? {
             return Err(aborted());
         }
-        let message = LiveMigration {
-            caller: self.caller.clone(),
-            instance_id: self.instance_id.clone(),
-            migration_id: self.migration_id.clone(),
-            dest_host: self.destination()?.host.clone(),
-        };
-        app.bus.call(&compute_topic(&self.source), message, app.config.transfer_timeout).await?;
+        self.depart_from_source(app).await?;
         self.left = true;
-        Ok(())
+        let land = LandGuest { caller: self.caller.clone(), instance_id: self.instance_id.clone(), paused: self.paused() };
+        app.bus.call(&compute_topic(&self.destination()?.host), land, WORD).await
     }
 
-    async fn come_back(&mut self, app: &Nova, _: &Error) -> Result<()> {
+    /// Asks the source until it says how it ended: only the source knows, and a timeout is no answer.
+    async fn depart_from_source(&self, app: &Nova) -> Result<()> {
+        let topic = compute_topic(&self.source);
+        for _ in 0..TRIES {
+            let message = LiveMigration {
+                caller: self.caller.clone(),
+                instance_id: self.instance_id.clone(),
+                migration_id: self.migration_id.clone(),
+                dest_host: self.destination()?.host.clone(),
+                landing: self.landing.clone(),
+            };
+            let departed = tokio::select! {
+                departed = app.bus.call(&topic, message, app.config.transfer_timeout) => departed,
+                () = self.until_unknown(app, &topic) => Err(Error::new(Kind::TimedOut, "The source does not know of the migration any more.")),
+            };
+            match departed {
+                Err(error) if is_silence(&error) => {
+                    tracing::warn!(host = self.source, %error, "the source does not say how a migration ended; asking again");
+                    tokio::time::sleep(LOOK).await;
+                }
+                said => return said,
+            }
+        }
+        Err(Error::new(Kind::TimedOut, format!("Host {} does not say how the migration ended.", self.source)))
+    }
+
+    /// Returns when the source, which was asked to let the guest go, does not do so any more: it was started again.
+    async fn until_unknown(&self, app: &Nova, topic: &str) {
+        let mut denied = 0;
+        while denied < 2 {
+            tokio::time::sleep(LOOK).await;
+            let ask = UrgeLiveMigration { instance_id: self.instance_id.clone(), urge: Urge::None };
+            match app.bus.call(topic, ask, LOOK).await {
+                Err(error) if error.kind == Kind::Conflict => denied += 1,
+                _ => denied = 0,
+            }
+        }
+    }
+
+    async fn come_back(&mut self, app: &Nova, error: &Error) -> Result<()> {
         // a guest that did not leave is there, and one that is to be deleted need not come back
-        if !self.left || alive(app, &self.instance_id).await.is_err() {
+        if self.settled || !self.left || alive(app, &self.instance_id).await.is_err() {
             return Ok(());
         }
-        let source_host = self.destination()?.host.clone();
-        app.bus.call(&compute_topic(&self.source), self.arrival(source_host), app.config.transfer_timeout).await
+        let arrival = self.arrival(self.destination()?.host.clone(), self.before.clone());
+        // both at once must never run, so the other goes first
+        self.forget(app, error).await?;
+        app.bus.call(&compute_topic(&self.source), arrival, app.config.transfer_timeout).await
     }
 
     async fn switch(&mut self, app: &Nova) -> Result<()> {
@@ -184,13 +275,16 @@ impl LiveMigrate {
     }
 
     async fn switch_back(&mut self, app: &Nova, _: &Error) -> Result<()> {
+        if self.settled {
+            return Ok(());
+        }
         let change = ActiveModel { host: Set(Some(self.source.clone())), node: Set(self.source_node.clone()), ..Default::default() };
         store::save(app, &self.instance_id, Guard::default(), change).await.map(drop)
     }
 
     async fn arrive(&mut self, app: &Nova) -> Result<()> {
         alive(app, &self.instance_id).await?;
-        let message = self.arrival(self.source.clone());
+        let message = self.arrival(self.source.clone(), self.landing.block_devices.clone());
         app.bus.call(&compute_topic(&self.destination()?.host), message, app.config.transfer_timeout).await
     }
 
@@ -206,13 +300,29 @@ impl LiveMigrate {
             app.db.write(move |tx| Box::pin(async move { leftovers::note(tx, &id).await })).await?;
         }
         self.set_status(app, "completed").await?;
+        self.settled = true;
+        let (caller, instance_id) = (self.caller.clone(), self.instance_id.clone());
+        let message = ForgetDeparted { caller, instance_id, attachments: attachments(&self.before) };
+        if let Err(error) = app.bus.call(&compute_topic(&self.source), message, WORD).await {
+            // when it starts again it ends what is not its own
+            tracing::warn!(host = self.source, %error, "the source did not hear that its guest is well elsewhere");
+        }
+        self.end(app).await
+    }
+
+    /// The server is as it was.
+    async fn end(&self, app: &Nova) -> Result<()> {
         let change = ActiveModel { vm_state: Set(self.was.clone()), ..Default::default() };
         super::end_action(app, &self.caller, &self.instance_id, TASKS, change, false).await
     }
 
-    fn arrival(&self, source_host: String) -> PostLiveMigration {
-        let paused = self.was == VmState::Paused.word();
-        PostLiveMigration { caller: self.caller.clone(), instance_id: self.instance_id.clone(), source_host, paused }
+    fn paused(&self) -> bool {
+        self.was == VmState::Paused.word()
+    }
+
+    fn arrival(&self, source_host: String, block_devices: Vec<SavedBlockDevice>) -> PostLiveMigration {
+        let (caller, instance_id) = (self.caller.clone(), self.instance_id.clone());
+        PostLiveMigration { caller, instance_id, source_host, paused: self.paused(), block_devices }
     }
 
     fn destination(&self) -> Result<&Destination> {
@@ -231,6 +341,29 @@ impl LiveMigrate {
 
 fn aborted() -> Error {
     Error::conflict("The migration was aborted.").code(ABORTED)
+}
+
+/// Nobody answered: what became of the request is unknown.
+fn is_silence(error: &Error) -> bool {
+    matches!(error.kind, Kind::TimedOut | Kind::Unavailable)
+}
+
+fn attachments(devices: &[SavedBlockDevice]) -> Vec<String> {
+    devices.iter().filter_map(|device| device.attachment_id.clone()).collect()
+}
+
+/// A server's volumes as its host reaches them.
+async fn volumes(app: &Nova, instance_id: &str) -> Result<Vec<SavedBlockDevice>> {
+    let devices = store::block_devices_of(app.db.read(), instance_id).await?;
+    let volumes = devices.into_iter().filter(|device| device.destination_type == "volume");
+    let saved = |device: BlockDevice| SavedBlockDevice {
+        bdm_id: device.bdm_id,
+        device_name: device.device_name,
+        volume_id: device.volume_id,
+        attachment_id: device.attachment_id,
+        connection_info: device.connection_info,
+    };
+    Ok(volumes.map(saved).collect())
 }
 
 /// The source says how far it is.

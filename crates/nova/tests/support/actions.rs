@@ -9,8 +9,8 @@ use rpc::actions::{
 use rpc::compute::{AttachInterface, DetachInterface, GetConsoleOutput, NetworkInterface};
 use rpc::conductor::{SaveInstance, SavedBlockDevice, TOPIC};
 use rpc::live_migration::{
-    ABORTED, LiveMigration, MigrationProgress, PostLiveMigration, PreLiveMigration, Progress, RollbackLiveMigration, Urge,
-    UrgeLiveMigration,
+    ABORTED, Departure, DescribeGuest, ForgetDeparted, LandGuest, Landing, LiveMigration, MigrationProgress, PostLiveMigration,
+    PreLiveMigration, Progress, RollbackLiveMigration, Urge, UrgeLiveMigration,
 };
 use serde_json::json;
 
@@ -49,14 +49,17 @@ pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
         ConfirmResize => |_host, _m| Ok(()),
         RevertResize => |host, m| host.leaves(&m.instance_id),
         FinishRevertResize => |host, m| host.arrives(&m.instance_id),
-        PreLiveMigration => |host, _m| host.can(),
+        DescribeGuest => |_host, _m| Ok(Departure::default()),
+        PreLiveMigration => |host, _m| host.can().map(|()| Landing::default()),
         LiveMigration => |host, m| {
             let progress = Progress { memory_total: 128, memory_processed: 64, memory_remaining: 64, ..Progress::default() };
             host.bus.cast(TOPIC, MigrationProgress { migration_id: m.migration_id, progress }).await?;
             host.travels(&m.instance_id).await?;
             host.leaves(&m.instance_id)
         },
+        LandGuest => |host, m| host.arrives(&m.instance_id),
         PostLiveMigration => |host, m| host.arrives(&m.instance_id),
+        ForgetDeparted => |host, m| host.leaves(&m.instance_id),
         RollbackLiveMigration => |host, m| host.leaves(&m.instance_id),
         UrgeLiveMigration => |host, m| {
             host.urges.lock().unwrap().insert(m.instance_id, m.urge);

@@ -23,6 +23,7 @@ mod slots;
 mod storage;
 mod suspend;
 pub mod tap;
+mod travel;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,6 @@ use self::cgroup::{Cgroups, Limits};
 use self::files::Files;
 use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
-use self::slots::Slots;
 pub use self::probe::{Accel, AccelChoice};
 use super::{About, Awaited, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel};
 
@@ -175,52 +175,12 @@ impl Qemu {
         self.must_live(&guest.id)?.ask(Request::Limit(local.map(|disk| disk.id.clone()).collect(), limits)).await
     }
 
-    /// Starts a QEMU that waits for its guest, and lets the source reach it.
-    async fn expect(&self, guest: Guest, awaited: Awaited) -> Result<Landing> {
-        let (id, files) = (guest.id.clone(), self.files(&guest.id));
-        let slots = Slots::told(&awaited.machine)?;
-        self.account.private_dir(files.dir())?;
-        let key = secure::new_key();
-        secure::write(&files, self.account, secure::NAME, &key)?;
-        let launched = Planned::new(&guest, &self.machine, self.account, files.clone(), Some(slots))?;
-        let launched = launched.launch(self.account, self.machine.accel)?;
-        let pid = launched.process.pid;
-        self.confine(&guest, pid);
-        let wait = async {
-            let connected = launched.connect().await?;
-            secure::give(&connected.qmp, &files, secure::SERVER).await?;
-            let landing = arrive::open(&connected.qmp, &awaited.address, &awaited.disks, Some(&key)).await?;
-            let agent = files.agent();
-            let handle = GuestHandle::await_it(connected, agent.exists().then_some(agent), self.changes.clone()).await?;
-            self.running().insert(id.clone(), handle);
-            Ok(landing)
-        };
-        let landing = match wait.await {
-            Ok(landing) => landing,
-            Err(error) => {
-                self.end_by_pid_file(&id).await;
-                return Err(error);
-            }
-        };
-        self.limit_disks(&guest).await?;
-        tracing::info!(instance = id, pid, "guest awaited");
-        Ok(landing)
-    }
-
     /// The key of a disk that needs one, written down, as an object for QEMU.
     fn key_of(&self, id: &str, disk: &Disk) -> Result<Option<Value>> {
         let Some(key) = args::key_of(disk) else { return Ok(None) };
         let (files, name) = (self.files(id), args::node_name(&disk.id));
         secure::write(&files, self.account, &name, key)?;
         Ok(Some(secure::object(&files, &name, secure::CLIENT)))
-    }
-
-    async fn send(&self, id: &str, journey: Journey) -> Result<()> {
-        let (guest, files) = (self.must_live(id)?, self.files(id));
-        if let Some(key) = &journey.landing.key {
-            secure::write(&files, self.account, secure::NAME, key)?;
-        }
-        guest.ask(Request::Depart(files, journey)).await
     }
 
     /// Takes a process into care; one that cannot be spoken to is ended, for nobody could ever end it otherwise.
