@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kit::bus::{Bus, Handlers};
-use rpc::network::{FetchState, Heartbeat, PortsWired, SERVER_TOPIC, Update, agent_topic};
+use rpc::network::{Change, FetchState, Heartbeat, PortsWired, SERVER_TOPIC, Update, agent_topic};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -49,6 +49,7 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
         dirty: Dirty::default(),
         wired: BTreeSet::new(),
         reported: BTreeSet::new(),
+        retold: BTreeSet::new(),
         retry: Retry::default(),
     };
     agent.live(updates, config.reconcile_every).await
@@ -84,6 +85,8 @@ struct Agent<D> {
     wired: BTreeSet<String>,
     /// Ports that neutron-server knows to be wired.
     reported: BTreeSet<String>,
+    /// Ports that it told of since, and may not have believed before: one that waits here for its guest is not this host's yet.
+    retold: BTreeSet<String>,
     retry: Retry,
 }
 
@@ -120,6 +123,9 @@ impl<D: Dataplane> Agent<D> {
                 Some(last) if update.sequence == last + 1 => {
                     self.sequence = Some(update.sequence);
                     for change in update.changes {
+                        if let Change::Port(port) = &change {
+                            self.retold.insert(port.id.clone());
+                        }
                         self.desired.apply(change, &mut self.dirty);
                     }
                 }
@@ -182,11 +188,13 @@ impl<D: Dataplane> Agent<D> {
 
     /// Tell neutron-server which ports came up or went down, all in one message.
     async fn report(&mut self) -> bool {
-        let up: Vec<String> = self.wired.difference(&self.reported).cloned().collect();
+        let unheard = |id: &&String| !self.reported.contains(*id) || self.retold.contains(*id);
+        let up: Vec<String> = self.wired.iter().filter(unheard).cloned().collect();
         let still_wanted = |id: &&String| self.desired.ports.contains_key(*id);
         let down: Vec<String> = self.reported.difference(&self.wired).filter(still_wanted).cloned().collect();
         if up.is_empty() && down.is_empty() {
             self.reported.clone_from(&self.wired);
+            self.retold.clear();
             return true;
         }
         tracing::info!(up = up.len(), down = down.len(), "ports wired");
@@ -195,6 +203,7 @@ impl<D: Dataplane> Agent<D> {
         match self.bus.call(SERVER_TOPIC, message, ANSWER).await {
             Ok(()) => {
                 self.reported.clone_from(&self.wired);
+                self.retold.clear();
                 true
             }
             Err(error) => {
@@ -231,7 +240,7 @@ impl Retry {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use rpc::network::{Change, HostState};
+    use rpc::network::HostState;
 
     use super::*;
     use crate::dataplane::Sim;

@@ -195,6 +195,8 @@ struct Now {
     ports: HashMap<String, ports::Model>,
     /// Those of them that are guests on some host, as that host knows them.
     guests: HashMap<String, wire::Port>,
+    /// Hosts that wait for those guests, by port.
+    awaited: HashMap<String, HashSet<String>>,
     routers: HashMap<String, Carried>,
     vteps: HashMap<String, IpAddr>,
     /// By group, the touched addresses and whether each is a member.
@@ -215,8 +217,10 @@ impl Now {
                 members.entry(group_id.clone()).or_default().push((*address, member));
             }
         }
+        let ids: Vec<String> = guests.iter().map(|port| port.id.clone()).collect();
         Ok(Now {
             members,
+            awaited: state::awaited(db, &ids).await?,
             guests: state::ports(db, &guests).await?.into_iter().map(|port| (port.id.clone(), port)).collect(),
             routers: router_state::read(db, &routers).await?.into_iter().map(|carried| (carried.router.id.clone(), carried)).collect(),
             vteps: if rows.is_empty() { HashMap::new() } else { state::vteps(db).await? },
@@ -231,7 +235,8 @@ async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: 
     for what in touched {
         match what {
             Touched::Port(id) => {
-                let here = now.ports.get(id).is_some_and(|port| port.host_id == host);
+                let here = now.ports.get(id).is_some_and(|port| port.host_id == host)
+                    || now.awaited.get(id).is_some_and(|hosts| hosts.contains(host));
                 port(told, &mut changes, id, now.guests.get(id).filter(|_| here));
                 peer(told, &mut changes, id, host, now);
                 served(told, &mut changes, id, host, now);

@@ -162,6 +162,18 @@ fn port(port: &ports::Model) -> wire::Port {
     }
 }
 
+/// Hosts that wait for the guests of ports, by port: all is wired there when the guest comes.
+pub async fn awaited(db: &DatabaseConnection, ids: &[String]) -> Result<HashMap<String, HashSet<String>>> {
+    let mut hosts: HashMap<String, HashSet<String>> = HashMap::new();
+    for id in ids {
+        let waiting = sql::texts(db, "SELECT host FROM inactive_bindings WHERE port_id = $1", [id.as_str().into()]).await?;
+        if !waiting.is_empty() {
+            hosts.insert(id.clone(), waiting.into_iter().collect());
+        }
+    }
+    Ok(hosts)
+}
+
 /// Groups with their rules and members.
 pub async fn groups(db: &DatabaseConnection, ids: &[String]) -> Result<Vec<wire::SecurityGroup>> {
     let mut rules: HashMap<String, Vec<wire::SecurityGroupRule>> = HashMap::new();
@@ -222,7 +234,8 @@ pub async fn is_member(db: &DatabaseConnection, group: &str, address: IpAddr) ->
 
 /// Everything that should be on a host, without its sequence.
 pub async fn host(db: &DatabaseConnection, host: &str) -> Result<wire::HostState> {
-    let bound = "SELECT id FROM ports WHERE host_id = $1 AND device_owner NOT LIKE 'network:%'";
+    let bound = "SELECT id FROM ports WHERE host_id = $1 AND device_owner NOT LIKE 'network:%' \
+                 UNION SELECT port_id FROM inactive_bindings WHERE host = $1";
     let bound = sql::texts(db, bound, [host.into()]).await?;
     let ports = ports(db, &with::<ports::Model, _>(db, "id", &bound).await?).await?;
     let carried = "SELECT id FROM routers WHERE host = $1 UNION SELECT router_id FROM standby_routers WHERE host = $1";

@@ -6,6 +6,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
 use super::{DOWN, Model, settle, turn};
+use crate::agents::Touched;
 use crate::attributes::{Attribute, Checked, ID, IfMatch, Input};
 use crate::fault::{bad_request, conflict};
 use crate::listing::select_fields;
@@ -104,6 +105,8 @@ pub async fn create(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             let insert = "INSERT INTO inactive_bindings (port_id, host, vnic_type, profile) VALUES ($1, $2, $3, $4)";
             let values = [port.id.as_str().into(), host.as_str().into(), vnic_type.as_str().into(), profile.to_string().into()];
             sql::execute(tx.db, insert, values).await?;
+            // it is wired there before the guest comes
+            tx.touch(Touched::Port(port.id));
             Ok(view(&host, &vnic_type, &profile, false))
         })
     });
@@ -199,7 +202,10 @@ pub async fn delete(app: App, ctx: Context, path: Path<(String, String)>, if_mat
             let delete = "DELETE FROM inactive_bindings WHERE port_id = $1 AND host = $2";
             match sql::execute(tx.db, delete, [port.id.as_str().into(), host.as_str().into()]).await? {
                 0 => Err(missing(&port.id, &host)),
-                _ => Ok(()),
+                _ => {
+                    tx.touch(Touched::Port(port.id));
+                    Ok(())
+                }
             }
         })
     })
