@@ -13,28 +13,14 @@ for n in 1 2; do
   host h$n
 done
 ready h1 h2
-both() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c State | grep -c up)" = 2 ]; }
-eventually "both hosts are there" 60 both
-
-check "network" openstack network create net
-check "subnet" openstack subnet create --network net --subnet-range 10.5.0.0/24 sub
-check "group" openstack security group create open
-check "rule" openstack security group rule create --protocol icmp open
+eventually "both hosts are there" 60 hosts_are_up 2
+one_network
 for n in 1 2; do
   check "guest on h$n" openstack server create --flavor m1.nano --image cumulo-guest --network net --security-group open \
     --availability-zone nova:h$n --wait g$n
 done
-address() { openstack server show "$1" -f json -c addresses | grep -oE '10\.5\.[0-9.]+' | head -1; }
-
-# From where the network's DHCP server is, which is on one of the hosts, one guest is across the wire.
-network=$(openstack network show net -f value -c id)
-reached() {
-  local m
-  for m in h1 h2; do
-    on $m ip netns list | grep -q "cumulo-dhcp-$network" && on $m ip netns exec "cumulo-dhcp-$network" ping -c 1 -W 2 "$1" && return
-  done
-  return 1
-}
+# From where the network's DHCP server is, one guest is across the wire.
+reached() { from_network ping -c 1 -W 2 "$1"; }
 for n in 1 2; do eventually "g$n is reached" 120 reached "$(address g$n)"; done
 
 # The host's processes die and come back; guests go on.

@@ -93,3 +93,38 @@ finish() {
   [ "$failed" -eq 0 ] && [ "$status" -eq 0 ]
   exit $?
 }
+
+# hosts_are_up COUNT: so many hypervisors are.
+hosts_are_up() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c State | grep -c up)" = "$1" ]; }
+# status_of KIND NAME STATUS
+status_of() { [ "$(openstack "$1" show "$2" -f value -c status)" = "$3" ]; }
+# address SERVER: its own.
+address() { openstack server show "$1" -f json -c addresses | grep -oE '10\.5\.[0-9.]+' | head -1; }
+
+# one_network: `net` for all guests, a group `open` that lets everything in, a key.
+one_network() {
+  check "network" openstack network create net
+  check "subnet" openstack subnet create --network net --subnet-range 10.5.0.0/24 sub
+  check "group" openstack security group create open
+  check "rule for ping" openstack security group rule create --protocol icmp open
+  check "rule for ssh" openstack security group rule create --protocol tcp --dst-port 22 open
+  ssh-keygen -q -t ed25519 -N '' -f "$work/key"
+  check "key" openstack keypair create --public-key "$work/key.pub" key
+  network=$(openstack network show net -f value -c id)
+}
+
+# from_network COMMAND...: where the network's DHCP server is, which is on one of the hosts.
+from_network() {
+  local m
+  for m in "${!machines[@]}"; do
+    on "$m" ip netns list 2>/dev/null | grep -q "cumulo-dhcp-$network" && { on "$m" ip netns exec "cumulo-dhcp-$network" "$@"; return; }
+  done
+  return 1
+}
+
+# guest ADDRESS COMMAND...: in the guest.
+guest() {
+  local address=$1; shift
+  from_network ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=5 -o BatchMode=yes -o LogLevel=ERROR \
+    -i "$work/key" "cumulo@$address" "$@"
+}

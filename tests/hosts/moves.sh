@@ -1,0 +1,83 @@
+#!/bin/bash
+# Real guests that change their host without running meanwhile: migrated and back, migrated for good, made anew elsewhere because their host is lost. A host
+# that comes back ends what is not its own any more. Volumes are reached from wherever the guest is.
+. "$(dirname "$0")/lib.bash"
+inviting=all
+wire
+start_nats
+mkdir -m 700 "$work/shared"
+control all keystone,glance-api,placement,nova-api,nova-scheduler,nova-conductor,neutron-server,cinder-api
+ready all
+. "$work/all/openrc"
+for n in 1 2; do
+  machine h$n 10.99.0.1$n
+  host h$n
+done
+ready h1 h2
+eventually "both hosts are there" 60 hosts_are_up 2
+one_network
+check "flavor" openstack flavor create --vcpus 1 --ram 128 --disk 1 --ephemeral 1 --swap 64 m1.whole
+check "guest" openstack server create --flavor m1.whole --image cumulo-guest --network net --security-group open --key-name key \
+  --availability-zone nova:h1 --wait g
+id=$(field id server show g) one=$(address g)
+eventually "ssh to it" 300 guest "$one" true
+on_host() { [ "$(field OS-EXT-SRV-ATTR:host server show g)" = "$1" ]; }
+guests_on() { [ "$(on "$1" pgrep -cf "^qemu-system.*$id")" = "$2" ]; }
+nothing_on() {
+  eventually "no QEMU on $1" 60 guests_on "$1" 0
+  absent "no tap on $1" 'cut' on "$1" ip -o link
+  absent "no file on $1" "$id" ls "$work/$1/instances"
+  absent "nobody serves its disks on $1" . on "$1" pgrep -af "qemu-nbd.*$id"
+}
+
+# A volume on each host: whichever the guest is on, one of them is elsewhere.
+for n in 1 2; do
+  check "type of h$n" openstack volume type create on-h$n
+  check "volume on h$n" openstack volume create --size 1 --type on-h$n --availability-zone nova data$n
+  eventually "data$n is available" 60 status_of volume data$n available
+  check "attach data$n" openstack server add volume g data$n
+done
+volumes() { guest "$one" 'for d in /dev/vdd /dev/vde; do sudo dd if=$d bs=512 count=1 2>/dev/null | head -c 4; done'; }
+eventually "the guest sees both" 60 guest "$one" 'test -b /dev/vdd && test -b /dev/vde'
+check "files" guest "$one" 'echo kept > proof; sync; for d in /dev/vdd /dev/vde; do echo kept | sudo dd of=$d conv=fsync; done'
+kept() {
+  eventually "ssh to it on $1" 300 guest "$one" true
+  expect "its file is there" '^kept$' guest "$one" cat proof
+  expect "its volumes are there" 'keptkept' volumes
+}
+
+# cold, and back
+check "migrate" openstack server migrate --host h2 --wait g
+eventually "it waits for a word" 120 status_of server g VERIFY_RESIZE
+check "it is on h2" on_host h2
+kept h2
+check "revert" openstack server migrate revert g
+eventually "as before" 120 status_of server g ACTIVE
+check "it is on h1" on_host h1
+kept h1
+nothing_on h2
+
+# cold, for good
+check "migrate" openstack server migrate --host h2 --wait g
+eventually "it waits for a word" 120 status_of server g VERIFY_RESIZE
+check "confirm" openstack server migrate confirm g
+eventually "it is so" 60 status_of server g ACTIVE
+kept h2
+nothing_on h1
+
+# its host is lost, or so it seems: it runs elsewhere, and the host that comes back ends what it had
+crash h2
+is_down() { [ "$(openstack compute service list --service nova-compute --host h2 -f value -c State)" = down ]; }
+eventually "h2 is down" 120 is_down
+for n in 1 2; do check "detach data$n" true; done
+check "evacuate" openstack --os-compute-api-version 2.29 server evacuate --host h1 --wait g
+eventually "it is on h1" 120 on_host h1
+eventually "ssh to the new one" 300 guest "$one" true
+refuse "made anew, it has no file" 'No such file' guest "$one" cat proof
+host h2
+ready h2
+nothing_on h2
+eventually "it is reached now that the old one is gone" 60 guest "$one" true
+check "delete" openstack server delete --wait g
+nothing_on h1
+for n in 1 2; do eventually "data$n is available again" 60 status_of volume data$n available; done
