@@ -31,12 +31,11 @@ nothing_on() {
 }
 
 # A volume on each host: whichever the guest is on, one of them is elsewhere.
-for n in 1 2; do
-  check "type of h$n" openstack volume type create on-h$n
-  check "volume on h$n" openstack volume create --size 1 --type on-h$n --availability-zone nova data$n
-  eventually "data$n is available" 60 status_of volume data$n available
-  check "attach data$n" openstack server add volume g data$n
-done
+check "volume" openstack volume create --size 1 data1
+eventually "data1 is available" 60 status_of volume data1 available
+check "volume on the other host" openstack volume create --size 1 --hint different_host="$(field id volume show data1)" data2
+eventually "data2 is available" 60 status_of volume data2 available
+for n in 1 2; do check "attach data$n" openstack server add volume g data$n; done
 volumes() { guest "$one" 'for d in /dev/vdd /dev/vde; do sudo dd if=$d bs=512 count=1 2>/dev/null | head -c 4; done'; }
 eventually "the guest sees both" 60 guest "$one" 'test -b /dev/vdd && test -b /dev/vde'
 check "files" guest "$one" 'echo kept > proof; sync; for d in /dev/vdd /dev/vde; do echo kept | sudo dd of=$d conv=fsync; done'
@@ -65,15 +64,22 @@ eventually "it is so" 60 status_of server g ACTIVE
 kept h2
 nothing_on h1
 
+# a volume of the host that is about to be lost would be lost with it
+for n in 1 2; do
+  case $(field os-vol-host-attr:host volume show data$n) in h2@*) lost=data$n ;; esac
+done
+check "detach the volume that h2 keeps" openstack server remove volume g "$lost"
+eventually "it is free" 60 status_of volume "$lost" available
+
 # its host is lost, or so it seems: it runs elsewhere, and the host that comes back ends what it had
 crash h2
 is_down() { [ "$(openstack compute service list --service nova-compute --host h2 -f value -c State)" = down ]; }
 eventually "h2 is down" 120 is_down
-for n in 1 2; do check "detach data$n" true; done
 check "evacuate" openstack --os-compute-api-version 2.29 server evacuate --host h1 --wait g
 eventually "it is on h1" 120 on_host h1
 eventually "ssh to the new one" 300 guest "$one" true
 refuse "made anew, it has no file" 'No such file' guest "$one" cat proof
+expect "its volume is the old one" '^kept' guest "$one" 'sudo dd if=/dev/vdd bs=512 count=1 2>/dev/null'
 host h2
 ready h2
 nothing_on h2

@@ -176,6 +176,8 @@ impl Served {
         let remote = self.exports.iter().filter(|export| export.remote);
         match (change, &self.gates) {
             (Change::Export(export), Some(gates)) if export.remote => gates.open(&self.layout, export).await.map(drop),
+            // it was another host's before, which must not write to it any more
+            (Change::Export(export), _) => self.gate(&export.attachment_id, gate::end).await,
             (Change::Resize(_), Some(gates)) => {
                 for export in remote {
                     // a client of the volume's server does not see that it grew
@@ -184,7 +186,7 @@ impl Served {
                 }
                 Ok(())
             }
-            (Change::Export(_) | Change::Resize(_) | Change::Stack(_) | Change::Withdraw(_), _) => Ok(()),
+            (Change::Resize(_) | Change::Stack(_) | Change::Withdraw(_), _) => Ok(()),
         }
     }
 

@@ -14,8 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
 
-use super::disk::blocking;
 use super::Layout;
+use super::disk::blocking;
 use crate::backend::Export;
 
 const PROGRAM: &str = "qemu-nbd";
@@ -150,7 +150,8 @@ fn arguments(layout: &Layout, export: &Export, dir: &Path, address: IpAddr, port
     // a comma ends a value in QEMU's option language unless doubled
     let escaped = |path: &Path| path.to_string_lossy().replace(',', ",,");
     let (name, socket) = (&export.attachment_id, escaped(&layout.socket));
-    let mut arguments: Vec<String> = ["--fork", "--persistent", "--shared=0", "--discard=unmap", "--tls-creds=key"].map(str::to_owned).into();
+    let mut arguments: Vec<String> =
+        ["--fork", "--persistent", "--shared=0", "--discard=unmap", "--tls-creds=key"].map(str::to_owned).into();
     arguments.extend(export.readonly.then(|| "--read-only".to_owned()));
     arguments.extend([
         format!("--pid-file={}", dir.join("pid").display()),
@@ -195,7 +196,9 @@ mod tests {
         let export = Export { attachment_id: kit::ids::uuid(), readonly: true, remote: true };
         let dir = dir(&layout, &export.attachment_id).unwrap();
         let line = arguments(&layout, &export, &dir, [10, 0, 0, 1].into(), 4711).join(" ");
-        for part in ["--read-only", "--bind=10.0.0.1 --port=4711", "file.server.path=/s,,t/nbd/v.sock", "endpoint=server,dir=/s,,t/nbd/gate-"] {
+        for part in
+            ["--read-only", "--bind=10.0.0.1 --port=4711", "file.server.path=/s,,t/nbd/v.sock", "endpoint=server,dir=/s,,t/nbd/gate-"]
+        {
             assert!(line.contains(part), "{part} is not in {line}");
         }
         assert!(super::dir(&layout, "../x").is_err());

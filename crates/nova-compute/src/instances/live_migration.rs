@@ -178,12 +178,8 @@ async fn settle(host: &Host, request: &PostLiveMigration) -> Result<()> {
     network::activate(host, request_id, &instance).await?;
     instance.network_info = network::rebind(host, &request.caller, &instance).await?;
     let change = host.change(&instance.id);
-    host.save(SaveInstance {
-        network_info: Some(instance.network_info.clone()),
-        block_devices: request.block_devices.clone(),
-        ..change
-    })
-    .await?;
+    host.save(SaveInstance { network_info: Some(instance.network_info.clone()), block_devices: request.block_devices.clone(), ..change })
+        .await?;
     let instance = host.must_have(&request.instance_id).await?;
     volumes::complete_all(host, &request.caller, &instance).await?;
     network::wait_plugged(host, &host.slot(&instance.id), request_id, &instance.network_info).await?;

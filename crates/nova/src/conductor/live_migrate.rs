@@ -30,10 +30,10 @@ use serde::{Deserialize, Serialize};
 
 use super::place::{self, Request};
 use super::{alive, claims, gone, leftovers};
-use crate::{Nova, migrations, os_services};
 use crate::servers::instance::{ActiveModel, Model};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
+use crate::{Nova, migrations, os_services};
 
 /// What is going on meanwhile.
 const TASKS: &[TaskState] = &[TaskState::Migrating];

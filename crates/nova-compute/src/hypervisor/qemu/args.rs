@@ -378,7 +378,10 @@ mod tests {
         let text = arguments(&guest, &machine, &Files::new("/i".into()), &slots, &handed).join(" ");
         assert!(text.contains("-machine pc-q35-7.1,usb=off") && text.ends_with("-incoming defer"), "{text}");
         assert!(text.contains(r#""server":{"type":"inet","host":"10.0.0.2","port":"4711"}"#), "{text}");
-        assert!(text.contains(r#""tls-creds":"d-8f0c6a3e1111222233334444555566""#) && !text.contains("00ff"), "a key is not in a command line: {text}");
+        assert!(
+            text.contains(r#""tls-creds":"d-8f0c6a3e1111222233334444555566""#) && !text.contains("00ff"),
+            "a key is not in a command line: {text}"
+        );
     }
 
     #[test]

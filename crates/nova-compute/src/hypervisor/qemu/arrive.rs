@@ -25,14 +25,16 @@ pub async fn open(qmp: &Qmp, address: &str, disks: &[String], key: Option<&str>)
     if !disks.is_empty() {
         landing.disks = serve(qmp, address, key.is_some()).await?;
         for disk in disks {
-            let export = json!({"type": "nbd", "id": format!("in-{disk}"), "node-name": args::node_name(disk), "name": disk, "writable": true});
+            let export =
+                json!({"type": "nbd", "id": format!("in-{disk}"), "node-name": args::node_name(disk), "name": disk, "writable": true});
             qmp.execute("block-export-add", export).await?;
         }
     }
     let credentials = if key.is_some() { secure::NAME } else { "" };
     qmp.execute("migrate-set-parameters", json!({"tls-creds": credentials})).await?;
     qmp.execute("migrate-incoming", json!({"uri": format!("tcp:{}", place(address, 0))})).await?;
-    landing.memory = listening(&qmp.execute("query-migrate", json!({})).await?).ok_or_else(|| Error::internal("QEMU does not tell its port"))?;
+    landing.memory =
+        listening(&qmp.execute("query-migrate", json!({})).await?).ok_or_else(|| Error::internal("QEMU does not tell its port"))?;
     Ok(landing)
 }
 

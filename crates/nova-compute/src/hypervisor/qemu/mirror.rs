@@ -65,7 +65,8 @@ impl Mirrors {
 /// Ends all mirrors there are, of this process or an earlier one, whatever is at the other end.
 pub async fn give_up(qmp: &Qmp) -> Result<()> {
     let jobs = qmp.execute("query-jobs", json!({})).await?;
-    let names: Vec<&str> = jobs.as_array().into_iter().flatten().filter(|job| is_ours(&job["id"])).filter_map(|job| job["id"].as_str()).collect();
+    let names: Vec<&str> =
+        jobs.as_array().into_iter().flatten().filter(|job| is_ours(&job["id"])).filter_map(|job| job["id"].as_str()).collect();
     for name in &names {
         // one that has concluded already cannot be cancelled
         let _ = qmp.execute("block-job-cancel", json!({"device": name, "force": true})).await;
