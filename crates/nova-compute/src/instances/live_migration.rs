@@ -160,7 +160,10 @@ pub async fn land(host: Host, request: LandGuest) -> Result<()> {
             network::activate(&host, &request.caller.request_id, &instance).await
         };
         let (landed, bound) = tokio::join!(host.hypervisor.land(&request.instance_id, !request.paused), bind);
-        landed.and(bound)
+        if let Err(error) = bound {
+            tracing::warn!(instance = request.instance_id, %error, "a guest's ports are not here yet; that is tried again");
+        }
+        landed
     };
     subject.call("compute_land_guest", work).await
 }
@@ -182,7 +185,9 @@ async fn settle(host: &Host, request: &PostLiveMigration) -> Result<()> {
         .await?;
     let instance = host.must_have(&request.instance_id).await?;
     volumes::complete_all(host, &request.caller, &instance).await?;
-    network::wait_plugged(host, &host.slot(&instance.id), request_id, &instance.network_info).await?;
+    if let Err(error) = network::wait_plugged(host, &host.slot(&instance.id), request_id, &instance.network_info).await {
+        tracing::warn!(instance = instance.id, %error, "a guest has come, but its ports are not wired");
+    }
     if !request.paused {
         host.hypervisor.announce(&instance.id).await?;
     }

@@ -10,7 +10,8 @@
 //!   finish    -> as it was, elsewhere; nothing is left at the source, and the old allocations are given back
 //! ```
 //!
-//! The source keeps its guest, standing still, until all is well at the destination. From the moment it is told to forget it there is no way back.
+//! The source keeps its guest, standing still, until all is well at the destination. But from the moment that it runs there, there is no way back:
+//! what it does there would be undone under it. What fails then is tried again.
 
 use std::time::Duration;
 
@@ -42,7 +43,9 @@ const TASKS: &[TaskState] = &[TaskState::Migrating];
 const LOOK: Duration = Duration::from_secs(10);
 /// How long a host may take to forget a guest, or to say that it is on its way.
 const WORD: Duration = Duration::from_secs(60);
-/// How often a source that does not answer is asked how it ended.
+/// Before a destination is asked again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How often a host that does not answer is asked.
 const TRIES: usize = 30;
 
 /// What the journal keeps.
@@ -65,9 +68,12 @@ pub struct LiveMigrate {
     /// Its volumes as the source reaches them.
     #[serde(default)]
     before: Vec<SavedBlockDevice>,
-    /// There is no way back.
+    /// It runs there, for all that is known.
     #[serde(default)]
-    settled: bool,
+    landed: bool,
+    /// What could not be done there.
+    #[serde(default)]
+    trouble: Option<String>,
 }
 
 impl Flow for LiveMigrate {
@@ -93,7 +99,8 @@ impl LiveMigrate {
             left: false,
             landing: Landing::default(),
             before: Vec::new(),
-            settled: false,
+            landed: false,
+            trouble: None,
         }
     }
 
@@ -103,8 +110,10 @@ impl LiveMigrate {
     }
 
     async fn give_back(&mut self, app: &Nova, error: &Error) -> Result<()> {
-        if self.settled {
-            return self.end(app).await;
+        if self.stays_there(app).await {
+            self.switch(app).await?;
+            self.arrive(app).await?;
+            return self.finish(app).await;
         }
         place::hand_over(app, &self.migration_id, &self.instance_id, "INSTANCE").await?;
         // an undo that was interrupted has only the words of what led to it
@@ -174,7 +183,10 @@ impl LiveMigrate {
     }
 
     async fn forget(&mut self, app: &Nova, _: &Error) -> Result<()> {
-        let Some(destination) = self.destinations.first().filter(|_| !self.settled) else { return Ok(()) };
+        if self.stays_there(app).await {
+            return Ok(());
+        }
+        let Some(destination) = self.destinations.first() else { return Ok(()) };
         let attachments = attachments(&self.landing.block_devices);
         let message = RollbackLiveMigration { caller: self.caller.clone(), instance_id: self.instance_id.clone(), attachments };
         match app.bus.call(&compute_topic(&destination.host), message, WORD).await {
@@ -212,8 +224,28 @@ impl LiveMigrate {
         }
         self.depart_from_source(app).await?;
         self.left = true;
-        let land = LandGuest { caller: self.caller.clone(), instance_id: self.instance_id.clone(), paused: self.paused() };
-        app.bus.call(&compute_topic(&self.destination()?.host), land, WORD).await
+        self.land(app).await
+    }
+
+    /// Only a destination that says that it cannot is believed not to run the guest.
+    async fn land(&mut self, app: &Nova) -> Result<()> {
+        let topic = compute_topic(&self.destination()?.host);
+        for _ in 0..TRIES {
+            let land = LandGuest { caller: self.caller.clone(), instance_id: self.instance_id.clone(), paused: self.paused() };
+            match app.bus.call(&topic, land, WORD).await {
+                Err(error) if is_silence(&error) => tracing::warn!(topic, %error, "whether a guest runs there is not known; asking again"),
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        self.landed = true;
+        Ok(())
+    }
+
+    /// Whether it must stay where it went: it runs there, and is not to be deleted.
+    async fn stays_there(&self, app: &Nova) -> bool {
+        self.landed && alive(app, &self.instance_id).await.is_ok()
     }
 
     /// Asks the source until it says how it ended: only the source knows, and a timeout is no answer.
@@ -257,7 +289,7 @@ impl LiveMigrate {
 
     async fn come_back(&mut self, app: &Nova, error: &Error) -> Result<()> {
         // a guest that did not leave is there, and one that is to be deleted need not come back
-        if self.settled || !self.left || alive(app, &self.instance_id).await.is_err() {
+        if self.landed || !self.left || alive(app, &self.instance_id).await.is_err() {
             return Ok(());
         }
         let arrival = self.arrival(self.destination()?.host.clone(), self.before.clone());
@@ -275,7 +307,7 @@ impl LiveMigrate {
     }
 
     async fn switch_back(&mut self, app: &Nova, _: &Error) -> Result<()> {
-        if self.settled {
+        if self.stays_there(app).await {
             return Ok(());
         }
         let change = ActiveModel { host: Set(Some(self.source.clone())), node: Set(self.source_node.clone()), ..Default::default() };
@@ -283,9 +315,23 @@ impl LiveMigrate {
     }
 
     async fn arrive(&mut self, app: &Nova) -> Result<()> {
-        alive(app, &self.instance_id).await?;
-        let message = self.arrival(self.source.clone(), self.landing.block_devices.clone());
-        app.bus.call(&compute_topic(&self.destination()?.host), message, app.config.transfer_timeout).await
+        let topic = compute_topic(&self.destination()?.host);
+        for _ in 0..TRIES {
+            alive(app, &self.instance_id).await?;
+            let message = self.arrival(self.source.clone(), self.landing.block_devices.clone());
+            match app.bus.call(&topic, message, app.config.action_timeout).await {
+                Ok(()) => {
+                    self.trouble = None;
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(topic, %error, "a guest is there, but not all that is its own; trying again");
+                    self.trouble = Some(error.message);
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(())
     }
 
     async fn depart(&mut self, app: &Nova, error: &Error) -> Result<()> {
@@ -299,19 +345,21 @@ impl LiveMigrate {
             let id = self.migration_id.clone();
             app.db.write(move |tx| Box::pin(async move { leftovers::note(tx, &id).await })).await?;
         }
+        if let Some(trouble) = &self.trouble {
+            // what the source still has may be all there is
+            self.set_status(app, "error").await?;
+            let fault = super::fault(&Error::internal(trouble.clone()));
+            let vm_state = Set(VmState::Error.word().to_owned());
+            let change = ActiveModel { vm_state, fault: Set(Some(Json(store::stored(fault)))), ..Default::default() };
+            return super::end_action(app, &self.caller, &self.instance_id, TASKS, change, true).await;
+        }
         self.set_status(app, "completed").await?;
-        self.settled = true;
         let (caller, instance_id) = (self.caller.clone(), self.instance_id.clone());
         let message = ForgetDeparted { caller, instance_id, attachments: attachments(&self.before) };
         if let Err(error) = app.bus.call(&compute_topic(&self.source), message, WORD).await {
             // when it starts again it ends what is not its own
             tracing::warn!(host = self.source, %error, "the source did not hear that its guest is well elsewhere");
         }
-        self.end(app).await
-    }
-
-    /// The server is as it was.
-    async fn end(&self, app: &Nova) -> Result<()> {
         let change = ActiveModel { vm_state: Set(self.was.clone()), ..Default::default() };
         super::end_action(app, &self.caller, &self.instance_id, TASKS, change, false).await
     }
