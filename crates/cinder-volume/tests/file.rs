@@ -310,3 +310,46 @@ async fn an_encrypted_volume_is_plain_to_who_is_served_it_alone() {
     drop(backend);
     assert!(open(dir.path()).export(&id, export("three")).await.is_err());
 }
+
+/// The command as another host's guest would give it, with this key.
+fn remotely(keys: &Path, info: &Value, key: &str, command: &str) -> bool {
+    let data = &info["data"];
+    let text = |field: &str| data[field].as_str().unwrap().to_owned();
+    std::fs::write(keys.join("keys.psk"), format!("cumulo:{key}\n")).unwrap();
+    let credentials = format!("tls-creds-psk,id=t,endpoint=client,username=cumulo,dir={}", keys.display());
+    let server = format!("server.type=inet,server.host={},server.port={}", text("host"), data["port"]);
+    let image =
+        format!("driver=raw,file.driver=nbd,file.{},file.export={},file.tls-creds=t", server.replace(",", ",file."), text("export"));
+    let output = Command::new("qemu-io").args(["--object", &credentials, "-c", command, "--image-opts", &image]).output().unwrap();
+    output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("failed")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_host_reaches_a_volume_with_its_key() {
+    if !ready() {
+        return;
+    }
+    let (dir, keys) = (State::new(), tempfile::tempdir().unwrap());
+    let backend = open(dir.path());
+    let (id, use_id) = (kit::ids::uuid(), kit::ids::uuid());
+    backend.create(&id, 1, Origin::Blank).await.unwrap();
+    let elsewhere = Export { remote: true, ..export(&use_id) };
+    let info = backend.export(&id, elsewhere.clone()).await.unwrap();
+    assert_eq!(info, backend.export(&id, elsewhere.clone()).await.unwrap(), "the port and the key stay");
+    let key = info["data"]["auth_password"].as_str().unwrap().to_owned();
+    assert!(remotely(keys.path(), &info, &key, "write -P 0x5a 0 1M"));
+    assert!(!remotely(keys.path(), &info, &"00".repeat(32), "read 0 512"), "another key opens nothing");
+
+    // it grows, and its gate is killed: at the same place it is as it should be
+    backend.extend(&id, 2).await.unwrap();
+    assert!(remotely(keys.path(), &info, &key, "write -P 0x11 1536M 1M"));
+    let gate = dir.path().join("nbd").join(format!("gate-{use_id}"));
+    kill(std::fs::read_to_string(gate.join("pid")).unwrap().trim().parse().unwrap());
+    wait("the gate opens again", || remotely(keys.path(), &info, &key, "read -P 0x5a 0 1M"));
+
+    // the same use from this host, and none at all
+    let local = backend.export(&id, Export { remote: false, ..elsewhere }).await.unwrap();
+    assert!(qemu_io(&url(&local), "read -P 0x5a 0 1M") && !gate.exists());
+    backend.unexport(&id, &use_id).await.unwrap();
+    assert!(!remotely(keys.path(), &info, &key, "read 0 512"));
+}
