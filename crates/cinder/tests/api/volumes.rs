@@ -119,7 +119,14 @@ async fn an_attachment_takes_a_volume_from_reserved_to_in_use_and_back() {
     assert_eq!((status, &body["attachment"]["status"], &body["attachment"]["connection_info"]), (200, &json!("reserved"), &json!({})));
     let path = format!("/v3/attachments/{}", body["attachment"]["id"].as_str().unwrap());
     world.status(&id, "reserved").await;
-    assert_eq!(world.post("/v3/attachments", new.clone()).await.0, 400, "two servers want it");
+    let other = json!({"attachment": {"volume_uuid": id, "instance_uuid": "server2"}});
+    assert_eq!(world.post("/v3/attachments", other).await.0, 400, "two servers want it");
+    // one that moves to another host has it on both
+    let (status, body) = world.post("/v3/attachments", new.clone()).await;
+    assert_eq!(status, 200);
+    let second = format!("/v3/attachments/{}", body["attachment"]["id"].as_str().unwrap());
+    assert_eq!(world.ask("nova", Method::DELETE, &second, None).await.0, 200);
+    world.status(&id, "reserved").await;
     assert_eq!(world.post(&format!("{path}/action"), json!({"os-complete": {}})).await.0, 400, "no connector yet");
 
     let connector = json!({"attachment": {"connector": {"host": "c1", "mountpoint": "/dev/vdb"}}});
