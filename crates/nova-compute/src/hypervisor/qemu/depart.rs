@@ -208,7 +208,66 @@ async fn tick(events: &mut Receiver<Event>) {
 
 #[cfg(test)]
 mod tests {
+    use rpc::live_migration::{Landing, Mirror};
+    use tokio::sync::watch;
+
+    use super::super::fake::{Fake, Mishap};
+    use super::super::guest::{GuestHandle, Request};
+    use super::super::launch::Connected;
+    use super::super::process::Process;
     use super::*;
+
+    /// A guest that is sent, how that ended, what its QEMU was told, and how far it said it was.
+    async fn sent(mishap: Mishap, urge: Urge) -> (Result<()>, Vec<String>, bool, Progress) {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("q");
+        let fake = Fake::start(&socket, mishap);
+        let mut child = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
+        let process = Process::of_child(child.id().unwrap() as i32).unwrap();
+        let connected = Connected { process, qmp: Qmp::connect(&socket).await.unwrap() };
+        let guest = GuestHandle::await_it(connected, None, watch::channel(0).0).await.unwrap();
+        let mirrors = vec![Mirror { disk: "root".into(), whole: false }];
+        let landing = Landing { address: "10.0.0.2".into(), memory: 1, disks: 2, mirrors, ..Landing::default() };
+        let ((_keep, urge), (progress, told)) = (watch::channel(urge), watch::channel(Progress::default()));
+        let journey = Journey { landing, begun: false, urge, progress };
+        let outcome = guest.ask(Request::Depart(Files::new(dir.path().to_owned()), journey)).await;
+        child.kill().await.unwrap();
+        (outcome, fake.told(), fake.runs(), *told.borrow())
+    }
+
+    #[tokio::test]
+    async fn the_mirrors_end_when_the_guest_stands_still_and_before_it_switches_over() {
+        let (outcome, told, runs, progress) = sent(Mishap::None, Urge::None).await;
+        outcome.unwrap();
+        let expected = [
+            "blockdev-add",
+            "blockdev-mirror",
+            "migrate-set-capabilities",
+            "migrate-set-parameters",
+            "migrate",
+            "block-job-cancel",
+            "job-dismiss",
+            "migrate-continue",
+        ];
+        assert_eq!(told, expected);
+        assert!(!runs, "it never runs again here");
+        assert_eq!((progress.memory_total, progress.memory_remaining), (10, 6));
+    }
+
+    #[tokio::test]
+    async fn whatever_fails_the_guest_goes_on_here() {
+        for (mishap, urge, words) in [
+            (Mishap::MigrationFails, Urge::None, "no route"),
+            (Mishap::MirrorFails, Urge::None, "No space"),
+            (Mishap::Endless, Urge::Abort, "aborted"),
+        ] {
+            let (outcome, told, runs, _) = sent(mishap, urge).await;
+            let error = outcome.unwrap_err();
+            assert!(error.message.contains(words), "{error}");
+            assert!(runs && told.iter().any(|command| command == "blockdev-del"), "{mishap:?}: {told:?}");
+            assert_eq!(told.last().map(String::as_str), Some("cont"), "{mishap:?}");
+        }
+    }
 
     #[test]
     fn places_have_their_form() {

@@ -11,6 +11,8 @@ pub mod cgroup;
 mod console;
 mod depart;
 mod diagnose;
+#[cfg(test)]
+mod fake;
 pub mod files;
 mod guest;
 mod launch;
