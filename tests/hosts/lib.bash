@@ -113,14 +113,16 @@ one_network() {
   network=$(openstack network show net -f value -c id)
 }
 
-# from_network COMMAND...: where the network's DHCP server is, which is on one of the hosts.
-from_network() {
+# dhcp_host: the machine where the network's DHCP server is.
+dhcp_host() {
   local m
   for m in "${!machines[@]}"; do
-    on "$m" ip netns list 2>/dev/null | grep -q "cumulo-dhcp-$network" && { on "$m" ip netns exec "cumulo-dhcp-$network" "$@"; return; }
+    on "$m" ip netns list 2>/dev/null | grep -q "cumulo-dhcp-$network" && echo "$m" && return
   done
   return 1
 }
+# from_network COMMAND...: there, in the network.
+from_network() { local m; m=$(dhcp_host) && on "$m" ip netns exec "cumulo-dhcp-$network" "$@"; }
 
 # guest ADDRESS COMMAND...: in the guest.
 guest() {
