@@ -279,6 +279,10 @@ mod tests {
         bus.cast(&agent_topic("host"), update(2, "third")).await.unwrap();
         assert_eq!(next(&mut wired).await.up, ["third"]);
 
+        // told of it again, the agent says it again: what it said before may have been too early
+        bus.cast(&agent_topic("host"), update(3, "third")).await.unwrap();
+        assert_eq!(next(&mut wired).await.up, ["third"]);
+
         state.lock().unwrap().sequence = 9;
         state.lock().unwrap().ports.push(fixtures::port("fourth", 21));
         bus.cast(&agent_topic("host"), update(9, "fourth")).await.unwrap();

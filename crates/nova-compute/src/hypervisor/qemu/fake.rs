@@ -64,7 +64,7 @@ impl Fake {
         if !command.starts_with("query-") && command != "qmp_capabilities" {
             self.told.lock().unwrap().push(command.to_owned());
         }
-        let job = |status| json!([{"id": "mirror-root", "device": "mirror-root", "status": status, "len": 100, "offset": 60}]);
+        let job = |status| json!([{"id": "mirror-root", "device": "mirror-root", "status": status, "ready": status == "ready", "len": 100, "offset": 60}]);
         match command {
             "query-status" => json!({"status": if state.runs { "running" } else { "postmigrate" }}),
             "query-jobs" | "query-block-jobs" => match state.mirror {

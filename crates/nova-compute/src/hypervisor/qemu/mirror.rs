@@ -42,7 +42,7 @@ impl Mirrors {
         if let Some(failed) = ours.iter().find(|job| job["status"] == "concluded") {
             return Err(broken(failed["error"].as_str()));
         }
-        Ok(ours.len() == self.0.len() && ours.iter().all(|job| job["status"] == "ready"))
+        Ok(ours.len() == self.0.len() && ours.iter().all(|job| job["ready"] == true))
     }
 
     /// Ends them while the guest stands still: what is at the other end is whole.
