@@ -19,8 +19,9 @@ wire() {
 # machine NAME ADDRESS: a network, processes and mounts of its own; what runs there ends with it.
 machine() {
   "$here/scripts/in-netns" sleep infinity &
-  local outer=$! inner=
-  while [ -z "$inner" ]; do inner=$(pgrep -P $outer); sleep 0.1; done
+  local outer=$! inner net
+  # until it is in its own namespace, its child may be anybody
+  until inner=$(pgrep -P $outer) && net=$(readlink "/proc/$inner/ns/net") && [ "$net" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
   machines[$1]=$inner
   until on "$1" ip link show lo 2>/dev/null | grep -q UP; do sleep 0.1; done
   ip link add "w-$1" master wire up type veth peer name eth0 netns "$inner"
