@@ -118,12 +118,12 @@ one_network() {
 dhcp_host() {
   local m
   for m in "${!machines[@]}"; do
-    on "$m" ip netns list 2>/dev/null | grep -q "cumulo-dhcp-$network" && echo "$m" && return
+    [ "$(on "$m" stat -f -c %T "$work/$m/neutron/netns/cumulo-dhcp-$network" 2>/dev/null)" = nsfs ] && echo "$m" && return
   done
   return 1
 }
 # from_network COMMAND...: there, in the network.
-from_network() { local m; m=$(dhcp_host) && on "$m" ip netns exec "cumulo-dhcp-$network" "$@"; }
+from_network() { local m; m=$(dhcp_host) && on "$m" nsenter --net="$work/$m/neutron/netns/cumulo-dhcp-$network" "$@"; }
 
 # guest ADDRESS COMMAND...: in the guest.
 guest() {
