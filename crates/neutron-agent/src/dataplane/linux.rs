@@ -207,11 +207,21 @@ impl Linux {
     }
 }
 
+/// Networks of guests that went to another host and are still wired here: that they are reached there cannot wait for the firewall.
+fn departed(desired: &Desired, dirty: &Dirty) -> BTreeSet<String> {
+    let went = |id: &&String| {
+        let network = desired.networks.get(*id);
+        network.is_some_and(|network| network.peers.iter().any(|peer| desired.ports.contains_key(&peer.port_id)))
+    };
+    dirty.networks.iter().filter(went).cloned().collect()
+}
+
 impl Dataplane for Linux {
     async fn apply(&mut self, desired: &Desired, dirty: &Dirty) -> Result<Outcome> {
         let places = plan::places(desired, &self.config);
         let links = self.host.links().await?;
         let mut complete = carry_out(&self.host, &links, plan::releases(&places, &links)).await;
+        complete &= self.tell_of_peers(desired, &departed(desired, dirty)).await;
         if dirty.rules || dirty.everything {
             self.set_firewall(desired, places.keys().cloned().collect(), dirty.everything).await?;
         }
