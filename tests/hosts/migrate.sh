@@ -82,7 +82,7 @@ gone_from h2
 # a guest that stands still does so elsewhere
 check "pause" openstack server pause g
 eventually "paused" 30 status_of server g PAUSED
-check "migrate it" openstack --os-compute-api-version 2.30 server migrate --live-migration --host h2 --wait g
+check "migrate it" openstack --os-compute-api-version 2.30 server migrate --live-migration --host h2 g
 paused_on() { [ "$(field OS-EXT-SRV-ATTR:host server show g)" = "$1" ] && status_of server g PAUSED; }
 eventually "it is on h2, and paused" 60 paused_on h2
 check "unpause" openstack server unpause g
