@@ -99,7 +99,11 @@ check "begin a migration" openstack --os-compute-api-version 2.30 server migrate
 under_way() { openstack --os-compute-api-version 2.80 server migration list --server g --status running -f value -c Id | head -1 | grep .; }
 eventually "it is under way" 60 under_way
 migration=$(under_way)
-far() { openstack --os-compute-api-version 2.80 server migration show g "$migration" -f json | grep -E '"(Memory|Disk) Total Bytes": [1-9]'; }
+token=$(openstack token issue -f value -c id)
+far() {
+  curl -s -H "x-auth-token: $token" -H 'openstack-api-version: compute 2.80' "http://$controller:8774/v2.1/servers/$id/migrations" |
+    grep -E '"(memory|disk)_total_bytes": ?[1-9]'
+}
 eventually "its progress is told" 60 far
 check "abort" openstack --os-compute-api-version 2.80 server migration abort g "$migration"
 eventually "it stays on h2" 60 on_host h2
