@@ -373,7 +373,8 @@ mod tests {
         let (mut guest, machine) = (guest(), Machine { accel: Accel::Tcg, version: 7_002_022 });
         let server = NbdServer::Tcp { host: "10.0.0.2".into(), port: 4711, key: Some("00ff".into()) };
         guest.disks[2].source = DiskSource::Nbd { server, export: "v1".into() };
-        let slots = Slots { machine: Some("pc-q35-7.1".into()), ..Slots::of(&guest) };
+        let mut slots = Slots::of(&guest);
+        slots.machine = Some("pc-q35-7.1".into());
         let handed = Handed { control: 16, taps: vec![17], incoming: Incoming::Awaited };
         let text = arguments(&guest, &machine, &Files::new("/i".into()), &slots, &handed).join(" ");
         assert!(text.contains("-machine pc-q35-7.1,usb=off") && text.ends_with("-incoming defer"), "{text}");
