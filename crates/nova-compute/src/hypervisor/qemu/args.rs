@@ -380,7 +380,7 @@ mod tests {
         assert!(text.contains("-machine pc-q35-7.1,usb=off") && text.ends_with("-incoming defer"), "{text}");
         assert!(text.contains(r#""server":{"type":"inet","host":"10.0.0.2","port":"4711"}"#), "{text}");
         assert!(
-            text.contains(r#""tls-creds":"d-8f0c6a3e1111222233334444555566""#) && !text.contains("00ff"),
+            text.contains(r#""tls-creds":"d-8f0c6a3e11112222333344445555""#) && !text.contains("00ff"),
             "a key is not in a command line: {text}"
         );
     }
