@@ -4,6 +4,7 @@ use http::StatusCode;
 use kit::policy::Target;
 use kit::service::FaultContext;
 use kit::{Context, Error, Kind, Reply, Result};
+use sea_orm::{DbErr, SqlErr};
 use serde_json::json;
 
 /// `{"NeutronError": {"type", "message", "detail"}}`; 401 has keystone middleware's shape.
@@ -68,6 +69,17 @@ pub fn conflict(code: &'static str, message: impl Into<String>) -> Error {
 /// 400 with a type of its own.
 pub fn bad_request(code: &'static str, message: impl Into<String>) -> Error {
     Error::bad_request(message).code(code)
+}
+
+/// What a row names went away while a change was under way, or what a change removes came into use: that is no fault of ours.
+pub fn overtaken(error: Error) -> Error {
+    let cause = error.source.as_ref().and_then(|source| source.downcast_ref::<DbErr>()).and_then(DbErr::sql_err);
+    match cause {
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
+            Error { source: error.source, ..conflict("Conflict", "Something that the request names was changed at the same time. Try again.") }
+        }
+        Some(_) | None => error,
+    }
 }
 
 /// 403 unless policy lets the caller do it.

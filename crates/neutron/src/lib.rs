@@ -132,7 +132,7 @@ impl App {
             let notices = Notices::default();
             let inside = notices.clone();
             let config = app.clone();
-            let value = app.db().write(move |db| change(Tx { db, app: config, notices: inside })).await?;
+            let value = app.db().write(move |db| change(Tx { db, app: config, notices: inside })).await.map_err(fault::overtaken)?;
             for notice in notices.take() {
                 match notice {
                     Notice::Host(touched) => app.0.hosts.touched(touched).await,

@@ -5,7 +5,7 @@ use std::future::Future;
 use kit::clock::Timestamp;
 use kit::policy::Target;
 use kit::{Context, Error, Result};
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockType, OnConflict};
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, IntoActiveModel, ModelTrait, QueryFilter,
     QuerySelect,
@@ -14,6 +14,9 @@ use serde_json::{Map, Value, json};
 
 use crate::attributes::Attribute;
 use crate::{fault, rbac};
+
+/// Of two who change a row one waits. Rows that only name it do not: no row changes its id, and who removes one waits for those anyway.
+const LOCK: LockType = LockType::NoKeyUpdate;
 
 /// A row of a main table, which is also a resource of the API.
 pub trait Resource:
@@ -189,7 +192,7 @@ pub async fn seen<R: Resource, C: ConnectionTrait>(db: &C, ctx: &Context, id: &s
 /// does not do, 404 when it is another's.
 pub async fn changeable<R: Resource, C: ConnectionTrait>(tx: &C, ctx: &Context, rule: &str, id: &str) -> Result<R> {
     let query = by_id::<R>(id).filter(visible::<R>(ctx)?);
-    let row = query.lock_exclusive().one(tx).await?.ok_or_else(|| missing::<R>(id))?;
+    let row = query.lock(LOCK).one(tx).await?.ok_or_else(|| missing::<R>(id))?;
     enforce_on(ctx, rule, row.project_id(), &Target::project(row.project_id()))?;
     Ok(row)
 }
@@ -210,7 +213,7 @@ pub async fn fetch<R: Resource, C: ConnectionTrait>(db: &C, id: &str) -> Result<
 /// The same, locked until the end of the transaction; 404 when there is none.
 pub async fn locked<R: Resource, C: ConnectionTrait>(tx: &C, id: &str) -> Result<R> {
     let query = by_id::<R>(id);
-    query.lock_exclusive().one(tx).await?.ok_or_else(|| missing::<R>(id))
+    query.lock(LOCK).one(tx).await?.ok_or_else(|| missing::<R>(id))
 }
 
 /// All rows with one of `values` in a column.

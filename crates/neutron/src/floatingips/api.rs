@@ -28,6 +28,8 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     let by = ctx.clone();
     let made = app.write(move |tx| {
         Box::pin(async move {
+            let on = wishes.iter().map(|wish| wish.text("floating_network_id")).collect::<Result<Vec<_>>>()?;
+            networks::turn(&tx, on).await?;
             let mut made = Vec::with_capacity(wishes.len());
             for wish in wishes {
                 made.push(make(&tx, &by, &wish).await?);

@@ -29,7 +29,7 @@ pub use update::{settle, update};
 pub use wired::wired;
 
 use crate::attributes::Attribute;
-use crate::resource::{Resource, Seen, extend, fetch, standard_view};
+use crate::resource::{Resource, Seen, extend, standard_view, with};
 use crate::values::Kind;
 use crate::{Tx, networks};
 
@@ -165,11 +165,8 @@ const VNIC_TYPES: &[&str] = &[
 
 /// Waits for the turn on the networks of those of these ports that are there.
 pub async fn turn(tx: &Tx<'_>, ports: Vec<String>) -> kit::Result<()> {
-    let mut networks = Vec::new();
-    for port in ports {
-        networks.extend(fetch::<Model, _>(tx.db, &port).await?.map(|port| port.network_id));
-    }
-    networks::turn(tx, networks).await
+    let ports: Vec<Model> = with(tx.db, "id", &ports).await?;
+    networks::turn(tx, ports.into_iter().map(|port| port.network_id).collect()).await
 }
 
 impl Resource for Model {

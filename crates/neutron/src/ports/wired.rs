@@ -2,7 +2,7 @@
 
 use kit::Result;
 
-use super::{ACTIVE, DOWN, Model};
+use super::{ACTIVE, DOWN, Model, turn};
 use crate::resource::{save, with};
 use crate::{App, nova, trunks};
 
@@ -11,6 +11,7 @@ pub async fn wired(app: &App, host: String, up: Vec<String>, down: Vec<String>) 
     app.write(move |tx| {
         Box::pin(async move {
             let reported: Vec<String> = up.iter().chain(&down).cloned().collect();
+            turn(&tx, reported.clone()).await?;
             for (ids, status, event) in [(up, ACTIVE, "network-vif-plugged"), (down, DOWN, "network-vif-unplugged")] {
                 let mut ports: Vec<Model> = with(tx.db, "id", &ids).await?;
                 ports.sort_by(|a, b| a.id.cmp(&b.id));

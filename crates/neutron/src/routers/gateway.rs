@@ -100,6 +100,8 @@ async fn plug(tx: &Tx<'_>, router: &mut Model, network: &networks::Model, info: 
 /// Takes the gateway away. The caller saves the router.
 pub async fn clear(tx: &Tx<'_>, router: &mut Model) -> Result<()> {
     let Some(port) = router.gateway_port_id.take() else { return Ok(()) };
+    // no floating IP is on its way through it while we look
+    networks::turn(tx, router.gateway_network_id.clone().into_iter().collect()).await?;
     let used = "SELECT 1 FROM floatingips WHERE router_id = $1 LIMIT 1";
     if sql::exists(tx.db, used, [router.id.as_str().into()]).await? {
         let network = router.gateway_network_id.clone().unwrap_or_default();

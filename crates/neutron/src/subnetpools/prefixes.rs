@@ -63,6 +63,8 @@ pub async fn onboard(app: App, ctx: Context, id: Path<String>, input: Input) -> 
     let network = body.get("network_id").and_then(Value::as_str).unwrap_or_default().to_owned();
     app.write(move |tx| {
         Box::pin(async move {
+            // networks come before pools, as for subnets that are made out of one
+            networks::turn(&tx, vec![network.clone()]).await?;
             let before: Model = changeable(tx.db, &ctx, "update_subnetpool", &id.0).await?;
             let network: networks::Model = changeable(tx.db, &ctx, "update_network", &network).await?;
             let subnets: Vec<subnets::Model> = with(tx.db, "network_id", std::slice::from_ref(&network.id)).await?;

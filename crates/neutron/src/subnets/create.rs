@@ -41,6 +41,7 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     let by = ctx.clone();
     let subnets = app.write(move |tx| {
         Box::pin(async move {
+            networks::turn(&tx, wishes.iter().map(|(wish, _)| wish.subnet.network_id.clone()).collect()).await?;
             let mut made = Vec::with_capacity(wishes.len());
             for (wish, checked) in wishes {
                 let network = networks::usable(&tx, &by, &wish.subnet.network_id).await?;
@@ -179,7 +180,8 @@ fn plan_in(mut subnet: Model, net: IpNet, gateway: Option<Option<IpAddr>>, pools
 
 /// Inserts a subnet, within its project's quota, if it overlaps no other of its network.
 pub async fn make(tx: &Tx<'_>, subnet: Model) -> Result<Model> {
-    // the lock keeps two overlapping subnets from being made at once
+    // of two overlapping subnets the second finds the first
+    networks::turn(tx, vec![subnet.network_id.clone()]).await?;
     let network: networks::Model = locked(tx.db, &subnet.network_id).await?;
     networks::check_mtu(&network, subnet.ip_version)?;
     quotas::spend(tx, &subnet.project_id, "subnet", 1).await?;

@@ -181,7 +181,9 @@ pub async fn check_unused(tx: &Tx<'_>, port: &str) -> Result<()> {
 pub async fn parent_moved(tx: &Tx<'_>, parent: &ports::Model) -> Result<()> {
     let trunks: Vec<Model> = with(tx.db, "port_id", std::slice::from_ref(&parent.id)).await?;
     let ids: Vec<String> = trunks.iter().map(|trunk| trunk.id.clone()).collect();
-    for subport in of(tx.db, &ids).await? {
+    let mut subports = of(tx.db, &ids).await?;
+    subports.sort_by(|a, b| a.port_id.cmp(&b.port_id));
+    for subport in subports {
         if let Some(port) = fetch::<ports::Model, _>(tx.db, &subport.port_id).await? {
             place(tx, port, &parent.host_id, SUBPORT, &subport.trunk_id).await?;
         }

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use kit::auth::{Authenticator, ServiceSession};
 use kit::bus::{Bus, Handlers};
 use kit::context::{Identity, Named};
-use kit::db::Location;
+use kit::db::{Db, Location};
 use kit::service::Service;
 use rpc::network::{Change, FetchState, Heartbeat, HostState, PortsWired, SERVER_TOPIC, Update, agent_topic};
 use sdk::LocalService;
@@ -28,6 +28,7 @@ pub struct Cloud {
     pub bus: Bus,
     pub neutron: Arc<neutron::Neutron>,
     pub events: Events,
+    location: Location,
     stop: CancellationToken,
     _dir: tempfile::TempDir,
 }
@@ -68,7 +69,7 @@ pub async fn cloud_with(config: neutron::Config) -> Cloud {
     let stop = CancellationToken::new();
     let (running, until) = (neutron.clone(), stop.clone());
     tokio::spawn(async move { running.run(until).await });
-    Cloud { service, bus, neutron, events, stop, _dir: dir }
+    Cloud { service, bus, neutron, events, location, stop, _dir: dir }
 }
 
 async fn identify(token: String) -> kit::Result<Identity> {
@@ -105,6 +106,21 @@ impl LocalService for Elsewhere {
 }
 
 impl Cloud {
+    /// Runs statements in neutron's database, for what would take requests too long.
+    pub async fn execute(&self, statements: Vec<String>) {
+        let db = Db::open(&self.location, &[]).await.unwrap();
+        let change = move |tx: &'_ _| {
+            let tx: &sea_orm::DatabaseTransaction = tx;
+            Box::pin(async move {
+                for statement in statements {
+                    sea_orm::ConnectionTrait::execute_unprepared(tx, &statement).await?;
+                }
+                Ok(())
+            }) as BoxFuture<'_, kit::Result<()>>
+        };
+        db.write(change).await.unwrap();
+    }
+
     pub async fn call(&self, who: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         self.call_if(who, method, path, body, None).await
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
 mod agents;
+mod crowds;
 mod harness;
 mod lists;
 mod parts;
