@@ -76,7 +76,9 @@ async fn identify(token: String) -> kit::Result<Identity> {
     let (project, role) = token.split_once('/').ok_or_else(kit::Error::unauthorized)?;
     let roles: &[&str] = match role {
         "admin" => &["admin", "manager", "member", "reader"],
+        "manager" => &["manager", "member", "reader"],
         "member" => &["member", "reader"],
+        "service" => &["service"],
         _ => &["reader"],
     };
     Ok(Identity {

@@ -4,6 +4,7 @@
 
 mod agents;
 mod crowds;
+mod everybody;
 mod harness;
 mod lists;
 mod parts;
