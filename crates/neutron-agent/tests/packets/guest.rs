@@ -1,7 +1,7 @@
 //! Guests without a machine: a namespace with one end of a veth, whose other end is named and used as the tap.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -194,6 +194,44 @@ pub fn echo_server(on: &Guest, port: u16) {
             });
         }
     });
+}
+
+/// Says its name to those who connect.
+pub fn name_server(on: &Guest, port: u16, name: &'static str) {
+    let listener = on.run(move || TcpListener::bind(("0.0.0.0", port))).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(name.as_bytes());
+        }
+    });
+}
+
+/// Who answers there; nothing when nobody does.
+pub fn who(from: &Guest, to: Ipv4Addr, port: u16) -> String {
+    let mut name = String::new();
+    if let Some(mut stream) = connect(from, to, port) {
+        stream.set_read_timeout(Some(ANSWER)).unwrap();
+        let _ = stream.read_to_string(&mut name);
+    }
+    name
+}
+
+/// Sends every datagram back.
+pub fn udp_echo_server(on: &Guest, port: u16) {
+    let socket = on.run(move || UdpSocket::bind(("0.0.0.0", port))).unwrap();
+    std::thread::spawn(move || {
+        let mut datagram = [0; 64];
+        while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+            let _ = socket.send_to(&datagram[..length], from);
+        }
+    });
+}
+
+/// Does a datagram come back?
+pub fn udp_echoes(from: &Guest, to: Ipv4Addr, port: u16) -> bool {
+    let socket = from.run(|| UdpSocket::bind(("0.0.0.0", 0))).unwrap();
+    socket.set_read_timeout(Some(ANSWER / 2)).unwrap();
+    socket.send_to(b"hello", (to, port)).is_ok() && socket.recv(&mut [0; 64]).is_ok()
 }
 
 /// Tells as whom it sees those who connect.

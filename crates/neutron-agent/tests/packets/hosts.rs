@@ -1,23 +1,24 @@
 //! Two hosts, each with an agent of its own, joined by a wire.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use rpc::network::*;
 
 use crate::cloud::Cloud;
 use crate::guest::{Guest, connect, connects, echo_server, echoes, knows_vlans, pings, shell};
 use crate::sandbox::{eventually, sandboxed};
-use crate::state::{self, NET_1, PORT_A, PORT_B, PORT_C, rule};
+use crate::state::{self, NET_1, NET_2, PORT_A, PORT_B, PORT_C, rule};
 use crate::{B, HOST};
 
 const VTEP_1: &str = "192.0.2.1";
-const VTEP_2: &str = "192.0.2.2";
+pub const VTEP_2: &str = "192.0.2.2";
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn peer(port_id: &str, mac: &str, address: &str, vtep: &str) -> Peer {
+pub fn peer(port_id: &str, mac: &str, address: &str, vtep: &str) -> Peer {
     let addresses = vec![ip(address)];
     Peer { port_id: port_id.into(), mac_address: mac.into(), addresses, vtep: Some(ip(vtep)), dns_name: String::new() }
 }
@@ -117,6 +118,68 @@ fn a_router_moves_to_a_host_that_stood_by() {
         eventually("the gateway is here now", || pings(&b, "10.1.0.1")).await;
         eventually("and no longer there", || !shell("ip -o link").contains("cuq")).await;
         assert!(other.shell("ip -o link").contains("cuq"));
+    });
+}
+
+/// The first host, with the router and without a word, is gone; what a server then tells the second is told at once.
+#[test]
+fn a_second_host_takes_over_in_seconds() {
+    sandboxed("hosts::a_second_host_takes_over_in_seconds", async {
+        let (mut first, mut second) = states(&[PORT_A], &[PORT_B, PORT_C]);
+        let mut router = state::router();
+        router.gateway = None;
+        router.floating_ips.clear();
+        router.interfaces.push(RouterInterface {
+            port_id: "45454545-4444-4000-8000-000000000004".into(),
+            network_id: NET_2.into(),
+            mac_address: "fa:16:3e:00:02:01".into(),
+            addresses: vec!["10.2.0.1/24".into()],
+        });
+        let legs: Vec<Peer> = router
+            .interfaces
+            .iter()
+            .map(|leg| peer(&leg.port_id, &leg.mac_address, leg.addresses[0].trim_end_matches("/24"), VTEP_1))
+            .collect();
+        for state in [&mut first, &mut second] {
+            let network = state.networks.iter_mut().find(|network| network.id == NET_2).unwrap();
+            network.subnets[0].cidr = "10.2.0.0/24".into();
+            network.subnets[0].gateway_ip = Some(ip("10.2.0.1"));
+            network.dhcp.as_mut().unwrap().fixed_ips[0].ip_address = ip("10.2.0.2");
+            state.security_groups.iter_mut().for_each(|group| group.rules = vec![rule("egress", None, None), rule("ingress", None, None)]);
+        }
+        second.ports.iter_mut().find(|port| port.id == PORT_C).unwrap().fixed_ips[0].ip_address = ip("10.2.0.11");
+        first.networks[1].peers = vec![peer(PORT_C, state::mac(PORT_C), "10.2.0.11", VTEP_2)];
+        first.routers = vec![router.clone()];
+        second.routers = vec![Router { role: RouterRole::Standby, ..router.clone() }];
+        second.networks[0].peers.push(legs[0].clone());
+        second.networks[1].peers.push(legs[1].clone());
+
+        let (other, mut here, mut there) = start(first, second).await;
+        let (b, c) = (Guest::plug_on(&other, PORT_B), Guest::plug_on(&other, PORT_C));
+        there.wired(&[PORT_B, PORT_C]).await;
+        [&b, &c].into_iter().for_each(Guest::dhcp);
+        eventually("C, by the router on the other host", || pings(&b, "10.2.0.11")).await;
+        echo_server(&c, 80);
+        let mut flow = connect(&b, "10.2.0.11".parse().unwrap(), 80).unwrap();
+        assert!(echoes(&mut flow));
+
+        here.stop_agent().await;
+        shell("ip link set wire0 down");
+        assert!(!pings(&b, "10.2.0.11"), "its host is gone");
+        let began = Instant::now();
+        let mut changes = vec![Change::Router(router.clone())];
+        for (network, leg) in [NET_1, NET_2].into_iter().zip(&legs) {
+            changes.push(Change::Peers { network_id: network.into(), now: vec![], gone: vec![leg.port_id.clone()] });
+        }
+        there.update(changes).await;
+        while !b.succeeds("ping -c 1 -W 0.1 10.2.0.11") {
+            assert!(began.elapsed() < Duration::from_secs(20), "nobody took over");
+        }
+        let took = began.elapsed();
+        println!("the second host forwards after {took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(connects(&b, "10.2.0.11".parse().unwrap(), 80), "new connections");
+        assert!(echoes(&mut flow), "and old ones, which no table of the lost host knew by address translation");
     });
 }
 

@@ -2,12 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use rpc::network::{AddressPair, Change, MeteringLabel, MeteringRule, PortForwarding, Route};
+use rpc::network::{
+    AddressPair, Change, HostState, MeteringLabel, MeteringRule, PortForwarding, Route, RouterInterface, SecurityGroupRule,
+};
 
 use crate::cloud::Cloud;
 use crate::guest::{self, Guest, connects, echo_server, echoes, pings, root, shell};
 use crate::sandbox::{eventually, sandboxed};
-use crate::state::{PORT_A, PORT_B, ROUTER, rule};
+use crate::state::{self, NET_2, PORT_A, PORT_B, PORT_C, ROUTER, rule};
 use crate::{B, FLOATING, GATEWAY, HOST};
 
 #[test]
@@ -121,5 +123,53 @@ fn labels_count_what_leaves() {
         eventually("there is a counter", || counted().contains("counter packets 0 ")).await;
         assert!(a.succeeds("ping -c 3 -i 0.2 -W 1 172.24.4.1"));
         assert!(counted().contains("counter packets 3 "), "{}", counted());
+    });
+}
+
+const C: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 11);
+
+/// The second network is another subnet of the same router, and its frames are smaller.
+fn routed() -> HostState {
+    let mut state = state::state();
+    let network = state.networks.iter_mut().find(|network| network.id == NET_2).unwrap();
+    network.mtu = 1300;
+    network.subnets[0].cidr = "10.2.0.0/24".into();
+    network.subnets[0].gateway_ip = Some("10.2.0.1".parse().unwrap());
+    network.dhcp.as_mut().unwrap().fixed_ips[0].ip_address = "10.2.0.2".parse().unwrap();
+    state.ports.iter_mut().find(|port| port.id == PORT_C).unwrap().fixed_ips[0].ip_address = C.into();
+    state.routers[0].interfaces.push(RouterInterface {
+        port_id: "45454545-4444-4000-8000-000000000004".into(),
+        network_id: NET_2.into(),
+        mac_address: "fa:16:3e:00:02:01".into(),
+        addresses: vec!["10.2.0.1/24".into()],
+    });
+    state
+}
+
+#[test]
+fn subnets_of_a_router_reach_each_other_as_rules_say() {
+    sandboxed("routers::subnets_of_a_router_reach_each_other_as_rules_say", async {
+        let mut state = routed();
+        let from_a = SecurityGroupRule { remote_ip_prefix: Some("10.1.0.11/32".into()), ..rule("ingress", None, None) };
+        state.security_groups[1].rules = vec![rule("egress", None, None), from_a];
+        let mut cloud = Cloud::start_as(None, state, |_| {}).await;
+        let [a, b, c] = cloud.guests([PORT_A, PORT_B, PORT_C]).await;
+        echo_server(&c, 80);
+        let seen = guest::peer_server(&c, 9000);
+        eventually("C by way of the router", || connects(&a, C, 80)).await;
+        assert_eq!(guest::seen_as(&a, C, 9000, &seen), Some(Ipv4Addr::new(10, 1, 0, 11)), "nothing is hidden inside");
+        assert!(a.shell(&format!("ping -c 1 -W 1 {C}")).contains("ttl=63"), "one hop");
+        assert!(!pings(&b, C), "B is not let in");
+
+        // What is too large for the next network is refused, or cut, by the router; neither is lost in silence.
+        let refused = a.shell(&format!("ping -c 1 -W 1 -M do -s 1400 {C} 2>&1"));
+        assert!(refused.contains("mtu = 1300") || refused.contains("mtu=1300"), "{refused}");
+        a.shell("ip route flush cache");
+        eventually("in parts", || a.succeeds(&format!("ping -c 1 -W 2 -M dont -s 1400 {C}"))).await;
+        let mut flow = guest::connect(&a, C, 80).unwrap();
+        assert!(echoes(&mut flow));
+
+        cloud.change_router(|router| router.interfaces.truncate(1)).await;
+        eventually("the leg is gone", || !pings(&a, C)).await;
     });
 }

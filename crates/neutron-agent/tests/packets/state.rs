@@ -8,6 +8,8 @@ pub const EXTERNAL: &str = "eeeeeeee-eeee-4000-8000-000000000003";
 pub const PORT_A: &str = "11111111-1111-4000-8000-000000000001";
 pub const PORT_B: &str = "22222222-2222-4000-8000-000000000002";
 pub const PORT_C: &str = "33333333-3333-4000-8000-000000000003";
+/// Of the second network, where a test wants it.
+pub const PORT_D: &str = "88888888-8888-4000-8000-000000000008";
 pub const ROUTER: &str = "cccccccc-cccc-4000-8000-000000000001";
 pub const GROUP_1: &str = "d1d1d1d1-d1d1-4000-8000-000000000001";
 pub const GROUP_2: &str = "d2d2d2d2-d2d2-4000-8000-000000000002";
@@ -161,6 +163,7 @@ pub fn mac(port_id: &str) -> &'static str {
     match port_id {
         PORT_A => "fa:16:3e:00:01:11",
         PORT_B => "fa:16:3e:00:01:12",
+        PORT_D => "fa:16:3e:00:02:12",
         _ => "fa:16:3e:00:02:11",
     }
 }
