@@ -59,6 +59,8 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("qos-fip", "Floating IP QoS"),
     ("qos-gateway-ip", "Gateway IP QoS"),
     ("qos-port-network-policy", "QoS port network policy"),
+    ("qos-pps", "QoS packet rate limit"),
+    ("qos-pps-rule-alias", "Ability to modify QoS packet rate limit rules without policy"),
     ("qos-rule-type-details", "Details of QoS rule types"),
     ("qos-rules-alias", "Ability to modify QoS rules without policy"),
     ("quota-check-limit", "Quota engine limit check"),

@@ -65,6 +65,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, sql: include_str!("../migrations/0002_sharing_pools_qos.sql") },
     Migration { version: 3, sql: include_str!("../migrations/0003_schedulers_ranges.sql") },
     Migration { version: 4, sql: include_str!("../migrations/0004_found_by_address.sql") },
+    Migration { version: 5, sql: include_str!("../migrations/0005_packet_rates.sql") },
     kit::lease::migration(20),
 ];
 

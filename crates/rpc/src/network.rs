@@ -13,7 +13,7 @@ mod qos;
 mod router;
 mod security;
 
-pub use qos::{BandwidthLimit, MinimumBandwidth, Qos};
+pub use qos::{BandwidthLimit, MinimumBandwidth, PacketLimit, Qos};
 pub use router::{FloatingIp, MeteringLabel, MeteringRule, PortForwarding, Router, RouterGateway, RouterInterface, RouterRole};
 pub use security::{AddressGroup, SecurityGroup, SecurityGroupRule};
 

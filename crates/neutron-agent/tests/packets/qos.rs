@@ -1,9 +1,10 @@
 //! What a port's policy does to its packets, and ports that share a tap.
 
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use rpc::network::{BandwidthLimit, Qos, TrunkMember};
+use rpc::network::{BandwidthLimit, PacketLimit, Qos, TrunkMember};
 
 use crate::B;
 use crate::cloud::Cloud;
@@ -45,6 +46,46 @@ fn bandwidth_is_limited_and_packets_are_marked() {
         std::thread::sleep(Duration::from_millis(500));
         a.shell("ping -c 8 -i 0.3 -W 1 10.1.0.12");
         assert!(capture.join().unwrap().contains("10.1.0.11 > 10.1.0.12"));
+    });
+}
+
+/// How many of so many datagrams come through, sent one after the other.
+fn datagrams(from: &Guest, to: &Guest, count: usize) -> usize {
+    let receiver = to.run(|| UdpSocket::bind(("0.0.0.0", 7777))).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let counting = std::thread::spawn(move || std::iter::from_fn(|| receiver.recv(&mut [0; 64]).ok()).count());
+    let sender = from.run(|| UdpSocket::bind(("0.0.0.0", 0))).unwrap();
+    for n in 0..count {
+        sender.send_to(b"packet", (B, 7777)).unwrap();
+        // no faster than a receiver can take them
+        if n % 50 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    counting.join().unwrap()
+}
+
+#[test]
+fn packets_are_limited() {
+    sandboxed("qos::packets_are_limited", async {
+        let mut cloud = Cloud::start().await;
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
+        cloud.set_rules(vec![rule("egress", None, None), rule("ingress", None, None)]).await;
+        eventually("all is open", || pings(&a, B)).await;
+        assert!(datagrams(&a, &b, 5000) > 4500, "without a limit");
+        for direction in ["egress", "ingress"] {
+            let limit = PacketLimit { direction: direction.into(), max_kpps: 1, max_burst_kpps: 0 };
+            let port = if direction == "egress" { PORT_A } else { PORT_B };
+            cloud.change_port(port, |port| port.qos = Qos { packet_limits: vec![limit], ..Qos::default() }).await;
+            let rules = || crate::guest::shell("nft list table bridge cumulo_limits");
+            eventually("the limit is there", || rules().contains(&format!("chain {direction}-limits"))).await;
+            let began = Instant::now();
+            let through = datagrams(&a, &b, 5000) as f64;
+            let most = 1000.0 * began.elapsed().as_secs_f64() + 200.0;
+            assert!((100.0..most).contains(&through), "{direction}: {through} of 5000, at most {most}");
+            cloud.change_port(port, |port| port.qos = Qos::default()).await;
+            eventually("the limit is gone", || !rules().contains(&format!("chain {direction}-limits"))).await;
+        }
     });
 }
 

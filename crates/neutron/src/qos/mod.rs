@@ -7,7 +7,7 @@ mod types;
 use std::collections::HashMap;
 
 use kit::{Context, Result};
-use rpc::network::{BandwidthLimit, MinimumBandwidth, Qos};
+use rpc::network::{BandwidthLimit, MinimumBandwidth, PacketLimit, Qos};
 use sea_orm::ConnectionTrait;
 
 pub use types::{show_type, types};
@@ -40,6 +40,11 @@ pub async fn effects<C: ConnectionTrait>(db: &C, policies: &[String]) -> Result<
                 max_kbps: number(rule.max_kbps),
                 max_burst_kbps: number(rule.max_burst_kbps),
             }),
+            rules::PACKET_RATE_LIMIT => qos.packet_limits.push(PacketLimit {
+                direction: rule.direction,
+                max_kpps: number(rule.max_kpps),
+                max_burst_kpps: number(rule.max_burst_kpps),
+            }),
             rules::MINIMUM_BANDWIDTH => {
                 qos.minimum_bandwidths.push(MinimumBandwidth { direction: rule.direction, min_kbps: number(rule.min_kbps) });
             }
@@ -49,6 +54,7 @@ pub async fn effects<C: ConnectionTrait>(db: &C, policies: &[String]) -> Result<
     for qos in effects.values_mut() {
         qos.bandwidth_limits.sort_by(|a, b| a.direction.cmp(&b.direction));
         qos.minimum_bandwidths.sort_by(|a, b| a.direction.cmp(&b.direction));
+        qos.packet_limits.sort_by(|a, b| a.direction.cmp(&b.direction));
     }
     Ok(effects)
 }

@@ -17,10 +17,12 @@ use crate::{App, Tx};
 pub const BANDWIDTH_LIMIT: &str = "bandwidth_limit";
 pub const DSCP_MARKING: &str = "dscp_marking";
 pub const MINIMUM_BANDWIDTH: &str = "minimum_bandwidth";
+pub const PACKET_RATE_LIMIT: &str = "packet_rate_limit";
 
 /// Code points that mean something.
 const DSCP_MARKS: &[i64] = &[0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 46, 48, 56];
-const MOST_KBPS: i64 = 2_147_483_647;
+/// Of whatever a second.
+const MOST: i64 = 2_147_483_647;
 const DIRECTIONS: &[&str] = &["egress", "ingress"];
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -36,6 +38,8 @@ pub struct Model {
     pub max_burst_kbps: Option<i64>,
     pub min_kbps: Option<i64>,
     pub dscp_mark: Option<i64>,
+    pub max_kpps: Option<i64>,
+    pub max_burst_kpps: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -68,6 +72,9 @@ impl Resource for Model {
                 "max_kbps": self.max_kbps, "max_burst_kbps": self.max_burst_kbps.unwrap_or_default(), "direction": self.direction,
             }),
             MINIMUM_BANDWIDTH => json!({"min_kbps": self.min_kbps, "direction": self.direction}),
+            PACKET_RATE_LIMIT => json!({
+                "max_kpps": self.max_kpps, "max_burst_kpps": self.max_burst_kpps.unwrap_or_default(), "direction": self.direction,
+            }),
             _ => json!({"dscp_mark": self.dscp_mark}),
         };
         let Value::Object(mut view) = own else { return Map::new() };
@@ -98,6 +105,7 @@ pub trait RuleKind: Send + Sync + 'static {
 pub struct BandwidthLimit;
 pub struct DscpMarking;
 pub struct MinimumBandwidth;
+pub struct PacketRateLimit;
 
 impl RuleKind for BandwidthLimit {
     const TYPE: &'static str = BANDWIDTH_LIMIT;
@@ -105,8 +113,8 @@ impl RuleKind for BandwidthLimit {
     const PLURAL: &'static str = "bandwidth_limit_rules";
     const ATTRIBUTES: &'static [Attribute] = &[
         ID,
-        Attribute::writable("max_kbps", Kind::Int(0, MOST_KBPS)).required(),
-        Attribute::writable("max_burst_kbps", Kind::Int(0, MOST_KBPS)),
+        Attribute::writable("max_kbps", Kind::Int(0, MOST)).required(),
+        Attribute::writable("max_burst_kbps", Kind::Int(0, MOST)),
         Attribute::writable("direction", Kind::OneOf(DIRECTIONS)),
     ];
 }
@@ -124,7 +132,19 @@ impl RuleKind for MinimumBandwidth {
     const PLURAL: &'static str = "minimum_bandwidth_rules";
     const ATTRIBUTES: &'static [Attribute] = &[
         ID,
-        Attribute::writable("min_kbps", Kind::Int(0, MOST_KBPS)).required(),
+        Attribute::writable("min_kbps", Kind::Int(0, MOST)).required(),
+        Attribute::writable("direction", Kind::OneOf(DIRECTIONS)),
+    ];
+}
+
+impl RuleKind for PacketRateLimit {
+    const TYPE: &'static str = PACKET_RATE_LIMIT;
+    const KEY: &'static str = "packet_rate_limit_rule";
+    const PLURAL: &'static str = "packet_rate_limit_rules";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        ID,
+        Attribute::writable("max_kpps", Kind::Int(0, MOST)).required(),
+        Attribute::writable("max_burst_kpps", Kind::Int(0, MOST)),
         Attribute::writable("direction", Kind::OneOf(DIRECTIONS)),
     ];
 }
@@ -137,7 +157,7 @@ pub async fn list<K: RuleKind>(app: App, ctx: Context, policy: Path<String>, que
     rules.retain(|rule| rule.rule_type == K::TYPE);
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     let mut views: Vec<Map<String, Value>> = rules.iter().map(|rule| rule.view(&Seen::from(&ctx))).collect();
-    for key in ["id", "direction", "max_kbps", "max_burst_kbps", "min_kbps", "dscp_mark"] {
+    for key in ["id", "direction", "max_kbps", "max_burst_kbps", "min_kbps", "dscp_mark", "max_kpps", "max_burst_kpps"] {
         let wanted: Vec<&str> = query.all(key).collect();
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         views.retain(|view| wanted.is_empty() || view.get(key).is_some_and(|value| wanted.contains(&text(value).as_str())));
@@ -168,6 +188,8 @@ pub async fn create<K: RuleKind>(app: App, ctx: Context, policy: Path<String>, i
                 max_burst_kbps: None,
                 min_kbps: None,
                 dscp_mark: None,
+                max_kpps: None,
+                max_burst_kpps: None,
             };
             apply(&mut rule, &checked)?;
             if !insert(tx.db, &rule).await? {
@@ -273,6 +295,8 @@ fn apply(rule: &mut Model, checked: &Checked) -> Result<()> {
         ("max_burst_kbps", &mut rule.max_burst_kbps),
         ("min_kbps", &mut rule.min_kbps),
         ("dscp_mark", &mut rule.dscp_mark),
+        ("max_kpps", &mut rule.max_kpps),
+        ("max_burst_kpps", &mut rule.max_burst_kpps),
     ] {
         if let Some(number) = checked.get::<i64>(name)? {
             *place = Some(number);

@@ -35,6 +35,11 @@ async fn policies_reach_ports_by_themselves_and_by_their_network() {
         agent.state().ports[0].qos.dscp_mark == Some(26) && agent.state().ports[0].qos.bandwidth_limits[0].max_kbps == 2000
     })
     .await;
+    let rates = format!("qos/policies/{}/packet_rate_limit_rules", id(&policy));
+    let rate = cloud.make(ADMIN, &rates, "packet_rate_limit_rule", json!({"max_kpps": 3, "direction": "ingress"})).await;
+    assert_eq!((&rate["max_kpps"], &rate["max_burst_kpps"]), (&json!(3), &json!(0)));
+    eventually(async || agent.state().ports[0].qos.packet_limits.len() == 1).await;
+    cloud.delete(ADMIN, &format!("/qos/alias-packet-rate-limit-rules/{}", id(&rate))).await;
     assert_eq!(cloud.get(DEMO, &path).await["policy"]["rules"].as_array().unwrap().len(), 2);
     assert_eq!(cloud.refused(ADMIN, Method::DELETE, &path, None).await, (409, "QosPolicyInUse".into()));
     cloud.delete(ADMIN, &format!("/qos/alias-bandwidth-limit-rules/{}", id(&rule))).await;

@@ -8,6 +8,9 @@ pub struct Qos {
     /// At most one for each direction.
     pub bandwidth_limits: Vec<BandwidthLimit>,
     pub minimum_bandwidths: Vec<MinimumBandwidth>,
+    /// At most one for each direction.
+    #[serde(default)]
+    pub packet_limits: Vec<PacketLimit>,
     /// Marks what the guest sends.
     pub dscp_mark: Option<u8>,
 }
@@ -31,4 +34,13 @@ pub struct BandwidthLimit {
 pub struct MinimumBandwidth {
     pub direction: String,
     pub min_kbps: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketLimit {
+    pub direction: String,
+    /// Thousands of packets a second.
+    pub max_kpps: u32,
+    /// 0 leaves it to the host.
+    pub max_burst_kpps: u32,
 }

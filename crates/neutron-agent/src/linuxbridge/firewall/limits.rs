@@ -1,10 +1,10 @@
-//! Quality of service of ports, in the bridge family: what exceeds a bandwidth limit is dropped, and what a guest sends is marked. A port costs
+//! Quality of service of ports, in the bridge family: what exceeds a limit of bandwidth or packets is dropped, and what a guest sends is marked. A port costs
 //! one map element and a chain for each direction, and others' packets one look-up.
 
 use std::collections::BTreeMap;
 
 use rpc::compute::tap_name;
-use rpc::network::{BandwidthLimit, Qos};
+use rpc::network::{BandwidthLimit, PacketLimit, Qos};
 
 use crate::desired::Desired;
 use crate::host::nft::Table;
@@ -44,6 +44,7 @@ pub fn table(desired: &Desired, numbers: &Numbers) -> Table {
 
 fn rules(qos: &Qos, direction: &str) -> Vec<String> {
     let mut rules: Vec<String> = qos.bandwidth_limits.iter().filter(|limit| limit.direction == direction).map(limit).collect();
+    rules.extend(qos.packet_limits.iter().filter(|limit| limit.direction == direction).map(packet_limit));
     if let Some(mark) = qos.dscp_mark.filter(|mark| direction == "egress" && *mark < 64) {
         rules.extend(["ip", "ip6"].map(|ip| format!("ether type {ip} {ip} dscp set {mark}")));
     }
@@ -58,6 +59,13 @@ pub fn limit(limit: &BandwidthLimit) -> String {
     // The kernel's bucket holds a second's worth already; what it calls burst comes on top.
     let burst = wanted.max(LEAST_BURST).saturating_sub(rate).max(1);
     format!("limit rate over {rate} bytes/second burst {burst} bytes drop")
+}
+
+/// The same of packets; segments of one connection that the kernel hands on together are one. Its bucket holds no more than the burst.
+fn packet_limit(limit: &PacketLimit) -> String {
+    let rate = u64::from(limit.max_kpps.max(1)) * 1000;
+    let burst = if limit.max_burst_kpps > 0 { u64::from(limit.max_burst_kpps) * 1000 } else { rate / 10 };
+    format!("limit rate over {rate}/second burst {burst} packets drop")
 }
 
 #[cfg(test)]
@@ -89,6 +97,14 @@ mod tests {
         assert!(text.contains("port-1-ingress limit rate over 1000000 bytes/second burst 500000 bytes drop\n"), "{text}");
         assert!(text.contains("ingress { \"cut11111111-11\" : jump port-1-ingress }"));
         assert!(limit(&bandwidth("egress", 100, 0)).contains("burst 118572 bytes"));
+    }
+
+    #[test]
+    fn packets_are_counted_beside_bytes() {
+        let packets = vec![PacketLimit { direction: "ingress".into(), max_kpps: 2, max_burst_kpps: 0 }];
+        let text = with(Qos { bandwidth_limits: vec![bandwidth("ingress", 8000, 0)], packet_limits: packets, ..Qos::default() }).replace();
+        assert!(text.contains("port-1-ingress limit rate over 2000/second burst 200 packets drop\n"), "{text}");
+        assert!(text.contains("bytes/second") && !text.contains("port-1-egress"));
     }
 
     #[test]
