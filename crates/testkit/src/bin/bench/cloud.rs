@@ -120,7 +120,7 @@ impl Api {
     pub async fn lift_quotas(&self) -> Outcome<()> {
         let compute = json!({"quota_set": {"instances": -1, "cores": -1, "ram": -1, "force": true}});
         self.compute.put(&self.auth, &format!("/os-quota-sets/{}", self.project), &compute).await?;
-        let network = json!({"quota": {"port": -1, "network": -1, "subnet": -1}});
+        let network = json!({"quota": {"port": -1, "network": -1, "subnet": -1, "security_group": -1, "security_group_rule": -1}});
         self.network.put(&self.auth, &format!("/quotas/{}", self.project), &network).await?;
         Ok(())
     }

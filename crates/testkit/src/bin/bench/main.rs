@@ -10,8 +10,11 @@ mod guests;
 mod hosts;
 mod identity;
 mod many;
+mod ports;
 mod reads;
 mod startup;
+mod taps;
+mod traffic;
 mod yardstick;
 
 use std::io::Write as _;
@@ -52,11 +55,17 @@ fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_js
         let boots = boots::measure(&api).await?;
         note("reads");
         let reads = reads::measure(&cloud, &api).await?;
+        note("ports");
+        let ports = ports::measure(&cloud, &api).await?;
         cloud.end().await?;
         note("identity");
         let identity = identity::measure(binary).await?;
         let hosts = hosts::measure(binary).await?;
         let many = many::measure(binary).await?;
+        let taps = match nix::unistd::geteuid().is_root() {
+            true => taps::measure(binary).await?,
+            false => json!({"skipped": "needs root"}),
+        };
         let guests = match image {
             Some(image) if nix::unistd::geteuid().is_root() => {
                 note("real guests");
@@ -67,6 +76,7 @@ fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_js
         Ok(json!({
             "machine": {"cores": std::thread::available_parallelism().map_or(1, usize::from)},
             "startup": startup, "sim_boots": boots, "reads": reads, "identity": identity, "sim_hosts": hosts, "many_servers": many,
+            "ports": ports, "taps": taps,
             "guests": guests,
         }))
     })

@@ -32,7 +32,8 @@ pub async fn measure(cloud: &Cloud, api: &Api) -> Outcome<Value> {
     Ok(Value::Object(figures))
 }
 
-async fn one(cloud: &Cloud, api: &Api, url: &str, header: &str) -> Outcome<Value> {
+/// One read's figures.
+pub async fn one(cloud: &Cloud, api: &Api, url: &str, header: &str) -> Outcome<Value> {
     let headers: Vec<&str> = Some(header).filter(|h| !h.is_empty()).into_iter().collect();
     let body = fetch(api, url, header).await?;
     let size = body.len();
