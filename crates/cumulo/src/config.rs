@@ -112,6 +112,8 @@ pub struct Network {
     pub vlan_ranges: Vec<String>,
     /// This machine's link to the external network, given to the cloud whole. Without one, that network ends at the host.
     pub external_interface: Option<String>,
+    /// kbit/s of that link, each way, that guests may be promised by minimum bandwidth rules; of simulated hosts, too.
+    pub external_bandwidth: Option<u32>,
 }
 
 impl Default for Config {
@@ -191,6 +193,7 @@ impl Default for Network {
             vtep: None,
             vlan_ranges: vec!["public".into()],
             external_interface: None,
+            external_bandwidth: None,
         }
     }
 }

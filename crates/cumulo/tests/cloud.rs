@@ -163,3 +163,64 @@ fn refusals_are_one_sentence() {
     let said = run(&["--state-dir", "/nowhere", "status"]);
     assert!(said.contains("cumulo up"), "{said}");
 }
+
+/// Boots a server with a port; answers its id once it is neither building nor scheduled.
+async fn boot_with_port(admin: &Client, name: &str, image: &str, port: &Value) -> Value {
+    let body = json!({"server": {"name": name, "imageRef": image, "flavorRef": "42", "networks": [{"port": port["id"]}]}});
+    let server = admin.post(&admin.compute, "/servers", &body, "server").await;
+    admin.wait(server["id"].as_str().unwrap(), &["ACTIVE", "ERROR"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_are_promised_bandwidth_where_there_is_some() {
+    let cloud = Cloud::start_with(BINARY, 2, "[network]\nexternal_bandwidth = 1000\n").await;
+    let admin = cloud.login("admin").await;
+    let image = admin.image("i").await;
+    let links = async || {
+        let providers = admin.get(&admin.placement, "/resource_providers", "resource_providers").await;
+        let names = providers.as_array().unwrap().iter().filter(|provider| provider["name"].as_str().unwrap().ends_with(":public"));
+        names.count()
+    };
+    let began = std::time::Instant::now();
+    while links().await < 2 {
+        assert!(began.elapsed() < testkit::PATIENCE, "placement does not hear of the hosts' links");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let policy = admin.post(&admin.network, "/qos/policies", &json!({"policy": {"name": "promise"}}), "policy").await["id"].clone();
+    let rules = format!("/qos/policies/{}/minimum_bandwidth_rules", policy.as_str().unwrap());
+    let rule = admin.post(&admin.network, &rules, &json!({"minimum_bandwidth_rule": {"min_kbps": 600}}), "minimum_bandwidth_rule").await;
+    let vlan = json!({"network": {"name": "v", "provider:network_type": "vlan"}});
+    let network = admin.post(&admin.network, "/networks", &vlan, "network").await["id"].clone();
+    let subnet = json!({"subnet": {"network_id": network, "ip_version": 4, "cidr": "10.9.0.0/24"}});
+    admin.post(&admin.network, "/subnets", &subnet, "subnet").await;
+    let port = async || {
+        let body = json!({"port": {"network_id": network, "qos_policy_id": policy}});
+        admin.post(&admin.network, "/ports", &body, "port").await
+    };
+
+    let (first, second, third) = (port().await, port().await, port().await);
+    let group = &first["resource_request"]["request_groups"][0];
+    assert_eq!(group["resources"], json!({"NET_BW_EGR_KILOBIT_PER_SEC": 600}), "{first}");
+    assert!(group["required"].as_array().unwrap().contains(&json!("CUSTOM_PHYSNET_PUBLIC")), "{group}");
+    let one = boot_with_port(&admin, "one", &image, &first).await;
+    let two = boot_with_port(&admin, "two", &image, &second).await;
+    assert_eq!((&one["status"], &two["status"]), (&json!("ACTIVE"), &json!("ACTIVE")), "{one} {two}");
+    assert_ne!(one["OS-EXT-SRV-ATTR:host"], two["OS-EXT-SRV-ATTR:host"], "a link has room for one of them");
+    let none = boot_with_port(&admin, "three", &image, &third).await;
+    assert!(none["status"] == "ERROR" && none["fault"]["message"].as_str().unwrap().contains("No valid host"), "{none}");
+
+    let id = one["id"].as_str().unwrap();
+    let shares = admin.get(&admin.placement, &format!("/allocations/{id}"), "allocations").await;
+    let link = shares.as_object().unwrap().iter().find(|(_, share)| share["resources"]["NET_BW_EGR_KILOBIT_PER_SEC"] == 600).unwrap().0;
+    let bound = admin.get(&admin.network, &format!("/ports/{}", first["id"].as_str().unwrap()), "port").await;
+    assert_eq!(bound["binding:profile"]["allocation"], json!({group["id"].as_str().unwrap(): link}), "{bound}");
+    // what was promised stays as it is
+    let rule = format!("{rules}/{}", rule["id"].as_str().unwrap());
+    let more = json!({"minimum_bandwidth_rule": {"min_kbps": 700}});
+    assert_eq!(admin.status(&admin.network, http::Method::PUT, &rule, Some(&more)).await, 501);
+
+    admin.compute.delete(&admin.auth, &format!("/servers/{id}")).await.unwrap();
+    admin.wait_gone(&admin.compute, &format!("/servers/{id}")).await;
+    let again = boot_with_port(&admin, "again", &image, &first).await;
+    assert_eq!((&again["status"], &again["OS-EXT-SRV-ATTR:host"]), (&json!("ACTIVE"), &one["OS-EXT-SRV-ATTR:host"]));
+}

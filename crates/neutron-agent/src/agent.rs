@@ -65,6 +65,7 @@ async fn heartbeat(config: Config, bus: Bus) {
             agent_types: AGENT_TYPES.map(Into::into).into(),
             vtep: config.vtep,
             physical_networks: config.physical_networks.keys().cloned().collect(),
+            bandwidths: config.bandwidths.clone(),
         };
         if let Err(error) = bus.cast(SERVER_TOPIC, message).await {
             tracing::warn!(%error, "neutron-server did not hear our heartbeat");

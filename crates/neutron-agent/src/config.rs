@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use rpc::network::Network;
+use rpc::network::{Bandwidth, Network};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,6 +22,8 @@ pub struct Config {
     pub vtep: Option<IpAddr>,
     /// Physical networks of this host, by name; a `flat` network is one of them, a `vlan` one a tag on it.
     pub physical_networks: BTreeMap<String, External>,
+    /// How much of physical networks guests may be promised here, by their names.
+    pub bandwidths: BTreeMap<String, Bandwidth>,
     /// Hide external networks behind the host's own address, so that guests reach what the host reaches. Needs, and switches on, the host's IP
     /// forwarding; off by default.
     pub masquerade_external: bool,
@@ -48,6 +50,7 @@ impl Config {
             metadata_secret: metadata_secret.into(),
             vtep: None,
             physical_networks: BTreeMap::new(),
+            bandwidths: BTreeMap::new(),
             masquerade_external: false,
             reconcile_every: Duration::from_secs(30),
         }

@@ -25,6 +25,7 @@ mod listing;
 mod metering;
 mod networks;
 mod nova;
+mod placement;
 mod plain;
 mod policy;
 mod ports;
@@ -111,6 +112,7 @@ struct Inner {
     config: Config,
     hosts: agents::Publisher,
     nova: nova::Notifier,
+    placement: placement::Reporter,
 }
 
 impl App {
@@ -192,7 +194,9 @@ pub struct Neutron {
     bus: Bus,
     hosts: Mutex<Option<agents::Inbox>>,
     nova: Mutex<Option<nova::Inbox>>,
+    bandwidths: Mutex<Option<placement::Inbox>>,
     compute: sdk::compute::Compute,
+    placement: sdk::placement::Placement,
     session: ServiceSession,
 }
 
@@ -201,12 +205,15 @@ pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, s
     let db = Db::open(db, MIGRATIONS).await?;
     let (hosts, hosts_inbox) = agents::channel();
     let (nova, nova_inbox) = nova::channel();
+    let (placement, bandwidths) = placement::channel();
     Ok(Neutron {
-        app: App(Arc::new(Inner { db, config, hosts, nova })),
+        app: App(Arc::new(Inner { db, config, hosts, nova, placement })),
         bus,
         hosts: Mutex::new(Some(hosts_inbox)),
         nova: Mutex::new(Some(nova_inbox)),
+        bandwidths: Mutex::new(Some(bandwidths)),
         compute: cloud.compute.clone(),
+        placement: cloud.placement.clone(),
         session,
     })
 }
@@ -230,13 +237,16 @@ impl Neutron {
         })
     }
 
-    /// Serves the agents until `stop`: hears them, tells them what changed, gives routers a host, tells nova of plugged ports.
+    /// Serves the agents until `stop`: hears them, tells them what changed, gives routers a host, tells nova of plugged ports and placement
+    /// of bandwidth.
     pub async fn run(&self, stop: CancellationToken) {
         let take = |_| Error::internal("neutron runs already");
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(()).map_err(take);
         let nova = self.nova.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(()).map_err(take);
-        let (Ok(hosts), Ok(nova)) = (hosts, nova) else { return };
+        let bandwidths = self.bandwidths.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(()).map_err(take);
+        let (Ok(hosts), Ok(nova), Ok(bandwidths)) = (hosts, nova, bandwidths) else { return };
         let telling = tokio::spawn(nova::deliver(self.compute.clone(), self.session.clone(), nova));
+        let reporting = tokio::spawn(placement::report(self.placement.clone(), self.session.clone(), bandwidths));
         let relayed = hosts.clone();
         let speaking = || {
             vec![
@@ -255,6 +265,7 @@ impl Neutron {
             kit::lease::alternate(lease, stop.clone(), speaking, relaying).await;
         }
         telling.abort();
+        reporting.abort();
     }
 
     /// Makes what a new cloud begins with; what is there stays as it is.

@@ -3,6 +3,7 @@
 //! The server tells a host what should exist there; the agent makes it so and reports. [`FetchState`] is the whole desired
 //! state of a host, asked at start and whenever the agent saw a gap in `sequence`; [`Update`] carries what changed since.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -44,8 +45,18 @@ pub struct Heartbeat {
     /// Provider networks (`physical_network`) the host is joined to.
     #[serde(default)]
     pub physical_networks: Vec<String>,
+    /// Those of them of which a share can be promised, and how much there is of each.
+    #[serde(default)]
+    pub bandwidths: BTreeMap<String, Bandwidth>,
 }
 message!(Heartbeat => (), "heartbeat");
+
+/// What a host's link to a physical network carries, in kbit/s as guests see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    pub egress_kbps: u32,
+    pub ingress_kbps: u32,
+}
 
 /// agent -> server: these ports are wired (or no longer are). Only then is a port ACTIVE.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! conductor -> nova-scheduler: which host has the resources?
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Caller, compute::Instance, message};
@@ -31,6 +33,19 @@ pub struct Destination {
     pub host: String,
     pub node: String,
     pub resource_provider_id: String,
+    /// What the server's ports take there of other providers.
+    #[serde(default)]
+    pub ports: Vec<PortShare>,
+}
+
+/// What a port takes of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortShare {
+    pub port_id: String,
+    /// The group of the port's request that this answers.
+    pub group_id: String,
+    pub provider_id: String,
+    pub resources: BTreeMap<String, i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! The calls that Cumulo's parts make to the network API: what nova and its hosts need of networks, ports and their addresses.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,25 @@ pub struct Port {
     pub profile: Option<Value>,
     #[serde(rename = "binding:vif_details", default)]
     pub vif_details: Option<Value>,
+    /// What it needs of its host; shown to administrators and services only.
+    #[serde(default)]
+    pub resource_request: Option<ResourceRequest>,
+}
+
+/// What a port needs of its host: each group of one provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceRequest {
+    pub request_groups: Vec<RequestGroup>,
+    pub same_subtree: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestGroup {
+    pub id: String,
+    /// Traits.
+    pub required: Vec<String>,
+    /// Resource class to amount.
+    pub resources: BTreeMap<String, i64>,
 }
 
 impl Port {

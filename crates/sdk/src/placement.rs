@@ -90,6 +90,9 @@ pub struct Allocations {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AllocationRequest {
     pub allocations: BTreeMap<String, Share>,
+    /// By group, who gives what it asks for.
+    #[serde(default)]
+    pub mappings: BTreeMap<String, Vec<String>>,
 }
 
 /// What is known of a provider that takes part.
@@ -128,6 +131,17 @@ pub struct Wanted {
     /// Only the tree of this provider.
     pub in_tree: Option<String>,
     pub limit: Option<u64>,
+    /// What single providers of the tree must have, beside what the tree has together.
+    pub groups: Vec<Group>,
+}
+
+/// What one provider must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Tells it apart: an id.
+    pub suffix: String,
+    pub resources: Resources,
+    pub required: Vec<String>,
 }
 
 /// What a provider gives to its consumers.
@@ -163,8 +177,19 @@ impl Placement {
         if let Some(provider) = found(self.provider(auth, uuid).await)? {
             return Ok(provider);
         }
-        let body = json!({"uuid": uuid, "name": name});
-        match self.send(auth, Method::POST, "/resource_providers", Some(&body)).await {
+        self.make_provider(auth, uuid, &json!({"uuid": uuid, "name": name})).await
+    }
+
+    /// The same below another one.
+    pub async fn ensure_child(&self, auth: &Auth, uuid: &str, name: &str, parent: &str) -> Result<Provider> {
+        if let Some(provider) = found(self.provider(auth, uuid).await)? {
+            return Ok(provider);
+        }
+        self.make_provider(auth, uuid, &json!({"uuid": uuid, "name": name, "parent_provider_uuid": parent})).await
+    }
+
+    async fn make_provider(&self, auth: &Auth, uuid: &str, body: &Value) -> Result<Provider> {
+        match self.send(auth, Method::POST, "/resource_providers", Some(body)).await {
             Ok(answer) => answer.whole(),
             // somebody else was quicker; a name of another provider stays an error
             Err(error) if error.is_conflict() => found(self.provider(auth, uuid).await)?.ok_or(error),
@@ -226,8 +251,17 @@ impl Placement {
 
     /// Who could fulfil `wanted`.
     pub async fn candidates(&self, auth: &Auth, wanted: &Wanted) -> Result<Candidates> {
-        let resources: Vec<String> = wanted.resources.iter().map(|(class, amount)| format!("{class}:{amount}")).collect();
-        let (resources, required) = (resources.join(","), wanted.required.join(","));
+        let amounts = |resources: &Resources| resources.iter().map(|(class, amount)| format!("{class}:{amount}")).collect::<Vec<_>>().join(",");
+        let (resources, required) = (amounts(&wanted.resources), wanted.required.join(","));
+        let grouped: Vec<(String, String)> = wanted
+            .groups
+            .iter()
+            .flat_map(|group| {
+                let required = (format!("required{}", group.suffix), group.required.join(","));
+                [(format!("resources{}", group.suffix), amounts(&group.resources)), required]
+            })
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
         let limit = wanted.limit.map(|n| n.to_string());
         let mut pairs = vec![("resources", resources.as_str())];
         if !required.is_empty() {
@@ -236,6 +270,10 @@ impl Placement {
         pairs.extend(wanted.member_of.iter().map(|entry| ("member_of", entry.as_str())));
         pairs.extend(wanted.in_tree.iter().map(|uuid| ("in_tree", uuid.as_str())));
         pairs.extend(limit.iter().map(|n| ("limit", n.as_str())));
+        pairs.extend(grouped.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        if !wanted.groups.is_empty() {
+            pairs.push(("group_policy", "none"));
+        }
         self.get(auth, &format!("/allocation_candidates{}", query(&pairs))).await?.whole()
     }
 

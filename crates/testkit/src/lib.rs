@@ -35,6 +35,11 @@ const APIS: [&str; 7] = ["keystone", "nova", "placement", "glance", "neutron", "
 impl Cloud {
     /// Starts one with some simulated hosts.
     pub async fn start(binary: &str, hosts: u32) -> Cloud {
+        Cloud::start_with(binary, hosts, "").await
+    }
+
+    /// The same, with some tables more in its configuration.
+    pub async fn start_with(binary: &str, hosts: u32, tables: &str) -> Cloud {
         let state = tempfile::tempdir().unwrap();
         // holding all sockets until the last port is known keeps them apart
         let sockets: Vec<TcpListener> = APIS.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -53,6 +58,7 @@ impl Cloud {
         for (api, port) in APIS.iter().zip(&ports) {
             text.push_str(&format!("{api} = {port}\n"));
         }
+        text.push_str(tables);
         std::fs::write(state.path().join("cumulo.toml"), text).unwrap();
         let mut cloud = Cloud { binary: binary.into(), state, ports, hosts, process: None };
         cloud.resume().await;

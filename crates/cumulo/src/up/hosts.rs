@@ -1,6 +1,7 @@
 //! The hosts of this process: this machine, or simulated ones. Each has a nova-compute, a neutron-agent and a cinder-volume, which talk to
 //! the rest over the bus and the public APIs only.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use nova_compute::hypervisor::Hypervisor;
 use nova_compute::hypervisor::qemu::account::USER as QEMU_USER;
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
 use nova_compute::hypervisor::sim::Sim;
+use rpc::network::Bandwidth;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -149,8 +151,15 @@ fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) 
     settings
         .physical_networks
         .insert("public".into(), neutron_agent::External { gateway: vec![gateway], interface: config.network.external_interface.clone() });
+    settings.bandwidths = bandwidths(config);
     settings.vtep = config.network.vtep.or(config.address);
     settings.masquerade_external = config.network.masquerade;
     settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], config.ports.metadata));
     Ok(settings)
+}
+
+/// What guests may be promised of the external network.
+fn bandwidths(config: &Config) -> BTreeMap<String, Bandwidth> {
+    let each_way = |kbps| ("public".to_owned(), Bandwidth { egress_kbps: kbps, ingress_kbps: kbps });
+    config.network.external_bandwidth.map(each_way).into_iter().collect()
 }

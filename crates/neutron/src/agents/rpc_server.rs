@@ -40,7 +40,7 @@ pub fn serve(app: &App, bus: &Bus) -> JoinHandle<()> {
 }
 
 async fn heartbeat(app: &App, message: Heartbeat) -> Result<()> {
-    let host = message.host.clone();
+    let (host, bandwidths) = (message.host.clone(), message.bandwidths.clone());
     let moved = app.write(move |tx| {
         Box::pin(async move {
             let now = Timestamp::now().0;
@@ -64,6 +64,7 @@ async fn heartbeat(app: &App, message: Heartbeat) -> Result<()> {
     if moved.await? {
         app.0.hosts.moved().await;
     }
+    app.0.placement.heard(&host, bandwidths);
     app.0.hosts.heard(host).await;
     routers::reconcile(app).await
 }

@@ -1,4 +1,4 @@
-//! What a port shows beside its own row: the policy of its network, the trunk it carries, the names of its addresses.
+//! What a port shows beside its own row: the policy of its network, the trunk it carries, the names of its addresses, what it asks of hosts.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Model;
 use crate::resource::{Resource, Seen, with};
-use crate::{networks, trunks};
+use crate::{networks, qos, trunks};
 
 /// The domain of names in networks that have none.
 const DOMAIN: &str = "openstacklocal.";
@@ -22,11 +22,15 @@ pub async fn views(db: &DatabaseConnection, rows: Vec<Model>, seen: &Seen) -> Re
         with(db, "id", &networks).await?.into_iter().map(|network: networks::Model| (network.id.clone(), network)).collect();
     let ids: Vec<String> = rows.iter().map(|port| port.id.clone()).collect();
     let mut trunks = trunks::details(db, &ids).await?;
+    let mut requests = if seen.admin { qos::promises::requests(db, &rows, &networks).await? } else { HashMap::new() };
     let whole = |port: &Model| {
         let mut view = port.view(seen);
         if let Some(network) = networks.get(&port.network_id) {
             view.insert("qos_network_policy_id".into(), json!(network.qos_policy_id));
             view.insert("dns_assignment".into(), assignments(port, network));
+        }
+        if seen.admin {
+            view.insert("resource_request".into(), json!(requests.remove(&port.id)));
         }
         if let Some(trunk) = trunks.remove(&port.id) {
             view.insert("trunk_details".into(), trunk);

@@ -1,6 +1,7 @@
 //! Quality of service: policies, which ports, networks, floating IPs and gateways may have, and their rules.
 
 pub mod policies;
+pub mod promises;
 pub mod rules;
 mod types;
 
@@ -17,13 +18,16 @@ use crate::fault::conflict;
 use crate::resource::{seen, with};
 use crate::{Tx, sql};
 
-/// 404 unless the caller may use this policy, 409 when hosts cannot put all its rules into force.
-pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, policy: Option<&String>) -> Result<()> {
+/// 404 unless the caller may use this policy; 409 when it promises bandwidth and this is nothing that can be promised any.
+pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, policy: Option<&String>, promisable: bool) -> Result<()> {
     let Some(id) = policy else { return Ok(()) };
     let policy: policies::Model = seen(tx.db, ctx, id).await?;
+    if promisable {
+        return Ok(());
+    }
     let unsupported = "SELECT id FROM qos_rules WHERE policy_id = $1 AND rule_type = $2";
     match sql::texts(tx.db, unsupported, [policy.id.into(), rules::MINIMUM_BANDWIDTH.into()]).await?.first() {
-        Some(rule) => Err(conflict("QosRuleNotSupported", format!("Rule minimum_bandwidth {rule} is not supported by any host."))),
+        Some(rule) => Err(conflict("QosRuleNotSupported", format!("Rule minimum_bandwidth {rule} is for ports of physical networks only."))),
         None => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use sea_orm::QueryFilter;
 use sea_orm::entity::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{policies, touch_users};
+use super::{policies, promises, touch_users};
 use crate::attributes::{Attribute, Checked, ID, Input};
 use crate::fault::{conflict, enforce};
 use crate::listing::select_fields;
@@ -179,6 +179,7 @@ pub async fn create<K: RuleKind>(app: App, ctx: Context, policy: Path<String>, i
     let rule = app.write(move |tx| {
         Box::pin(async move {
             let mut policy = changeable::<policies::Model, _>(tx.db, &by, "create_policy_rule", &policy.0).await?;
+            check_promises::<K>(&tx, &policy).await?;
             let mut rule = Model {
                 id: ids::uuid(),
                 policy_id: policy.id.clone(),
@@ -223,6 +224,7 @@ pub async fn update<K: RuleKind>(app: App, ctx: Context, path: Path<(String, Str
             let mut rule = before.clone();
             apply(&mut rule, &checked)?;
             if rule != before {
+                check_promises::<K>(&tx, &policy).await?;
                 let twin = Entity::find()
                     .filter(Column::PolicyId.eq(&rule.policy_id))
                     .filter(Column::RuleType.eq(K::TYPE))
@@ -247,6 +249,7 @@ pub async fn delete<K: RuleKind>(app: App, ctx: Context, path: Path<(String, Str
         Box::pin(async move {
             let (policy, id) = path.0;
             let (mut policy, rule) = own_rule::<K>(&tx, &ctx, &policy, &id, "delete").await?;
+            check_promises::<K>(&tx, &policy).await?;
             remove::<Model, _>(tx.db, &rule.id).await?;
             save(tx.db, &mut policy).await?;
             touch_users(&tx, &policy.id).await
@@ -286,6 +289,11 @@ async fn own_rule<K: RuleKind>(tx: &Tx<'_>, ctx: &Context, policy: &str, id: &st
     let rule = fetch::<Model, _>(tx.db, id).await?.filter(|rule| rule.rule_type == K::TYPE && rule.policy_id == policy.id);
     let rule = rule.ok_or_else(|| unknown(&policy.id, id))?;
     Ok((policy, rule))
+}
+
+/// What ports were promised stays.
+async fn check_promises<K: RuleKind>(tx: &Tx<'_>, policy: &policies::Model) -> Result<()> {
+    if K::TYPE == MINIMUM_BANDWIDTH { promises::check_unkept(tx, &policy.id).await } else { Ok(()) }
 }
 
 fn apply(rule: &mut Model, checked: &Checked) -> Result<()> {

@@ -8,6 +8,7 @@ use rpc::scheduler::Destination;
 use sdk::placement::{Allocations, Resources, Share, stale};
 
 use crate::Nova;
+use crate::scheduler::bandwidth;
 
 /// How often a claim is tried again because something else changed at the same time.
 const TRIES: usize = 5;
@@ -43,25 +44,37 @@ pub async fn claim(
     // a new server has nothing: only when placement says otherwise is it read
     let mut have = Allocations::default();
     for _ in 0..TRIES {
-        let share = Share { resources: resources.clone() };
-        if have.allocations.len() == 1 && have.allocations.get(&destination.resource_provider_id) == Some(&share) {
+        let shares = shares(destination, resources);
+        if have.allocations == shares {
             return Ok(true);
         }
         let wanted = Allocations {
-            allocations: BTreeMap::from([(destination.resource_provider_id.clone(), share)]),
+            allocations: shares,
             project_id: project_id.to_owned(),
             user_id: user_id.to_owned(),
             consumer_generation: have.consumer_generation,
             consumer_type: "INSTANCE".into(),
         };
         match app.cloud.placement.put_allocations(&auth, instance_id, &wanted).await {
-            Ok(()) => return Ok(true),
+            Ok(()) => return bandwidth::tell(app, &destination.ports).await.map(|()| true),
             Err(error) if stale(&error) => have = app.cloud.placement.allocations(&auth, instance_id).await?,
             Err(error) if error.is_conflict() => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
     Err(Error::conflict("Placement changes all the time."))
+}
+
+/// What is taken of whom: the flavor's resources of the host, and what ports ask for of those below it.
+fn shares(destination: &Destination, resources: &Resources) -> BTreeMap<String, Share> {
+    let mut shares = BTreeMap::from([(destination.resource_provider_id.clone(), Share { resources: resources.clone() })]);
+    for port in &destination.ports {
+        let share = shares.entry(port.provider_id.clone()).or_default();
+        for (class, amount) in &port.resources {
+            *share.resources.entry(class.clone()).or_default() += amount;
+        }
+    }
+    shares
 }
 
 /// Gives everything back; fine when there was nothing.

@@ -1,6 +1,6 @@
 //! What the scheduler believes about the hosts for a moment: who they are, and what placement says they have left.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub struct Cache {
 pub struct Candidate {
     pub provider: Arc<str>,
     pub free: Resources,
+    /// By group of the question, who below the host gives what it asks for.
+    pub givers: BTreeMap<String, String>,
 }
 
 impl Cache {
@@ -89,12 +91,19 @@ impl Cache {
         }
         let (auth, began) = (app.session.auth("").await?, Instant::now());
         let answer = app.cloud.placement.candidates(&auth, wanted).await?;
-        let named = answer.allocation_requests.iter().filter_map(|request| request.allocations.keys().next());
-        let found: Vec<Candidate> = named
-            .filter_map(|provider| {
-                let summary = answer.provider_summaries.get(provider)?;
+        let mut named = HashSet::new();
+        let found: Vec<Candidate> = answer
+            .allocation_requests
+            .iter()
+            .filter_map(|request| {
+                let any = answer.provider_summaries.get(request.allocations.keys().next()?)?;
+                let provider = any.root_provider_uuid.clone();
+                let summary = answer.provider_summaries.get(&provider)?;
                 let free = summary.resources.iter().map(|(class, usage)| (class.clone(), usage.capacity - usage.used)).collect();
-                Some(Candidate { provider: provider.as_str().into(), free })
+                let giver = |(group, providers): (&String, &Vec<String>)| Some((group.clone(), providers.first()?.clone()));
+                let givers = request.mappings.iter().filter_map(giver).collect();
+                // of several ways to be on one host the first will do
+                named.insert(provider.clone()).then(|| Candidate { provider: provider.as_str().into(), free, givers })
             })
             .collect();
         let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);

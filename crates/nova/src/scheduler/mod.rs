@@ -4,6 +4,7 @@
 //! does not ask the same question hundreds of times; the claim itself is always checked by placement, so a stale belief costs a retry and
 //! never an overcommitment.
 
+pub mod bandwidth;
 pub mod cache;
 mod filters;
 mod hosts;

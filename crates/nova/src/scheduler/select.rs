@@ -11,6 +11,7 @@ use rpc::scheduler::{Destination, FilterResult, SelectDestinations, Selection};
 use sdk::placement::{Resources, Wanted};
 use serde_json::Value;
 
+use super::bandwidth::{self, Asked};
 use super::cache::Candidate;
 use super::filters::{self, Choice, Group, Request};
 use super::weighers;
@@ -30,20 +31,21 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     let instance = &message.instance;
     let request = request(app, instance, message.ignore_hosts.clone()).await?;
     let resources = claims::resources(&instance.flavor, &instance.block_devices);
-    let wanted = wanted(app, &request, instance, &resources).await?;
+    let asked = bandwidth::asked(app, instance).await?;
+    let wanted = wanted(app, &request, instance, &resources, &asked).await?;
     let mut selection = Selection { selected: None, alternates: Vec::new(), filters: Vec::new() };
     // what is remembered may be wrong; before saying no, ask
     for fresh in [false, true] {
-        let (choices, asked) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
+        let (choices, is_fresh) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
         let choices = weighers::order(choices, request.group.as_ref(), || rand::rng().random());
         let (filtered, claiming) = (Timestamp::now(), Span::begin("scheduler_claim_host", "nova-scheduler", "placement"));
-        if claim_first(app, instance, &choices, &resources, &mut selection).await? {
+        if claim_first(app, instance, &choices, (&resources, &asked), &mut selection).await? {
             let host = selection.selected.as_ref().map(|d| d.host.clone());
             let filtered = Event { details: Some(describe(&selection.filters)), ..filtering.done_at(filtered) };
             app.events.push(&instance.id, &message.caller.request_id, [filtered, claiming.done(host)]);
             return Ok(selection);
         }
-        if asked {
+        if is_fresh {
             break;
         }
     }
@@ -74,17 +76,17 @@ async fn claim_first(
     app: &Nova,
     instance: &Instance,
     choices: &[Choice],
-    resources: &Resources,
+    (resources, asked): (&Resources, &[Asked]),
     selection: &mut Selection,
 ) -> Result<bool> {
     for (index, choice) in choices.iter().enumerate() {
-        let destination = destination(choice);
+        let destination = destination(choice, asked);
         if !claims::claim(app, &instance.id, (&instance.project_id, &instance.user_id), &destination, resources).await? {
             continue;
         }
         app.hosts.claimed(&choice.candidate.provider, resources);
         selection.selected = Some(destination);
-        selection.alternates = choices.iter().skip(index + 1).take(ALTERNATES).map(self::destination).collect();
+        selection.alternates = choices.iter().skip(index + 1).take(ALTERNATES).map(|choice| self::destination(choice, asked)).collect();
         return Ok(true);
     }
     if !choices.is_empty() {
@@ -93,13 +95,18 @@ async fn claim_first(
     Ok(false)
 }
 
-fn destination(choice: &Choice) -> Destination {
-    Destination { host: choice.host.host.clone(), node: choice.host.node.clone(), resource_provider_id: choice.host.provider.clone() }
+fn destination(choice: &Choice, asked: &[Asked]) -> Destination {
+    Destination {
+        host: choice.host.host.clone(),
+        node: choice.host.node.clone(),
+        resource_provider_id: choice.host.provider.clone(),
+        ports: bandwidth::shares(asked, &choice.candidate.givers),
+    }
 }
 
-/// The question to placement: resources, the traits that flavor and image require or forbid, and a host or zone where an answer could not hold
-/// all that may be meant.
-async fn wanted(app: &Nova, request: &Request, instance: &Instance, resources: &Resources) -> Result<Wanted> {
+/// The question to placement: resources, the traits that flavor and image require or forbid, what ports ask for, and a host or zone where an
+/// answer could not hold all that may be meant.
+async fn wanted(app: &Nova, request: &Request, instance: &Instance, resources: &Resources, asked: &[Asked]) -> Result<Wanted> {
     let specs = instance.flavor.extra_specs.iter().chain(&instance.image_properties);
     let required = specs.filter_map(|(key, value)| {
         let name = key.strip_prefix("trait:")?;
@@ -109,7 +116,13 @@ async fn wanted(app: &Nova, request: &Request, instance: &Instance, resources: &
             _ => None,
         }
     });
-    let mut wanted = Wanted { resources: resources.clone(), required: required.collect(), limit: Some(CANDIDATES), ..Wanted::default() };
+    let mut wanted = Wanted {
+        resources: resources.clone(),
+        required: required.collect(),
+        limit: Some(CANDIDATES),
+        groups: asked.iter().map(|asked| asked.group.clone()).collect(),
+        ..Wanted::default()
+    };
     let hosts = app.hosts.hosts(app).await?;
     if hosts.all.len() as u64 <= CANDIDATES {
         return Ok(wanted);

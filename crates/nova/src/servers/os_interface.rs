@@ -58,12 +58,22 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
         if !found.device_id.is_empty() {
             return Err(Error::bad_request(format!("Port {port} is still in use.")));
         }
+        check_asks_nothing(&app, &server.id, port).await?;
     }
     let nic = plug(&app, &ctx, &server, requested).await?;
     let port = app.cloud.network.port(&ctx.auth(), &nic.port_id).await?;
     let port = port.ok_or_else(|| Error::not_found(format!("Port id {} could not be found.", nic.port_id)))?;
     let server = store::fetch(&app, &ctx, &server.id).await?;
     Reply::ok(&json!({"interfaceAttachment": view(&ctx, &server, &port)}))
+}
+
+/// What a port asks of its host is found before the server goes there, and at no other time.
+async fn check_asks_nothing(app: &Nova, server: &str, port: &str) -> Result<()> {
+    let auth = app.session.auth("").await?;
+    match app.cloud.network.port(&auth, port).await?.and_then(|port| port.resource_request) {
+        Some(_) => Err(Error::bad_request(format!("Attaching interfaces with QoS policy is not supported for instance {server}."))),
+        None => Ok(()),
+    }
 }
 
 /// What is asked for: a port, or a network, or any.

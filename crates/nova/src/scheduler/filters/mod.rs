@@ -183,7 +183,8 @@ pub mod tests {
             failed_builds: 0,
         };
         let free = [("VCPU", 8), ("MEMORY_MB", free_ram), ("DISK_GB", 100)].map(|(class, n)| (class.to_owned(), n)).into();
-        Choice { candidate: Candidate { provider: host.provider.as_str().into(), free }, host: Arc::new(host) }
+        let candidate = Candidate { provider: host.provider.as_str().into(), free, givers: BTreeMap::new() };
+        Choice { candidate, host: Arc::new(host) }
     }
 
     fn left(choices: Vec<Choice>, request: &Request) -> (Vec<String>, Option<String>) {
