@@ -101,6 +101,15 @@ pub async fn make(tx: &Tx<'_>, mut network: Model) -> Result<Model> {
     Ok(network)
 }
 
+/// Inserts a network of the cloud's own, which needs no room in a quota; nothing when it is there.
+pub async fn make_own(tx: &Tx<'_>, mut network: Model) -> Result<Option<Model>> {
+    if !insert(tx.db, &network).await? {
+        return Ok(None);
+    }
+    segments::take(tx, &mut network).await?;
+    Ok(Some(network))
+}
+
 /// `PUT /networks/{network_id}`
 pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
     let if_match = input.if_match;

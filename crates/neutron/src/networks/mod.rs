@@ -13,7 +13,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde_json::{Map, Value, json};
 
-pub use api::{check_mtu, create, delete, make, tenant, update};
+pub use api::{check_mtu, create, delete, make, make_own, tenant, update};
 pub use segments::VlanRange;
 
 use crate::attributes::Attribute;

@@ -9,7 +9,7 @@ use crate::agents::Touched;
 use crate::attributes::IfMatch;
 use crate::fault::conflict;
 use crate::resource::{enforce_on, fetch, locked, seen};
-use crate::{App, Tx, floatingips, ipam, networks, nova, resource, trunks};
+use crate::{App, Tx, floatingips, ipam, networks, nova, resource, routers, trunks};
 
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
@@ -19,7 +19,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
             let port: Model = locked(tx.db, &port.id).await?;
             check_owner(&tx, &ctx, &port).await?;
             if_match.check(port.revision_number)?;
-            if port.is_routers() || port.device_owner == FLOATING_IP {
+            if port.is_routers() || [FLOATING_IP, routers::HA_INTERFACE].contains(&port.device_owner.as_str()) {
                 let message =
                     format!("Port {} cannot be deleted directly via the port API: has device owner {}.", port.id, port.device_owner);
                 return Err(conflict("ServicePortInUse", message));

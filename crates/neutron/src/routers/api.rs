@@ -8,7 +8,7 @@ use kit::policy::Target;
 use kit::{Context, Path, Reply, Result, ids};
 
 use super::gateway::{self, GatewayInfo};
-use super::{Model, placement};
+use super::{Model, ha, placement};
 use crate::agents::{self, Touched};
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{bad_request, conflict, invalid_attribute};
@@ -203,6 +203,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
             }
             gateway::set(&tx, Some(&ctx), &mut router, &GatewayInfo::default()).await?;
             remove::<Model, _>(tx.db, &router.id).await?;
+            ha::gone(&tx, &router.id).await?;
             tx.touch(Touched::Router(router.id));
             Ok(())
         })

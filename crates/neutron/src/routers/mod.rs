@@ -3,6 +3,7 @@
 mod api;
 pub mod extraroutes;
 mod gateway;
+mod ha;
 mod interfaces;
 mod placement;
 
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 pub use api::{create, delete, make, plain, update};
 pub use gateway::{GatewayInfo, clear as clear_gateway};
+pub use ha::INTERFACE as HA_INTERFACE;
 pub use interfaces::{add, attach, remove};
 pub use placement::{put_on, reconcile, standbys, take_off};
 

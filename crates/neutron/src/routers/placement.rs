@@ -4,7 +4,7 @@ use kit::Result;
 use kit::clock::Timestamp;
 use sea_orm::ConnectionTrait;
 
-use super::Model;
+use super::{Model, ha};
 use crate::agents::{self, Touched};
 use crate::resource::{fetch, locked, save};
 use crate::{App, Tx, sql};
@@ -33,7 +33,7 @@ pub async fn place(tx: &Tx<'_>, id: &str, host: &str) -> Result<()> {
     sql::execute(tx.db, "UPDATE floatingips SET status = $1 WHERE router_id = $2", [status.into(), id.into()]).await?;
     sql::execute(tx.db, "DELETE FROM standby_routers WHERE router_id = $1 AND host = $2", [id.into(), host.into()]).await?;
     tx.touch(Touched::Router(id.to_owned()));
-    Ok(())
+    ha::settle(tx, &router).await
 }
 
 /// Hosts that stand by for a router.
@@ -57,7 +57,7 @@ pub async fn settle_standbys(app: &App, tx: &Tx<'_>, router: &Model) -> Result<(
     if standbys(tx.db, &router.id).await? != have {
         tx.touch(Touched::Router(router.id.clone()));
     }
-    Ok(())
+    ha::settle(tx, router).await
 }
 
 /// Takes a router off a host, as an administrator wants it: one that stands by goes on with it, and it gets no new host by itself.
@@ -72,6 +72,9 @@ pub async fn take_off(tx: &Tx<'_>, id: &str, host: &str) -> Result<bool> {
     }
     sql::execute(tx.db, "UPDATE routers SET held = TRUE WHERE id = $1", [id.into()]).await?;
     tx.touch(Touched::Router(id.to_owned()));
+    if let Some(router) = fetch::<Model, _>(tx.db, id).await? {
+        ha::settle(tx, &router).await?;
+    }
     Ok(true)
 }
 
@@ -81,6 +84,7 @@ pub async fn put_on(tx: &Tx<'_>, router: &Model, host: &str) -> Result<()> {
         let insert = "INSERT INTO standby_routers (router_id, host) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         sql::execute(tx.db, insert, [router.id.as_str().into(), host.into()]).await?;
         tx.touch(Touched::Router(router.id.clone()));
+        ha::settle(tx, router).await?;
     } else {
         place(tx, &router.id, host).await?;
     }

@@ -209,3 +209,37 @@ async fn others_stand_by_for_a_router() {
     assert_eq!(removed["router"]["routes"], json!([]));
     assert!(two.is_up_to_date().await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bandwidth_is_promised_to_ports_of_physical_networks() {
+    let cloud = cloud().await;
+    let policy = cloud.make(ADMIN, "qos/policies", "policy", json!({"name": "promise", "shared": true})).await["id"].clone();
+    let rules = format!("qos/policies/{}/minimum_bandwidth_rules", policy.as_str().unwrap());
+    let rule = cloud.make(ADMIN, &rules, "minimum_bandwidth_rule", json!({"min_kbps": 500, "direction": "ingress"})).await;
+    let rule = format!("/{rules}/{}", id(&rule));
+    let (tunnelled, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let wish = json!({"port": {"network_id": tunnelled, "qos_policy_id": policy}});
+    assert_eq!(cloud.refused(DEMO, Method::POST, "/ports", Some(wish)).await, (409, "QosRuleNotSupported".into()));
+    let wish = json!({"network": {"qos_policy_id": policy}});
+    assert_eq!(cloud.refused(DEMO, Method::PUT, &format!("/networks/{tunnelled}"), Some(wish)).await.0, 409);
+
+    let vlan = id(&cloud.make(ADMIN, "networks", "network", json!({"provider:network_type": "vlan", "shared": true})).await);
+    let port = cloud.make(DEMO, "ports", "port", json!({"network_id": vlan, "qos_policy_id": policy})).await;
+    assert!(port.get("resource_request").is_none(), "for administrators and services");
+    let path = format!("/ports/{}", id(&port));
+    let request = cloud.get(ADMIN, &path).await["port"]["resource_request"].clone();
+    let group = &request["request_groups"][0];
+    assert_eq!(group["resources"], json!({"NET_BW_IGR_KILOBIT_PER_SEC": 500}));
+    assert_eq!(group["required"], json!(["CUSTOM_PHYSNET_PUBLIC", "CUSTOM_VNIC_TYPE_NORMAL"]));
+    assert_eq!(request["same_subtree"], json!([group["id"]]));
+    cloud.change(ADMIN, &rule, "minimum_bandwidth_rule", json!({"min_kbps": 600})).await;
+    cloud.bind(&id(&port), "host1", "server").await;
+    // a bound port has what it was promised
+    let more = Some(json!({"minimum_bandwidth_rule": {"min_kbps": 700}}));
+    assert_eq!(cloud.refused(ADMIN, Method::PUT, &rule, more).await, (501, "NotImplementedError".into()));
+    let none = Some(json!({"port": {"qos_policy_id": null}}));
+    assert_eq!(cloud.refused(DEMO, Method::PUT, &path, none).await, (409, "QosPlacementAllocationUpdateConflict".into()));
+    cloud.change(ADMIN, &path, "port", json!({"binding:host_id": ""})).await;
+    cloud.change(DEMO, &path, "port", json!({"qos_policy_id": null})).await;
+    assert_eq!(cloud.get(ADMIN, &path).await["port"]["resource_request"], Value::Null);
+}

@@ -122,4 +122,15 @@ async fn a_host_that_stood_by_takes_over_from_one_that_fell_silent() {
     // back again, it stands by
     active.beat().await;
     eventually(async || role(active) == Some(RouterRole::Standby) && active.is_up_to_date().await).await;
+    // the hosts' own network is there for administrators to see, and goes with the router
+    let network = cloud.get(ADMIN, "/networks?name=HA%20network%20tenant%20demo").await["networks"][0].clone();
+    assert_eq!((&network["project_id"], &network["provider:network_type"]), (&json!(""), &json!("vxlan")));
+    let ports = cloud.get(ADMIN, &format!("/ports?device_id={router}&device_owner=network:router_ha_interface")).await["ports"].clone();
+    assert_eq!((ports.as_array().unwrap().len(), &ports[0]["network_id"]), (2, &network["id"]));
+    let port = format!("/ports/{}", id(&ports[0]));
+    assert_eq!(cloud.refused(ADMIN, Method::DELETE, &port, None).await, (409, "ServicePortInUse".into()));
+    assert_eq!(cloud.refused(DEMO, Method::GET, &format!("/networks/{}", id(&network)), None).await.0, 404);
+    cloud.put(DEMO, &format!("{path}/remove_router_interface"), json!({"subnet_id": subnet})).await;
+    cloud.delete(DEMO, &path).await;
+    assert_eq!(cloud.refused(ADMIN, Method::GET, &format!("/networks/{}", id(&network)), None).await.0, 404);
 }
