@@ -15,6 +15,7 @@ use kit::db::{Db, Location};
 use kit::service::Service;
 use rpc::network::{Change, FetchState, Heartbeat, HostState, PortsWired, SERVER_TOPIC, Update, agent_topic};
 use sdk::LocalService;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -111,16 +112,15 @@ impl Cloud {
     /// Runs statements in neutron's database, for what would take requests too long.
     pub async fn execute(&self, statements: Vec<String>) {
         let db = Db::open(&self.location, &[]).await.unwrap();
-        let change = move |tx: &'_ _| {
-            let tx: &sea_orm::DatabaseTransaction = tx;
+        let change = db.write(move |tx| {
             Box::pin(async move {
                 for statement in statements {
-                    sea_orm::ConnectionTrait::execute_unprepared(tx, &statement).await?;
+                    tx.execute_unprepared(&statement).await?;
                 }
                 Ok(())
-            }) as BoxFuture<'_, kit::Result<()>>
-        };
-        db.write(change).await.unwrap();
+            })
+        });
+        change.await.unwrap();
     }
 
     pub async fn call(&self, who: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
