@@ -75,9 +75,10 @@ pub fn bad_request(code: &'static str, message: impl Into<String>) -> Error {
 pub fn overtaken(error: Error) -> Error {
     let cause = error.source.as_ref().and_then(|source| source.downcast_ref::<DbErr>()).and_then(DbErr::sql_err);
     match cause {
-        Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
-            Error { source: error.source, ..conflict("Conflict", "Something that the request names was changed at the same time. Try again.") }
-        }
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => Error {
+            source: error.source,
+            ..conflict("Conflict", "Something that the request names was changed at the same time. Try again.")
+        },
         Some(_) | None => error,
     }
 }

@@ -5,7 +5,8 @@
 //! - [`attributes`], [`values`], [`resource`], [`listing`] are what every resource shares: bodies, rows, lists. [`fault`]: errors.
 //! - One room per resource: [`networks`], [`subnets`], [`ports`], [`routers`], [`floatingips`], [`security_groups`], [`quotas`] and the
 //!   rest of the API, where [`plain`] does what is the same for all that are hardly more than a row. [`rbac`]: with whom they are shared.
-//! - [`ipam`] gives out addresses. [`agents`] knows the hosts and tells them what changed; [`nova`] tells nova what became of its ports.
+//! - [`ipam`] gives out addresses. [`agents`] knows the hosts and tells them what changed; [`nova`] tells nova what became of its ports,
+//!   [`placement`] tells placement what bandwidth hosts have to promise.
 //!
 //! A change is one transaction ([`App::write`]); it notes what it touched, and after the commit the hosts concerned hear of it.
 

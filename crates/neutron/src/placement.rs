@@ -72,7 +72,7 @@ async fn tell(placement: &Placement, session: &ServiceSession, host: &str, bandw
             InventoryMap::from([(EGRESS.into(), have(bandwidth.egress_kbps)), (INGRESS.into(), have(bandwidth.ingress_kbps))]);
         placement.set_inventories(&auth, &uuid, &inventories).await?;
     }
-    for old in placement.providers(&auth, &[("in_tree", &root.uuid)]).await? {
+    for old in placement.providers(&auth, &[("in_tree", root.uuid.as_str())]).await? {
         let gone = old.name.strip_prefix(&name("")).is_some_and(|physical| !bandwidths.contains_key(physical));
         if gone && let Err(error) = placement.delete_provider(&auth, &old.uuid).await {
             tracing::warn!(host, provider = old.name, %error, "a host has bandwidth no more that was promised");

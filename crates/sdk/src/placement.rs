@@ -251,7 +251,8 @@ impl Placement {
 
     /// Who could fulfil `wanted`.
     pub async fn candidates(&self, auth: &Auth, wanted: &Wanted) -> Result<Candidates> {
-        let amounts = |resources: &Resources| resources.iter().map(|(class, amount)| format!("{class}:{amount}")).collect::<Vec<_>>().join(",");
+        let amounts =
+            |resources: &Resources| resources.iter().map(|(class, amount)| format!("{class}:{amount}")).collect::<Vec<_>>().join(",");
         let (resources, required) = (amounts(&wanted.resources), wanted.required.join(","));
         let grouped: Vec<(String, String)> = wanted
             .groups

@@ -58,16 +58,13 @@ fn who_reaches_whom_is_what_the_rules_say() {
             name_server(guest, 80, name);
         }
         // from, to, and who answers: at port 22, at port 80; and whether a ping is answered
-        let matrix = [
-            ("a", &a, B, "", "b", false),
-            ("b", &b, A, "", "a", false),
-            ("c", &c, B, "", "", true),
-            ("d", &d, A, "c", "", true),
-        ];
+        let matrix = [("a", &a, B, "", "b", false), ("b", &b, A, "", "a", false), ("c", &c, B, "", "", true), ("d", &d, A, "c", "", true)];
         for (from, guest, to, ssh, web, ping) in matrix {
             let expected = (ssh.to_owned(), web.to_owned(), ping);
-            eventually(&format!("{from} reaches what it may at {to}"), || (who(guest, to, 22), who(guest, to, 80), pings(guest, to)) == expected)
-                .await;
+            eventually(&format!("{from} reaches what it may at {to}"), || {
+                (who(guest, to, 22), who(guest, to, 80), pings(guest, to)) == expected
+            })
+            .await;
         }
         one_projects_rules_are_not_the_others(&mut here, &mut there, [&a, &c, &d]).await;
     });
@@ -121,7 +118,8 @@ fn guests_share_an_address_as_vrrp_does() {
         assert!(heard.join().unwrap().contains("10.1.0.11 > 224.0.0.18"));
 
         // the master has the address; when the other takes it over, it says so
-        let take = |guest: &Guest| guest.shell("ip address add 10.1.0.100/32 dev eth0; busybox arping -U -c 2 -I eth0 -s 10.1.0.100 10.1.0.100");
+        let take =
+            |guest: &Guest| guest.shell("ip address add 10.1.0.100/32 dev eth0; busybox arping -U -c 2 -I eth0 -s 10.1.0.100 10.1.0.100");
         take(&a);
         eventually("B sees A have it", || pings(&b, SHARED)).await;
         assert!(b.shell("ip neigh show 10.1.0.100").contains("fa:16:3e:00:01:11"));

@@ -27,7 +27,9 @@ pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, policy: Option<&String>, p
     }
     let unsupported = "SELECT id FROM qos_rules WHERE policy_id = $1 AND rule_type = $2";
     match sql::texts(tx.db, unsupported, [policy.id.into(), rules::MINIMUM_BANDWIDTH.into()]).await?.first() {
-        Some(rule) => Err(conflict("QosRuleNotSupported", format!("Rule minimum_bandwidth {rule} is for ports of physical networks only."))),
+        Some(rule) => {
+            Err(conflict("QosRuleNotSupported", format!("Rule minimum_bandwidth {rule} is for ports of physical networks only.")))
+        }
         None => Ok(()),
     }
 }

@@ -54,7 +54,8 @@ pub async fn check_same(tx: &Tx<'_>, before: &ports::Model, after: &ports::Model
     if before.host_id.is_empty() || of(before) == of(after) {
         return Ok(());
     }
-    let message = format!("Cannot change the minimum bandwidth of port {}: its allocation in placement is that of the bound port.", after.id);
+    let message =
+        format!("Cannot change the minimum bandwidth of port {}: its allocation in placement is that of the bound port.", after.id);
     Err(conflict("QosPlacementAllocationUpdateConflict", message))
 }
 

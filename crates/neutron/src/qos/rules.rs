@@ -130,11 +130,8 @@ impl RuleKind for MinimumBandwidth {
     const TYPE: &'static str = MINIMUM_BANDWIDTH;
     const KEY: &'static str = "minimum_bandwidth_rule";
     const PLURAL: &'static str = "minimum_bandwidth_rules";
-    const ATTRIBUTES: &'static [Attribute] = &[
-        ID,
-        Attribute::writable("min_kbps", Kind::Int(0, MOST)).required(),
-        Attribute::writable("direction", Kind::OneOf(DIRECTIONS)),
-    ];
+    const ATTRIBUTES: &'static [Attribute] =
+        &[ID, Attribute::writable("min_kbps", Kind::Int(0, MOST)).required(), Attribute::writable("direction", Kind::OneOf(DIRECTIONS))];
 }
 
 impl RuleKind for PacketRateLimit {

@@ -127,14 +127,19 @@ async fn ports_routers_floating_ips_groups_and_trunks_change_at_once() {
         let trunk = json!({"port_id": a, "sub_ports": [{"port_id": b, "segmentation_type": "vlan", "segmentation_id": 7}]});
         let trunk = id(&cloud.make(DEMO, "trunks", "trunk", trunk).await);
         join(cloud.bind(&a, "host1", "s"), agent.wired(&[&a, &b], &[])).await;
-        let floating = may(&cloud, DEMO, Method::POST, "/floatingips", json!({"floatingip": {"floating_network_id": public, "port_id": b}})).await;
+        let floating =
+            may(&cloud, DEMO, Method::POST, "/floatingips", json!({"floatingip": {"floating_network_id": public, "port_id": b}})).await;
         join(agent.wired(&[], &[&b, &a]), cloud.change(ADMIN, &format!("/ports/{a}"), "port", json!({"binding:host_id": ""}))).await;
         cloud.delete(DEMO, &format!("/trunks/{trunk}")).await;
         if let Some(floating) = floating["floatingip"]["id"].as_str() {
             let path = format!("/floatingips/{floating}");
             let moved = may(&cloud, DEMO, Method::PUT, &path, json!({"floatingip": {"port_id": a}}));
             join(moved, may(&cloud, DEMO, Method::DELETE, &format!("/ports/{b}"), Value::Null)).await;
-            join(may(&cloud, DEMO, Method::DELETE, &path, Value::Null), may(&cloud, DEMO, Method::DELETE, &format!("/ports/{a}"), Value::Null)).await;
+            join(
+                may(&cloud, DEMO, Method::DELETE, &path, Value::Null),
+                may(&cloud, DEMO, Method::DELETE, &format!("/ports/{a}"), Value::Null),
+            )
+            .await;
         }
         may(&cloud, DEMO, Method::DELETE, &format!("/security-groups/{group}"), Value::Null).await;
     });

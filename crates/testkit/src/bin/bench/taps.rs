@@ -66,7 +66,10 @@ async fn until_resynced(cloud: &Cloud, began: Instant) -> Outcome<f64> {
     let log = cloud.state.path().join("log/neutron/linuxbridge-agent.log");
     loop {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let said = text.lines().filter(|line| line.contains("ports wired")).filter_map(|line| line.split_once("up=")?.1.split(' ').next()?.parse().ok());
+        let said = text
+            .lines()
+            .filter(|line| line.contains("ports wired"))
+            .filter_map(|line| line.split_once("up=")?.1.split(' ').next()?.parse().ok());
         if said.last().is_some_and(|up: usize| up >= CROWD) {
             return Ok(began.elapsed().as_secs_f64());
         }
@@ -218,7 +221,8 @@ impl Bench {
 
 /// Two guests on a bridge that nobody looks at.
 async fn bare_bridge() -> Outcome<Pair> {
-    shell("ip link add bare0 type bridge; ip link set bare0 up; sysctl -q -w net.bridge.bridge-nf-call-iptables=0 2>/dev/null; true").await?;
+    shell("ip link add bare0 type bridge; ip link set bare0 up; sysctl -q -w net.bridge.bridge-nf-call-iptables=0 2>/dev/null; true")
+        .await?;
     for (n, name) in ["bare-a", "bare-b"].into_iter().enumerate() {
         plug(name, &format!("bare{}", n + 1), &format!("fa:16:3e:ba:4e:0{n}")).await?;
         shell(&format!("ip link set bare{0} master bare0 up; ip -n {name} address add 192.0.2.{0}/24 dev eth0", n + 1)).await?;
@@ -228,7 +232,8 @@ async fn bare_bridge() -> Outcome<Pair> {
 
 /// A guest that is a namespace, one end of whose link has this name on the host.
 async fn plug(name: &str, link: &str, mac: &str) -> Outcome<()> {
-    shell(&format!("ip netns add {name} && ip link add {link} mtu {MTU} type veth peer name eth0 address {mac} mtu {MTU} netns {name}")).await?;
+    shell(&format!("ip netns add {name} && ip link add {link} mtu {MTU} type veth peer name eth0 address {mac} mtu {MTU} netns {name}"))
+        .await?;
     shell(&format!("ip -n {name} link set lo up; ip -n {name} link set eth0 up")).await.map(drop)
 }
 
