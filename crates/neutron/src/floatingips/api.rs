@@ -76,7 +76,7 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
         created_at: now,
         updated_at: now,
     };
-    qos::check_usable(tx, ctx, floating.qos_policy_id.as_ref(), false).await?;
+    qos::check_usable(tx, ctx, floating.qos_policy_id.as_ref()).await?;
     if let Some(port) = wish.get::<Option<String>>("port_id")?.flatten() {
         associate(tx, ctx, &mut floating, &port, wish.get::<Option<IpAddr>>("fixed_ip_address")?.flatten()).await?;
     }
@@ -175,7 +175,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             wish.set("description", &mut floating.description)?;
             wish.set("qos_policy_id", &mut floating.qos_policy_id)?;
             if floating.qos_policy_id != before.qos_policy_id {
-                qos::check_usable(&tx, &by, floating.qos_policy_id.as_ref(), false).await?;
+                qos::check_usable(&tx, &by, floating.qos_policy_id.as_ref()).await?;
                 floating.router_id.iter().for_each(|router| tx.touch(Touched::Router(router.clone())));
             }
             // once there was nothing else to say of one: an empty update takes it off its port

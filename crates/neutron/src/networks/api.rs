@@ -29,7 +29,7 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
         Box::pin(async move {
             let mut made = Vec::with_capacity(networks.len());
             for (mut network, shared, with_qos) in networks {
-                qos::check_usable(&tx, &by, network.qos_policy_id.as_ref(), false).await?;
+                qos::check_usable(&tx, &by, network.qos_policy_id.as_ref()).await?;
                 if !with_qos {
                     network.qos_policy_id = qos::policies::default_of(&tx, &network.project_id).await?;
                 }
@@ -130,7 +130,8 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             check_external(&tx, &before, &network).await?;
             check_default(&tx, &network).await?;
             if network.qos_policy_id != before.qos_policy_id {
-                qos::check_usable(&tx, &by, network.qos_policy_id.as_ref(), false).await?;
+                qos::check_usable(&tx, &by, network.qos_policy_id.as_ref()).await?;
+                qos::promises::check_network(&tx, &before, &network).await?;
                 touch_ports(&tx, &network).await?;
             }
             let reshared = plain::reshare(&tx, &network, checked.get("shared")?).await?;

@@ -61,7 +61,7 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
     wish.set("qos_policy_id", &mut port.qos_policy_id)?;
     wish.set("tags", &mut port.tags.0)?;
     tags::check_all(&port.tags.0)?;
-    qos::check_usable(tx, ctx, port.qos_policy_id.as_ref(), network.physical_network.is_some()).await?;
+    qos::check_usable(tx, ctx, port.qos_policy_id.as_ref()).await?;
     port.profile.0 = profile(wish)?.unwrap_or_else(|| json!({}));
     port.security_groups.0 = security_groups_of(tx, ctx, wish, &port).await?;
     if !port.port_security_enabled && !port.security_groups.0.is_empty() {

@@ -38,8 +38,8 @@ async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model) -> Re
         port.security_groups.0 = groups;
     }
     if port.qos_policy_id != before.qos_policy_id {
-        qos::check_usable(tx, ctx, port.qos_policy_id.as_ref(), network.physical_network.is_some()).await?;
-        qos::promises::check_same(tx, &before, &port).await?;
+        qos::check_usable(tx, ctx, port.qos_policy_id.as_ref()).await?;
+        qos::promises::check_port(tx, &network, &before, &port).await?;
     }
     check_security(&port)?;
     change_mac(tx, wish, &before, &mut port).await?;

@@ -14,22 +14,13 @@ use sea_orm::ConnectionTrait;
 pub use types::{show_type, types};
 
 use crate::agents::Touched;
-use crate::fault::conflict;
 use crate::resource::{seen, with};
 use crate::{Tx, sql};
 
-/// 404 unless the caller may use this policy; 409 when it promises bandwidth and this is nothing that can be promised any.
-pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, policy: Option<&String>, promisable: bool) -> Result<()> {
-    let Some(id) = policy else { return Ok(()) };
-    let policy: policies::Model = seen(tx.db, ctx, id).await?;
-    if promisable {
-        return Ok(());
-    }
-    let unsupported = "SELECT id FROM qos_rules WHERE policy_id = $1 AND rule_type = $2";
-    match sql::texts(tx.db, unsupported, [policy.id.into(), rules::MINIMUM_BANDWIDTH.into()]).await?.first() {
-        Some(rule) => {
-            Err(conflict("QosRuleNotSupported", format!("Rule minimum_bandwidth {rule} is for ports of physical networks only.")))
-        }
+/// 404 unless the caller may use this policy.
+pub async fn check_usable(tx: &Tx<'_>, ctx: &Context, policy: Option<&String>) -> Result<()> {
+    match policy {
+        Some(id) => seen::<policies::Model, _>(tx.db, ctx, id).await.map(drop),
         None => Ok(()),
     }
 }

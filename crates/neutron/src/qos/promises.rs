@@ -1,5 +1,5 @@
-//! Minimum bandwidths: what a port asks of its host in placement's words, and that no promise is made that nobody keeps. Only a port of a
-//! physical network can ask; how much there is of one on a host, placement knows.
+//! Minimum bandwidths: what a port asks of its host in placement's words, and that what a bound port was promised stays. Only ports of
+//! physical networks ask; how much there is of one on a host, placement knows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,19 +26,20 @@ async fn promises<C: ConnectionTrait>(db: &C, policies: &[String]) -> Result<Has
     Ok(promises)
 }
 
-/// `resource_request` of ports, by port.
+/// `resource_request` of ports, by port: of their own policies, or of their networks'.
 pub async fn requests<C: ConnectionTrait>(
     db: &C,
     rows: &[ports::Model],
     networks: &HashMap<String, networks::Model>,
 ) -> Result<HashMap<String, Value>> {
-    let mut policies: Vec<String> = rows.iter().filter_map(|port| port.qos_policy_id.clone()).collect();
+    let on = |port: &ports::Model| networks.get(&port.network_id).filter(|network| network.physical_network.is_some());
+    let policy = |port: &ports::Model| port.qos_policy_id.clone().or_else(|| on(port)?.qos_policy_id.clone());
+    let mut policies: Vec<String> = rows.iter().filter_map(policy).collect();
     policies.sort_unstable();
     policies.dedup();
     let promises = promises(db, &policies).await?;
     let request = |port: &ports::Model| {
-        let promise = promises.get(port.qos_policy_id.as_ref()?)?;
-        let physical = networks.get(&port.network_id)?.physical_network.as_ref()?;
+        let (promise, physical) = (promises.get(&policy(port)?)?, on(port)?.physical_network.as_ref()?);
         let id = ids::derived("bandwidth of port", &port.id);
         let group = json!({"id": id, "required": traits(physical), "resources": promise});
         Some((port.id.clone(), json!({"request_groups": [group], "same_subtree": [id]})))
@@ -47,21 +48,42 @@ pub async fn requests<C: ConnectionTrait>(
 }
 
 /// A port on a host has what it was promised; another promise would need another claim.
-pub async fn check_same(tx: &Tx<'_>, before: &ports::Model, after: &ports::Model) -> Result<()> {
-    let policies: Vec<String> = [&before.qos_policy_id, &after.qos_policy_id].into_iter().flatten().cloned().collect();
-    let promises = promises(tx.db, &policies).await?;
-    let of = |port: &ports::Model| port.qos_policy_id.as_ref().and_then(|policy| promises.get(policy));
-    if before.host_id.is_empty() || of(before) == of(after) {
+pub async fn check_port(tx: &Tx<'_>, network: &networks::Model, before: &ports::Model, after: &ports::Model) -> Result<()> {
+    let policy = |port: &ports::Model| port.qos_policy_id.clone().or_else(|| network.qos_policy_id.clone());
+    if before.host_id.is_empty() || same(tx, policy(before), policy(after)).await? {
         return Ok(());
     }
-    let message =
-        format!("Cannot change the minimum bandwidth of port {}: its allocation in placement is that of the bound port.", after.id);
-    Err(conflict("QosPlacementAllocationUpdateConflict", message))
+    Err(promised("port", &after.id))
+}
+
+/// The same of ports that have their network's policy.
+pub async fn check_network(tx: &Tx<'_>, before: &networks::Model, after: &networks::Model) -> Result<()> {
+    let bound = "SELECT 1 FROM ports WHERE network_id = $1 AND qos_policy_id IS NULL AND host_id <> '' AND device_owner NOT LIKE 'network:%' LIMIT 1";
+    if same(tx, before.qos_policy_id.clone(), after.qos_policy_id.clone()).await?
+        || !sql::exists(tx.db, bound, [before.id.as_str().into()]).await?
+    {
+        return Ok(());
+    }
+    Err(promised("network", &after.id))
+}
+
+/// Whether two policies promise the same.
+async fn same(tx: &Tx<'_>, before: Option<String>, after: Option<String>) -> Result<bool> {
+    let policies: Vec<String> = [&before, &after].into_iter().flatten().cloned().collect();
+    let promises = promises(tx.db, &policies).await?;
+    let of = |policy: Option<String>| policy.and_then(|policy| promises.get(&policy));
+    Ok(of(before) == of(after))
+}
+
+fn promised(what: &str, id: &str) -> Error {
+    let message = format!("Cannot change the minimum bandwidth of {what} {id}: placement has an allocation for what is bound there.");
+    conflict("QosPlacementAllocationUpdateConflict", message)
 }
 
 /// 501 while a port on a host has a policy: its promise stays as it is.
 pub async fn check_unkept(tx: &Tx<'_>, policy: &str) -> Result<()> {
-    let kept = "SELECT id FROM ports WHERE qos_policy_id = $1 AND host_id <> '' LIMIT 1";
+    let kept = "SELECT p.id FROM ports p JOIN networks n ON n.id = p.network_id WHERE p.host_id <> '' AND p.device_owner NOT LIKE 'network:%' \
+                AND (p.qos_policy_id = $1 OR (p.qos_policy_id IS NULL AND n.qos_policy_id = $1)) LIMIT 1";
     match sql::texts(tx.db, kept, [policy.into()]).await?.first() {
         None => Ok(()),
         Some(port) => {

@@ -70,7 +70,7 @@ pub async fn set(tx: &Tx<'_>, ctx: Option<&Context>, router: &mut Model, info: &
     }
     router.enable_snat = info.enable_snat.unwrap_or(true);
     if let (Some(policy), Some(ctx)) = (&info.qos_policy_id, ctx) {
-        qos::check_usable(tx, ctx, policy.as_ref(), false).await?;
+        qos::check_usable(tx, ctx, policy.as_ref()).await?;
         router.qos_policy_id.clone_from(policy);
     }
     let moves = router.gateway_network_id.as_ref() != Some(wanted);

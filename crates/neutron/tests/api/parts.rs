@@ -218,16 +218,15 @@ async fn bandwidth_is_promised_to_ports_of_physical_networks() {
     let rule = cloud.make(ADMIN, &rules, "minimum_bandwidth_rule", json!({"min_kbps": 500, "direction": "ingress"})).await;
     let rule = format!("/{rules}/{}", id(&rule));
     let (tunnelled, _) = cloud.network(DEMO, "10.0.0.0/24").await;
-    let wish = json!({"port": {"network_id": tunnelled, "qos_policy_id": policy}});
-    assert_eq!(cloud.refused(DEMO, Method::POST, "/ports", Some(wish)).await, (409, "QosRuleNotSupported".into()));
-    let wish = json!({"network": {"qos_policy_id": policy}});
-    assert_eq!(cloud.refused(DEMO, Method::PUT, &format!("/networks/{tunnelled}"), Some(wish)).await.0, 409);
+    let through = id(&cloud.make(DEMO, "ports", "port", json!({"network_id": tunnelled, "qos_policy_id": policy})).await);
+    let asks = async |port: &str| cloud.get(ADMIN, &format!("/ports/{port}")).await["port"]["resource_request"].clone();
+    assert_eq!(asks(&through).await, Value::Null, "nobody counts the bandwidth of tunnels");
 
     let vlan = id(&cloud.make(ADMIN, "networks", "network", json!({"provider:network_type": "vlan", "shared": true})).await);
     let port = cloud.make(DEMO, "ports", "port", json!({"network_id": vlan, "qos_policy_id": policy})).await;
     assert!(port.get("resource_request").is_none(), "for administrators and services");
     let path = format!("/ports/{}", id(&port));
-    let request = cloud.get(ADMIN, &path).await["port"]["resource_request"].clone();
+    let request = asks(&id(&port)).await;
     let group = &request["request_groups"][0];
     assert_eq!(group["resources"], json!({"NET_BW_IGR_KILOBIT_PER_SEC": 500}));
     assert_eq!(group["required"], json!(["CUSTOM_PHYSNET_PUBLIC", "CUSTOM_VNIC_TYPE_NORMAL"]));
@@ -241,5 +240,7 @@ async fn bandwidth_is_promised_to_ports_of_physical_networks() {
     assert_eq!(cloud.refused(DEMO, Method::PUT, &path, none).await, (409, "QosPlacementAllocationUpdateConflict".into()));
     cloud.change(ADMIN, &path, "port", json!({"binding:host_id": ""})).await;
     cloud.change(DEMO, &path, "port", json!({"qos_policy_id": null})).await;
-    assert_eq!(cloud.get(ADMIN, &path).await["port"]["resource_request"], Value::Null);
+    assert_eq!(asks(&id(&port)).await, Value::Null);
+    cloud.change(ADMIN, &format!("/networks/{vlan}"), "network", json!({"qos_policy_id": policy})).await;
+    assert_eq!(asks(&id(&port)).await["request_groups"][0]["resources"], json!({"NET_BW_IGR_KILOBIT_PER_SEC": 600}), "by the network");
 }
