@@ -50,7 +50,7 @@ pub async fn requests<C: ConnectionTrait>(
 /// A port on a host has what it was promised; another promise would need another claim.
 pub async fn check_port(tx: &Tx<'_>, network: &networks::Model, before: &ports::Model, after: &ports::Model) -> Result<()> {
     let policy = |port: &ports::Model| port.qos_policy_id.clone().or_else(|| network.qos_policy_id.clone());
-    if before.host_id.is_empty() || same(tx, policy(before), policy(after)).await? {
+    if before.host_id.is_empty() || network.physical_network.is_none() || same(tx, policy(before), policy(after)).await? {
         return Ok(());
     }
     Err(promised("port", &after.id))
@@ -59,7 +59,8 @@ pub async fn check_port(tx: &Tx<'_>, network: &networks::Model, before: &ports::
 /// The same of ports that have their network's policy.
 pub async fn check_network(tx: &Tx<'_>, before: &networks::Model, after: &networks::Model) -> Result<()> {
     let bound = "SELECT 1 FROM ports WHERE network_id = $1 AND qos_policy_id IS NULL AND host_id <> '' AND device_owner NOT LIKE 'network:%' LIMIT 1";
-    if same(tx, before.qos_policy_id.clone(), after.qos_policy_id.clone()).await?
+    if before.physical_network.is_none()
+        || same(tx, before.qos_policy_id.clone(), after.qos_policy_id.clone()).await?
         || !sql::exists(tx.db, bound, [before.id.as_str().into()]).await?
     {
         return Ok(());
@@ -82,7 +83,8 @@ fn promised(what: &str, id: &str) -> Error {
 
 /// 501 while a port on a host has a policy: its promise stays as it is.
 pub async fn check_unkept(tx: &Tx<'_>, policy: &str) -> Result<()> {
-    let kept = "SELECT p.id FROM ports p JOIN networks n ON n.id = p.network_id WHERE p.host_id <> '' AND p.device_owner NOT LIKE 'network:%' \
+    let kept = "SELECT p.id FROM ports p JOIN networks n ON n.id = p.network_id WHERE p.host_id <> '' \
+                AND p.device_owner NOT LIKE 'network:%' AND n.physical_network IS NOT NULL \
                 AND (p.qos_policy_id = $1 OR (p.qos_policy_id IS NULL AND n.qos_policy_id = $1)) LIMIT 1";
     match sql::texts(tx.db, kept, [policy.into()]).await?.first() {
         None => Ok(()),
