@@ -227,7 +227,14 @@ async fn port(host: &Host, user: &Auth, instance: &Instance, wanted: &RequestedN
         security_groups: security_groups(host, user, instance).await?,
         ..CreatePort::default()
     };
-    Ok(neutron.create_port(user, &new).await?)
+    let made = neutron.create_port(user, &new).await?;
+    if made.resource_request.is_none() {
+        return Ok(made);
+    }
+    // what it asks for was to be found before this host was chosen
+    neutron.delete_port(user, &made.id).await?;
+    let message = "Using networks with QoS policy is not supported for instance";
+    Err(Error::bad_request(format!("{message} {}. (Network ID is {})", instance.id, made.network_id)))
 }
 
 /// Ids of the groups the user named; neutron takes the default one by itself.
