@@ -1,5 +1,6 @@
 //! Which hosts carry a router: one, or with `ha` one that forwards and others that stand by and take over when it falls silent.
 
+use futures::future::BoxFuture;
 use kit::Result;
 use kit::clock::Timestamp;
 use sea_orm::ConnectionTrait;
@@ -102,39 +103,51 @@ pub async fn reconcile(app: &App) -> Result<()> {
     let short = "SELECT r.id FROM routers r WHERE r.ha AND NOT r.held AND r.host <> '' \
                  AND (SELECT COUNT(*) FROM standby_routers s WHERE s.router_id = r.id) < $1";
     let short = sql::texts(db, &format!("{short} LIMIT {BATCH}"), [(HA_HOSTS as i64 - 1).into()]).await?;
-    if homeless.is_empty() && silent.is_empty() && short.is_empty() {
-        return Ok(());
+    // one after the other: a change that held one router would wait for those who hold the next
+    for id in homeless {
+        change(app, id, |app, tx, router| Box::pin(find_home(app, tx, router))).await?;
     }
+    for id in silent {
+        change(app, id, move |_, tx, router| Box::pin(take_over(tx, router, since))).await?;
+    }
+    for id in short {
+        change(app, id, |app, tx, router| Box::pin(settle_standbys(app, tx, router))).await?;
+    }
+    Ok(())
+}
+
+/// Changes a router, if it is still there.
+async fn change<F>(app: &App, id: String, how: F) -> Result<()>
+where
+    F: for<'t> FnOnce(&'t App, &'t Tx<'t>, &'t Model) -> BoxFuture<'t, Result<()>> + Send + 'static,
+{
     let on = app.clone();
     app.write(move |tx| {
         Box::pin(async move {
-            for id in homeless {
-                if let Some(host) = agents::l3_hosts(&on, tx.db).await?.into_iter().next() {
-                    place(&tx, &id, &host).await?;
-                }
+            match fetch::<Model, _>(tx.db, &id).await? {
+                Some(router) => how(&on, &tx, &router).await,
+                None => Ok(()),
             }
-            for id in silent {
-                take_over(&tx, &id, since).await?;
-            }
-            for id in short {
-                if let Some(router) = fetch::<Model, _>(tx.db, &id).await? {
-                    settle_standbys(&on, &tx, &router).await?;
-                }
-            }
-            Ok(())
         })
     })
     .await
 }
 
+async fn find_home(app: &App, tx: &Tx<'_>, router: &Model) -> Result<()> {
+    match agents::l3_hosts(app, tx.db).await?.first() {
+        Some(host) => place(tx, &router.id, host).await,
+        None => Ok(()),
+    }
+}
+
 /// The first host that stands by and is heard of forwards from now on; the silent one stands by.
-async fn take_over(tx: &Tx<'_>, id: &str, since: i64) -> Result<()> {
+async fn take_over(tx: &Tx<'_>, router: &Model, since: i64) -> Result<()> {
     let alive = "SELECT s.host FROM standby_routers s JOIN agents a ON a.host = s.host AND a.agent_type = 'L3 agent' \
                  WHERE s.router_id = $1 AND a.heartbeat_at > $2 ORDER BY s.host LIMIT 1";
+    let id = router.id.as_str();
     let Some(next) = sql::texts(tx.db, alive, [id.into(), since.into()]).await?.pop() else { return Ok(()) };
-    let Some(router) = fetch::<Model, _>(tx.db, id).await? else { return Ok(()) };
     tracing::warn!(router = id, from = router.host, to = next, "the host of the router is silent; another takes over");
     let insert = "INSERT INTO standby_routers (router_id, host) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    sql::execute(tx.db, insert, [id.into(), router.host.into()]).await?;
+    sql::execute(tx.db, insert, [id.into(), router.host.as_str().into()]).await?;
     place(tx, id, &next).await
 }
