@@ -17,6 +17,11 @@ lockout_duration = 5
 unique_last_password_count = 2
 END
 fi
+if [ "${out##*/}" = placement ]; then
+  # of what ports are promised
+  mkdir -p "$state"
+  printf '[network]\nexternal_bandwidth = 10000000\npacket_rate = 10000\n' > "$state/cumulo.toml"
+fi
 cloud $([ -n "$real" ] || echo --sim-hosts 3)
 
 # two images that differ, as the tests want: what guests boot, or for simulated hosts anything
@@ -107,6 +112,8 @@ ipv6 = true
 ipv6_subnet_attributes = true
 port_security = true
 floating_ips = true
+qos_placement_physnet = public
+provider_net_base_segmentation_id = 3000
 [neutron_plugin_options]
 available_type_drivers = flat,vlan,vxlan,local
 provider_vlans = public

@@ -114,6 +114,8 @@ pub struct Network {
     pub external_interface: Option<String>,
     /// kbit/s of that link, each way, that guests may be promised by minimum bandwidth rules; of simulated hosts, too.
     pub external_bandwidth: Option<u32>,
+    /// Packets a second, in thousands, that guests may be promised by minimum packet rate rules.
+    pub packet_rate: Option<u32>,
 }
 
 impl Default for Config {
@@ -194,6 +196,7 @@ impl Default for Network {
             vlan_ranges: vec!["public".into()],
             external_interface: None,
             external_bandwidth: None,
+            packet_rate: None,
         }
     }
 }

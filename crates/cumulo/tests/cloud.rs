@@ -173,7 +173,7 @@ async fn boot_with_port(admin: &Client, name: &str, image: &str, port: &Value) -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_are_promised_bandwidth_where_there_is_some() {
-    let cloud = Cloud::start_with(BINARY, 2, "[network]\nexternal_bandwidth = 1000\n").await;
+    let cloud = Cloud::start_with(BINARY, 2, "[network]\nexternal_bandwidth = 1000\npacket_rate = 100\n").await;
     let admin = cloud.login("admin").await;
     let image = admin.image("i").await;
     let links = async || {

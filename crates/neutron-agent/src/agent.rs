@@ -66,6 +66,7 @@ async fn heartbeat(config: Config, bus: Bus) {
             vtep: config.vtep,
             physical_networks: config.physical_networks.keys().cloned().collect(),
             bandwidths: config.bandwidths.clone(),
+            packet_rate: config.packet_rate,
         };
         if let Err(error) = bus.cast(SERVER_TOPIC, message).await {
             tracing::warn!(%error, "neutron-server did not hear our heartbeat");

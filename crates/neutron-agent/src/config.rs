@@ -24,6 +24,8 @@ pub struct Config {
     pub physical_networks: BTreeMap<String, External>,
     /// How much of physical networks guests may be promised here, by their names.
     pub bandwidths: BTreeMap<String, Bandwidth>,
+    /// Packets that guests may be promised, in thousands a second.
+    pub packet_rate: Option<u32>,
     /// Hide external networks behind the host's own address, so that guests reach what the host reaches. Needs, and switches on, the host's IP
     /// forwarding; off by default.
     pub masquerade_external: bool,
@@ -51,6 +53,7 @@ impl Config {
             vtep: None,
             physical_networks: BTreeMap::new(),
             bandwidths: BTreeMap::new(),
+            packet_rate: None,
             masquerade_external: false,
             reconcile_every: Duration::from_secs(30),
         }

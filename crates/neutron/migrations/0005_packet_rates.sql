@@ -1,3 +1,4 @@
--- Limits of packets, in thousands a second.
+-- Of packets, in thousands a second.
 ALTER TABLE qos_rules ADD COLUMN max_kpps BIGINT;
 ALTER TABLE qos_rules ADD COLUMN max_burst_kpps BIGINT;
+ALTER TABLE qos_rules ADD COLUMN min_kpps BIGINT;

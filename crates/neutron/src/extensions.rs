@@ -63,6 +63,8 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("qos-gateway-ip", "Gateway IP QoS"),
     ("qos-port-network-policy", "QoS port network policy"),
     ("qos-pps", "QoS packet rate limit"),
+    ("qos-pps-minimum", "QoS Minimum Packet Rate Rules"),
+    ("qos-pps-minimum-rule-alias", "Ability to modify QoS minimum packet rate rules without policy"),
     ("qos-pps-rule-alias", "Ability to modify QoS packet rate limit rules without policy"),
     ("qos-rule-type-details", "Details of QoS rule types"),
     ("qos-rules-alias", "Ability to modify QoS rules without policy"),

@@ -7,7 +7,7 @@ use crate::agents::schedulers;
 use crate::floatingips::port_forwardings;
 use crate::ports::bindings;
 use crate::qos::policies;
-use crate::qos::rules::{BandwidthLimit, DscpMarking, MinimumBandwidth, PacketRateLimit, RuleKind};
+use crate::qos::rules::{BandwidthLimit, DscpMarking, MinimumBandwidth, MinimumPacketRate, PacketRateLimit, RuleKind};
 use crate::resource::Resource;
 use crate::security_groups::{default_rules, rules};
 use crate::{
@@ -167,6 +167,11 @@ fn quality() -> Routes<App> {
             "/qos/policies/{policy_id}/minimum_bandwidth_rules",
             "/qos/policies/{policy_id}/minimum_bandwidth_rules/{rule_id}",
             "/qos/alias-minimum-bandwidth-rules/{rule_id}",
+        ))
+        .merge(rules_of::<MinimumPacketRate>(
+            "/qos/policies/{policy_id}/minimum_packet_rate_rules",
+            "/qos/policies/{policy_id}/minimum_packet_rate_rules/{rule_id}",
+            "/qos/alias-minimum-packet-rate-rules/{rule_id}",
         ))
         .merge(rules_of::<PacketRateLimit>(
             "/qos/policies/{policy_id}/packet_rate_limit_rules",

@@ -48,6 +48,9 @@ pub struct Heartbeat {
     /// Those of them of which a share can be promised, and how much there is of each.
     #[serde(default)]
     pub bandwidths: BTreeMap<String, Bandwidth>,
+    /// Packets that can be promised to guests, in thousands a second.
+    #[serde(default)]
+    pub packet_rate: Option<u32>,
 }
 message!(Heartbeat => (), "heartbeat");
 

@@ -74,7 +74,9 @@ impl Cloud {
                 self.start_compute(compute_settings(host, state.path(), config), Arc::new(Sim::new()), stop, tasks);
             }
             if self.roles.has(Role::NeutronAgent) {
-                let agent = neutron_agent::Config::new(host, state.path(), &secrets.metadata_secret);
+                let mut agent = neutron_agent::Config::new(host, state.path(), &secrets.metadata_secret);
+                agent.bandwidths = bandwidths(config);
+                agent.packet_rate = config.network.packet_rate;
                 self.start_agent(agent, neutron_agent::Sim, stop, tasks);
             }
         }
@@ -152,6 +154,7 @@ fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) 
         .physical_networks
         .insert("public".into(), neutron_agent::External { gateway: vec![gateway], interface: config.network.external_interface.clone() });
     settings.bandwidths = bandwidths(config);
+    settings.packet_rate = config.network.packet_rate;
     settings.vtep = config.network.vtep.or(config.address);
     settings.masquerade_external = config.network.masquerade;
     settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], config.ports.metadata));

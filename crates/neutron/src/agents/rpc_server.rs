@@ -7,6 +7,7 @@ use rpc::network::{FetchState, Heartbeat, PortsWired, SERVER_TOPIC};
 use tokio::task::JoinHandle;
 
 use super::relay::Relayed;
+use crate::placement::Means;
 use crate::{App, Tx, ports, routers, sql};
 
 /// Messages of agents handled at a time.
@@ -40,7 +41,8 @@ pub fn serve(app: &App, bus: &Bus) -> JoinHandle<()> {
 }
 
 async fn heartbeat(app: &App, message: Heartbeat) -> Result<()> {
-    let (host, bandwidths) = (message.host.clone(), message.bandwidths.clone());
+    let host = message.host.clone();
+    let means = Means { bandwidths: message.bandwidths.clone(), packets: message.packet_rate };
     let moved = app.write(move |tx| {
         Box::pin(async move {
             let now = Timestamp::now().0;
@@ -64,7 +66,7 @@ async fn heartbeat(app: &App, message: Heartbeat) -> Result<()> {
     if moved.await? {
         app.0.hosts.moved().await;
     }
-    app.0.placement.heard(&host, bandwidths);
+    app.0.placement.heard(&host, means);
     app.0.hosts.heard(host).await;
     routers::reconcile(app).await
 }

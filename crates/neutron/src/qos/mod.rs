@@ -42,6 +42,8 @@ pub async fn effects<C: ConnectionTrait>(db: &C, policies: &[String]) -> Result<
                 max_kpps: number(rule.max_kpps),
                 max_burst_kpps: number(rule.max_burst_kpps),
             }),
+            // by the choice of the host
+            rules::MINIMUM_PACKET_RATE => {}
             rules::MINIMUM_BANDWIDTH => {
                 qos.minimum_bandwidths.push(MinimumBandwidth { direction: rule.direction, min_kbps: number(rule.min_kbps) });
             }

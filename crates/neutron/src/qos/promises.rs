@@ -1,4 +1,4 @@
-//! Minimum bandwidths: what a port asks of its host in placement's words, and that what a bound port was promised stays. Only ports of
+//! Minimums of bandwidth and packets: what a port asks of its host in placement's words, and that what a bound port was promised stays. Only ports of
 //! physical networks ask; how much there is of one on a host, placement knows.
 
 use std::collections::{BTreeMap, HashMap};
@@ -7,23 +7,57 @@ use kit::{Error, Kind, Result, ids};
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use super::rules::{self, MINIMUM_BANDWIDTH};
+use super::rules::{self, MINIMUM_BANDWIDTH, MINIMUM_PACKET_RATE};
 use crate::fault::conflict;
-use crate::placement::{EGRESS, INGRESS, traits};
+use crate::placement::{EGRESS, INGRESS, PACKETS, PACKETS_EGRESS, PACKETS_INGRESS, traits};
 use crate::resource::with;
 use crate::{Tx, networks, ports, sql};
 
-/// Resource class to kbit/s.
-type Promise = BTreeMap<&'static str, i64>;
+/// What a policy promises, by resource class: bandwidth in kbit/s, packets in thousands a second.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Promise {
+    bandwidth: BTreeMap<&'static str, i64>,
+    packets: BTreeMap<&'static str, i64>,
+}
 
 /// The promises of policies, by policy.
 async fn promises<C: ConnectionTrait>(db: &C, policies: &[String]) -> Result<HashMap<String, Promise>> {
     let mut promises: HashMap<String, Promise> = HashMap::new();
-    for rule in with::<rules::Model, _>(db, "policy_id", policies).await?.into_iter().filter(|rule| rule.rule_type == MINIMUM_BANDWIDTH) {
-        let class = if rule.direction == "ingress" { INGRESS } else { EGRESS };
-        promises.entry(rule.policy_id).or_default().insert(class, rule.min_kbps.unwrap_or_default());
+    for rule in with::<rules::Model, _>(db, "policy_id", policies).await? {
+        match rule.rule_type.as_str() {
+            MINIMUM_BANDWIDTH => {
+                let class = if rule.direction == "ingress" { INGRESS } else { EGRESS };
+                promises.entry(rule.policy_id).or_default().bandwidth.insert(class, rule.min_kbps.unwrap_or_default());
+            }
+            MINIMUM_PACKET_RATE => {
+                let class = match rule.direction.as_str() {
+                    "ingress" => PACKETS_INGRESS,
+                    "egress" => PACKETS_EGRESS,
+                    _ => PACKETS,
+                };
+                promises.entry(rule.policy_id).or_default().packets.insert(class, rule.min_kpps.unwrap_or_default());
+            }
+            _ => {}
+        }
     }
     Ok(promises)
+}
+
+impl Promise {
+    /// As groups of a request: bandwidth is the physical network's, packets are the host's.
+    fn request(&self, port: &str, physical: &str) -> Value {
+        let mut groups = Vec::new();
+        if !self.bandwidth.is_empty() {
+            let id = ids::derived("bandwidth of port", port);
+            groups.push(json!({"id": id, "required": traits(Some(physical)), "resources": self.bandwidth}));
+        }
+        if !self.packets.is_empty() {
+            let id = ids::derived("packets of port", port);
+            groups.push(json!({"id": id, "required": traits(None), "resources": self.packets}));
+        }
+        let same: Vec<Value> = groups.iter().filter_map(|group| group.get("id").cloned()).collect();
+        json!({"request_groups": groups, "same_subtree": same})
+    }
 }
 
 /// `resource_request` of ports, by port: of their own policies, or of their networks'.
@@ -40,9 +74,7 @@ pub async fn requests<C: ConnectionTrait>(
     let promises = promises(db, &policies).await?;
     let request = |port: &ports::Model| {
         let (promise, physical) = (promises.get(&policy(port)?)?, on(port)?.physical_network.as_ref()?);
-        let id = ids::derived("bandwidth of port", &port.id);
-        let group = json!({"id": id, "required": traits(physical), "resources": promise});
-        Some((port.id.clone(), json!({"request_groups": [group], "same_subtree": [id]})))
+        Some((port.id.clone(), promise.request(&port.id, physical)))
     };
     Ok(rows.iter().filter_map(request).collect())
 }
@@ -77,7 +109,7 @@ async fn same(tx: &Tx<'_>, before: Option<String>, after: Option<String>) -> Res
 }
 
 fn promised(what: &str, id: &str) -> Error {
-    let message = format!("Cannot change the minimum bandwidth of {what} {id}: placement has an allocation for what is bound there.");
+    let message = format!("Cannot change the minimums of {what} {id}: placement has an allocation for what is bound there.");
     conflict("QosPlacementAllocationUpdateConflict", message)
 }
 
@@ -89,7 +121,7 @@ pub async fn check_unkept(tx: &Tx<'_>, policy: &str) -> Result<()> {
     match sql::texts(tx.db, kept, [policy.into()]).await?.first() {
         None => Ok(()),
         Some(port) => {
-            let message = format!("A minimum_bandwidth rule of policy {policy} cannot be changed: port {port} is bound with it.");
+            let message = format!("A minimum of policy {policy} cannot be changed: port {port} is bound with it.");
             Err(Error::new(Kind::NotImplemented, message).code("NotImplementedError"))
         }
     }

@@ -2,7 +2,6 @@
 
 use kit::policy::Target;
 use kit::{Context, Error, Path, Query, Reply, Result, ids};
-use sea_orm::QueryFilter;
 use sea_orm::entity::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -18,12 +17,15 @@ pub const BANDWIDTH_LIMIT: &str = "bandwidth_limit";
 pub const DSCP_MARKING: &str = "dscp_marking";
 pub const MINIMUM_BANDWIDTH: &str = "minimum_bandwidth";
 pub const PACKET_RATE_LIMIT: &str = "packet_rate_limit";
+pub const MINIMUM_PACKET_RATE: &str = "minimum_packet_rate";
 
 /// Code points that mean something.
 const DSCP_MARKS: &[i64] = &[0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 46, 48, 56];
 /// Of whatever a second.
 const MOST: i64 = 2_147_483_647;
 const DIRECTIONS: &[&str] = &["egress", "ingress"];
+/// Both together.
+const ANY: &str = "any";
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "qos_rules")]
@@ -40,6 +42,7 @@ pub struct Model {
     pub dscp_mark: Option<i64>,
     pub max_kpps: Option<i64>,
     pub max_burst_kpps: Option<i64>,
+    pub min_kpps: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -72,6 +75,7 @@ impl Resource for Model {
                 "max_kbps": self.max_kbps, "max_burst_kbps": self.max_burst_kbps.unwrap_or_default(), "direction": self.direction,
             }),
             MINIMUM_BANDWIDTH => json!({"min_kbps": self.min_kbps, "direction": self.direction}),
+            MINIMUM_PACKET_RATE => json!({"min_kpps": self.min_kpps, "direction": self.direction}),
             PACKET_RATE_LIMIT => json!({
                 "max_kpps": self.max_kpps, "max_burst_kpps": self.max_burst_kpps.unwrap_or_default(), "direction": self.direction,
             }),
@@ -100,12 +104,15 @@ pub trait RuleKind: Send + Sync + 'static {
     const KEY: &'static str;
     const PLURAL: &'static str;
     const ATTRIBUTES: &'static [Attribute];
+    /// When none is said; kinds that have none say nothing.
+    const DIRECTION: &'static str = "egress";
 }
 
 pub struct BandwidthLimit;
 pub struct DscpMarking;
 pub struct MinimumBandwidth;
 pub struct PacketRateLimit;
+pub struct MinimumPacketRate;
 
 impl RuleKind for BandwidthLimit {
     const TYPE: &'static str = BANDWIDTH_LIMIT;
@@ -124,6 +131,7 @@ impl RuleKind for DscpMarking {
     const KEY: &'static str = "dscp_marking_rule";
     const PLURAL: &'static str = "dscp_marking_rules";
     const ATTRIBUTES: &'static [Attribute] = &[ID, Attribute::writable("dscp_mark", Kind::Int(0, 56)).required()];
+    const DIRECTION: &'static str = "";
 }
 
 impl RuleKind for MinimumBandwidth {
@@ -146,6 +154,18 @@ impl RuleKind for PacketRateLimit {
     ];
 }
 
+impl RuleKind for MinimumPacketRate {
+    const TYPE: &'static str = MINIMUM_PACKET_RATE;
+    const KEY: &'static str = "minimum_packet_rate_rule";
+    const PLURAL: &'static str = "minimum_packet_rate_rules";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        ID,
+        Attribute::writable("min_kpps", Kind::Int(0, MOST)).required(),
+        Attribute::writable("direction", Kind::OneOf(&[ANY, "egress", "ingress"])),
+    ];
+    const DIRECTION: &'static str = ANY;
+}
+
 /// `GET .../{kind}_rules`
 pub async fn list<K: RuleKind>(app: App, ctx: Context, policy: Path<String>, query: Query) -> Result<Reply> {
     let db = app.db().read();
@@ -154,7 +174,7 @@ pub async fn list<K: RuleKind>(app: App, ctx: Context, policy: Path<String>, que
     rules.retain(|rule| rule.rule_type == K::TYPE);
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     let mut views: Vec<Map<String, Value>> = rules.iter().map(|rule| rule.view(&Seen::from(&ctx))).collect();
-    for key in ["id", "direction", "max_kbps", "max_burst_kbps", "min_kbps", "dscp_mark", "max_kpps", "max_burst_kpps"] {
+    for key in ["id", "direction", "max_kbps", "max_burst_kbps", "min_kbps", "dscp_mark", "max_kpps", "max_burst_kpps", "min_kpps"] {
         let wanted: Vec<&str> = query.all(key).collect();
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         views.retain(|view| wanted.is_empty() || view.get(key).is_some_and(|value| wanted.contains(&text(value).as_str())));
@@ -181,17 +201,19 @@ pub async fn create<K: RuleKind>(app: App, ctx: Context, policy: Path<String>, i
                 id: ids::uuid(),
                 policy_id: policy.id.clone(),
                 rule_type: K::TYPE.to_owned(),
-                direction: if K::TYPE == DSCP_MARKING { String::new() } else { "egress".to_owned() },
+                direction: K::DIRECTION.to_owned(),
                 max_kbps: None,
                 max_burst_kbps: None,
                 min_kbps: None,
                 dscp_mark: None,
                 max_kpps: None,
                 max_burst_kpps: None,
+                min_kpps: None,
             };
             apply(&mut rule, &checked)?;
+            check_untaken(&tx, &rule).await?;
             if !insert(tx.db, &rule).await? {
-                return Err(taken(&tx, &rule).await?);
+                return Err(taken(&rule, ""));
             }
             save(tx.db, &mut policy).await?;
             touch_users(&tx, &policy.id).await?;
@@ -222,14 +244,7 @@ pub async fn update<K: RuleKind>(app: App, ctx: Context, path: Path<(String, Str
             apply(&mut rule, &checked)?;
             if rule != before {
                 check_promises::<K>(&tx, &policy).await?;
-                let twin = Entity::find()
-                    .filter(Column::PolicyId.eq(&rule.policy_id))
-                    .filter(Column::RuleType.eq(K::TYPE))
-                    .filter(Column::Direction.eq(&rule.direction))
-                    .filter(Column::Id.ne(&rule.id));
-                if twin.one(tx.db).await?.is_some() {
-                    return Err(taken(&tx, &rule).await?);
-                }
+                check_untaken(&tx, &rule).await?;
                 save(tx.db, &mut rule).await?;
                 save(tx.db, &mut policy).await?;
                 touch_users(&tx, &policy.id).await?;
@@ -290,7 +305,7 @@ async fn own_rule<K: RuleKind>(tx: &Tx<'_>, ctx: &Context, policy: &str, id: &st
 
 /// What ports were promised stays.
 async fn check_promises<K: RuleKind>(tx: &Tx<'_>, policy: &policies::Model) -> Result<()> {
-    if K::TYPE == MINIMUM_BANDWIDTH { promises::check_unkept(tx, &policy.id).await } else { Ok(()) }
+    if [MINIMUM_BANDWIDTH, MINIMUM_PACKET_RATE].contains(&K::TYPE) { promises::check_unkept(tx, &policy.id).await } else { Ok(()) }
 }
 
 fn apply(rule: &mut Model, checked: &Checked) -> Result<()> {
@@ -302,6 +317,7 @@ fn apply(rule: &mut Model, checked: &Checked) -> Result<()> {
         ("dscp_mark", &mut rule.dscp_mark),
         ("max_kpps", &mut rule.max_kpps),
         ("max_burst_kpps", &mut rule.max_burst_kpps),
+        ("min_kpps", &mut rule.min_kpps),
     ] {
         if let Some(number) = checked.get::<i64>(name)? {
             *place = Some(number);
@@ -315,12 +331,19 @@ fn apply(rule: &mut Model, checked: &Checked) -> Result<()> {
     }
 }
 
-async fn taken(tx: &Tx<'_>, rule: &Model) -> Result<Error> {
-    let twins: Vec<Model> = with(tx.db, "policy_id", std::slice::from_ref(&rule.policy_id)).await?;
-    let twin = twins.iter().find(|twin| twin.rule_type == rule.rule_type && twin.direction == rule.direction && twin.id != rule.id);
-    let id = twin.map(|twin| twin.id.as_str()).unwrap_or_default();
-    let message = format!("Rule {} conflicts with rule {id} which already exists in QoS Policy {}.", rule.rule_type, rule.policy_id);
-    Ok(conflict("QoSRulesConflict", message))
+/// One rule of a kind for each direction; one for both is that of each.
+async fn check_untaken(tx: &Tx<'_>, rule: &Model) -> Result<()> {
+    let rules: Vec<Model> = with(tx.db, "policy_id", std::slice::from_ref(&rule.policy_id)).await?;
+    let crosses = |other: &&Model| {
+        let same = other.direction == rule.direction || other.direction == ANY || rule.direction == ANY;
+        other.rule_type == rule.rule_type && same && other.id != rule.id
+    };
+    rules.iter().find(crosses).map_or(Ok(()), |other| Err(taken(rule, &other.id)))
+}
+
+fn taken(rule: &Model, by: &str) -> Error {
+    let message = format!("Rule {} conflicts with rule {by} which already exists in QoS Policy {}.", rule.rule_type, rule.policy_id);
+    conflict("QoSRulesConflict", message)
 }
 
 fn unknown(policy: &str, id: &str) -> Error {

@@ -3,12 +3,12 @@
 use kit::{Context, Error, Path, Reply, Result};
 use serde_json::{Value, json};
 
-use super::rules::{BANDWIDTH_LIMIT, DSCP_MARKING, MINIMUM_BANDWIDTH, PACKET_RATE_LIMIT};
+use super::rules::{BANDWIDTH_LIMIT, DSCP_MARKING, MINIMUM_BANDWIDTH, MINIMUM_PACKET_RATE, PACKET_RATE_LIMIT};
 use crate::App;
 use crate::fault::not_found;
 
-/// A minimum bandwidth is put into force by the choice of the host.
-const TYPES: &[&str] = &[BANDWIDTH_LIMIT, DSCP_MARKING, MINIMUM_BANDWIDTH, PACKET_RATE_LIMIT];
+/// Minimums are put into force by the choice of the host.
+const TYPES: &[&str] = &[BANDWIDTH_LIMIT, DSCP_MARKING, MINIMUM_BANDWIDTH, MINIMUM_PACKET_RATE, PACKET_RATE_LIMIT];
 
 /// `GET /qos/rule-types`
 pub async fn types(_: App, _: Context) -> Result<Reply> {
@@ -28,6 +28,7 @@ pub async fn show_type(_: App, ctx: Context, kind: Path<String>) -> Result<Reply
     let parameters = match *kind {
         BANDWIDTH_LIMIT => vec![range("max_kbps", 0), range("max_burst_kbps", 0), direction],
         MINIMUM_BANDWIDTH => vec![range("min_kbps", 0), direction],
+        MINIMUM_PACKET_RATE => vec![range("min_kpps", 0), choices("direction", json!(["any", "egress", "ingress"]))],
         PACKET_RATE_LIMIT => vec![range("max_kpps", 0), range("max_burst_kpps", 0), direction],
         _ => vec![choices("dscp_mark", json!([0, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 46, 48, 56]))],
     };

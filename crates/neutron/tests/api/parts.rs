@@ -217,6 +217,11 @@ async fn bandwidth_is_promised_to_ports_of_physical_networks() {
     let rules = format!("qos/policies/{}/minimum_bandwidth_rules", policy.as_str().unwrap());
     let rule = cloud.make(ADMIN, &rules, "minimum_bandwidth_rule", json!({"min_kbps": 500, "direction": "ingress"})).await;
     let rule = format!("/{rules}/{}", id(&rule));
+    let packets = rules.replace("bandwidth", "packet_rate");
+    let any = cloud.make(ADMIN, &packets, "minimum_packet_rate_rule", json!({"min_kpps": 9})).await;
+    assert_eq!(any["direction"], "any");
+    let crossing = Some(json!({"minimum_packet_rate_rule": {"min_kpps": 9, "direction": "egress"}}));
+    assert_eq!(cloud.refused(ADMIN, Method::POST, &format!("/{packets}"), crossing).await, (409, "QoSRulesConflict".into()));
     let (tunnelled, _) = cloud.network(DEMO, "10.0.0.0/24").await;
     let through = id(&cloud.make(DEMO, "ports", "port", json!({"network_id": tunnelled, "qos_policy_id": policy})).await);
     let asks = async |port: &str| cloud.get(ADMIN, &format!("/ports/{port}")).await["port"]["resource_request"].clone();
@@ -230,7 +235,10 @@ async fn bandwidth_is_promised_to_ports_of_physical_networks() {
     let group = &request["request_groups"][0];
     assert_eq!(group["resources"], json!({"NET_BW_IGR_KILOBIT_PER_SEC": 500}));
     assert_eq!(group["required"], json!(["CUSTOM_PHYSNET_PUBLIC", "CUSTOM_VNIC_TYPE_NORMAL"]));
-    assert_eq!(request["same_subtree"], json!([group["id"]]));
+    let packets = &request["request_groups"][1];
+    assert_eq!(packets["resources"], json!({"NET_PACKET_RATE_KILOPACKET_PER_SEC": 9}));
+    assert_eq!(packets["required"], json!(["CUSTOM_VNIC_TYPE_NORMAL"]));
+    assert_eq!(request["same_subtree"], json!([group["id"], packets["id"]]));
     cloud.change(ADMIN, &rule, "minimum_bandwidth_rule", json!({"min_kbps": 600})).await;
     cloud.bind(&id(&port), "host1", "server").await;
     // a bound port has what it was promised
