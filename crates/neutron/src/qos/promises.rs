@@ -1,5 +1,5 @@
-//! Minimums of bandwidth and packets: what a port asks of its host in placement's words, and that what a bound port was promised stays. Only ports of
-//! physical networks ask; how much there is of one on a host, placement knows.
+//! Minimums of bandwidth and packets: what a port asks of its host in placement's words, and that what a bound port was promised stays. How
+//! much there is of it on a host, placement knows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -44,10 +44,10 @@ async fn promises<C: ConnectionTrait>(db: &C, policies: &[String]) -> Result<Has
 }
 
 impl Promise {
-    /// As groups of a request: bandwidth is the physical network's, packets are the host's.
-    fn request(&self, port: &str, physical: &str) -> Value {
+    /// As groups of a request: bandwidth is the physical network's, and nobody counts that of tunnels; packets are the host's.
+    fn request(&self, port: &str, physical: Option<&str>) -> Option<Value> {
         let mut groups = Vec::new();
-        if !self.bandwidth.is_empty() {
+        if let (Some(physical), false) = (physical, self.bandwidth.is_empty()) {
             let id = ids::derived("bandwidth of port", port);
             groups.push(json!({"id": id, "required": traits(Some(physical)), "resources": self.bandwidth}));
         }
@@ -56,7 +56,7 @@ impl Promise {
             groups.push(json!({"id": id, "required": traits(None), "resources": self.packets}));
         }
         let same: Vec<Value> = groups.iter().filter_map(|group| group.get("id").cloned()).collect();
-        json!({"request_groups": groups, "same_subtree": same})
+        (!groups.is_empty()).then(|| json!({"request_groups": groups, "same_subtree": same}))
     }
 }
 
@@ -66,15 +66,14 @@ pub async fn requests<C: ConnectionTrait>(
     rows: &[ports::Model],
     networks: &HashMap<String, networks::Model>,
 ) -> Result<HashMap<String, Value>> {
-    let on = |port: &ports::Model| networks.get(&port.network_id).filter(|network| network.physical_network.is_some());
-    let policy = |port: &ports::Model| port.qos_policy_id.clone().or_else(|| on(port)?.qos_policy_id.clone());
+    let policy = |port: &ports::Model| port.qos_policy_id.clone().or_else(|| networks.get(&port.network_id)?.qos_policy_id.clone());
     let mut policies: Vec<String> = rows.iter().filter_map(policy).collect();
     policies.sort_unstable();
     policies.dedup();
     let promises = promises(db, &policies).await?;
     let request = |port: &ports::Model| {
-        let (promise, physical) = (promises.get(&policy(port)?)?, on(port)?.physical_network.as_ref()?);
-        Some((port.id.clone(), promise.request(&port.id, physical)))
+        let physical = networks.get(&port.network_id)?.physical_network.as_deref();
+        Some((port.id.clone(), promises.get(&policy(port)?)?.request(&port.id, physical)?))
     };
     Ok(rows.iter().filter_map(request).collect())
 }
@@ -82,7 +81,7 @@ pub async fn requests<C: ConnectionTrait>(
 /// A port on a host has what it was promised; another promise would need another claim.
 pub async fn check_port(tx: &Tx<'_>, network: &networks::Model, before: &ports::Model, after: &ports::Model) -> Result<()> {
     let policy = |port: &ports::Model| port.qos_policy_id.clone().or_else(|| network.qos_policy_id.clone());
-    if before.host_id.is_empty() || network.physical_network.is_none() || same(tx, policy(before), policy(after)).await? {
+    if before.host_id.is_empty() || same(tx, policy(before), policy(after)).await? {
         return Ok(());
     }
     Err(promised("port", &after.id))
@@ -91,8 +90,7 @@ pub async fn check_port(tx: &Tx<'_>, network: &networks::Model, before: &ports::
 /// The same of ports that have their network's policy.
 pub async fn check_network(tx: &Tx<'_>, before: &networks::Model, after: &networks::Model) -> Result<()> {
     let bound = "SELECT 1 FROM ports WHERE network_id = $1 AND qos_policy_id IS NULL AND host_id <> '' AND device_owner NOT LIKE 'network:%' LIMIT 1";
-    if before.physical_network.is_none()
-        || same(tx, before.qos_policy_id.clone(), after.qos_policy_id.clone()).await?
+    if same(tx, before.qos_policy_id.clone(), after.qos_policy_id.clone()).await?
         || !sql::exists(tx.db, bound, [before.id.as_str().into()]).await?
     {
         return Ok(());
@@ -116,7 +114,7 @@ fn promised(what: &str, id: &str) -> Error {
 /// 501 while a port on a host has a policy: its promise stays as it is.
 pub async fn check_unkept(tx: &Tx<'_>, policy: &str) -> Result<()> {
     let kept = "SELECT p.id FROM ports p JOIN networks n ON n.id = p.network_id WHERE p.host_id <> '' \
-                AND p.device_owner NOT LIKE 'network:%' AND n.physical_network IS NOT NULL \
+                AND p.device_owner NOT LIKE 'network:%' \
                 AND (p.qos_policy_id = $1 OR (p.qos_policy_id IS NULL AND n.qos_policy_id = $1)) LIMIT 1";
     match sql::texts(tx.db, kept, [policy.into()]).await?.first() {
         None => Ok(()),
