@@ -24,6 +24,8 @@ const RESOURCES: &[(&str, &str)] = &[
     ("rule_type", "qos/rule-types"),
     ("metering_label", "metering/metering-labels"),
     ("metering_label_rule", "metering/metering-label-rules"),
+    ("flavor", "flavors"),
+    ("service_profile", "service_profiles"),
     ("auto_allocated_topology", "auto-allocated-topology"),
     ("service_provider", "service-providers"),
     ("quota", "quotas"),

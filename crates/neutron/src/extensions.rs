@@ -32,6 +32,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("extraroute-atomic", "Atomically add/remove extra routes"),
     ("filter-validation", "Filter parameters validation"),
     ("fip-port-details", "Floating IP Port Details Extension"),
+    ("flavors", "Neutron Service Flavors"),
     ("floating-ip-port-forwarding", "Floating IP Port Forwarding"),
     ("floating-ip-port-forwarding-description", "Floating IP Port Forwarding support description"),
     ("floating-ip-port-forwarding-detail", "Floating IP port forwarding detail"),

@@ -20,6 +20,7 @@ mod bootstrap;
 mod discovery;
 mod extensions;
 mod fault;
+mod flavors;
 mod floatingips;
 mod ipam;
 mod listing;
@@ -68,6 +69,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("../migrations/0003_schedulers_ranges.sql") },
     Migration { version: 4, sql: include_str!("../migrations/0004_found_by_address.sql") },
     Migration { version: 5, sql: include_str!("../migrations/0005_packet_rates.sql") },
+    Migration { version: 6, sql: include_str!("../migrations/0006_flavors.sql") },
     kit::lease::migration(20),
 ];
 

@@ -4,6 +4,7 @@ use kit::Routes;
 use kit::policy::{ANY, PUBLIC};
 
 use crate::agents::schedulers;
+use crate::flavors::profiles;
 use crate::floatingips::port_forwardings;
 use crate::ports::bindings;
 use crate::qos::policies;
@@ -11,8 +12,8 @@ use crate::qos::rules::{BandwidthLimit, DscpMarking, MinimumBandwidth, MinimumPa
 use crate::resource::Resource;
 use crate::security_groups::{default_rules, rules};
 use crate::{
-    App, address_groups, address_scopes, agents, auto_topology, availability, discovery, extensions, floatingips, listing, metering,
-    networks, plain, ports, qos, quotas, rbac, routers, security_groups, subnetpools, subnets, tags, trunks,
+    App, address_groups, address_scopes, agents, auto_topology, availability, discovery, extensions, flavors, floatingips, listing,
+    metering, networks, plain, ports, qos, quotas, rbac, routers, security_groups, subnetpools, subnets, tags, trunks,
 };
 
 /// Without a token.
@@ -208,6 +209,18 @@ fn cloud() -> Routes<App> {
         .get   ("/agents/{agent_id}/dhcp-networks",                      "get_agent",                         schedulers::networks)
         .post  ("/agents/{agent_id}/dhcp-networks",                      "create_dhcp-network",               schedulers::add_network)
         .delete("/agents/{agent_id}/dhcp-networks/{network_id}",         "delete_dhcp-network",               schedulers::remove_network)
+        .get   ("/flavors",                                              "get_flavor",                        listing::list::<flavors::Model>)
+        .post  ("/flavors",                                              ANY,                                 plain::create::<flavors::Model>)
+        .get   ("/flavors/{flavor_id}",                                  "get_flavor",                        listing::show::<flavors::Model>)
+        .put   ("/flavors/{flavor_id}",                                  ANY,                                 plain::update::<flavors::Model>)
+        .delete("/flavors/{flavor_id}",                                  ANY,                                 plain::delete::<flavors::Model>)
+        .post  ("/flavors/{flavor_id}/service_profiles",                 "create_flavor_service_profile",     flavors::bind)
+        .delete("/flavors/{flavor_id}/service_profiles/{profile_id}",    "delete_flavor_service_profile",     flavors::unbind)
+        .get   ("/service_profiles",                                     "get_service_profile",               listing::list::<profiles::Model>)
+        .post  ("/service_profiles",                                     ANY,                                 plain::create::<profiles::Model>)
+        .get   ("/service_profiles/{profile_id}",                        "get_service_profile",               listing::show::<profiles::Model>)
+        .put   ("/service_profiles/{profile_id}",                        ANY,                                 plain::update::<profiles::Model>)
+        .delete("/service_profiles/{profile_id}",                        ANY,                                 plain::delete::<profiles::Model>)
         .get   ("/service-providers",                                    "get_service_provider",              availability::providers)
 }
 

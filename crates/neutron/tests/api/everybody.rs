@@ -114,6 +114,12 @@ impl Things {
             things.0.push((key, id(&cloud.make(DEMO, plural, kind, body).await)));
         }
         things.quality(cloud).await;
+        for (key, plural, kind, body) in [
+            ("flavor_id", "flavors", "flavor", json!({"service_type": "L3_ROUTER_NAT"})),
+            ("profile_id", "service_profiles", "service_profile", json!({"metainfo": "{}"})),
+        ] {
+            things.0.push((key, id(&cloud.make(ADMIN, plural, kind, body).await)));
+        }
         let group = things.id("security_group_id");
         let rule = id(&cloud.get(DEMO, &format!("/security-group-rules?security_group_id={group}")).await["security_group_rules"][0]);
         let default = id(&cloud.get(ADMIN, "/default-security-group-rules").await["default_security_group_rules"][0]);
@@ -204,7 +210,7 @@ impl Things {
                 "direction": "ingress", "remote_ip_prefix": "10.9.0.0/16"}}),
             "flavors" => json!({"flavor": wish(json!({"name": "f", "service_type": "L3_ROUTER_NAT"}))}),
             "service_profiles" if path.starts_with("/flavors") => json!({"service_profile": {"id": NOWHERE}}),
-            "service_profiles" => json!({"service_profile": wish(json!({"driver": ""}))}),
+            "service_profiles" => json!({"service_profile": wish(json!({"metainfo": "{}"}))}),
             other => match KINDS_OF_RULES.iter().find(|(kind, _)| other.strip_suffix('s') == Some(kind)) {
                 Some((kind, body)) => json!({*kind: wish(serde_json::from_str(body).unwrap())}),
                 None => json!({}),

@@ -253,3 +253,25 @@ async fn bandwidth_and_packets_are_promised_to_ports() {
     cloud.change(ADMIN, &format!("/networks/{vlan}"), "network", json!({"qos_policy_id": policy})).await;
     assert_eq!(asks(&id(&port)).await["request_groups"][0]["resources"], json!({"NET_BW_IGR_KILOBIT_PER_SEC": 600}), "by the network");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flavors_are_made_of_profiles() {
+    let cloud = cloud().await;
+    let flavor = cloud.make(ADMIN, "flavors", "flavor", json!({"name": "f", "service_type": "FLAVORS"})).await;
+    assert_eq!((&flavor["enabled"], &flavor["service_profiles"]), (&json!(true), &json!([])));
+    let empty = Some(json!({"service_profile": {"description": "nothing"}}));
+    assert_eq!(cloud.refused(ADMIN, Method::POST, "/service_profiles", empty).await, (400, "ServiceProfileEmpty".into()));
+    let unknown = Some(json!({"service_profile": {"driver": "a.b.C"}}));
+    assert_eq!(cloud.refused(ADMIN, Method::POST, "/service_profiles", unknown).await, (404, "ServiceProfileDriverNotFound".into()));
+    let profile = cloud.make(ADMIN, "service_profiles", "service_profile", json!({"metainfo": "{}"})).await;
+    let (path, profiles) = (format!("/service_profiles/{}", id(&profile)), format!("flavors/{}/service_profiles", id(&flavor)));
+    let bound = cloud.make(ADMIN, &profiles, "service_profile", json!({"id": profile["id"]})).await;
+    assert_eq!(bound["service_profiles"], json!([profile["id"]]));
+    let again = Some(json!({"service_profile": {"id": profile["id"]}}));
+    assert_eq!(cloud.refused(ADMIN, Method::POST, &format!("/{profiles}"), again).await.1, "FlavorServiceProfileBindingExists");
+    assert_eq!(cloud.refused(ADMIN, Method::DELETE, &path, None).await, (409, "ServiceProfileInUse".into()));
+    cloud.delete(ADMIN, &format!("/{profiles}/{}", id(&profile))).await;
+    cloud.delete(ADMIN, &path).await;
+    assert_eq!(cloud.get(DEMO, "/flavors").await["flavors"][0]["service_profiles"], json!([]));
+    cloud.delete(ADMIN, &format!("/flavors/{}", id(&flavor))).await;
+}
