@@ -31,21 +31,21 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     let instance = &message.instance;
     let request = request(app, instance, message.ignore_hosts.clone()).await?;
     let resources = claims::resources(&instance.flavor, &instance.block_devices);
-    let asked = bandwidth::asked(app, instance).await?;
-    let wanted = wanted(app, &request, instance, &resources, &asked).await?;
+    let ports = bandwidth::asked(app, instance).await?;
+    let wanted = wanted(app, &request, instance, &resources, &ports).await?;
     let mut selection = Selection { selected: None, alternates: Vec::new(), filters: Vec::new() };
     // what is remembered may be wrong; before saying no, ask
     for fresh in [false, true] {
-        let (choices, is_fresh) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
+        let (choices, asked) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
         let choices = weighers::order(choices, request.group.as_ref(), || rand::rng().random());
         let (filtered, claiming) = (Timestamp::now(), Span::begin("scheduler_claim_host", "nova-scheduler", "placement"));
-        if claim_first(app, instance, &choices, (&resources, &asked), &mut selection).await? {
+        if claim_first(app, instance, &choices, (&resources, &ports), &mut selection).await? {
             let host = selection.selected.as_ref().map(|d| d.host.clone());
             let filtered = Event { details: Some(describe(&selection.filters)), ..filtering.done_at(filtered) };
             app.events.push(&instance.id, &message.caller.request_id, [filtered, claiming.done(host)]);
             return Ok(selection);
         }
-        if is_fresh {
+        if asked {
             break;
         }
     }
