@@ -143,7 +143,7 @@ impl Things {
             let (status, made) = cloud.call(MANAGER, Method::POST, &path, Some(json!({*kind: body}))).await;
             // kinds that no extension stands for are not there
             if status == 201 {
-                self.0.push((kind, id(&made[*kind])));
+                self.0.push((*kind, id(&made[*kind])));
             }
         }
         let label = id(&cloud.make(MANAGER, "metering/metering-labels", "metering_label", json!({"name": "l"})).await);
@@ -211,7 +211,7 @@ impl Things {
             "flavors" => json!({"flavor": wish(json!({"name": "f", "service_type": "L3_ROUTER_NAT"}))}),
             "service_profiles" if path.starts_with("/flavors") => json!({"service_profile": {"id": NOWHERE}}),
             "service_profiles" => json!({"service_profile": wish(json!({"metainfo": "{}"}))}),
-            other => match KINDS_OF_RULES.iter().find(|(kind, _)| other.strip_suffix('s') == Some(kind)) {
+            other => match KINDS_OF_RULES.iter().find(|(kind, _)| other.strip_suffix('s') == Some(*kind)) {
                 Some((kind, body)) => json!({*kind: wish(serde_json::from_str(body).unwrap())}),
                 None => json!({}),
             },
