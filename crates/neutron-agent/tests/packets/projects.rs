@@ -75,7 +75,7 @@ async fn one_projects_rules_are_not_the_others(here: &mut Cloud, there: &mut Clo
     echo_server(c, 2222);
     let wider = SecurityGroupRule { remote_ip_prefix: Some("10.1.0.12/32".into()), ..rule("ingress", Some("tcp"), Some((22, 2222))) };
     let group = SecurityGroup { rules: vec![wider, rule("egress", None, None)], ..state::group(GROUP_2, &["10.1.0.11", "10.1.0.12"]) };
-    for host in [&*here, &*there] {
+    for host in [&mut *here, &mut *there] {
         host.update(vec![Change::SecurityGroup(group.clone())]).await;
     }
     eventually("D at C's new port", || connect(d, A, 2222).is_some()).await;

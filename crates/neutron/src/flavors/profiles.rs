@@ -2,6 +2,7 @@
 
 use kit::{Context, Error, Result, ids};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Condition;
 use serde_json::{Map, Value, json};
 
 use crate::attributes::{Attribute, Checked, ID};
@@ -50,6 +51,10 @@ impl Resource for Model {
     /// The cloud's.
     fn project_id(&self) -> &str {
         ""
+    }
+
+    fn visible(_: &str) -> Condition {
+        Condition::all()
     }
 
     fn view(&self, _: &Seen) -> Map<String, Value> {
