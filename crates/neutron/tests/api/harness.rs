@@ -270,7 +270,7 @@ impl Agent {
     pub async fn wired(&self, up: &[&str], down: &[&str]) {
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
         let message = PortsWired { host: self.host.clone(), up: ids(up), down: ids(down) };
-        self.bus.call(SERVER_TOPIC, message, Duration::from_secs(5)).await.unwrap();
+        self.bus.call(SERVER_TOPIC, message, Duration::from_secs(60)).await.unwrap();
     }
 
     /// Takes in what follows on what it knows; after a gap it asks for everything, as real agents do.
