@@ -66,11 +66,11 @@ async fn until_resynced(cloud: &Cloud, began: Instant) -> Outcome<f64> {
     let log = cloud.state.path().join("log/neutron/linuxbridge-agent.log");
     loop {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let said = text
+        let mut said = text
             .lines()
             .filter(|line| line.contains("ports wired"))
             .filter_map(|line| line.split_once("up=")?.1.split(' ').next()?.parse().ok());
-        if said.last().is_some_and(|up: usize| up >= CROWD) {
+        if said.next_back().is_some_and(|up: usize| up >= CROWD) {
             return Ok(began.elapsed().as_secs_f64());
         }
         within(began, "the agent does not say that the ports are wired")?;
