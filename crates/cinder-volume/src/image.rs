@@ -20,6 +20,11 @@ const CHUNK: usize = 256 * 1024;
 /// Glance may be silent for this long in the middle of a file.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// The property that says which of cinder's keys an image is encrypted with.
+const KEY: &str = "cinder_encryption_key_id";
+/// What becomes of the key; of no use to a volume.
+const KEY_POLICY: &str = "cinder_encryption_key_deletion_policy";
+
 /// An image that the caller may read.
 #[derive(Clone)]
 pub struct Image {
@@ -56,10 +61,15 @@ impl Image {
                 metadata[key] = json!(value);
             }
         }
-        for (key, value) in info.properties() {
+        for (key, value) in info.properties().into_iter().filter(|(key, _)| key != KEY && key != KEY_POLICY) {
             metadata[key] = json!(value);
         }
         metadata
+    }
+
+    /// Whether it is of an encrypted volume, and encrypted itself.
+    pub fn is_locked(&self) -> bool {
+        self.info.properties().contains_key(KEY)
     }
 
     /// Writes the image's file to `path`.

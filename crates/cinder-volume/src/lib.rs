@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use backend::VolumeBackend;
 pub use file::luks::Keys;
+pub use file::shelf::Shelf;
 pub use file::{FileBackend, FileConfig, cleanup, preflight};
 pub use sim::SimBackend;
 

@@ -65,7 +65,7 @@ impl SimBackend {
             return Err(Error::not_found(format!("Backup {parent} could not be found.")));
         }
         backups.insert(backup_id.to_owned(), original.parent_id.clone());
-        Ok(BackedUp { object_count: 1 })
+        Ok(BackedUp { object_count: 1, container: None })
     }
 
     fn adopt(&self, volume_id: &str, name: &str) -> Result<u64> {

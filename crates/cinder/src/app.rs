@@ -31,7 +31,7 @@ use crate::volumes::revert::RevertVolume;
 use crate::volumes::upload::UploadVolume;
 use crate::{consistencygroups, discovery, fault, hosts, microversions, policies, reconcile as repairs, routes, types};
 
-const MIGRATIONS: &[Migration] = &[
+pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
     flow::migration(2),
     Migration { version: 3, sql: include_str!("../migrations/0003_types.sql") },
@@ -40,6 +40,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 6, sql: include_str!("../migrations/0006_type_encryption.sql") },
     Migration { version: 7, sql: include_str!("../migrations/0007_snapshots_and_backups.sql") },
     Migration { version: 8, sql: include_str!("../migrations/0008_keys_and_scheduling.sql") },
+    Migration { version: 9, sql: include_str!("../migrations/0009_backups_in_buckets.sql") },
 ];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.

@@ -40,3 +40,4 @@ pub mod types;
 pub mod volumes;
 
 pub use app::{Cinder, Config, open};
+pub use keys::rotate as rotate_master_key;

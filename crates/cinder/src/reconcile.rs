@@ -1,4 +1,5 @@
-//! Repairs: what says that it is in the middle of something, and no flow is, comes to an end; messages whose time is over go.
+//! Repairs: what says that it is in the middle of something, and no flow is, comes to an end; messages whose time is over go, and so do keys of images
+//! that are gone.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use kit::clock::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter};
 
-use crate::{Cinder, backups, messages, snapshots, volumes};
+use crate::{Cinder, backups, keys, messages, snapshots, volumes};
 
 /// How often somebody looks.
 pub const PERIOD: Duration = Duration::from_secs(60);
@@ -17,6 +18,7 @@ const YOUNG: Duration = Duration::from_secs(120);
 /// One round.
 pub async fn run(app: &Cinder) -> Result<()> {
     stuck(app).await?;
+    keys::forget_of_gone_images(app).await?;
     messages::forget_expired(app).await
 }
 

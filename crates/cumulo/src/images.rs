@@ -1,9 +1,10 @@
 //! `[images]` of `cumulo.toml`: where glance keeps images, and from where users may have them downloaded.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use glance::outside::objects::Place;
-use glance::outside::web::Rules;
+use outside::objects::Place;
+use outside::web::Rules;
 use glance::{DiskFormat, Limits, StoreConfig};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,11 @@ pub struct Images {
     pub require_format_match: bool,
     /// `raw` or `qcow2`: what imported images are converted to.
     pub convert_to: Option<String>,
+    /// Seconds for which the data of deleted images stays and can be brought back; it goes at once when absent.
+    pub scrub_time: Option<u64>,
+    /// Tell clients where images are, and let them add and remove places.
+    pub show_image_direct_url: bool,
+    pub show_multiple_locations: bool,
     /// A bucket beside the files of this host.
     pub s3: Option<S3>,
     pub quota: Quota,
@@ -29,7 +35,7 @@ pub struct Images {
 pub struct S3 {
     pub endpoint: String,
     pub bucket: String,
-    #[serde(default = "region")]
+    #[serde(default = "crate::bucket::region")]
     pub region: String,
     pub access_key: String,
     pub secret_key: String,
@@ -59,10 +65,6 @@ pub struct Web {
     pub internal_mirrors: Vec<IpAddr>,
 }
 
-fn region() -> String {
-    "us-east-1".into()
-}
-
 impl std::fmt::Debug for S3 {
     /// The keys are nobody's to see.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,7 +74,17 @@ impl std::fmt::Debug for S3 {
 
 impl Default for Images {
     fn default() -> Images {
-        Images { size_cap: 1 << 40, require_format_match: true, convert_to: None, s3: None, quota: Quota::default(), web: Web::default() }
+        Images {
+            size_cap: 1 << 40,
+            require_format_match: true,
+            convert_to: None,
+            scrub_time: None,
+            show_image_direct_url: false,
+            show_multiple_locations: false,
+            s3: None,
+            quota: Quota::default(),
+            web: Web::default(),
+        }
     }
 }
 
@@ -96,6 +108,9 @@ impl Images {
         settings.image_size_cap = self.size_cap;
         settings.require_image_format_match = self.require_format_match;
         settings.convert_to = self.convert_to.as_deref().map(|name| if name == "raw" { DiskFormat::Raw } else { DiskFormat::Qcow2 });
+        settings.delayed_delete = self.scrub_time.map(Duration::from_secs);
+        settings.show_image_direct_url = self.show_image_direct_url;
+        settings.show_multiple_locations = self.show_multiple_locations;
         settings.limits = Limits {
             image_size_total: self.quota.image_size_total,
             image_stage_total: self.quota.image_stage_total,
@@ -113,7 +128,7 @@ impl Images {
             settings.node = node;
         }
         if let Some(s3) = &self.s3 {
-            let place = Place::S3(glance::outside::objects::S3 {
+            let place = Place::S3(outside::objects::S3 {
                 endpoint: s3.endpoint.clone(),
                 bucket: s3.bucket.clone(),
                 region: s3.region.clone(),

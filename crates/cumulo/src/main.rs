@@ -4,6 +4,7 @@
 //! serves them; `cli` is what a person runs beside it.
 
 mod apis;
+mod bucket;
 mod cli;
 mod config;
 mod images;

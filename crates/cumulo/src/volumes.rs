@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bucket::Bucket;
+
 /// What every cloud has: on real hosts and on simulated ones.
 pub const FILE: &str = "file";
 pub const SIM: &str = "sim";
@@ -13,6 +15,8 @@ pub const SIM: &str = "sim";
 pub struct Volumes {
     /// Further backends; a volume type asks for one with `volume_backend_name`.
     pub backends: Vec<Backend>,
+    /// Where backups are kept; beside the volumes when absent.
+    pub backup_bucket: Option<Bucket>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +55,13 @@ impl Volumes {
 }
 
 impl Volumes {
+    /// The place for backups, if it is not beside the volumes.
+    pub fn shelf(&self) -> Result<Option<cinder_volume::Shelf>, String> {
+        let Some(bucket) = &self.backup_bucket else { return Ok(None) };
+        let opened = outside::bucket::Bucket::open(&bucket.s3());
+        opened.map(|bucket| Some(cinder_volume::Shelf::new(bucket))).map_err(|error| format!("volumes.backup_bucket: {error}."))
+    }
+
     /// What the cinder-volume of a backend is told.
     pub fn settings(&self, host: &str, name: &str) -> cinder_volume::Config {
         let backend = self.backends.iter().find(|backend| backend.name == name);

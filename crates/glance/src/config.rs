@@ -1,6 +1,7 @@
 //! What an operator decides.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kit::db::Location;
 use outside::objects::Place;
@@ -28,6 +29,11 @@ pub struct Config {
     pub convert_to: Option<DiskFormat>,
     /// Bytes of images that are cached here; none without.
     pub cache_max_size: Option<u64>,
+    /// How long the data of a deleted image stays, in which it can be brought back; it goes at once without.
+    pub delayed_delete: Option<Duration>,
+    /// Tell clients where an image is: as `direct_url`, and as `locations`, which they may then change.
+    pub show_image_direct_url: bool,
+    pub show_multiple_locations: bool,
 }
 
 /// A store, by the name that users see.
@@ -87,6 +93,9 @@ impl Config {
             web: Rules::default(),
             convert_to: None,
             cache_max_size: Some(10 << 30),
+            delayed_delete: None,
+            show_image_direct_url: false,
+            show_multiple_locations: false,
         }
     }
 }

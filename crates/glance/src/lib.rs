@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit::auth::Authenticator;
-use kit::db::{Db, Migration};
+use kit::db::{Db, Location, Migration};
 use kit::policy::Policy;
 use kit::service::{Mount, Service, ServiceParts};
 
@@ -55,6 +55,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
     Migration { version: 2, sql: include_str!("../migrations/0002_stores_and_tasks.sql") },
     Migration { version: 3, sql: include_str!("../migrations/0003_metadefs.sql") },
+    Migration { version: 4, sql: include_str!("../migrations/0004_pending_deletes.sql") },
 ];
 
 /// How often this process looks after what others left and what is queued.
@@ -70,6 +71,11 @@ pub struct Glance {
     web: Web,
     working: Working,
     settings: Arc<Config>,
+}
+
+/// Brings back an image that was deleted and waits for the scrubber.
+pub async fn restore(database: &Location, id: &str) -> kit::Result<()> {
+    images::restore(&Db::open(database, MIGRATIONS).await?, id).await
 }
 
 /// Opens glance's database, directory and stores, and clears away what a crash left.

@@ -23,6 +23,8 @@ pub const RULES: &[(&str, &str)] = &[
     ("delete_image_location", "role:admin"),
     ("add_image_location", MEMBER),
     ("fetch_image_location", "role:admin or role:service"),
+    ("get_image_location", VISIBLE_READER),
+    ("set_image_location", MEMBER),
     ("copy_image", "role:admin"),
     ("deactivate", MEMBER),
     ("reactivate", MEMBER),

@@ -109,7 +109,7 @@ async fn make(app: &Glance, image: Image, path: &Path) -> Result<String> {
 /// Removes what a newer file has replaced; an image that an administrator protects stays.
 async fn remove(app: &Glance, id: String) -> Result<()> {
     let row = id.clone();
-    match app.db.write(move |tx| Box::pin(async move { store::delete(tx, &row).await })).await {
+    match app.db.write(move |tx| Box::pin(async move { store::delete(tx, &row, store::Objects::Go).await })).await {
         Ok(left) => {
             leftovers::clear(app, left).await;
             Ok(())

@@ -144,6 +144,9 @@ message!(CreateBackup => BackedUp, "create_backup");
 pub struct BackedUp {
     /// Files it consists of.
     pub object_count: i64,
+    /// The bucket it is in, from which every host can read it; absent where only this one can.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 /// Make an existing volume hold what the backup holds.

@@ -38,6 +38,10 @@ pub async fn from_image(layout: &Layout, image: &Image, bytes: u64, key: Option<
 pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
     let file = layout.dir.join("image.part");
     image.fetch(&file).await?;
+    if image.is_locked() {
+        fill_from_container(&file, bytes, part, key).await?;
+        return Ok(tokio::fs::remove_file(&file).await?);
+    }
     let format = inspect::format(image.info.disk_format.as_deref().unwrap_or_default())?;
     let found = info(&file, Some(format)).await?;
     inspect::check(&found, format, &file, bytes)?;
@@ -46,16 +50,24 @@ pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &
     Ok(tokio::fs::remove_file(&file).await?)
 }
 
-/// Copies a disk, with all that it stands on, into a file of its own.
-pub async fn fill_from_disk(source: &Path, bytes: u64, part: &Path) -> Result<()> {
-    convert(&["-U", "-f", "qcow2"], source, part, None).await?;
-    resize(part, bytes, None).await
+/// The image of an encrypted volume is LUKS, with the passphrase that the new volume has too.
+async fn fill_from_container(file: &Path, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
+    let key = key.ok_or_else(|| Error::bad_request("The image of an encrypted volume needs an encrypted volume."))?;
+    let found = info(file, Some("luks")).await?;
+    inspect::check_size(&found, bytes)?;
+    convert(&[], Path::new(&luks::contained(file)), part, Some(key)).await?;
+    resize(part, bytes, Some(key)).await
 }
 
 /// An empty disk on another, which need not be there yet.
 pub async fn overlay(part: &Path, backing: &str, bytes: u64, key: Option<&Secret>) -> Result<()> {
+    overlay_on(part, "qcow2", backing, bytes, key).await
+}
+
+/// The same on one of another format.
+pub async fn overlay_on(part: &Path, format: &str, backing: &str, bytes: u64, key: Option<&Secret>) -> Result<()> {
     let (size, lock) = (bytes.to_string(), lock(key));
-    let options = ["-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing].into_iter().chain(lock.iter().map(String::as_str));
+    let options = ["-q", "-u", "-f", "qcow2", "-F", format, "-b", backing].into_iter().chain(lock.iter().map(String::as_str));
     qemu_img("create", options.map(OsStr::new).chain([part.as_os_str(), OsStr::new(&size)]), key).await.map(drop)
 }
 

@@ -39,6 +39,11 @@ pub fn check(info: &Value, format: &str, file: &Path, bytes: u64) -> Result<()> 
     if format == "vmdk" {
         check_vmdk(specific, file)?;
     }
+    check_size(info, bytes)
+}
+
+/// Refuses what would not fit.
+pub fn check_size(info: &Value, bytes: u64) -> Result<()> {
     match info["virtual-size"].as_u64() {
         None => Err(unacceptable("its size is unknown")),
         Some(size) if size > bytes => {

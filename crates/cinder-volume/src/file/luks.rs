@@ -56,6 +56,25 @@ pub fn options(key: &Secret) -> String {
     format!("encrypt.format=luks,encrypt.key-secret=key,encrypt.cipher-alg={},encrypt.iter-time={STRETCH_MS}", key.cipher)
 }
 
+/// What `qemu-img` makes a file with that is LUKS and nothing else.
+pub fn container(key: &Secret) -> Vec<String> {
+    vec!["-o".into(), format!("key-secret=key,cipher-alg={},iter-time={STRETCH_MS}", key.cipher)]
+}
+
+/// Such a file as `qemu-img` is to open it.
+pub fn contained(file: &Path) -> String {
+    format!("json:{}", json!({"driver": "luks", "key-secret": "key", "file": {"driver": "file", "filename": file}}))
+}
+
+/// A new disk as `qemu-img` is to open it, which finds by itself what the disk stands on.
+pub fn top(disk: &Path, key: Option<&Secret>) -> Vec<String> {
+    if key.is_none() {
+        return vec!["-f".into(), "qcow2".into(), disk.to_string_lossy().into_owned()];
+    }
+    let node = json!({"driver": "qcow2", "file": {"driver": "file", "filename": disk}, "encrypt": lock()});
+    vec![format!("json:{node}")]
+}
+
 /// A disk as `qemu-img` is to open it: its name, or the description of it and of all it stands on, each with the key.
 pub async fn source(disk: &Path) -> Result<Vec<String>> {
     if !is_locked(disk).await? {

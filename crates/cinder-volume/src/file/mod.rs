@@ -7,8 +7,8 @@
 //! STATE_DIR/nbd/VOLUME.sock             what guests connect to; the only thing their user may open
 //!              /gate-ATTACHMENT         how guests of other hosts get there
 //! ```
-//! [`layers`] are what snapshots and clones stand on; [`backup`] and [`manage`] keep disks beside the volumes.
-//! [`luks`] is how disks are encrypted.
+//! [`layers`] are what snapshots and clones stand on; [`backup`] and [`manage`] keep disks beside the volumes, [`shelf`] in a bucket.
+//! [`luks`] is how disks are encrypted, [`unlocked`] how they are read all the same; [`leave`] is how data leaves.
 //! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`gate`] lets one
 //! other host through to it, [`export`] keeps both alive.
 
@@ -19,9 +19,12 @@ pub mod export;
 pub mod gate;
 pub mod inspect;
 pub mod layers;
+pub mod leave;
 pub mod luks;
 pub mod manage;
 pub mod qmp;
+pub mod shelf;
+pub mod unlocked;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,6 +42,7 @@ use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBacken
 use export::{Change, Exporter};
 use gate::Gates;
 use luks::Keys;
+use shelf::Shelf;
 
 const GIB: u64 = 1 << 30;
 
@@ -48,6 +52,8 @@ pub struct FileConfig {
     pub state_dir: PathBuf,
     /// Who knows the keys of encrypted volumes.
     pub keys: Keys,
+    /// Where backups are kept; beside the volumes if absent.
+    pub shelf: Option<Shelf>,
     /// The user that QEMU runs as; its group may connect. Absent: only our own group.
     pub qemu_user: Option<String>,
     /// Where other hosts reach this one. Without one, volumes are for guests of this host only.
@@ -63,6 +69,7 @@ struct Inner {
     qemu_gid: Option<u32>,
     gates: Option<Gates>,
     keys: Keys,
+    shelf: Option<Shelf>,
     exporters: Mutex<HashMap<String, Exporter>>,
     /// Whoever makes, takes or sweeps layers does so alone.
     layers: tokio::sync::Mutex<()>,
@@ -101,7 +108,7 @@ impl Layout {
 
 /// What this host lacks to serve volumes, one sentence each.
 pub fn preflight() -> Vec<String> {
-    let packages = [("qemu-img", "qemu-utils"), ("qemu-storage-daemon", "qemu-system-common")];
+    let packages = [("qemu-img", "qemu-utils"), ("qemu-nbd", "qemu-utils"), ("qemu-storage-daemon", "qemu-system-common")];
     let missing = packages.iter().filter(|(program, _)| !daemon::installed(program));
     missing.map(|(program, package)| format!("The program {program} is missing: install the package {package}.")).collect()
 }
@@ -110,7 +117,7 @@ pub fn preflight() -> Vec<String> {
 pub fn cleanup(state_dir: &Path) -> std::io::Result<()> {
     gate::end_all(state_dir, |_| true);
     daemon::end_all(state_dir, |_| true);
-    for dir in ["volumes", "layers", "backups", "unmanaged", "nbd"] {
+    for dir in ["volumes", "layers", "backups", "desks", "unmanaged", "nbd"] {
         match std::fs::remove_dir_all(state_dir.join(dir)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -135,12 +142,18 @@ impl FileBackend {
             std::fs::create_dir_all(&path)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
         }
+        // of work that a crash ended; it begins anew
+        match std::fs::remove_dir_all(shelf::desks(&config.state_dir)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         std::os::unix::fs::chown(config.state_dir.join("nbd"), None, qemu_gid)?;
         Ok(FileBackend(Arc::new(Inner {
             state_dir: config.state_dir,
             qemu_gid,
             gates: config.address.map(|address| Gates { address, account }),
             keys: config.keys,
+            shelf: config.shelf,
             exporters: Mutex::default(),
             layers: tokio::sync::Mutex::default(),
         })))
@@ -148,6 +161,14 @@ impl FileBackend {
 
     fn state_dir(&self) -> &Path {
         &self.0.state_dir
+    }
+
+    fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    fn shelf(&self) -> Option<&Shelf> {
+        self.0.shelf.as_ref()
     }
 
     fn layers(&self) -> &tokio::sync::Mutex<()> {
@@ -207,8 +228,11 @@ impl FileBackend {
                 self.stand_on(&layout, &layer, size * GIB, key.as_ref()).await
             }
             Origin::Backup(backup) => {
-                let source = self.backup_place(&backup)?.disk;
-                disk::make(&layout, async |part| disk::fill_from_disk(&source, size * GIB, part).await).await
+                let desk = self.desk(volume_id).await?;
+                let fill = async |part: &Path| self.fill_from_backup(&desk, &backup, size * GIB, part, key.as_ref()).await;
+                let made = disk::make(&layout, fill).await;
+                desk.clear().await;
+                made
             }
         }
     }
@@ -222,8 +246,11 @@ impl FileBackend {
                 disk::replace(&layout, async |part| disk::fill_from_image(&layout, &image, size * GIB, part, key.as_ref()).await).await?;
             }
             Origin::Backup(backup) => {
-                let source = self.backup_place(&backup)?.disk;
-                disk::replace(&layout, async |part| disk::fill_from_disk(&source, size * GIB, part).await).await?;
+                let desk = self.desk(volume_id).await?;
+                let fill = async |part: &Path| self.fill_from_backup(&desk, &backup, size * GIB, part, key.as_ref()).await;
+                let made = disk::replace(&layout, fill).await;
+                desk.clear().await;
+                made?;
             }
             Origin::Blank | Origin::Volume(_) | Origin::Snapshot { .. } => {
                 return Err(Error::bad_request("A volume is refilled from images and backups only."));

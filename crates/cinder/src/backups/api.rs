@@ -128,7 +128,7 @@ async fn promise_removal(app: Cinder, ctx: &Context, backup: Backup, change: Cha
                     return Err(Error::bad_request("Invalid backup: Incremental backups exist for this backup."));
                 }
                 store::change_or_refuse(tx, &backup.id, change).await?;
-                let flow = DeleteBackup { caller, backup_id: backup.id, host: backup.host };
+                let flow = DeleteBackup { caller, backup_id: backup.id };
                 flows.insert(tx, &flow.backup_id, &flow).await
             })
         })

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::flows::CreateBackup;
 use super::{About, ActiveModel, Backup, Entity, Status, store, view};
 use crate::body::{Body, boolean, text};
+use crate::keys::{self, Key};
 use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume, metadata};
 use crate::{Cinder, quotas, snapshots};
@@ -51,7 +52,6 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewBackup>) -> R
     {
         return Err(Error::bad_request(format!("Invalid snapshot: Snapshot {} is of another volume.", snapshot.id)));
     }
-    volumes::encryption::refuse(&volume, "backed up")?;
     let host = volume.host.clone().ok_or_else(|| volumes::store::invalid("The volume is on no host."))?;
     let parent = match body.incremental {
         Some(true) => Some(store::newest(app.db().read(), ctx.project_id()?, &volume.id, &host).await?.ok_or_else(no_parent)?),
@@ -66,11 +66,14 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewBackup>) -> R
         bootable: volume.bootable,
         metadata: volumes::store::metadata(db, &volume.id, Kind::User).await?,
         image_metadata: volumes::store::metadata(db, &volume.id, Kind::Image).await?,
+        type_id: volume.encryption_key_id.as_ref().map(|_| volume.type_id.clone()),
     };
+    let project = ctx.project_id()?;
+    let key = key_of(&app, &volume, parent.as_ref(), project).await?;
     let parent_data = parent.as_ref().map(|parent| parent.data_id().to_owned());
     let backup = Backup {
         id: ids::uuid(),
-        project_id: ctx.project_id()?.to_owned(),
+        project_id: project.to_owned(),
         user_id: ctx.user_id()?.to_owned(),
         volume_id: volume.id.clone(),
         snapshot_id: body.snapshot_id,
@@ -86,18 +89,39 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewBackup>) -> R
         availability_zone: body.availability_zone.unwrap_or_else(|| volume.availability_zone.clone()),
         metadata: DbJson(pairs),
         data_id: None,
+        bucket: None,
+        encryption_key_id: key.as_ref().map(|key| key.id.clone()),
         about: Some(DbJson(about)),
         data_at: snapshot.as_ref().map_or_else(Timestamp::now, |snapshot| snapshot.created_at),
         created_at: Timestamp::now(),
         updated_at: None,
     };
     let answer = view::brief(&ctx, &backup);
-    promise(&app, &ctx, volume, backup, parent_data, body.force == Some(true)).await?;
+    promise(&app, &ctx, volume, (backup, key), parent_data, body.force == Some(true)).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"backup": answer}))
 }
 
+/// The key of a backup of an encrypted volume: what builds on another has the other's.
+async fn key_of(app: &Cinder, volume: &Volume, parent: Option<&Backup>, project: &str) -> Result<Option<Key>> {
+    let of_parent = parent.map(|parent| parent.encryption_key_id.as_ref());
+    let id = match (&volume.encryption_key_id, of_parent) {
+        (None, None | Some(None)) => return Ok(None),
+        (Some(own), None) => own,
+        (Some(_), Some(Some(of_parent))) => of_parent,
+        (None, Some(Some(_))) | (Some(_), Some(None)) => return Err(no_parent()),
+    };
+    keys::copy(app.db().read(), id, project).await.map(Some)
+}
+
 /// The row, its quota, the busy state of what is read, and the flow.
-async fn promise(app: &Cinder, ctx: &Context, volume: Volume, backup: Backup, parent_data: Option<String>, force: bool) -> Result<()> {
+async fn promise(
+    app: &Cinder,
+    ctx: &Context,
+    volume: Volume,
+    (backup, key): (Backup, Option<Key>),
+    parent_data: Option<String>,
+    force: bool,
+) -> Result<()> {
     let (flows, caller) = (app.flows()?.clone(), ctx.caller());
     let flow_id = app
         .db()
@@ -119,6 +143,9 @@ async fn promise(app: &Cinder, ctx: &Context, volume: Volume, backup: Backup, pa
                     parent_id: parent_data,
                     host: backup.host.clone(),
                 };
+                if let Some(key) = key {
+                    keys::insert(tx, key).await?;
+                }
                 Entity::insert(ActiveModel::from(backup)).exec_without_returning(tx).await?;
                 flows.insert(tx, &flow.backup_id, &flow).await
             })

@@ -7,7 +7,7 @@ use kit::{Error, Result};
 use sea_orm::Set;
 use serde::{Deserialize, Serialize};
 
-use super::{ActiveModel, Change, store};
+use super::{ActiveModel, Change, keeper, store};
 use crate::messages::{self, Action};
 use crate::{Cinder, hosts, snapshots, volumes};
 
@@ -43,7 +43,11 @@ impl CreateBackup {
             parent_id: self.parent_id.clone(),
         };
         let made = hosts::call(app, Some(&self.host), message, PATIENCE).await?;
-        store::update(app, &self.backup_id, ActiveModel { object_count: Set(made.object_count), ..Default::default() }).await
+        let mut row = ActiveModel { object_count: Set(made.object_count), bucket: Set(made.container.clone()), ..Default::default() };
+        if let (Some(bucket), Some(backup)) = (made.container, store::find(app.db().read(), &self.backup_id).await?) {
+            row.container = Set(Some(backup.container.unwrap_or(bucket)));
+        }
+        store::update(app, &self.backup_id, row).await
     }
 
     /// Says so first: a host that is gone must not keep the owner waiting.
@@ -75,7 +79,6 @@ impl CreateBackup {
 pub struct DeleteBackup {
     pub caller: rpc::Caller,
     pub backup_id: String,
-    pub host: String,
 }
 
 impl Flow for DeleteBackup {
@@ -95,7 +98,7 @@ impl DeleteBackup {
             return Ok(());
         }
         let message = rpc::volume::DeleteBackup { backup_id: backup.data_id().to_owned() };
-        hosts::call(app, Some(&self.host), message, PATIENCE).await
+        hosts::call(app, Some(&keeper::of(app, &backup).await?), message, PATIENCE).await
     }
 
     async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod create;
 pub mod flows;
+pub mod keeper;
 pub mod records;
 pub mod restore;
 pub mod store;
@@ -118,6 +119,9 @@ pub struct Model {
     pub metadata: Json<BTreeMap<String, String>>,
     /// Under which id the host keeps it, if not its own: that of the backup whose record was imported as this one.
     pub data_id: Option<String>,
+    /// The bucket it is in, from which every host reads it.
+    pub bucket: Option<String>,
+    pub encryption_key_id: Option<String>,
     /// What was known of the volume, for the volumes made of it.
     pub about: Option<Json<About>>,
     /// When the volume held what the backup holds.
@@ -148,6 +152,9 @@ pub struct About {
     pub bootable: bool,
     pub metadata: BTreeMap<String, String>,
     pub image_metadata: BTreeMap<String, String>,
+    /// The type of an encrypted volume: only such volumes can hold what it held.
+    #[serde(default)]
+    pub type_id: Option<String>,
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{About, ActiveModel, Backup, Entity, Status, api, store, view};
+use super::{About, ActiveModel, Backup, Entity, Status, api, keeper, store, view};
 use crate::body::Body;
+use crate::keys::{self, Key};
 use crate::{Cinder, hosts, quotas};
 
 /// Whose records these are.
@@ -34,6 +35,18 @@ struct Record {
     availability_zone: String,
     data_at: i64,
     about: Option<About>,
+    #[serde(default)]
+    bucket: Option<String>,
+    /// The key of what is encrypted, sealed.
+    #[serde(default)]
+    key: Option<Sealed>,
+}
+
+/// As it is in the key manager; of use to who has the master key.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    cipher: String,
+    sealed: String,
 }
 
 pub async fn export(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
@@ -42,7 +55,13 @@ pub async fn export(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result
         let status = backup.status.text();
         return Err(Error::bad_request(format!("Invalid backup: Backup status must be available and not {status}.")));
     }
+    let key = match &backup.encryption_key_id {
+        Some(id) => Some(keys::copy(app.db().read(), id, &backup.project_id).await?),
+        None => None,
+    };
     let record = Record {
+        key: key.map(|key| Sealed { cipher: key.cipher, sealed: key.sealed }),
+        bucket: backup.bucket.clone(),
         data_id: backup.data_id().to_owned(),
         id: backup.id,
         volume_id: backup.volume_id,
@@ -86,10 +105,15 @@ pub async fn import(app: Cinder, ctx: Context, Body(body): Body<Import>) -> Resu
     }
     // a record of a backup that is not there would be a promise nobody keeps
     let look = rpc::volume::FindBackup { backup_id: record.data_id.clone() };
-    if !hosts::call(&app, Some(&record.host), look, PATIENCE).await? {
+    let keeper = keeper::among(&app, &record.host, record.bucket.is_some()).await?;
+    if !hosts::call(&app, Some(&keeper), look, PATIENCE).await? {
         return Err(store::not_found(&record.id));
     }
+    let key = record.key.map(|sealed| known(&app, &ctx, sealed)).transpose()?;
     let backup = Backup {
+        container: record.bucket.clone(),
+        bucket: record.bucket,
+        encryption_key_id: key.as_ref().map(|key| key.id.clone()),
         data_id: Some(record.data_id).filter(|data_id| *data_id != record.id),
         about: record.about.map(DbJson),
         id: record.id,
@@ -105,7 +129,6 @@ pub async fn import(app: Cinder, ctx: Context, Body(body): Body<Import>) -> Resu
         status: Status::Available,
         object_count: record.object_count,
         fail_reason: None,
-        container: None,
         availability_zone: record.availability_zone,
         metadata: DbJson(Default::default()),
         data_at: Timestamp(record.data_at),
@@ -117,10 +140,22 @@ pub async fn import(app: Cinder, ctx: Context, Body(body): Body<Import>) -> Resu
         .write(move |tx| {
             Box::pin(async move {
                 quotas::store::charge(tx, &backup.project_id, &quotas::backup(backup.size)).await?;
+                if let Some(key) = key {
+                    keys::insert(tx, key).await?;
+                }
                 Entity::insert(ActiveModel::from(backup)).exec_without_returning(tx).await?;
                 Ok(())
             })
         })
         .await?;
     Reply::created(&json!({"backup": answer}))
+}
+
+/// The key of an imported backup, if it was sealed with a master key of ours.
+fn known(app: &Cinder, ctx: &Context, sealed: Sealed) -> Result<Key> {
+    let key = app.master_key().new_key(ctx.project_id()?, &sealed.cipher)?;
+    let key = Key { sealed: sealed.sealed, ..key };
+    let refused = |error: Error| Error::bad_request("Invalid backup: the key of the record cannot be opened here.").source(error);
+    app.master_key().reveal(&key).map_err(refused)?;
+    Ok(key)
 }

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::flows::PATIENCE;
-use super::{Backup, Change, api, store};
+use super::{Backup, Change, api, keeper, store};
 use crate::body::{Body, text};
+use crate::keys::{self, Key};
 use crate::messages::{self, Action};
 use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume};
@@ -32,12 +33,12 @@ impl Wrapper for Restoration {
 pub async fn restore(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body): Body<Restoration>) -> Result<Reply> {
     let backup = api::find(&app, &ctx, &id).await?;
     let new = body.volume_id.is_none();
-    let volume = match &body.volume_id {
-        Some(volume) => fitting(&backup, volumes::api::find_for(&app, &ctx, volume, "volume:update").await?)?,
+    let (volume, key) = match &body.volume_id {
+        Some(volume) => (fitting(&backup, volumes::api::find_for(&app, &ctx, volume, "volume:update").await?)?, None),
         None => blank(&app, &ctx, &backup, text("name", body.name)?).await?,
     };
     let answer = json!({"backup_id": backup.id, "volume_id": volume.id, "volume_name": volume.name});
-    promise(&app, &ctx, backup, volume, new).await?;
+    promise(&app, &ctx, backup, (volume, key), new).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"restore": answer}))
 }
 
@@ -49,19 +50,22 @@ fn fitting(backup: &Backup, volume: Volume) -> Result<Volume> {
             volume.size, backup.size
         )));
     }
-    volumes::encryption::refuse(&volume, "restored to")?;
-    if volume.host.as_ref() != Some(&backup.host) {
+    if backup.encryption_key_id.is_some() && volume.encryption_key_id.is_none() {
+        return Err(volumes::store::invalid(format!("Volume {} is not encrypted, but the backup is.", volume.id)));
+    }
+    if backup.bucket.is_none() && volume.host.as_ref() != Some(&backup.host) {
         return Err(volumes::store::invalid("The volume is on another host than the backup."));
     }
     Ok(volume)
 }
 
-/// A volume that is about to be made of the backup, on the backup's host.
-async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String>) -> Result<Volume> {
-    let kind = types::store::find_for(app.db().read(), ctx, None).await?;
+/// A volume that is about to be made of the backup, on the backup's host, with its key. What was encrypted is of its own type again.
+async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String>) -> Result<(Volume, Option<Key>)> {
+    let own = backup.about.as_ref().and_then(|about| about.0.type_id.as_deref());
+    let kind = types::store::find_for(app.db().read(), ctx, own).await?;
     let source = VolumeSource::Backup { backup_id: backup.id.clone() };
-    volumes::encryption::key_for(app, ctx.project_id()?, &kind, &source, None).await?;
-    Ok(Volume {
+    let key = volumes::encryption::key_for(app, ctx.project_id()?, &kind, &source, backup.encryption_key_id.as_deref()).await?;
+    let volume = Volume {
         id: ids::uuid(),
         project_id: ctx.project_id()?.to_owned(),
         user_id: ctx.user_id()?.to_owned(),
@@ -78,18 +82,19 @@ async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String
         multiattach: kind.multiattach(),
         readonly: false,
         availability_zone: backup.availability_zone.clone(),
-        host: Some(backup.host.clone()),
+        host: Some(keeper::of(app, backup).await?),
         type_id: kind.id,
         snapshot_id: None,
         source_volid: None,
         group_id: None,
-        encryption_key_id: None,
+        encryption_key_id: key.as_ref().map(|key| key.id.clone()),
         created_at: Timestamp::now(),
         updated_at: None,
-    })
+    };
+    Ok((volume, key))
 }
 
-async fn promise(app: &Cinder, ctx: &Context, backup: Backup, volume: Volume, new: bool) -> Result<()> {
+async fn promise(app: &Cinder, ctx: &Context, backup: Backup, (volume, key): (Volume, Option<Key>), new: bool) -> Result<()> {
     let (flows, caller) = (app.flows()?.clone(), ctx.caller());
     let flow_id = app
         .db()
@@ -101,11 +106,14 @@ async fn promise(app: &Cinder, ctx: &Context, backup: Backup, volume: Volume, ne
                     data_id: Some(backup.data_id().to_owned()),
                     backup_id: backup.id,
                     volume_id: volume.id.clone(),
-                    host: backup.host,
+                    host: volume.host.clone().unwrap_or(backup.host),
                     size: volume.size,
                     new,
                 };
                 let about = backup.about.map(|about| about.0).unwrap_or_default();
+                if let Some(key) = key {
+                    keys::insert(tx, key).await?;
+                }
                 if new {
                     let type_name = types::store::name(tx, &volume.type_id).await?;
                     quotas::store::charge(tx, &volume.project_id, &quotas::volume(volume.size, &type_name)).await?;

@@ -8,7 +8,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveEnum, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
 
 use super::{ActiveModel, Backup, Change, Column, Entity, Status};
-use crate::{Cinder, quotas};
+use crate::{Cinder, keys, quotas};
 
 pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<Backup>> {
     Ok(Entity::find_by_id(id).one(db).await?)
@@ -22,15 +22,22 @@ pub fn not_found(id: &str) -> Error {
     Error::not_found(format!("Backup {id} could not be found."))
 }
 
-/// The newest backup that a project has of a volume, on a host, and that another can build on.
+/// The newest backup that a project has of a volume, where a host can read it, and that another can build on.
 pub async fn newest(db: &impl ConnectionTrait, project_id: &str, volume_id: &str, host: &str) -> Result<Option<Backup>> {
     let select = Entity::find()
         .filter(Column::ProjectId.eq(project_id))
         .filter(Column::VolumeId.eq(volume_id))
-        .filter(Column::Host.eq(host))
+        .filter(Column::Host.eq(host).or(Column::Bucket.is_not_null()))
         .filter(Column::Status.eq(Status::Available))
         .order_by_desc(Column::DataAt);
     Ok(select.one(db).await?)
+}
+
+/// The key of an encrypted backup, by the id under which its host keeps it.
+pub async fn key_of(db: &impl ConnectionTrait, data_id: &str) -> Result<Option<String>> {
+    let same = Condition::any().add(Column::Id.eq(data_id)).add(Column::DataId.eq(data_id));
+    let locked = Entity::find().filter(same).filter(Column::EncryptionKeyId.is_not_null()).one(db).await?;
+    Ok(locked.and_then(|backup| backup.encryption_key_id))
 }
 
 /// Whether another backup, that stays, leads to the same data.
@@ -92,6 +99,9 @@ pub async fn update(app: &Cinder, id: &str, row: ActiveModel) -> Result<()> {
 pub async fn remove(tx: &impl ConnectionTrait, backup: &Backup) -> Result<()> {
     if Entity::delete_by_id(&backup.id).exec(tx).await?.rows_affected == 1 {
         quotas::store::release(tx, &backup.project_id, &quotas::backup(backup.size)).await?;
+        if let Some(key) = &backup.encryption_key_id {
+            keys::remove(tx, key).await?;
+        }
     }
     Ok(())
 }

@@ -36,6 +36,9 @@ struct BackupView<'a> {
     metadata: &'a BTreeMap<String, String>,
     #[since(3.56)]
     user_id: &'a str,
+    #[since(3.64)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_key_id: Option<&'a str>,
 }
 
 fn links(ctx: &Context, id: &str) -> Value {
@@ -74,6 +77,7 @@ pub async fn many(app: &Cinder, ctx: &Context, backups: &[Backup]) -> Result<Vec
             project_id: ctx.is_admin().then_some(&*backup.project_id),
             metadata: &backup.metadata.0,
             user_id: &backup.user_id,
+            encryption_key_id: backup.encryption_key_id.as_deref(),
         };
         Ok(serde_json::to_value(At(&view, ctx.version))?)
     };

@@ -229,12 +229,13 @@ async fn from_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
     let about = backup.about.map(|about| about.0).unwrap_or_default();
     Ok(Source {
         from,
-        host: Some(backup.host),
+        // what is in a bucket can be brought anywhere
+        host: backup.bucket.is_none().then_some(backup.host),
         least: backup.size,
         bootable: about.bootable,
         image: about.image_metadata,
-        kind: None,
-        key: None,
+        kind: about.type_id,
+        key: backup.encryption_key_id,
     })
 }
 
@@ -244,9 +245,13 @@ async fn copy(app: &Cinder, volume: Volume, from: VolumeSource, least: i64) -> R
     Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image, kind, key })
 }
 
-/// GiB that a volume needs to hold an image that the caller may use.
+/// GiB that a volume needs to hold an image that the caller may use, in place of what it holds.
 pub async fn image_size(app: &Cinder, ctx: &Context, id: &str) -> Result<i64> {
-    Ok(from_image(app, ctx, id).await?.least)
+    let source = from_image(app, ctx, id).await?;
+    match source.key {
+        None => Ok(source.least),
+        Some(_) => Err(Error::bad_request(format!("Invalid input received: Image {id} is of an encrypted volume: make a new one of it."))),
+    }
 }
 
 async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
@@ -260,12 +265,16 @@ async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
     if image.status != "active" {
         return Err(Error::bad_request(format!("Invalid input received: Image {id} is not active.")));
     }
+    let mut properties = image.properties();
+    let key = properties.remove(encryption::IMAGE_KEY);
     let bytes = image.virtual_size.max(image.size).unwrap_or_default();
-    let least = (bytes.div_ceil(1 << 30)).max(image.min_disk).max(1);
-    let kind = image.properties().remove("cinder_img_volume_type");
+    // what was encrypted is larger than what is in it
+    let of_file = if key.is_some() { 0 } else { bytes.div_ceil(1 << 30) };
+    let least = of_file.max(image.min_disk).max(1);
+    let kind = properties.remove("cinder_img_volume_type");
     let from = VolumeSource::Image { image_id: image.id };
     let least = i64::try_from(least).unwrap_or(i64::MAX);
-    Ok(Source { from, host: None, least, bootable: true, image: BTreeMap::new(), kind, key: None })
+    Ok(Source { from, host: None, least, bootable: true, image: BTreeMap::new(), kind, key })
 }
 
 fn size(body: &NewVolume, source: &Source) -> Result<i64> {
@@ -336,28 +345,31 @@ impl CreateVolume {
     }
 
     async fn schedule(&mut self, app: &Cinder) -> Result<()> {
-        if self.host.is_none() {
-            let db = app.db().read();
-            let (hosts, promised) = (services::store::volume_hosts(db).await?, store::promised(db).await?);
-            let wish =
-                Wish { size: self.size, zone: &self.zone, extra_specs: &self.extra_specs, together: &self.together, apart: &self.apart };
-            let host = scheduler::choose(&hosts, |host| promised.get(host).copied().unwrap_or_default(), &wish)?;
-            self.host = Some(host.host.clone());
-        }
-        let (id, host) = (self.volume_id.clone(), self.host.clone());
+        let (id, given) = (self.volume_id.clone(), self.host.clone());
         let image = matches!(self.source, VolumeSource::Image { .. });
-        app.db()
-            .write(move |tx| {
-                Box::pin(async move {
-                    let row = ActiveModel { host: Set(host), ..Default::default() };
-                    Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;
-                    if image {
-                        store::change(tx, &id, Change::Download).await?;
+        let (size, zone, specs) = (self.size, self.zone.clone(), self.extra_specs.clone());
+        let (together, apart) = (self.together.clone(), self.apart.clone());
+        // chosen and written down in one transaction: of two at once, the second sees what the first took
+        let choice = app.db().write(move |tx| {
+            Box::pin(async move {
+                let host = match given {
+                    Some(host) => host,
+                    None => {
+                        let wish = Wish { size, zone: &zone, extra_specs: &specs, together: &together, apart: &apart };
+                        let (hosts, promised) = (services::store::volume_hosts(tx).await?, store::promised(tx).await?);
+                        scheduler::choose(&hosts, |host| promised.get(host).copied().unwrap_or_default(), &wish)?.host.clone()
                     }
-                    Ok(())
-                })
+                };
+                let row = ActiveModel { host: Set(Some(host.clone())), ..Default::default() };
+                Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;
+                if image {
+                    store::change(tx, &id, Change::Download).await?;
+                }
+                Ok(host)
             })
-            .await
+        });
+        self.host = Some(choice.await?);
+        Ok(())
     }
 
     /// The volume stays, in error, until its owner deletes it.

@@ -9,6 +9,10 @@ use crate::Cinder;
 use crate::keys::{self, Key};
 use crate::types::{VolumeType, encryption};
 
+/// What an image of an encrypted volume says of its key.
+pub const IMAGE_KEY: &str = "cinder_encryption_key_id";
+pub const IMAGE_KEY_POLICY: &str = "cinder_encryption_key_deletion_policy";
+
 /// The key of a volume to be made of `source`, whose own key is `source_key`.
 pub async fn key_for(
     app: &Cinder,
@@ -20,9 +24,11 @@ pub async fn key_for(
     let wanted = encryption::of(app.db().read(), &kind.id).await?;
     match (source, wanted, source_key) {
         (_, None, None) => Ok(None),
-        (VolumeSource::Blank | VolumeSource::Image { .. }, Some(how), None) => {
-            Ok(Some(app.master_key().new_key(project, encryption::cipher(&how)?)))
+        // a host reads a backup with the backup's key and writes the volume with its own
+        (VolumeSource::Blank | VolumeSource::Image { .. }, Some(how), None) | (VolumeSource::Backup { .. }, Some(how), _) => {
+            app.master_key().new_key(project, encryption::cipher(&how)?).map(Some)
         }
+        (VolumeSource::Image { .. }, Some(_), Some(key)) => keys::copy_own(app.db().read(), key, project).await.map(Some),
         // what is below a copy has the source's passphrase, so the copy has it too
         (_, Some(_), Some(key)) => keys::copy(app.db().read(), key, project).await.map(Some),
         (_, None, Some(_)) | (_, Some(_), None) => Err(Error::bad_request(format!(

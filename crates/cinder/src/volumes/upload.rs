@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::store::{self, Kind};
 use super::{Change, Volume, encryption};
 use crate::body::{text, truth};
+use crate::keys::{self, Key};
 use crate::messages::{self, Action};
 use crate::microversions::UPLOAD_VISIBILITY;
 use crate::{Cinder, hosts, types};
@@ -23,16 +24,35 @@ const FORMATS: &[&str] = &["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"];
 
 pub async fn upload(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
     let wish = Wish::read(&ctx, &body)?;
-    encryption::refuse(&volume, "uploaded as an image")?;
+    let key = key_of_image(&app, &ctx, &volume, &wish).await?;
+    let key_id = key.as_ref().map(|key| key.id.clone());
     let change = if truth(&body["force"]) == Some(true) { Change::UploadInUse } else { Change::Upload };
     let properties = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
     let id = volume.id.clone();
-    app.db().write(move |tx| Box::pin(async move { store::change_or_refuse(tx, &id, change).await })).await?;
+    app.db()
+        .write(move |tx| {
+            Box::pin(async move {
+                store::change_or_refuse(tx, &id, change).await?;
+                match key {
+                    Some(key) => keys::insert(tx, key).await,
+                    None => Ok(()),
+                }
+            })
+        })
+        .await?;
     // the image is made in the user's name; without one nothing has begun
-    let image = match app.images().create(&ctx.auth(), &wish.fields(&properties)).await {
+    let mut fields = wish.fields(&properties);
+    if let Some(key) = &key_id {
+        fields.insert(encryption::IMAGE_KEY.into(), json!(key));
+        fields.insert(encryption::IMAGE_KEY_POLICY.into(), json!("on_image_deletion"));
+        // the file has room for the keys, too
+        fields.insert("min_disk".into(), json!(volume.size));
+    }
+    let image = match app.images().create(&ctx.auth(), &fields).await {
         Ok(image) => image,
         Err(error) => {
             store::turn(&app, &volume.id, Change::Uploaded).await?;
+            forget(&app, key_id).await?;
             return Err(error.into());
         }
     };
@@ -42,14 +62,42 @@ pub async fn upload(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
         host: volume.host.clone(),
         image_id: image.id.clone(),
         disk_format: wish.disk_format.clone(),
+        key_id,
     };
     let flows = app.flows()?.clone();
-    let flow_id = app.db().write(move |tx| Box::pin(async move { flows.insert(tx, &flow.volume_id, &flow).await })).await?;
+    let flow_id = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                if let Some(key) = &flow.key_id {
+                    keys::keep_for_image(tx, key, &flow.image_id).await?;
+                }
+                flows.insert(tx, &flow.volume_id, &flow).await
+            })
+        })
+        .await?;
     // told as it is now: the flow may be over in a moment
     let volume = store::fetch(app.db().read(), &volume.id).await?;
     app.flows()?.start(&flow_id);
     let answer = answer(&app, &ctx, &volume, &wish, &image.id).await?;
     Reply::json(StatusCode::ACCEPTED, &json!({"os-volume_upload_image": answer}))
+}
+
+/// A key for the image of an encrypted volume, which is encrypted as well.
+async fn key_of_image(app: &Cinder, ctx: &Context, volume: &Volume, wish: &Wish) -> Result<Option<Key>> {
+    match &volume.encryption_key_id {
+        None => Ok(None),
+        Some(_) if wish.disk_format != "raw" => Err(Error::bad_request(format!(
+            "Invalid disk format '{}': an encrypted volume can be uploaded as 'raw' only.",
+            wish.disk_format
+        ))),
+        Some(id) => keys::copy(app.db().read(), id, ctx.project_id()?).await.map(Some),
+    }
+}
+
+async fn forget(app: &Cinder, key_id: Option<String>) -> Result<()> {
+    let Some(id) = key_id else { return Ok(()) };
+    app.db().write(move |tx| Box::pin(async move { keys::remove(tx, &id).await })).await
 }
 
 /// What the image shall be.
@@ -131,6 +179,9 @@ pub struct UploadVolume {
     host: Option<String>,
     image_id: String,
     disk_format: String,
+    /// Of the image of an encrypted volume.
+    #[serde(default)]
+    key_id: Option<String>,
 }
 
 impl Flow for UploadVolume {
@@ -161,7 +212,7 @@ impl UploadVolume {
         if let Err(error) = gone {
             tracing::warn!(image = self.image_id, %error, "an image without a file is left behind");
         }
-        Ok(())
+        forget(app, self.key_id.clone()).await
     }
 
     async fn announce(&mut self, app: &Cinder) -> Result<()> {

@@ -16,7 +16,9 @@ use std::process::ExitCode;
 
 pub use api::block_on;
 use clap::{Parser, Subcommand};
+use kit::db::Location;
 
+use crate::config::Config;
 use crate::roles::{Role, Roles};
 use crate::state::StateDir;
 use crate::up;
@@ -79,6 +81,12 @@ enum Command {
     /// Look after the compute service
     #[command(subcommand)]
     NovaManage(NovaManageCommand),
+    /// Look after the volume service
+    #[command(subcommand)]
+    CinderManage(CinderManageCommand),
+    /// Look after the image service
+    #[command(subcommand)]
+    GlanceManage(GlanceManageCommand),
     /// Look after the identity service
     #[command(subcommand)]
     Keystone(KeystoneCommand),
@@ -89,6 +97,21 @@ enum NovaManageCommand {
     /// Deleted servers: out of the way, or out of the world
     #[command(subcommand)]
     Db(nova_manage::Db),
+}
+
+#[derive(Subcommand)]
+enum CinderManageCommand {
+    /// Seal the keys of encrypted volumes with a new master key; the one before stays in its file until the next time
+    RotateMasterKey,
+}
+
+#[derive(Subcommand)]
+enum GlanceManageCommand {
+    /// Bring back an image that was deleted and whose data is still there
+    Restore {
+        /// Its id
+        image: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -143,6 +166,20 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
             Err(_) => say(&format!("There is nothing in {}.", path.display())),
         },
         Command::NovaManage(NovaManageCommand::Db(command)) => nova_manage::run(&StateDir::existing(&path)?, command)?,
+        Command::CinderManage(CinderManageCommand::RotateMasterKey) => {
+            let state = StateDir::existing(&path)?;
+            let location = database(&state, "cinder")?;
+            let master_key = state.shared(&last_config(&state)?).join(up::MASTER_KEY);
+            let rotation = async { cinder::rotate_master_key(&location, &master_key).await.map_err(|error| error.to_string()) };
+            let count = api::block_on(rotation).map_err(|error| format!("The master key cannot be rotated: {error}."))?;
+            say(&format!("{count} keys are sealed with a new master key."));
+        }
+        Command::GlanceManage(GlanceManageCommand::Restore { image }) => {
+            let location = database(&StateDir::existing(&path)?, "glance")?;
+            let restoration = async { glance::restore(&location, &image).await.map_err(|error| error.to_string()) };
+            api::block_on(restoration).map_err(|error| format!("The image is not brought back: {error}."))?;
+            say("The image is back.");
+        }
         Command::Keystone(KeystoneCommand::FernetRotate { keep }) => {
             let keys = StateDir::existing(&path)?.join("fernet-keys");
             keystone::rotate(&keys, keep).map_err(|error| format!("The keys cannot be rotated: {error}."))?;
@@ -154,6 +191,21 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Server(ServerCommand::Timeline { server }) => timeline::timeline(&StateDir::existing(&path)?, &server)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration that the cloud was last started with.
+fn last_config(state: &StateDir) -> Result<Config, String> {
+    let effective = state.join("run/effective.toml");
+    Config::load(effective.exists().then_some(effective.as_path()), &state.join(""))
+}
+
+/// A service's database as the cloud was last started with; only one that is there.
+fn database(state: &StateDir, service: &str) -> Result<Location, String> {
+    let location = up::location(state, &last_config(state)?, service);
+    match &location {
+        Location::Sqlite(file) if !file.exists() => Err(format!("There is no database {}.", file.display())),
+        _ => Ok(location),
+    }
 }
 
 /// A line for the person; a closed pipe is no error.

@@ -3,12 +3,9 @@
 
 use clap::Subcommand;
 use kit::clock::Timestamp;
-use kit::db::Location;
 
 use super::{api, say};
-use crate::config::Config;
 use crate::state::StateDir;
-use crate::up;
 
 #[derive(Subcommand)]
 pub enum Db {
@@ -35,7 +32,7 @@ pub enum Db {
 
 /// Does it, and says how many rows it was.
 pub fn run(state: &StateDir, command: Db) -> Result<(), String> {
-    let location = location(state)?;
+    let location = super::database(state, "nova")?;
     let failed = |error: kit::Error| format!("Nova's database cannot be changed: {error}.");
     let rows = api::block_on(async {
         match command {
@@ -56,17 +53,6 @@ pub fn run(state: &StateDir, command: Db) -> Result<(), String> {
         say("Nothing was to be done.");
     }
     Ok(())
-}
-
-/// Nova's database as the cloud was last started with; only one that is there.
-fn location(state: &StateDir) -> Result<Location, String> {
-    let effective = state.join("run/effective.toml");
-    let config = Config::load(effective.exists().then_some(effective.as_path()), &state.join(""))?;
-    let location = up::location(state, &config, "nova");
-    match &location {
-        Location::Sqlite(file) if !file.exists() => Err(format!("There is no database {}.", file.display())),
-        _ => Ok(location),
-    }
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

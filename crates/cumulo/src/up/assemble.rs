@@ -28,6 +28,9 @@ use crate::join;
 use crate::roles::{Role, Roles};
 use crate::state::{Secrets, StateDir};
 
+/// The file of the key that seals the keys of encrypted volumes, in the directory that all processes of a cloud share.
+pub const MASTER_KEY: &str = "volume-keys/master";
+
 /// What of the cloud is in this process, ready to be served.
 pub struct Cloud {
     pub roles: Roles,
@@ -100,7 +103,7 @@ async fn open(state: &StateDir, config: &Config, roles: &Roles, bus: Bus, apis: 
     let (of_keystone, of_placement, of_neutron, of_nova) = (at("keystone"), at("placement"), at("neutron"), at("nova"));
     let settings_of_cinder = cinder::Config {
         location: at("cinder"),
-        master_key: state.shared(config).join("volume-keys/master"),
+        master_key: state.shared(config).join(MASTER_KEY),
         availability_zone: "nova".into(),
         alone: alone(config),
         probe: None,

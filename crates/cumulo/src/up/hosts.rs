@@ -51,11 +51,13 @@ impl Cloud {
             self.start_agent(agent, dataplane, stop, tasks);
         }
         if self.roles.has(Role::CinderVolume) {
+            let shelf = config.volumes.shelf()?;
             let further = config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(state.path())));
             for (name, directory) in std::iter::once((FILE, state.path().to_owned())).chain(further) {
                 let volumes = cinder_volume::FileConfig {
                     state_dir: directory,
                     keys: cinder_volume::Keys(Some(self.bus.clone())),
+                    shelf: shelf.clone(),
                     qemu_user: Some(QEMU_USER.to_owned()),
                     address: config.address,
                 };

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use assemble::location;
+pub use assemble::{MASTER_KEY, location};
 
 use crate::apis::{Api, PUBLIC};
 use crate::cli::{self, say};

@@ -3,7 +3,7 @@
 use kit::Result;
 
 use super::{leftovers, transfer};
-use crate::{Glance, tasks};
+use crate::{Glance, images, tasks};
 
 /// At start: takes back what this process had under way when it ended. Looks at rows, never at the images' files.
 pub async fn recover(app: &Glance) -> Result<()> {
@@ -18,5 +18,6 @@ pub async fn upkeep(app: &Glance) -> Result<()> {
     transfer::renew(app).await?;
     recover(app).await?;
     tasks::purge(app).await?;
+    images::scrub(app).await?;
     app.cache.tidy(app).await
 }

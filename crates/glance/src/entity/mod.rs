@@ -3,9 +3,10 @@
 pub mod metadef;
 mod work;
 
-pub use work::{TaskStatus, leftover, location, task, transfer};
+pub use work::{TaskStatus, leftover, location, pending, task, transfer};
 
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// ```text
 /// queued -> saving -> active <-> deactivated
@@ -14,7 +15,7 @@ use sea_orm::entity::prelude::*;
 ///  |                      `-> queued (import failed)
 ///  `-> importing (from the web)
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
 pub enum Status {
     #[sea_orm(string_value = "queued")]
@@ -45,7 +46,7 @@ impl Status {
 }
 
 /// Who sees an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
 #[sea_orm(rs_type = "String", db_type = "Text")]
 pub enum Visibility {
     #[sea_orm(string_value = "public")]
@@ -77,7 +78,7 @@ impl Visibility {
 pub mod image {
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, serde::Serialize, serde::Deserialize)]
     #[sea_orm(table_name = "images")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -130,7 +131,7 @@ pub mod deleted {
 pub mod property {
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, serde::Serialize, serde::Deserialize)]
     #[sea_orm(table_name = "image_properties")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -149,7 +150,7 @@ pub mod property {
 pub mod tag {
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, serde::Serialize, serde::Deserialize)]
     #[sea_orm(table_name = "image_tags")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -167,7 +168,7 @@ pub mod tag {
 pub mod member {
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, serde::Serialize, serde::Deserialize)]
     #[sea_orm(table_name = "image_members")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 pub mod location {
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, serde::Serialize, serde::Deserialize)]
     #[sea_orm(table_name = "image_locations")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -58,6 +58,26 @@ pub mod leftover {
         pub store: String,
         #[sea_orm(primary_key, auto_increment = false)]
         pub name: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// Images that wait for the scrubber.
+pub mod pending {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "pending_deletes")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: String,
+        /// JSON
+        pub image: String,
+        pub deleted_at: kit::clock::Timestamp,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -4,7 +4,8 @@ use kit::clock::Timestamp;
 use kit::{Context, Error, Json, Path, Raw, Reply, Result, ids};
 use serde_json::{Map, Value};
 
-use super::{Image, fields, patch, permitted, seen, store, target, view};
+use super::store::Objects;
+use super::{Image, fields, patch, pending, permitted, places, seen, store, target, view};
 use crate::Glance;
 use crate::data::leftovers;
 use crate::entity::Visibility;
@@ -29,7 +30,7 @@ pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Repl
         })
         .await?;
     let location = format!("{}/v2/images/{}", ctx.base_url, image.row.id);
-    Ok(Reply::created(&view::view(&image))?
+    Ok(Reply::created(&view::view(&app, &ctx, &image))?
         .header("location", &location)
         .header("openstack-image-import-methods", &METHODS.join(","))
         .header("openstack-image-store-ids", &app.stores.writable().join(",")))
@@ -70,15 +71,16 @@ fn check_visibility(ctx: &Context, image: &Image, was: Visibility) -> Result<()>
 
 pub async fn show(app: Glance, ctx: Context, id: Path<String>) -> Result<Reply> {
     let (image, _) = seen(&app, &ctx, &id.0).await?;
-    Reply::ok(&view::view(&image))
+    Reply::ok(&view::view(&app, &ctx, &image))
 }
 
 /// `PATCH /images/{id}`
 pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Result<Reply> {
     let media_type = media_type(&raw.parts).to_owned();
     let body = axum::body::to_bytes(raw.body, PATCH).await.map_err(|_| Error::too_large("Request is too large."))?;
-    let changes = patch::read(&media_type, &body)?;
+    let (places, changes) = places::split(patch::read(&media_type, &body)?);
     permitted(&app, &ctx, &id.0, "modify_image").await?;
+    let (caller, image) = (ctx.clone(), id.0.clone());
     let changed = app
         .db
         .write(move |tx| {
@@ -86,8 +88,8 @@ pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
                 let before = store::fetch(tx, &id.0).await?.ok_or_else(|| no_image(&id.0))?;
                 let was = before.row.clone();
                 let mut image = patch::apply(before, &changes)?;
-                check_visibility(&ctx, &image, was.visibility)?;
-                if image.row.owner != was.owner && !ctx.is_admin() {
+                check_visibility(&caller, &image, was.visibility)?;
+                if image.row.owner != was.owner && !caller.is_admin() {
                     return Err(Error::forbidden("Owner can't be updated by non admin."));
                 }
                 image.row.updated_at = Timestamp::now();
@@ -96,14 +98,26 @@ pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
             })
         })
         .await?;
-    Reply::ok(&view::view(&changed))
+    if places.is_empty() {
+        return Reply::ok(&view::view(&app, &ctx, &changed));
+    }
+    places::change(&app, &ctx, &image, &places).await?;
+    Reply::ok(&view::view(&app, &ctx, &seen(&app, &ctx, &image).await?.0))
 }
 
 /// Deletes the row, then its objects: what a crash leaves between them is noted in the same transaction.
 pub async fn delete(app: Glance, ctx: Context, id: Path<String>) -> Result<Reply> {
     let id = permitted(&app, &ctx, &id.0, "delete_image").await?.row.id;
     let row = id.clone();
-    let left = app.db.write(move |tx| Box::pin(async move { store::delete(tx, &row).await })).await?;
+    let delayed = app.settings.delayed_delete.is_some();
+    let deletion = app.db.write(move |tx| {
+        Box::pin(async move {
+            let waits = delayed && pending::put_aside(tx, &row).await?;
+            let objects = if waits { Objects::Stay } else { Objects::Go };
+            store::delete(tx, &row, objects).await
+        })
+    });
+    let left = deletion.await?;
     app.cache.remove(&id).await?;
     leftovers::clear(&app, left).await;
     Reply::no_content()

@@ -38,7 +38,7 @@ pub async fn list(app: Glance, ctx: Context, query: Query) -> Result<Reply> {
     let mut rows = select.all(app.db.read()).await?;
     let more = cut(&mut rows, page.limit);
     let images = store::complete(app.db.read(), rows).await?;
-    let views: Vec<Value> = images.iter().map(view::view).collect();
+    let views: Vec<Value> = images.iter().map(|image| view::view(&app, &ctx, image)).collect();
     let rest = query.without(&["marker"]);
     let first = if rest.is_empty() { "/v2/images".to_owned() } else { format!("/v2/images?{rest}") };
     let mut body = json!({"images": views, "first": first, "schema": "/v2/schemas/images"});

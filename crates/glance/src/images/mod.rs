@@ -4,12 +4,15 @@ mod api;
 mod fields;
 mod list;
 mod patch;
+mod pending;
+mod places;
 pub mod store;
 mod view;
 
 pub use api::{create, delete, read, show, update};
 pub use fields::{CONTAINER_FORMATS, DISK_FORMATS, NAME, QUOTA, is_text};
 pub use list::list;
+pub use pending::{restore, scrub};
 
 use std::collections::{BTreeMap, BTreeSet};
 

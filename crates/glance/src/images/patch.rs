@@ -16,7 +16,7 @@ pub enum Op {
 }
 
 impl Op {
-    fn path(&self) -> &[String] {
+    pub fn path(&self) -> &[String] {
         match self {
             Op::Add(path, _) | Op::Replace(path, _) | Op::Remove(path) => path,
         }

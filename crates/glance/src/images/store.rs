@@ -137,15 +137,24 @@ pub async fn advance(tx: &DatabaseTransaction, id: &str, from: Status, to: Statu
     Ok(done.rows_affected == 1)
 }
 
+/// What becomes of the objects of a deleted image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objects {
+    Go,
+    /// Until the scrubber comes.
+    Stay,
+}
+
 /// Deletes the image unless it is protected; its members, tags and properties go with it, and its objects are noted as left over.
-pub async fn delete(tx: &DatabaseTransaction, id: &str) -> Result<Vec<leftover::Model>> {
+pub async fn delete(tx: &DatabaseTransaction, id: &str, fate: Objects) -> Result<Vec<leftover::Model>> {
     let locations = location::Entity::find().filter(location::Column::ImageId.eq(id)).all(tx).await?;
     let unprotected = image::Column::Protected.eq(false);
     let done = image::Entity::delete_many().filter(image::Column::Id.eq(id)).filter(unprotected).exec(tx).await?;
     if done.rows_affected == 1 {
         let row = deleted::Model { id: id.to_owned(), deleted_at: Timestamp::now() };
         deleted::Entity::insert(row.into_active_model()).exec_without_returning(tx).await?;
-        let objects = locations.iter().map(|location| leftovers::object(&location.store, &location.name));
+        let gone = locations.iter().filter(|_| fate == Objects::Go);
+        let objects = gone.map(|location| leftovers::object(&location.store, &location.name));
         let left: Vec<leftover::Model> = objects.chain([leftovers::staged(id)]).collect();
         leftovers::note(tx, &left).await?;
         return Ok(left);

@@ -1,10 +1,27 @@
 //! An image as clients see it: flat, custom properties beside the attributes.
 
+use kit::Context;
 use serde_json::{Map, Value, json};
 
-use super::Image;
+use super::{Image, target};
+use crate::Glance;
 
-pub fn view(image: &Image) -> Value {
+/// An image, and where it is if the operator lets the caller know.
+pub fn view(app: &Glance, ctx: &Context, image: &Image) -> Value {
+    let mut view = plain(image);
+    let places: Vec<Value> = app.stores.order(&image.locations).into_iter().map(|(store, location)| store.place(location)).collect();
+    if app.settings.show_image_direct_url
+        && let Some(first) = places.first()
+    {
+        view.insert("direct_url".into(), first["url"].clone());
+    }
+    if app.settings.show_multiple_locations && ctx.allows("get_image_location", &target(ctx, &image.row)) {
+        view.insert("locations".into(), places.into());
+    }
+    Value::Object(view)
+}
+
+fn plain(image: &Image) -> Map<String, Value> {
     let row = &image.row;
     let own = format!("/v2/images/{}", row.id);
     let mut view: Map<String, Value> = image.properties.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -37,5 +54,5 @@ pub fn view(image: &Image) -> Value {
         view.insert("stores".into(), json!(stores.join(",")));
     }
     view.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    Value::Object(view)
+    view
 }

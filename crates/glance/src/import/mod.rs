@@ -17,7 +17,7 @@ use crate::entity::{Status, task};
 use crate::fault::{not_yours, transition};
 use crate::images::{Image, permitted, seen};
 use crate::{Glance, tasks};
-pub use locations::{add as add_location, list as list_locations};
+pub use locations::{Location, add as add_location, add_to, list as list_locations};
 pub use run::from_task;
 pub use stage::stage;
 

@@ -16,7 +16,13 @@ pub async fn delete(app: Glance, ctx: Context, Path((store_id, id)): Path<(Strin
     let read_only = app.stores.find(&store_id).is_none_or(|store| store.read_only);
     let found = image.locations.into_iter().find(|location| location.store == store_id).filter(|_| !read_only);
     let missing = || Error::not_found(format!("Image {id} is not stored in store {store_id}."));
-    let location = found.ok_or_else(missing)?;
+    let only = "Cannot delete image data from the only store containing it. Consider deleting the image instead.";
+    take_away(&app, found.ok_or_else(missing)?, only).await?;
+    Reply::no_content()
+}
+
+/// Removes one copy; the last one stays, and `only` says so.
+pub async fn take_away(app: &Glance, location: location::Model, only: &'static str) -> Result<()> {
     let leftover = leftovers::object(&location.store, &location.name);
     let noted = leftover.clone();
     app.db
@@ -26,15 +32,13 @@ pub async fn delete(app: Glance, ctx: Context, Path((store_id, id)): Path<(Strin
                 store::touch(tx, &location.image_id).await?;
                 let all = location::Entity::find().filter(location::Column::ImageId.eq(&location.image_id)).count(tx).await?;
                 if all < 2 {
-                    return Err(Error::forbidden(
-                        "Cannot delete image data from the only store containing it. Consider deleting the image instead.",
-                    ));
+                    return Err(Error::forbidden(only));
                 }
                 location::Entity::delete_by_id((location.image_id, location.store)).exec(tx).await?;
                 leftovers::note(tx, &[noted]).await
             })
         })
         .await?;
-    leftovers::clear(&app, vec![leftover]).await;
-    Reply::no_content()
+    leftovers::clear(app, vec![leftover]).await;
+    Ok(())
 }

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use kit::{Error, Result};
 use outside::objects::Place;
+use serde_json::{Value, json};
 
 use crate::config::StoreConfig;
 use crate::entity::location;
-pub use delete::delete;
+pub use delete::{delete, take_away};
 use directory::Directory;
 use objects::Objects;
 
@@ -109,6 +110,11 @@ impl Store {
             Backend::Directory(directory) => format!("file://{}", directory.path(name).display()),
             Backend::Objects(objects) => objects.url(name),
         }
+    }
+
+    /// An object as one of an image's `locations`.
+    pub fn place(&self, location: &location::Model) -> Value {
+        json!({"url": self.url(&location.name), "metadata": {"store": self.id}})
     }
 
     /// Where this store begins.
