@@ -68,8 +68,8 @@ async fn images_are_checked_before_they_are_believed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    let backend =
-        FileBackend::open(FileConfig { state_dir: state.clone(), keys: Keys::default(), qemu_user: None, address: None }).unwrap();
+    let config = FileConfig { state_dir: state.clone(), keys: Keys::default(), shelf: None, qemu_user: None, address: None };
+    let backend = FileBackend::open(config).unwrap();
 
     let id = kit::ids::uuid();
     let raw: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();

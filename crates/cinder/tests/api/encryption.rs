@@ -1,10 +1,10 @@
-//! Encrypted volumes: each has a key, copies have their own, and nothing takes the data into the clear.
+//! Encrypted volumes: each has a key, copies, backups and images have their own, and nothing takes the data into the clear.
 
 use http::Method;
 use rpc::volume::{FetchSecret, SERVER_TOPIC, Secret};
 use serde_json::{Value, json};
 
-use crate::support::{World, world};
+use crate::support::{IMAGE, KEY, LOCKED_IMAGE, World, world};
 
 /// A type whose volumes are encrypted.
 async fn secret_type(world: &World) -> String {
@@ -58,10 +58,93 @@ async fn nothing_takes_it_into_the_clear() {
     let default = world.get(&format!("/v3/volumes/{plain}")).await["volume"]["volume_type"].clone();
     refused("/v3/volumes", json!({"volume": {"source_volid": volume, "volume_type": default}})).await;
     refused("/v3/volumes", json!({"volume": {"source_volid": plain, "volume_type": "secret"}})).await;
-    refused("/v3/backups", json!({"backup": {"volume_id": volume}})).await;
     let action = format!("/v3/volumes/{volume}/action");
-    refused(&action, json!({"os-volume_upload_image": {"image_name": "i"}})).await;
+    refused(&action, json!({"os-volume_upload_image": {"image_name": "i", "disk_format": "qcow2"}})).await;
     refused(&action, json!({"os-retype": {"new_type": default, "migration_policy": "never"}})).await;
     refused(&action, json!({"os-unmanage": {}})).await;
     refused(&format!("/v3/volumes/{plain}/action"), json!({"os-retype": {"new_type": "secret"}})).await;
+}
+
+/// A backup, made and available; its id.
+async fn back_up(world: &World, fields: Value) -> String {
+    let (status, body) = world.post("/v3/backups", json!({"backup": fields})).await;
+    assert_eq!(status, 202, "{body}");
+    let id = body["backup"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/v3/backups/{id}");
+    world.until("it is backed up", async |w| w.get(&path).await["backup"]["status"] == "available").await;
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_keeps_the_key_that_its_volume_had() {
+    let world = world().await;
+    secret_type(&world).await;
+    let plain = world.volume(json!({"size": 1})).await;
+    let volume = world.volume(json!({"size": 1, "volume_type": "secret"})).await;
+    let secret = secret_of(&world, &volume).await;
+    let full = back_up(&world, json!({"volume_id": volume})).await;
+    let step = back_up(&world, json!({"volume_id": volume, "incremental": true})).await;
+    assert_eq!((secret_of(&world, &full).await, secret_of(&world, &step).await), (secret.clone(), secret.clone()));
+    let key = async |version: &str| {
+        let (_, shown, _) = world.send("member", Method::GET, &format!("/v3/backups/{full}"), version, None).await;
+        shown["backup"]["encryption_key_id"].clone()
+    };
+    assert!(key("3.64").await.is_string() && key("3.63").await.is_null());
+    // the volume and its key go, and the data can still be read
+    assert_eq!(world.ask("member", Method::DELETE, &format!("/v3/volumes/{volume}"), None).await.0, 202);
+    world.status(&volume, "gone").await;
+    assert_eq!(secret_of(&world, &full).await, secret);
+    let restore = async |into: Value| world.post(&format!("/v3/backups/{step}/restore"), json!({"restore": into})).await;
+    assert_eq!(restore(json!({"volume_id": plain})).await.0, 400, "not into the clear");
+    let (status, body) = restore(json!({})).await;
+    assert_eq!(status, 202, "{body}");
+    let new = body["restore"]["volume_id"].as_str().unwrap().to_owned();
+    world.status(&new, "available").await;
+    let shown = world.get(&format!("/v3/volumes/{new}")).await["volume"].clone();
+    assert_eq!((&shown["encrypted"], &shown["volume_type"]), (&json!(true), &json!("secret")));
+    // the host reads with one key and writes with another
+    assert!(secret_of(&world, &new).await.is_some_and(|own| Some(own) != secret));
+    let from = world.volume(json!({"backup_id": full})).await;
+    assert_eq!(world.get(&format!("/v3/volumes/{from}")).await["volume"]["encrypted"], true);
+    // a record takes its key along, sealed
+    let (_, record) = world.ask("admin", Method::GET, &format!("/v3/backups/{full}/export_record"), None).await;
+    assert!(!record.to_string().contains(&secret.unwrap().passphrase));
+    for id in [&step, &full] {
+        world.until("it is free", async |w| w.get(&format!("/v3/backups/{id}")).await["backup"]["status"] == "available").await;
+        assert_eq!(world.ask("member", Method::DELETE, &format!("/v3/backups/{id}"), None).await.0, 202);
+        world.until("it is gone", async |w| w.ask("member", Method::GET, &format!("/v3/backups/{id}"), None).await.0 == 404).await;
+    }
+    assert_eq!(secret_of(&world, &full).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_takes_a_key_along() {
+    let mut world = world().await;
+    secret_type(&world).await;
+    let volume = world.volume(json!({"size": 1, "volume_type": "secret"})).await;
+    let upload = json!({"os-volume_upload_image": {"image_name": "i"}});
+    let (status, body) = world.post(&format!("/v3/volumes/{volume}/action"), upload).await;
+    assert_eq!((status, &body["os-volume_upload_image"]["image_id"]), (202, &json!(IMAGE)), "{body}");
+    world.status(&volume, "available").await;
+    // an image says whose key it has; only the key's project can make volumes of it, and only encrypted ones
+    let make = |kind: &str| json!({"volume": {"size": 2, "imageRef": LOCKED_IMAGE, "volume_type": kind}});
+    assert_eq!(world.post("/v3/volumes", make("secret")).await.0, 400, "nobody knows that key");
+    let of_volume = secret_of(&world, &volume).await;
+    let key = world.app.master_key().new_key("p1", "aes-256").unwrap();
+    let key = cinder::keys::Key { id: KEY.into(), ..key };
+    world.app.db().write(move |tx| Box::pin(async move { cinder::keys::insert(tx, key).await })).await.unwrap();
+    assert_eq!(world.ask("other", Method::POST, "/v3/volumes", Some(make("secret"))).await.0, 400);
+    assert_eq!(world.post("/v3/volumes", make("__DEFAULT__")).await.0, 400);
+    let made = world.volume(make("secret")["volume"].clone()).await;
+    let of_image = secret_of(&world, &made).await;
+    assert!(of_image.is_some() && of_image != of_volume);
+    let reimage = json!({"os-reimage": {"image_id": LOCKED_IMAGE}});
+    assert_eq!(world.send("member", Method::POST, &format!("/v3/volumes/{made}/action"), "3.68", Some(reimage)).await.0, 400);
+    // a new master key changes nothing for those who know the old keys, twice
+    for _ in 0..2 {
+        assert_eq!(cinder::rotate_master_key(&world.location(), &world.dir.path().join("keys/master")).await.unwrap(), 4);
+        assert_eq!(secret_of(&world, &volume).await, of_volume);
+    }
+    world.restart().await;
+    assert_eq!(secret_of(&world, &made).await, of_image);
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod actions;
 mod backups;
+mod coverage;
 mod encryption;
 mod groups;
 mod manageable;

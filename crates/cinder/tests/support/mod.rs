@@ -24,6 +24,10 @@ use tokio_util::sync::CancellationToken;
 /// The image that the stand-in for glance has.
 pub const IMAGE: &str = "11111111-1111-4111-8111-111111111111";
 
+/// One of an encrypted volume, and the key that it names.
+pub const LOCKED_IMAGE: &str = "22222222-2222-4222-8222-222222222222";
+pub const KEY: &str = "33333333-3333-4333-8333-333333333333";
+
 pub struct World {
     pub dir: tempfile::TempDir,
     pub bus: Bus,
@@ -76,6 +80,11 @@ impl World {
         let (app, service) = start(self.dir.path().into(), &self.bus, None).await;
         app.flows().unwrap().take_over(true).await.unwrap();
         (self.app, self.service) = (app, service);
+    }
+
+    /// Where this cinder keeps its data.
+    pub fn location(&self) -> Location {
+        location(self.dir.path().into())
     }
 
     pub async fn send(&self, who: &str, method: Method, path: &str, version: &str, body: Option<Value>) -> (u16, Value, http::HeaderMap) {
@@ -211,6 +220,11 @@ impl LocalService for StandIn {
             path if path.ends_with("/file") => (204, json!({})),
             "/v3/auth/tokens" => (201, json!({"token": {}})),
             path if path.ends_with(IMAGE) => (200, image),
+            path if path.ends_with(LOCKED_IMAGE) => {
+                let mut locked = image;
+                (locked["id"], locked["cinder_encryption_key_id"]) = (json!(LOCKED_IMAGE), json!(KEY));
+                (200, locked)
+            }
             _ => (404, json!({})),
         };
         let response = Response::builder().status(status).header("x-subject-token", "service");

@@ -80,7 +80,11 @@ pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
     let body = axum::body::to_bytes(raw.body, PATCH).await.map_err(|_| Error::too_large("Request is too large."))?;
     let (places, changes) = places::split(patch::read(&media_type, &body)?);
     permitted(&app, &ctx, &id.0, "modify_image").await?;
-    let (caller, image) = (ctx.clone(), id.0.clone());
+    if !places.is_empty() {
+        places::change(&app, &ctx, &id.0, &places, &changes).await?;
+        return Reply::ok(&view::view(&app, &ctx, &seen(&app, &ctx, &id.0).await?.0));
+    }
+    let caller = ctx.clone();
     let changed = app
         .db
         .write(move |tx| {
@@ -98,11 +102,7 @@ pub async fn update(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
             })
         })
         .await?;
-    if places.is_empty() {
-        return Reply::ok(&view::view(&app, &ctx, &changed));
-    }
-    places::change(&app, &ctx, &image, &places).await?;
-    Reply::ok(&view::view(&app, &ctx, &seen(&app, &ctx, &image).await?.0))
+    Reply::ok(&view::view(&app, &ctx, &changed))
 }
 
 /// Deletes the row, then its objects: what a crash leaves between them is noted in the same transaction.

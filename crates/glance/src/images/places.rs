@@ -18,12 +18,10 @@ pub fn split(changes: Vec<Op>) -> (Vec<Op>, Vec<Op>) {
     changes.into_iter().partition(|change| change.path().first().is_some_and(|key| key == KEY))
 }
 
-/// Makes the one change of locations that a patch may have.
-pub async fn change(app: &Glance, ctx: &Context, id: &str, changes: &[Op]) -> Result<()> {
-    let change = match changes {
-        [] => return Ok(()),
-        [one] => one,
-        _ => return Err(Error::bad_request("A patch can change one location.")),
+/// Makes the change of a patch that changes one location, and nothing beside it: what follows from it cannot be taken back.
+pub async fn change(app: &Glance, ctx: &Context, id: &str, changes: &[Op], others: &[Op]) -> Result<()> {
+    let ([change], []) = (changes, others) else {
+        return Err(Error::bad_request("A patch that changes a location changes one, and nothing beside it."));
     };
     let (verb, rule) = match change {
         Op::Add(..) => ("add", "set_image_location"),

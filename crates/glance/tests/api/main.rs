@@ -6,7 +6,10 @@
 mod common;
 
 mod authorization;
+mod coverage;
 mod images;
 mod import;
+mod locations;
 mod metadefs;
+mod pending;
 mod s3;

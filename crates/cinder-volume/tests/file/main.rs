@@ -1,13 +1,15 @@
 //! The file backend with real storage daemons: what is written over NBD survives the daemon's death, and deletion leaves nothing.
 #![allow(clippy::unwrap_used)]
 
+mod backups;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cinder_volume::backend::{Export, Origin, Original};
+use cinder_volume::backend::{Export, Origin};
 use cinder_volume::file::{Layout, daemon, luks};
-use cinder_volume::{FileBackend, FileConfig, Keys, VolumeBackend, cleanup, preflight};
+use cinder_volume::{FileBackend, FileConfig, Keys, Shelf, VolumeBackend, cleanup, preflight};
 use kit::bus::{Bus, Handlers};
 use rpc::volume::{FetchSecret, SERVER_TOPIC, Secret};
 use serde_json::Value;
@@ -44,7 +46,12 @@ fn open(dir: &Path) -> FileBackend {
 }
 
 fn open_with(dir: &Path, keys: Keys) -> FileBackend {
-    FileBackend::open(FileConfig { state_dir: dir.to_owned(), keys, qemu_user: None, address: Some([127, 0, 0, 1].into()) }).unwrap()
+    open_at(dir, keys, None)
+}
+
+fn open_at(dir: &Path, keys: Keys, shelf: Option<Shelf>) -> FileBackend {
+    let address = Some([127, 0, 0, 1].into());
+    FileBackend::open(FileConfig { state_dir: dir.to_owned(), keys, shelf, qemu_user: None, address }).unwrap()
 }
 
 fn export(id: &str) -> Export {
@@ -208,52 +215,6 @@ async fn snapshots_and_clones_copy_nothing_and_survive_crashes() {
     assert!(holds(&Layout::new(dir.path(), &clone).disk, "0x22"));
     backend.delete(&clone).await.unwrap();
     assert_eq!(layers(dir.path()), 0, "nothing needs them any more");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_holds_what_differs_from_its_parent() {
-    if !ready() {
-        return;
-    }
-    let dir = State::new();
-    let backend = open(dir.path());
-    let (id, full, step, new) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
-    backend.create(&id, 1, Origin::Blank).await.unwrap();
-    let info = backend.export(&id, export("a")).await.unwrap();
-    assert!(qemu_io(&url(&info), "write -P 0x11 0 8M"));
-    let original = |parent: Option<&String>| Original { volume_id: id.clone(), snapshot_id: None, parent_id: parent.cloned() };
-    backend.back_up(&full, original(None)).await.unwrap();
-    assert!(qemu_io(&url(&info), "write -P 0x22 0 1M"));
-    backend.back_up(&step, original(Some(&full))).await.unwrap();
-    let size = |id: &str| std::fs::metadata(dir.path().join("backups").join(id).join("disk.qcow2")).unwrap().len();
-    assert!(size(&step) < 4 << 20 && size(&full) >= 8 << 20, "{} of {}", size(&step), size(&full));
-    backend.unexport(&id, "a").await.unwrap();
-    backend.delete(&id).await.unwrap();
-    backend.create(&new, 1, Origin::Backup(step.clone())).await.unwrap();
-    assert!(holds(&Layout::new(dir.path(), &new).disk, "0x22"));
-    backend.refill(&new, 1, Origin::Backup(full.clone())).await.unwrap();
-    assert!(holds(&Layout::new(dir.path(), &new).disk, "0x11"));
-    assert!(backend.has_backup(&full).await.unwrap());
-    for id in [&step, &full] {
-        backend.delete_backup(id).await.unwrap();
-        assert!(!backend.has_backup(id).await.unwrap());
-    }
-    // let go, and taken over under another id
-    backend.unmanage(&new).await.unwrap();
-    let found = backend.manageable().await.unwrap();
-    assert_eq!(found.len(), 1);
-    assert_eq!(backend.manage(&id, &found[0].name).await.unwrap(), 1);
-    assert!(holds(&Layout::new(dir.path(), &id).disk, "0x11"));
-    assert!(backend.manage(&new, "../volumes").await.is_err());
-    // the same with a snapshot, which its layer outlives
-    backend.snapshot(&id, &step).await.unwrap();
-    backend.unmanage_snapshot(&id, &step).await.unwrap();
-    let found = backend.manageable_snapshots().await.unwrap();
-    assert_eq!((found.len(), &found[0].volume_id, found[0].size), (1, &id, 1));
-    assert!(backend.manage_snapshot(&id, &full, "../disk.qcow2").await.is_err());
-    assert_eq!(backend.manage_snapshot(&id, &full, &found[0].name).await.unwrap(), 1);
-    backend.revert(&id, &full, 1).await.unwrap();
-    assert!(holds(&Layout::new(dir.path(), &id).disk, "0x11"));
 }
 
 /// Cinder, as far as it knows keys: all volumes have the same.
