@@ -8,19 +8,20 @@ use crate::finding::Finding;
 /// Services and the agents on hosts: the parts that must not know each other.
 const PARTS: &[&str] = &["keystone", "glance", "placement", "nova", "neutron", "cinder", "nova-compute", "neutron-agent", "cinder-volume"];
 /// Every crate that is ours, beside the parts.
-const OTHERS: &[&str] = &["cumulo", "kit", "kit-derive", "outside", "sdk", "rpc", "horizon", "cli", "testkit", "xtask"];
+const OTHERS: &[&str] = &["cumulo", "kit", "kit-derive", "outside", "sdk", "rpc", "horizon", "cli", "testkit", "xtask", "fuzz"];
 
 /// The agent whose real half a service's tests may start: (service, agent).
 const TEST_PARTNERS: &[(&str, &str)] = &[("nova", "nova-compute"), ("neutron", "neutron-agent"), ("cinder", "cinder-volume")];
 
 /// What a crate of ours may depend on, of ours.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
-    let all = || PARTS.iter().chain(OTHERS).copied().filter(|other| !["cumulo", "testkit", "xtask"].contains(other));
+    let all = || PARTS.iter().chain(OTHERS).copied().filter(|other| !["cumulo", "testkit", "xtask", "fuzz"].contains(other));
     match name {
         "cumulo" => Some(all().collect()),
         "testkit" => Some(all().chain(["cumulo"]).collect()),
         "kit" => Some(vec!["kit-derive", "sdk", "rpc"]),
         "cli" | "horizon" => Some(vec!["sdk"]),
+        "fuzz" => Some(vec!["kit"]),
         "kit-derive" | "outside" | "sdk" | "rpc" | "xtask" => Some(Vec::new()),
         part if PARTS.contains(&part) => Some(vec!["kit", "kit-derive", "outside", "sdk", "rpc"]),
         _ => None,
