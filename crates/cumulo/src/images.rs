@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use glance::{DiskFormat, Limits, StoreConfig};
 use outside::objects::Place;
 use outside::web::Rules;
-use glance::{DiskFormat, Limits, StoreConfig};
 use serde::{Deserialize, Serialize};
 
 /// How images are kept.

@@ -107,8 +107,7 @@ async fn an_encrypted_backup_has_a_key_of_its_own() {
         return;
     }
     let dir = State::new();
-    let (full, step, copy, clear, image) =
-        (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
+    let (full, step, copy, clear, image) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
     // every volume has a key, the two backups have one together
     let backend = open_with(dir.path(), keys(&[("both", &[&full, &step])], &[&clear]));
     let id = written(&backend, "0x11", "0x22").await;

@@ -10,7 +10,10 @@ use crate::common::{ADMIN, ALICE, Cloud, cloud};
 const NOWHERE: &str = "00000000-0000-4000-8000-000000000000";
 
 fn operations() -> impl Iterator<Item = (&'static str, &'static str)> {
-    include_str!("../operations.txt").lines().filter_map(|line| line.split_once(char::is_whitespace)).map(|(method, path)| (method, path.trim()))
+    include_str!("../operations.txt")
+        .lines()
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .map(|(method, path)| (method, path.trim()))
 }
 
 fn media_type(method: &str, path: &str) -> &'static str {
@@ -61,10 +64,51 @@ impl Random {
     /// Some JSON, of words that the API knows in places where it may not expect them.
     fn value(&mut self, depth: usize) -> Value {
         const WORDS: &[&str] = &[
-            "name", "id", "status", "visibility", "public", "disk_format", "raw", "container_format", "bare", "tags", "locations", "url",
-            "file:///etc/passwd", "method", "glance-direct", "web-download", "uri", "http://127.0.0.1/", "stores", "all_stores", "type",
-            "import", "input", "member", "accepted", "namespace", "display_name", "properties", "prefix", "op", "add", "replace", "remove",
-            "path", "/name", "/locations/0", "/tags/x", "/", "", "\u{0}", "ü", "validation_data", "os_hash_algo", "os_hash_value", "required",
+            "name",
+            "id",
+            "status",
+            "visibility",
+            "public",
+            "disk_format",
+            "raw",
+            "container_format",
+            "bare",
+            "tags",
+            "locations",
+            "url",
+            "file:///etc/passwd",
+            "method",
+            "glance-direct",
+            "web-download",
+            "uri",
+            "http://127.0.0.1/",
+            "stores",
+            "all_stores",
+            "type",
+            "import",
+            "input",
+            "member",
+            "accepted",
+            "namespace",
+            "display_name",
+            "properties",
+            "prefix",
+            "op",
+            "add",
+            "replace",
+            "remove",
+            "path",
+            "/name",
+            "/locations/0",
+            "/tags/x",
+            "/",
+            "",
+            "\u{0}",
+            "ü",
+            "validation_data",
+            "os_hash_algo",
+            "os_hash_value",
+            "required",
         ];
         match self.below(if depth == 0 { 6 } else { 9 }) {
             0 => Value::Null,

@@ -65,6 +65,7 @@ impl Cloud {
             compute: Endpoint::http("http://127.0.0.1:8774/v2.1"),
             network: Endpoint::http("http://127.0.0.1:9696/v2.0"),
             image: Endpoint::http("http://127.0.0.1:9292/v2"),
+            volume: Endpoint::http("http://127.0.0.1:8776/v3"),
         })
     }
 
@@ -77,9 +78,23 @@ impl Cloud {
 
     /// Resident memory, MB.
     pub fn rss_mb(&self) -> Outcome<f64> {
+        self.memory_mb("VmRSS:")
+    }
+
+    fn memory_mb(&self, name: &str) -> Outcome<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let kb = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.trim().split(' ').next());
-        Ok(kb.ok_or("no VmRSS")?.parse::<f64>()? / 1024.0)
+        let kb = status.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.trim().split(' ').next());
+        Ok(kb.ok_or("no such figure of memory")?.parse::<f64>()? / 1024.0)
+    }
+
+    /// The peak of its memory counts from now on.
+    pub fn forget_peak(&self) -> Outcome<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5")?)
+    }
+
+    /// The most resident memory since then, MB.
+    pub fn peak_mb(&self) -> Outcome<f64> {
+        self.memory_mb("VmHWM:")
     }
 
     /// Processor time used so far, ms.
@@ -113,6 +128,7 @@ pub struct Api {
     pub compute: Endpoint,
     pub network: Endpoint,
     pub image: Endpoint,
+    pub volume: Endpoint,
 }
 
 impl Api {
@@ -122,6 +138,8 @@ impl Api {
         self.compute.put(&self.auth, &format!("/os-quota-sets/{}", self.project), &compute).await?;
         let network = json!({"quota": {"port": -1, "network": -1, "subnet": -1, "security_group": -1, "security_group_rule": -1}});
         self.network.put(&self.auth, &format!("/quotas/{}", self.project), &network).await?;
+        let volume = json!({"quota_set": {"volumes": -1, "gigabytes": -1, "snapshots": -1}});
+        self.volume.put(&self.auth, &format!("/os-quota-sets/{}", self.project), &volume).await?;
         Ok(())
     }
 

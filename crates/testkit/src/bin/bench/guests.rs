@@ -19,6 +19,13 @@ pub async fn measure(binary: &Path, image: &Path) -> Outcome<Value> {
     let image_argument = image.to_string_lossy();
     let cloud = Cloud::start(binary, &["--guest-image", &image_argument]).await?;
     let figures = boots(&cloud).await;
+    let figures = match figures {
+        Ok(mut figures) => crate::volumes::real(&cloud.admin().await?, cloud.state.path()).await.map(|volumes| {
+            figures["volumes"] = volumes;
+            figures
+        }),
+        Err(error) => Err(error),
+    };
     let state = cloud.stop().await?;
     std::process::Command::new(binary).arg("--state-dir").arg(state.path()).arg("clean-state").output()?;
     figures

@@ -9,19 +9,21 @@ mod cloud;
 mod guests;
 mod hosts;
 mod identity;
+mod images;
 mod many;
 mod ports;
 mod reads;
 mod startup;
 mod taps;
 mod traffic;
+mod volumes;
 mod yardstick;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -43,43 +45,59 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(binary: &std::path::Path, image: Option<PathBuf>) -> Outcome<serde_json::Value> {
+fn measure(binary: &Path, image: Option<PathBuf>) -> Outcome<Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let machine = json!({"cores": std::thread::available_parallelism().map_or(1, usize::from)});
+        let mut figures = Map::from_iter([("machine".to_owned(), machine)]);
         note("startup");
-        let startup = startup::measure(binary).await?;
-        note("simulated boots");
-        let cloud = cloud::Cloud::start(binary, &["--sim-hosts", "8"]).await?;
-        let api = cloud.admin().await?;
-        api.lift_quotas().await?;
-        let boots = boots::measure(&api).await?;
-        note("reads");
-        let reads = reads::measure(&cloud, &api).await?;
-        note("ports");
-        let ports = ports::measure(&cloud, &api).await?;
-        cloud.end().await?;
-        note("identity");
-        let identity = identity::measure(binary).await?;
-        let hosts = hosts::measure(binary).await?;
-        let many = many::measure(binary).await?;
-        let taps = match nix::unistd::geteuid().is_root() {
-            true => taps::measure(binary).await?,
-            false => json!({"skipped": "needs root"}),
-        };
-        let guests = match image {
-            Some(image) if nix::unistd::geteuid().is_root() => {
-                note("real guests");
-                guests::measure(binary, &image).await?
-            }
-            _ => json!({"skipped": "needs root and a guest image"}),
-        };
-        Ok(json!({
-            "machine": {"cores": std::thread::available_parallelism().map_or(1, usize::from)},
-            "startup": startup, "sim_boots": boots, "reads": reads, "identity": identity, "sim_hosts": hosts, "many_servers": many,
-            "ports": ports, "taps": taps,
-            "guests": guests,
-        }))
+        figures.insert("startup".into(), startup::measure(binary).await?);
+        figures.extend(simulated(binary).await?);
+        figures.extend(real(binary, image).await?);
+        Ok(figures.into())
     })
+}
+
+/// Figures of clouds with simulated hosts: first those that share one, then those that want one of their own.
+async fn simulated(binary: &Path) -> Outcome<Map<String, Value>> {
+    let mut figures = Map::new();
+    let cloud = cloud::Cloud::start(binary, &["--sim-hosts", "8"]).await?;
+    let api = cloud.admin().await?;
+    api.lift_quotas().await?;
+    note("simulated boots");
+    figures.insert("sim_boots".into(), boots::measure(&api).await?);
+    note("reads");
+    figures.insert("reads".into(), reads::measure(&cloud, &api).await?);
+    note("ports");
+    figures.insert("ports".into(), ports::measure(&cloud, &api).await?);
+    note("images");
+    figures.insert("images".into(), images::measure(&cloud, &api).await?);
+    note("simulated volumes");
+    figures.insert("sim_volumes".into(), volumes::simulated(&api).await?);
+    cloud.end().await?;
+    note("identity");
+    figures.insert("identity".into(), identity::measure(binary).await?);
+    note("many hosts");
+    figures.insert("sim_hosts".into(), hosts::measure(binary).await?);
+    note("many servers");
+    figures.insert("many_servers".into(), many::measure(binary).await?);
+    Ok(figures)
+}
+
+/// Figures of this machine's own networks and guests, as far as it can have any.
+async fn real(binary: &Path, image: Option<PathBuf>) -> Outcome<Map<String, Value>> {
+    let mut figures = Map::new();
+    if !nix::unistd::geteuid().is_root() {
+        figures.insert("skipped".into(), "real networks and guests need root".into());
+        return Ok(figures);
+    }
+    note("taps");
+    figures.insert("taps".into(), taps::measure(binary).await?);
+    if let Some(image) = image {
+        note("real guests");
+        figures.insert("guests".into(), guests::measure(binary, &image).await?);
+    }
+    Ok(figures)
 }
 
 /// Says what is being measured.
