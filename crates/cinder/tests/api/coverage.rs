@@ -1,54 +1,127 @@
-//! Every operation of the block storage API is answered by something that knows it. `operations.txt` has them, one a line: method, path, for
-//! actions their name, and the version from which it is there.
+//! Every operation of the block storage API is answered by something that knows it, from its version on, and lets in whom it should.
+//! `operations.txt` has them, one a line: method, who may (`*`, a project's `R`eader or `M`ember, an `A`dministrator), path, for actions their
+//! name, and the version from which it is there.
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::world;
+use crate::support::{World, world};
 
 /// An id of nothing.
 const NOWHERE: &str = "00000000-0000-4000-8000-000000000000";
 const LATEST: &str = "3.71";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_operation_is_answered() {
-    let world = world().await;
-    let volume = world.volume(json!({"size": 1})).await;
-    let snapshot = world.snapshot(&volume, json!({})).await;
-    let mut unanswered = Vec::new();
-    for line in include_str!("../operations.txt").lines() {
+struct Operation {
+    line: &'static str,
+    method: Method,
+    who: &'static str,
+    path: String,
+    since: Option<u32>,
+    body: Option<Value>,
+}
+
+/// All of them, on a volume and a snapshot that are there: actions are looked up on what they act on.
+fn operations(volume: &str, snapshot: &str) -> Vec<Operation> {
+    let read = |line: &'static str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let (method, path) = (Method::from_bytes(words[0].as_bytes()).unwrap(), words[1]);
-        let since = words[2..].iter().find(|word| word.starts_with("3.")).copied();
-        let body = match words[2..].iter().find(|word| !word.starts_with("3.")) {
+        let (method, path, rest) = (Method::from_bytes(words[0].as_bytes()).unwrap(), words[2], &words[3..]);
+        let id = match path.split('/').nth(1) {
+            Some("volumes") => volume,
+            Some("snapshots") => snapshot,
+            _ => NOWHERE,
+        };
+        let body = match rest.iter().find(|word| !word.starts_with("3.")) {
             Some(action) => Some(json!({*action: null})),
             None if matches!(method, Method::POST | Method::PUT) => Some(json!({})),
             None => None,
         };
-        // of what has actions, one that is there: they are looked up on it
-        let id = match path.split('/').nth(1) {
-            Some("volumes") => &volume,
-            Some("snapshots") => &snapshot,
-            _ => NOWHERE,
-        };
-        let path = if path.starts_with("/v3") || path == "/" { path.to_owned() } else { format!("/v3{}", path.replacen("{id}", id, 1)) };
-        let path = path.replace("{id}", NOWHERE);
-        let version = if path == "/" { "" } else { LATEST };
-        let (status, answer, _) = world.send("admin", method.clone(), &path, version, body.clone()).await;
-        let text = answer.to_string();
-        // what the router says, and what is said of actions that are in no table
-        let unknown = text.contains("The resource could not be found.") || text.contains("There is no such action");
-        if unknown || status == 405 || status >= 500 {
-            unanswered.push(format!("{line}: {status} {text}"));
+        let prefix = if path.starts_with("/v3") || path == "/" { "" } else { "/v3" };
+        Operation {
+            line,
+            who: words[1],
+            path: format!("{prefix}{}", path.replacen("{id}", id, 1).replace("{id}", NOWHERE)),
+            since: rest.iter().find_map(|word| word.strip_prefix("3.")?.parse().ok()),
+            method,
+            body,
         }
-        if let Some(before) = since.and_then(|since| since.strip_prefix("3.")?.parse::<u32>().ok()) {
-            let (status, answer, _) = world.send("admin", method, &path, &format!("3.{}", before - 1), body).await;
-            let text = answer.to_string();
-            let unknown = text.contains("The resource could not be found.") || text.contains("There is no such action");
-            if !unknown {
-                unanswered.push(format!("{line}: is there before its version: {status} {text}"));
+    };
+    include_str!("../operations.txt").lines().map(read).collect()
+}
+
+impl Operation {
+    async fn ask(&self, world: &World, who: &str, version: &str) -> (u16, String) {
+        let version = if self.path == "/" { "" } else { version };
+        let (status, answer, _) = world.send(who, self.method.clone(), &self.path, version, self.body.clone()).await;
+        (status, answer.to_string())
+    }
+}
+
+/// What the router says, and what is said of actions that are in no table.
+fn unknown(text: &str) -> bool {
+    text.contains("The resource could not be found.") || text.contains("There is no such action")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_answered_from_its_version_on() {
+    let world = world().await;
+    let volume = world.volume(json!({"size": 1})).await;
+    let snapshot = world.snapshot(&volume, json!({})).await;
+    let mut wrong = Vec::new();
+    for operation in operations(&volume, &snapshot) {
+        if let Some(since) = operation.since {
+            let (status, text) = operation.ask(&world, "admin", &format!("3.{}", since - 1)).await;
+            if !unknown(&text) {
+                wrong.push(format!("{}: is there before its version: {status} {text}", operation.line));
             }
         }
+        let (status, text) = operation.ask(&world, "admin", LATEST).await;
+        if unknown(&text) || status == 405 || status >= 500 {
+            wrong.push(format!("{}: {status} {text}", operation.line));
+        }
     }
-    assert!(unanswered.is_empty(), "{}", unanswered.join("\n"));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_what_is_as_the_list_says() {
+    let world = world().await;
+    let (_, body) = world.ask("admin", Method::PUT, "/v3/os-quota-sets/p1", Some(json!({"quota_set": {"volumes": -1, "snapshots": -1}}))).await;
+    assert!(body["quota_set"].is_object(), "{body}");
+    let mut wrong = Vec::new();
+    let count = operations(NOWHERE, NOWHERE).len();
+    for index in 0..count {
+        // what one operation did to a volume is nothing to the next
+        let volume = world.volume(json!({"size": 1})).await;
+        let snapshot = world.snapshot(&volume, json!({})).await;
+        let operation = operations(&volume, &snapshot).swap_remove(index);
+        let mut expect = |who: &str, (status, text): (u16, String), holds: bool| {
+            if !holds || status >= 500 {
+                wrong.push(format!("{} as {who}: {status} {text}", operation.line));
+            }
+        };
+        let nobody = operation.ask(&world, "", LATEST).await;
+        let wanted = if operation.path == "/" { 300 } else { 401 };
+        let (was, own) = (nobody.0, [&volume, &snapshot].iter().any(|id| operation.path.contains(**id)));
+        expect("nobody", nobody, was == wanted);
+        // another project's things are not there
+        let other = operation.ask(&world, "other", LATEST).await;
+        let hidden = !own || matches!(other.0, 404 | 403);
+        expect("other", other, hidden);
+        let lets_in = |status: u16| !matches!(status, 401 | 403);
+        let (reader, member): (fn(u16) -> bool, fn(u16) -> bool) = match operation.who {
+            "*" | "R" => (|status| !matches!(status, 401 | 403), |status| !matches!(status, 401 | 403)),
+            "M" => (|status| matches!(status, 400 | 403 | 404), |status| !matches!(status, 401 | 403)),
+            _ => (|status| matches!(status, 403 | 404), |status| matches!(status, 403 | 404)),
+        };
+        let answer = operation.ask(&world, "reader", LATEST).await;
+        let holds = reader(answer.0);
+        expect("reader", answer, holds);
+        let answer = operation.ask(&world, "member", LATEST).await;
+        let holds = member(answer.0);
+        expect("member", answer, holds);
+        let answer = operation.ask(&world, "admin", LATEST).await;
+        let holds = lets_in(answer.0);
+        expect("admin", answer, holds);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

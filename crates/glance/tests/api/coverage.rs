@@ -1,5 +1,5 @@
 //! Every operation of the image API is answered by something that knows it, and no body makes one fail. `operations.txt` has them, one a
-//! line: method and path.
+//! line: method, who may, and path. Who may is `*`, a project's `R`eader or `M`ember, a `S`ervice, an `A`dministrator.
 
 use axum::body::Body;
 use serde_json::{Value, json};
@@ -9,11 +9,10 @@ use crate::common::{ADMIN, ALICE, Cloud, cloud};
 /// An id of nothing.
 const NOWHERE: &str = "00000000-0000-4000-8000-000000000000";
 
-fn operations() -> impl Iterator<Item = (&'static str, &'static str)> {
-    include_str!("../operations.txt")
-        .lines()
-        .filter_map(|line| line.split_once(char::is_whitespace))
-        .map(|(method, path)| (method, path.trim()))
+/// Method, who may, path.
+fn operations() -> Vec<(&'static str, &'static str, &'static str)> {
+    let words = include_str!("../operations.txt").lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words.map(|words| (words[0], words[1], words[2])).collect()
 }
 
 fn media_type(method: &str, path: &str) -> &'static str {
@@ -24,10 +23,10 @@ fn media_type(method: &str, path: &str) -> &'static str {
     }
 }
 
-async fn send(cloud: &Cloud, method: &str, path: &str, body: Vec<u8>) -> (u16, String) {
+async fn send(cloud: &Cloud, who: &str, method: &str, path: &str, body: Vec<u8>) -> (u16, String) {
     let media = [("content-type", media_type(method, path)), ("accept", "application/json")];
     let path = if matches!(path, "/" | "/versions") { path.to_owned() } else { format!("/v2{path}") };
-    let answer = cloud.ask(ADMIN, method, &path, &media, Body::from(body)).await;
+    let answer = cloud.ask(who, method, &path, &media, Body::from(body)).await;
     (answer.status.as_u16(), String::from_utf8_lossy(&answer.bytes).into_owned())
 }
 
@@ -35,8 +34,8 @@ async fn send(cloud: &Cloud, method: &str, path: &str, body: Vec<u8>) -> (u16, S
 async fn every_operation_is_answered() {
     let cloud = cloud().await;
     let mut unanswered = Vec::new();
-    for (method, path) in operations() {
-        let (status, text) = send(&cloud, method, &path.replace("{id}", NOWHERE), b"{}".to_vec()).await;
+    for (method, _, path) in operations() {
+        let (status, text) = send(&cloud, ADMIN, method, &path.replace("{id}", NOWHERE), b"{}".to_vec()).await;
         // what the router says
         let unknown = text.contains("The resource could not be found.");
         if unknown || status == 405 || status >= 500 {
@@ -44,6 +43,38 @@ async fn every_operation_is_answered() {
         }
     }
     assert!(unanswered.is_empty(), "{}", unanswered.join("\n"));
+}
+
+#[tokio::test]
+async fn who_may_what_is_as_the_list_says() {
+    let cloud = cloud().await;
+    let mut wrong = Vec::new();
+    for (method, who, path) in operations() {
+        let path = path.replace("{id}", NOWHERE);
+        let mut ask = async |token: &str, holds: fn(u16) -> bool| {
+            let (status, text) = send(&cloud, token, method, &path, b"{}".to_vec()).await;
+            if !holds(status) || status >= 500 {
+                wrong.push(format!("{method} {who} {path} as {token:?}: {status} {text}"));
+            }
+        };
+        let discovery = matches!(path.as_str(), "/" | "/versions");
+        ask("", if discovery { |status| status < 400 } else { |status| status == 401 }).await;
+        let lets_in = |status| !matches!(status, 401 | 403);
+        match who {
+            "*" | "R" => {
+                ask("alice:reader", lets_in).await;
+                ask(ALICE, lets_in).await;
+            }
+            "M" => ask(ALICE, lets_in).await,
+            // of what is not there, nobody is told whether it would be theirs
+            _ => ask(ALICE, |status| matches!(status, 403 | 404)).await,
+        }
+        if who == "S" {
+            ask("service:service,reader", lets_in).await;
+        }
+        ask(ADMIN, lets_in).await;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// xorshift64*: the same bodies in every run.
@@ -141,11 +172,11 @@ async fn no_body_makes_an_operation_fail() {
     let rounds: usize = std::env::var("CUMULO_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(30);
     let cloud = cloud().await;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for (method, path) in operations().filter(|(method, _)| matches!(*method, "POST" | "PUT" | "PATCH")) {
+    for (method, _, path) in operations().into_iter().filter(|(method, ..)| matches!(*method, "POST" | "PUT" | "PATCH")) {
         for _ in 0..rounds {
             let id = cloud.raw_image(ALICE, "i").await;
             let body = random.body();
-            let (status, text) = send(&cloud, method, &path.replace("{id}", &id), body.clone()).await;
+            let (status, text) = send(&cloud, ADMIN, method, &path.replace("{id}", &id), body.clone()).await;
             assert!(status < 500, "{method} {path} {}: {status} {text}", String::from_utf8_lossy(&body));
         }
     }
