@@ -10,7 +10,7 @@ use sea_orm::Set;
 use serde_json::{Value, json};
 
 use super::store::{self, Kind};
-use super::{ActiveModel, AttachStatus, Change, Status, Volume, api, delete, extend, metadata, migrate, reimage, retype, revert, upload};
+use super::{ActiveModel, Change, Status, Volume, api, delete, extend, metadata, migrate, reimage, reset, retype, revert, upload};
 use crate::attachments::legacy;
 use crate::manageable::api as manageable;
 use crate::{Cinder, body};
@@ -55,7 +55,7 @@ pub const ACTIONS: &[Action] = actions! {
     "os-extend_volume_completion", 71, "volume_extension:volume_actions:extend_volume_completion", extend::complete;
     "os-migrate_volume", 0, "volume_extension:volume_admin_actions:migrate_volume", migrate::migrate;
     "os-unmanage", 0, "volume_extension:volume_unmanage", manageable::unmanage;
-    "os-reset_status", 0, "volume_extension:volume_admin_actions:reset_status", reset_status;
+    "os-reset_status", 0, "volume_extension:volume_admin_actions:reset_status", reset::reset_status;
     "os-force_delete", 0, "volume_extension:volume_admin_actions:force_delete", force_delete;
 };
 
@@ -140,30 +140,6 @@ async fn show_image_metadata(app: Cinder, _: Context, volume: Volume, _: Value) 
 
 async fn image_metadata(app: &Cinder, volume: &Volume) -> Result<Reply> {
     Reply::ok(&json!({"metadata": store::metadata(app.db().read(), &volume.id, Kind::Image).await?}))
-}
-
-/// Whatever an administrator says it is.
-async fn reset_status(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
-    let invalid = |what: &str| Error::bad_request(format!("Invalid {what}: '{}'", body[what].as_str().unwrap_or_default()));
-    let mut row = ActiveModel { ..Default::default() };
-    let mut said = false;
-    if let Some(status) = body.get("status").and_then(Value::as_str) {
-        row.status = Set(Status::parse(status).ok_or_else(|| invalid("status"))?);
-        said = true;
-    }
-    if let Some(status) = body.get("attach_status").and_then(Value::as_str) {
-        row.attach_status = Set(AttachStatus::parse(status).ok_or_else(|| invalid("attach_status"))?);
-        said = true;
-    }
-    if let Some(status) = body.get("migration_status").and_then(Value::as_str) {
-        row.migration_status = Set(Some(status.to_owned()).filter(|status| !status.eq_ignore_ascii_case("none")));
-        said = true;
-    }
-    if !said {
-        return Err(Error::bad_request("Must specify 'status', 'attach_status' or 'migration_status' for update."));
-    }
-    store::update(&app, &volume.id, row).await?;
-    accepted()
 }
 
 async fn force_delete(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {

@@ -11,6 +11,7 @@ pub mod filters;
 pub mod metadata;
 pub mod migrate;
 pub mod reimage;
+pub mod reset;
 pub mod retype;
 pub mod revert;
 pub mod status;

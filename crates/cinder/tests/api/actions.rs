@@ -150,3 +150,26 @@ async fn a_volume_moves_when_its_new_type_asks_for_another_backend() {
     assert_eq!((world.used("volumes_fast").await, world.used("volumes___DEFAULT__").await, world.used("volumes").await), (1, 0, 1));
     world.until("nothing is left behind", async |w| w.sim.volumes().is_empty()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_what_an_administrator_says_it_is() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1})).await;
+    let connector = json!({"attachment": {"volume_uuid": id, "instance_uuid": kit::ids::uuid(), "connector": {"host": "c1"}}});
+    let (status, body) = world.post("/v3/attachments", connector).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(world.sim.volumes()[&id].len(), 1);
+    let reset = async |fields: Value| act(&world, "admin", &id, "3.0", json!({"os-reset_status": fields})).await.0;
+    for bad in [json!({}), json!({"status": "nonsense"}), json!({"status": 1}), json!({"migration_status": "nonsense"}), json!({"attach_status": "x"})] {
+        assert_eq!(reset(bad.clone()).await, 400, "{bad}");
+    }
+    assert_eq!(act(&world, "member", &id, "3.0", json!({"os-reset_status": {"status": "error"}})).await.0, 403);
+    assert_eq!(reset(json!({"migration_status": "migrating"})).await, 202);
+    assert_eq!(reset(json!({"status": "available", "attach_status": "detached", "migration_status": "none"})).await, 202);
+    let (_, shown) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+    let shown = &shown["volume"];
+    assert_eq!((&shown["status"], &shown["migration_status"], &shown["attachments"]), (&json!("available"), &json!(null), &json!([])));
+    // what is detached is exported to nobody
+    world.until("the export ends", async |world| world.sim.volumes()[&id].is_empty()).await;
+    assert_eq!(world.get("/v3/attachments").await["attachments"], json!([]));
+}

@@ -1,0 +1,74 @@
+//! `os-reset_status`: a volume is whatever an administrator says it is. One that is said to be detached has no attachments any more, and
+//! its host is told so.
+
+use http::StatusCode;
+use kit::clock::Timestamp;
+use kit::{Context, Error, Reply, Result};
+use rpc::volume::TerminateConnection;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
+use serde_json::Value;
+
+use super::{ActiveModel, AttachStatus, Column, Entity, Status, Volume};
+use crate::attachments::{self, Attachment};
+use crate::{Cinder, hosts};
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+/// What a migration can be said to be.
+const MIGRATION: &[&str] = &["migrating", "error", "success", "completing", "none", "starting"];
+
+pub async fn reset_status(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let mut row = ActiveModel { updated_at: Set(Some(Timestamp::now())), ..Default::default() };
+    let (status, attach, migration) = (given(&body, "status")?, given(&body, "attach_status")?, given(&body, "migration_status")?);
+    if [status, attach, migration].iter().all(Option::is_none) {
+        return Err(Error::bad_request("Must specify 'status', 'attach_status' or 'migration_status' for update."));
+    }
+    if let Some(status) = status {
+        row.status = Set(Status::parse(status).ok_or_else(|| invalid("status", status))?);
+    }
+    if let Some(status) = attach {
+        row.attach_status = Set(AttachStatus::parse(status).ok_or_else(|| invalid("attach_status", status))?);
+    }
+    if let Some(status) = migration {
+        let known = MIGRATION.iter().find(|known| known.eq_ignore_ascii_case(status)).ok_or_else(|| invalid("migration_status", status))?;
+        row.migration_status = Set(Some((*known).to_owned()).filter(|known| known != "none"));
+    }
+    let detached = attach.and_then(AttachStatus::parse) == Some(AttachStatus::Detached);
+    let id = volume.id.clone();
+    let ended = app
+        .db()
+        .write(move |tx| {
+            Box::pin(async move {
+                let ended = if detached { attachments::store::of_volume(tx, &id).await? } else { Vec::new() };
+                for attachment in &ended {
+                    attachments::Entity::delete_by_id(&attachment.id).exec(tx).await?;
+                }
+                Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;
+                Ok(ended)
+            })
+        })
+        .await?;
+    tokio::spawn(tell_host(app, volume, ended));
+    Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// A host that cannot be told now asks at its next start.
+async fn tell_host(app: Cinder, volume: Volume, ended: Vec<Attachment>) {
+    for attachment in ended.into_iter().filter(|attachment| attachment.connector.is_some()) {
+        let message = TerminateConnection { volume_id: volume.id.clone(), attachment_id: attachment.id };
+        if let Err(error) = hosts::call(&app, volume.host.as_deref(), message, PATIENCE).await {
+            tracing::warn!(volume = volume.id, %error, "an export of a volume that is said to be detached goes on");
+        }
+    }
+}
+
+fn given<'a>(body: &'a Value, key: &str) -> Result<Option<&'a str>> {
+    match &body[key] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        other => Err(invalid(key, &other.to_string())),
+    }
+}
+
+fn invalid(what: &str, text: &str) -> Error {
+    Error::bad_request(format!("Invalid input for field/attribute {what}. Value: {text}. '{text}' is not one of its values."))
+}
