@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod file;
 pub mod image;
+mod locks;
 pub mod manager;
 pub mod sim;
 

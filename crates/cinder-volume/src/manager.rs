@@ -1,9 +1,8 @@
 //! The messages of one host's topic. Messages about one volume wait for each other, so that a repeated message finds what the first one
 //! made; messages about different volumes run side by side.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::auth::ServiceSession;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Config;
 use crate::backend::{Export, Origin, Original, VolumeBackend};
 use crate::image::{Image, upload};
+use crate::locks::Locks;
 
 /// Messages handled at once.
 const CONCURRENCY: usize = 32;
@@ -233,21 +233,3 @@ impl Manager {
 }
 
 type HandlerFuture<M> = futures::future::BoxFuture<'static, Result<<M as rpc::Message>::Reply>>;
-
-/// A lock for each volume somebody works on.
-#[derive(Default)]
-struct Locks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Locks {
-    fn of(&self, subject: &str) -> Arc<tokio::sync::Mutex<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(subject.to_owned()).or_default().clone()
-    }
-
-    /// Forgets a lock that nobody else holds or waits for.
-    fn tidy(&self, subject: &str, lock: Arc<tokio::sync::Mutex<()>>) {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::strong_count(&lock) <= 2 {
-            locks.remove(subject);
-        }
-    }
-}

@@ -81,6 +81,22 @@ async fn images_are_checked_before_they_are_believed() {
     assert!(std::fs::read(back).unwrap().starts_with(&raw));
     assert_eq!(std::fs::read_dir(made.parent().unwrap()).unwrap().count(), 1, "the download is gone");
 
+    // the next one is a clone: nobody asks for the file again
+    let layers = || std::fs::read_dir(state.join("layers")).unwrap().count();
+    assert_eq!(layers(), 1);
+    let next = kit::ids::uuid();
+    let right: String = Sha512::digest(&raw).iter().map(|byte| format!("{byte:02x}")).collect();
+    backend.create(&next, 2, image(Vec::new(), "raw", Some(&right)).await).await.unwrap();
+    let made = Layout::new(&state, &next).disk;
+    assert_eq!(disk::info(&made, Some("qcow2")).await.unwrap()["virtual-size"], 2u64 << 30);
+    let back = dir.path().join("next.raw");
+    qemu_img(&["convert", "-f", "qcow2", "-O", "raw", made.to_str().unwrap(), back.to_str().unwrap()]);
+    assert!(std::fs::read(back).unwrap().starts_with(&raw));
+    for volume in [&id, &next] {
+        backend.delete(volume).await.unwrap();
+    }
+    assert_eq!(layers(), 1, "it is kept for the next");
+
     refused(&backend, &state, image(raw.clone(), "raw", Some("00")).await, "corrupted").await;
     refused(&backend, &state, image(raw, "qcow2", None).await, "qemu-img failed").await;
     let (base, over) = (dir.path().join("base.qcow2"), dir.path().join("over.qcow2"));
@@ -88,5 +104,6 @@ async fn images_are_checked_before_they_are_believed() {
     qemu_img(&["create", "-q", "-f", "qcow2", "-F", "raw", "-b", "/etc/hostname", over.to_str().unwrap(), "1M"]);
     refused(&backend, &state, image(std::fs::read(&over).unwrap(), "qcow2", None).await, "backing file").await;
     refused(&backend, &state, image(std::fs::read(&base).unwrap(), "qcow2", None).await, "3GB").await;
+    assert_eq!(layers(), 1, "what is refused is not kept");
     cleanup(&state).unwrap();
 }

@@ -34,8 +34,14 @@ pub async fn from_image(layout: &Layout, image: &Image, bytes: u64, key: Option<
     make(layout, async |part| fill_from_image(layout, image, bytes, part, key).await).await
 }
 
-/// Puts an image into a file, by way of a download beside it.
+/// Puts an image into a file, by way of a download beside it, with room for so many bytes.
 pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
+    fill_as_is(layout, image, bytes, part, key).await?;
+    resize(part, bytes, key).await
+}
+
+/// The same with no more room than the image has, which must not be more than so many bytes.
+pub async fn fill_as_is(layout: &Layout, image: &Image, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
     let file = layout.dir.join("image.part");
     image.fetch(&file).await?;
     if image.is_locked() {
@@ -46,7 +52,6 @@ pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &
     let found = info(&file, Some(format)).await?;
     inspect::check(&found, format, &file, bytes)?;
     convert(&["-f", format], &file, part, key).await?;
-    resize(part, bytes, key).await?;
     Ok(tokio::fs::remove_file(&file).await?)
 }
 
@@ -55,8 +60,7 @@ async fn fill_from_container(file: &Path, bytes: u64, part: &Path, key: Option<&
     let key = key.ok_or_else(|| Error::bad_request("The image of an encrypted volume needs an encrypted volume."))?;
     let found = info(file, Some("luks")).await?;
     inspect::check_size(&found, bytes)?;
-    convert(&[], Path::new(&luks::contained(file)), part, Some(key)).await?;
-    resize(part, bytes, Some(key)).await
+    convert(&[], Path::new(&luks::contained(file)), part, Some(key)).await
 }
 
 /// An empty disk on another, which need not be there yet.

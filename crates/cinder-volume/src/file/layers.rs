@@ -6,7 +6,7 @@
 //!                         /snapshots/SNAPSHOT names the layer that holds the snapshot
 //! ```
 //! Freezing makes the volume's disk a layer and puts an empty disk on it. The steps are a link and a rename, so that a crash after any of
-//! them leaves the volume whole. A layer that nothing stands on and no snapshot names is swept away. Backing files are named by relative
+//! them leaves the volume whole. A layer that nothing stands on, that no snapshot names and that is kept for no image is swept away. Backing files are named by relative
 //! paths (every disk is two directories deep), so the state directory can move.
 
 use std::collections::BTreeSet;
@@ -153,7 +153,10 @@ fn needed(state_dir: &Path, aside: Option<&Path>) -> std::io::Result<BTreeSet<St
     let mut needed = BTreeSet::new();
     for home in HOMES {
         for name in names(&state_dir.join(home))? {
-            let dir = state_dir.join(home).join(name);
+            let dir = state_dir.join(home).join(&name);
+            if home == "layers" && super::from_image::mark_of(&dir).exists() {
+                needed.insert(name);
+            }
             for disk in DISKS.map(|disk| dir.join(disk)).iter().filter(|disk| Some(disk.as_path()) != aside && disk.exists()) {
                 needed.extend(header_backing(disk)?.as_deref().and_then(layer_of).map(str::to_owned));
             }

@@ -7,7 +7,7 @@
 //! STATE_DIR/nbd/VOLUME.sock             what guests connect to; the only thing their user may open
 //!              /gate-ATTACHMENT         how guests of other hosts get there
 //! ```
-//! [`layers`] are what snapshots and clones stand on; [`backup`] and [`manage`] keep disks beside the volumes, [`shelf`] in a bucket.
+//! [`layers`] are what snapshots and clones stand on, and volumes [`from_image`] too; [`backup`] and [`manage`] keep disks beside the volumes, [`shelf`] in a bucket.
 //! [`luks`] is how disks are encrypted, [`unlocked`] how they are read all the same; [`leave`] is how data leaves.
 //! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`gate`] lets one
 //! other host through to it, [`export`] keeps both alive.
@@ -16,6 +16,7 @@ pub mod backup;
 pub mod daemon;
 pub mod disk;
 pub mod export;
+pub mod from_image;
 pub mod gate;
 pub mod inspect;
 pub mod layers;
@@ -39,6 +40,7 @@ use rpc::volume::{BackedUp, Manageable, ManageableSnapshot, Secret};
 use serde_json::{Value, json};
 
 use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
+use crate::locks::Locks;
 use export::{Change, Exporter};
 use gate::Gates;
 use luks::Keys;
@@ -71,6 +73,8 @@ struct Inner {
     keys: Keys,
     shelf: Option<Shelf>,
     exporters: Mutex<HashMap<String, Exporter>>,
+    /// Who brings an image here.
+    images: Locks,
     /// Whoever makes, takes or sweeps layers does so alone.
     layers: tokio::sync::Mutex<()>,
 }
@@ -155,6 +159,7 @@ impl FileBackend {
             keys: config.keys,
             shelf: config.shelf,
             exporters: Mutex::default(),
+            images: Locks::default(),
             layers: tokio::sync::Mutex::default(),
         })))
     }
@@ -169,6 +174,10 @@ impl FileBackend {
 
     fn shelf(&self) -> Option<&Shelf> {
         self.0.shelf.as_ref()
+    }
+
+    fn images(&self) -> &Locks {
+        &self.0.images
     }
 
     fn layers(&self) -> &tokio::sync::Mutex<()> {
@@ -215,7 +224,7 @@ impl FileBackend {
         let key = self.0.keys.of(volume_id).await?;
         match origin {
             Origin::Blank => disk::create(&layout, size * GIB, key.as_ref()).await,
-            Origin::Image(image) => disk::from_image(&layout, &image, size * GIB, key.as_ref()).await,
+            Origin::Image(image) => self.make_from_image(&layout, &image, size * GIB, key.as_ref()).await,
             Origin::Volume(source) => {
                 // frozen under the new volume's id, the source goes on as if nothing had been
                 if !tokio::fs::try_exists(&layout.disk).await? {
