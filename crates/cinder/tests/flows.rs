@@ -126,3 +126,131 @@ async fn repeated_messages_do_no_harm() {
     }
     assert!(world.sim.volumes().is_empty());
 }
+
+/// Waits until a backup has a status; `gone` is 404.
+async fn backup_is(world: &World, id: &str, wanted: &str) {
+    let path = format!("/v3/backups/{id}");
+    world
+        .until(&format!("{id} is {wanted}"), async |world| {
+            let (status, body) = world.ask("member", Method::GET, &path, None).await;
+            if wanted == "gone" { status == 404 } else { body["backup"]["status"] == json!(wanted) }
+        })
+        .await;
+}
+
+/// Asks for a backup; its id.
+async fn back_up(world: &World, volume: &str) -> String {
+    let (status, body) = world.post("/v3/backups", json!({"backup": {"volume_id": volume}})).await;
+    assert_eq!(status, 202, "{body}");
+    body["backup"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Lets the process that crashed in the middle of a flow come to its end, and starts another.
+async fn again(world: &mut World) {
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    world.restart().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_fails_says_why_and_one_that_crashes_is_made() {
+    let world = world_with(once(Probe::Fail, "create_backup", "copy")).await;
+    let volume = world.volume(json!({"size": 1})).await;
+    let id = back_up(&world, &volume).await;
+    backup_is(&world, &id, "error").await;
+    world.status(&volume, "available").await;
+    quiet(&world, &id).await;
+    assert!(world.sim.backups().is_empty());
+    assert!(world.get(&format!("/v3/backups/{id}")).await["backup"]["fail_reason"].is_string());
+    assert_eq!(world.ask("member", Method::DELETE, &format!("/v3/backups/{id}"), None).await.0, 202);
+    backup_is(&world, &id, "gone").await;
+    assert_eq!(world.used("backups").await, 0);
+
+    for step in ["copy", "announce"] {
+        let mut world = world_with(once(Probe::Crash, "create_backup", step)).await;
+        let volume = world.volume(json!({"size": 1})).await;
+        let id = back_up(&world, &volume).await;
+        again(&mut world).await;
+        backup_is(&world, &id, "available").await;
+        quiet(&world, &id).await;
+        world.status(&volume, "available").await;
+        assert_eq!(world.sim.backups(), [id], "{step}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restoration_fails_alone_and_survives_a_crash() {
+    let world = world_with(once(Probe::Fail, "restore_backup", "fill")).await;
+    let volume = world.volume(json!({"size": 1})).await;
+    let id = back_up(&world, &volume).await;
+    backup_is(&world, &id, "available").await;
+    let into = json!({"restore": {"volume_id": volume}});
+    assert_eq!(world.post(&format!("/v3/backups/{id}/restore"), into.clone()).await.0, 202);
+    world.status(&volume, "error_restoring").await;
+    backup_is(&world, &id, "available").await;
+
+    for step in ["fill", "announce"] {
+        let mut world = world_with(once(Probe::Crash, "restore_backup", step)).await;
+        let volume = world.volume(json!({"size": 1})).await;
+        let id = back_up(&world, &volume).await;
+        backup_is(&world, &id, "available").await;
+        for body in [json!({"restore": {"volume_id": volume}}), json!({"restore": {}})] {
+            let (status, body) = world.post(&format!("/v3/backups/{id}/restore"), body).await;
+            assert_eq!(status, 202, "{body}");
+            again(&mut world).await;
+            world.status(body["restore"]["volume_id"].as_str().unwrap(), "available").await;
+            backup_is(&world, &id, "available").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_on_its_way_to_another_host_is_on_one_of_them() {
+    let migrate = json!({"os-migrate_volume": {"host": "sim2@sim"}});
+    for what in [Probe::Fail, Probe::Crash] {
+        for step in ["prepare", "fill", "move_over", "leave"] {
+            let mut world = world_with(once(what, "migrate_volume", step)).await;
+            let id = world.volume(json!({"size": 1})).await;
+            let other = world.another_host("sim2@sim").await;
+            let (status, body) = world.ask("admin", Method::POST, &format!("/v3/volumes/{id}/action"), Some(migrate.clone())).await;
+            assert_eq!(status, 202, "{body}");
+            if matches!(what, Probe::Crash) {
+                again(&mut world).await;
+            }
+            world
+                .until("the migration is over", async |world| {
+                    let (_, body) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+                    let over = matches!(body["volume"]["migration_status"].as_str(), Some("success" | "error"));
+                    over && body["volume"]["status"] == "available" && !world.app.flows().unwrap().busy(&id).await.unwrap()
+                })
+                .await;
+            let (_, body) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+            let here = body["volume"]["os-vol-host-attr:host"].as_str().unwrap().starts_with("sim1");
+            assert_eq!((world.sim.volumes().len(), other.volumes().len()), (usize::from(here), usize::from(!here)), "{step}");
+            assert_eq!((world.used("volumes").await, world.used("gigabytes").await), (1, 1));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_come_at_once_stay_within_the_quota_together() {
+    let world = world().await;
+    let limits = json!({"quota_set": {"volumes": 5, "gigabytes": 8, "backups": 2}});
+    assert_eq!(world.ask("admin", Method::PUT, "/v3/os-quota-sets/p1", Some(limits)).await.0, 200);
+    let create = || world.post("/v3/volumes", json!({"volume": {"size": 2}}));
+    let answers = futures::future::join_all((0..20).map(|_| create())).await;
+    let made: Vec<&str> = answers.iter().filter_map(|(_, body)| body["volume"]["id"].as_str()).collect();
+    assert_eq!(made.len(), 4, "eight gigabytes are four volumes");
+    assert!(answers.iter().all(|(status, _)| matches!(status, 202 | 413)));
+    for id in &made {
+        world.status(id, "available").await;
+    }
+    let grow = |id: &str| {
+        let path = format!("/v3/volumes/{id}/action");
+        let world = &world;
+        async move { world.post(&path, json!({"os-extend": {"new_size": 3}})).await.0 }
+    };
+    assert!(futures::future::join_all(made.iter().map(|id| grow(id))).await.iter().all(|status| *status == 413));
+    let answers = futures::future::join_all(made.iter().map(|id| world.post("/v3/backups", json!({"backup": {"volume_id": id}})))).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 202).count(), 2);
+    assert_eq!((world.used("volumes").await, world.used("gigabytes").await), (4, 8));
+}

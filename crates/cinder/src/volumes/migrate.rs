@@ -121,8 +121,12 @@ impl MigrateVolume {
         hosts::call(app, Some(&self.to), message, PATIENCE).await.map(drop)
     }
 
-    /// The volume is where it was, and what it was.
+    /// The volume is where it was, and what it was; unless it has moved already.
     async fn give_up(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+        let volume = store::find(app.db().read(), &self.volume_id).await?;
+        if volume.is_some_and(|volume| volume.host.as_ref() == Some(&self.to)) {
+            return self.leave(app).await;
+        }
         self.say(app, "error", None).await?;
         if let Some(old) = self.retyped_from.take() {
             let id = self.volume_id.clone();
