@@ -13,6 +13,7 @@ use kit::db::{Db, Location};
 use kit::{Error, Result, ids};
 use rpc::volume::Secret;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::ExprTrait;
 use sea_orm::{QueryOrder, QuerySelect, Set};
 
 pub use master::MasterKey;

@@ -160,7 +160,13 @@ async fn a_volume_is_what_an_administrator_says_it_is() {
     assert_eq!(status, 200, "{body}");
     assert_eq!(world.sim.volumes()[&id].len(), 1);
     let reset = async |fields: Value| act(&world, "admin", &id, "3.0", json!({"os-reset_status": fields})).await.0;
-    for bad in [json!({}), json!({"status": "nonsense"}), json!({"status": 1}), json!({"migration_status": "nonsense"}), json!({"attach_status": "x"})] {
+    for bad in [
+        json!({}),
+        json!({"status": "nonsense"}),
+        json!({"status": 1}),
+        json!({"migration_status": "nonsense"}),
+        json!({"attach_status": "x"}),
+    ] {
         assert_eq!(reset(bad.clone()).await, 400, "{bad}");
     }
     assert_eq!(act(&world, "member", &id, "3.0", json!({"os-reset_status": {"status": "error"}})).await.0, 403);

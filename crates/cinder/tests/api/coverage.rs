@@ -85,7 +85,8 @@ async fn every_operation_is_answered_from_its_version_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_what_is_as_the_list_says() {
     let world = world().await;
-    let (_, body) = world.ask("admin", Method::PUT, "/v3/os-quota-sets/p1", Some(json!({"quota_set": {"volumes": -1, "snapshots": -1}}))).await;
+    let (_, body) =
+        world.ask("admin", Method::PUT, "/v3/os-quota-sets/p1", Some(json!({"quota_set": {"volumes": -1, "snapshots": -1}}))).await;
     assert!(body["quota_set"].is_object(), "{body}");
     let mut wrong = Vec::new();
     let count = operations(NOWHERE, NOWHERE).len();
