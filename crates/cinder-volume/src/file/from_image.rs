@@ -1,5 +1,5 @@
 //! Volumes from images. What an image holds is kept as a layer, so that the next volume of it is a clone and a moment's work. Who asks for
-//! a volume has been asked whether they may read the image; the layer is known by the image's id and hash, so it is never another's.
+//! a volume has been asked whether they may read the image; the layer is known by the image's id, format and hash, so it is never another's.
 //!
 //! `STATE_DIR/layers/LAYER/image` marks a layer that is kept for its image, and says when it was last of use. The layer of an image that is
 //! not kept any more stays as long as volumes stand on it.
@@ -75,8 +75,8 @@ pub fn mark_of(layer: &Path) -> PathBuf {
 
 /// The layer of an image whose hash is known.
 fn layer_of(image: &Image) -> Option<String> {
-    let hash = image.info.os_hash_value.as_ref()?;
-    Some(kit::ids::derived("volumes of images", &format!("{} {hash}", image.info.id)))
+    let (hash, format) = (image.info.os_hash_value.as_ref()?, image.info.disk_format.as_ref()?);
+    Some(kit::ids::derived("volumes of images", &format!("{} {format} {hash}", image.info.id)))
 }
 
 fn marks(home: &Path) -> std::io::Result<Vec<(SystemTime, PathBuf)>> {

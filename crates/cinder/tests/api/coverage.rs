@@ -28,6 +28,8 @@ fn operations(volume: &str, snapshot: &str) -> Vec<Operation> {
         let id = match path.split('/').nth(1) {
             Some("volumes") => volume,
             Some("snapshots") => snapshot,
+            // one's own
+            Some("os-quota-sets") if method == Method::GET => "p1",
             _ => NOWHERE,
         };
         let body = match rest.iter().find(|word| !word.starts_with("3.")) {
