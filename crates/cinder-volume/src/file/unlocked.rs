@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A disk that nobody writes to, with all it stands on.
 pub enum Readable {
     File(String),
-    Served(Served),
+    Served(Box<Served>),
 }
 
 /// One that a `qemu-nbd` decrypts as long as this lives.
@@ -35,7 +35,7 @@ impl Readable {
     /// `key` is that of the disk, if it has one.
     pub async fn open(disk: &Path, key: Option<Secret>) -> Result<Readable> {
         match key {
-            Some(key) if luks::is_locked(disk).await? => Served::start(disk, &key).await.map(Readable::Served),
+            Some(key) if luks::is_locked(disk).await? => Served::start(disk, &key).await.map(|served| Readable::Served(Box::new(served))),
             _ => Ok(Readable::File(disk.to_string_lossy().into_owned())),
         }
     }

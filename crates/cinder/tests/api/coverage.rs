@@ -11,6 +11,9 @@ use crate::support::{World, world};
 const NOWHERE: &str = "00000000-0000-4000-8000-000000000000";
 const LATEST: &str = "3.71";
 
+/// Whether a status is as it should be.
+type Holds = fn(u16) -> bool;
+
 struct Operation {
     line: &'static str,
     method: Method,
@@ -111,7 +114,7 @@ async fn who_may_what_is_as_the_list_says() {
         let hidden = !own || matches!(other.0, 400 | 403 | 404);
         expect("other", other, hidden);
         let lets_in = |status: u16| !matches!(status, 401 | 403);
-        let (reader, member): (fn(u16) -> bool, fn(u16) -> bool) = match operation.who {
+        let (reader, member): (Holds, Holds) = match operation.who {
             "*" | "R" => (|status| !matches!(status, 401 | 403), |status| !matches!(status, 401 | 403)),
             "M" => (|status| matches!(status, 400 | 403 | 404), |status| !matches!(status, 401 | 403)),
             _ => (|status| matches!(status, 403 | 404), |status| matches!(status, 403 | 404)),
