@@ -81,7 +81,13 @@ async fn give(app: &Nova, auth: &Auth, host: &node::Model, id: &str) -> Result<b
     if resources.is_empty() || app.cloud.placement.allocations(auth, id).await?.allocations.len() > 1 {
         return Ok(true);
     }
-    let here = Destination { host: host.host.clone(), node: host.hypervisor_hostname.clone(), resource_provider_id: host.id.clone() };
+    let here = Destination {
+        host: host.host.clone(),
+        node: host.hypervisor_hostname.clone(),
+        resource_provider_id: host.id.clone(),
+        // which of the host's networks gave its ports what is not known any more
+        ports: Vec::new(),
+    };
     let given = claims::claim(app, id, (&server.project_id, &server.user_id), &here, &resources).await?;
     if given {
         tracing::warn!(instance = id, host = host.host, "the server had no allocations; it has them now");
