@@ -7,7 +7,8 @@ use kit::{Error, Result};
 use rpc::volume::{Manageable, ManageableSnapshot};
 
 use super::disk::{self, blocking, gib};
-use super::{FileBackend, GIB, layers, snapshot_note};
+use super::snapshots::snapshot_note;
+use super::{FileBackend, GIB, layers};
 
 /// How the names of snapshots begin that nobody manages.
 const STRAY: &str = "_snapshot-";

@@ -7,7 +7,8 @@
 //! STATE_DIR/nbd/VOLUME.sock             what guests connect to; the only thing their user may open
 //!              /gate-ATTACHMENT         how guests of other hosts get there
 //! ```
-//! [`layers`] are what snapshots and clones stand on, and volumes [`from_image`] too; [`backup`] and [`manage`] keep disks beside the volumes, [`shelf`] in a bucket.
+//! [`layers`] are what [`snapshots`] and clones stand on, and volumes [`from_image`] too; [`backup`] and [`manage`] keep disks beside the
+//! volumes, [`shelf`] in a bucket.
 //! [`luks`] is how disks are encrypted, [`unlocked`] how they are read all the same; [`leave`] is how data leaves.
 //! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`gate`] lets one
 //! other host through to it, [`export`] keeps both alive.
@@ -25,6 +26,7 @@ pub mod luks;
 pub mod manage;
 pub mod qmp;
 pub mod shelf;
+mod snapshots;
 pub mod unlocked;
 
 use std::collections::HashMap;
@@ -268,13 +270,6 @@ impl FileBackend {
         self.sweep().await
     }
 
-    async fn go_back(&self, volume_id: &str, snapshot_id: &str, size: u64) -> Result<()> {
-        let layout = self.unserved(volume_id).await?;
-        let layer = self.layer_of_snapshot(&layout, snapshot_id).await?;
-        self.fall_back_to(&layout, &layer, size * GIB).await?;
-        self.sweep().await
-    }
-
     async fn unserved(&self, volume_id: &str) -> Result<Layout> {
         if self.exporter(volume_id).is_some() {
             return Err(Error::conflict(format!("Volume {volume_id} is still exported.")));
@@ -335,49 +330,6 @@ impl FileBackend {
         Ok(())
     }
 
-    async fn keep_snapshot(&self, volume_id: &str, snapshot_id: &str) -> Result<()> {
-        let layout = self.existing(volume_id).await?;
-        let note = snapshot_note(&layout, snapshot_id)?;
-        if tokio::fs::try_exists(&note).await? {
-            return Ok(());
-        }
-        self.freeze(&layout, snapshot_id, self.exporter(volume_id)).await?;
-        let (dir, layer) = (layout.snapshots.clone(), snapshot_id.to_owned());
-        disk::blocking(move || {
-            std::fs::create_dir_all(&dir)?;
-            let mut file = std::fs::File::create(&note)?;
-            std::io::Write::write_all(&mut file, layer.as_bytes())?;
-            file.sync_all()?;
-            std::fs::File::open(&dir)?.sync_all()
-        })
-        .await
-    }
-
-    /// What only the snapshot needed goes with it.
-    async fn drop_snapshot(&self, volume_id: &str, snapshot_id: &str) -> Result<()> {
-        let layout = self.layout(volume_id)?;
-        let note = snapshot_note(&layout, snapshot_id)?;
-        match tokio::fs::remove_file(&note).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        }
-        self.sweep().await?;
-        match self.exporter(volume_id) {
-            Some(_) => Ok(()),
-            None => self.collapse(&layout).await,
-        }
-    }
-
-    /// The layer that holds a snapshot.
-    async fn layer_of_snapshot(&self, volume: &Layout, snapshot_id: &str) -> Result<String> {
-        match tokio::fs::read_to_string(snapshot_note(volume, snapshot_id)?).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::not_found(format!("Snapshot {snapshot_id} has no data on this host.")))
-            }
-            other => Ok(other?.trim().to_owned()),
-        }
-    }
-
     /// Ends the daemons of volumes that nobody should reach, and takes on or starts the others.
     async fn take_on(&self, volumes: &[String], exports: &[(String, Export)]) -> Result<()> {
         let (state_dir, wanted) = (self.0.state_dir.clone(), exports.to_vec());
@@ -411,12 +363,6 @@ impl FileBackend {
         }
         Ok(())
     }
-}
-
-/// The file that says which layer holds a snapshot.
-fn snapshot_note(volume: &Layout, snapshot_id: &str) -> Result<PathBuf> {
-    let id = kit::ids::parse_uuid(snapshot_id).ok_or_else(|| Error::bad_request(format!("{snapshot_id} is no snapshot id.")))?;
-    Ok(volume.snapshots.join(id))
 }
 
 impl VolumeBackend for FileBackend {
