@@ -1,6 +1,7 @@
 //! What the scheduler believes about the hosts for a moment: who they are, and what placement says they have left.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ const QUESTIONS: usize = 256;
 /// The beliefs.
 #[derive(Default)]
 pub struct Cache {
+    /// Counts how often all was forgotten: what was being found out meanwhile is of before.
+    forgotten: AtomicU64,
     /// Each until when.
     hosts: Mutex<Option<(Instant, Arc<Hosts>)>>,
     candidates: Mutex<HashMap<String, (Instant, Vec<Candidate>)>>,
@@ -38,6 +41,7 @@ pub struct Candidate {
 impl Cache {
     /// Everything may have changed.
     pub fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.candidates.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -49,9 +53,12 @@ impl Cache {
         {
             return Ok(hosts.clone());
         }
-        let began = Instant::now();
+        let (began, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
         let hosts = Arc::new(hosts::read(app).await?);
-        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = Some((until(began), hosts.clone()));
+        let mut believed = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.forgotten.load(Ordering::SeqCst) == forgotten {
+            *believed = Some((until(began), hosts.clone()));
+        }
         Ok(hosts)
     }
 
@@ -89,7 +96,8 @@ impl Cache {
             let fits = |c: &&Candidate| wanted.resources.iter().all(|(class, n)| c.free.get(class).is_some_and(|free| free >= n));
             return Ok((known.iter().filter(fits).cloned().collect(), false));
         }
-        let (auth, began) = (app.session.auth("").await?, Instant::now());
+        let auth = app.session.auth("").await?;
+        let (began, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
         let answer = app.cloud.placement.candidates(&auth, wanted).await?;
         let mut named = HashSet::new();
         let found: Vec<Candidate> = answer
@@ -110,7 +118,9 @@ impl Cache {
         if all.len() >= QUESTIONS {
             all.clear();
         }
-        all.insert(key, (until(began), found.clone()));
+        if self.forgotten.load(Ordering::SeqCst) == forgotten {
+            all.insert(key, (until(began), found.clone()));
+        }
         Ok((found, true))
     }
 
