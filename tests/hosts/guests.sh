@@ -1,19 +1,7 @@
 #!/bin/bash
 # A controller and two compute hosts with real guests: one on each, on one network across the hosts, and they outlive their host's processes.
 . "$(dirname "$0")/lib.bash"
-inviting=all
-wire
-start_nats
-mkdir -m 700 "$work/shared"
-control all keystone,glance-api,placement,nova-api,nova-scheduler,nova-conductor,neutron-server,cinder-api
-ready all
-. "$work/all/openrc"
-for n in 1 2; do
-  machine h$n 10.99.0.1$n
-  host h$n
-done
-ready h1 h2
-eventually "both hosts are there" 60 hosts_are_up 2
+two_hosts
 one_network
 for n in 1 2; do
   check "guest on h$n" openstack server create --flavor m1.nano --image cumulo-guest --network net --security-group open \

@@ -102,6 +102,24 @@ status_of() { [ "$(openstack "$1" show "$2" -f value -c status)" = "$3" ]; }
 # address SERVER: its own.
 address() { openstack server show "$1" -f json -c addresses | grep -oE '10\.5\.[0-9.]+' | head -1; }
 
+# two_hosts: a controller `all` and the machines h1 and h2 with a host each.
+two_hosts() {
+  local n
+  inviting=all
+  wire
+  start_nats
+  mkdir -m 700 "$work/shared"
+  control all keystone,glance-api,placement,nova-api,nova-scheduler,nova-conductor,neutron-server,cinder-api
+  ready all
+  . "$work/all/openrc"
+  for n in 1 2; do
+    machine h$n 10.99.0.1$n
+    host h$n
+  done
+  ready h1 h2
+  eventually "both hosts are there" 60 hosts_are_up 2
+}
+
 # one_network: `net` for all guests, a group `open` that lets everything in, a key.
 one_network() {
   check "network" openstack network create net

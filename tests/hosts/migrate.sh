@@ -2,19 +2,7 @@
 # A real guest moves between two hosts while it runs, with its disks, its memory, a volume and somebody who pings it; back again; aborted; and with its
 # destination killed on the way. It is always the same guest, and it is always there.
 . "$(dirname "$0")/lib.bash"
-inviting=all
-wire
-start_nats
-mkdir -m 700 "$work/shared"
-control all keystone,glance-api,placement,nova-api,nova-scheduler,nova-conductor,neutron-server,cinder-api
-ready all
-. "$work/all/openrc"
-for n in 1 2; do
-  machine h$n 10.99.0.1$n
-  host h$n
-done
-ready h1 h2
-eventually "both hosts are there" 60 hosts_are_up 2
+two_hosts
 one_network
 check "guest" openstack server create --flavor m1.nano --image cumulo-guest --network net --security-group open --key-name key \
   --config-drive True --availability-zone nova:h1 --wait g

@@ -2,19 +2,7 @@
 # Real guests that change their host without running meanwhile: migrated and back, migrated for good, made anew elsewhere because their host is lost. A host
 # that comes back ends what is not its own any more. Volumes are reached from wherever the guest is.
 . "$(dirname "$0")/lib.bash"
-inviting=all
-wire
-start_nats
-mkdir -m 700 "$work/shared"
-control all keystone,glance-api,placement,nova-api,nova-scheduler,nova-conductor,neutron-server,cinder-api
-ready all
-. "$work/all/openrc"
-for n in 1 2; do
-  machine h$n 10.99.0.1$n
-  host h$n
-done
-ready h1 h2
-eventually "both hosts are there" 60 hosts_are_up 2
+two_hosts
 one_network
 check "flavor" openstack flavor create --vcpus 1 --ram 128 --disk 1 --ephemeral 1 --swap 64 m1.whole
 check "guest" openstack server create --flavor m1.whole --image cumulo-guest --network net --security-group open --key-name key \

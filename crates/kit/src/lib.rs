@@ -10,7 +10,8 @@
 //! - [`db`]: a service's database, with grouped commits; [`clock`]: times as it keeps them.
 //! - [`bus`]: calls and casts between processes; [`flow`]: durable steps with undo; [`undo`]: the same in memory, for hosts;
 //!   [`lease`]: what only one of several processes does.
-//! - [`reconcile`]: what runs now and then and repairs; [`telemetry`]: logs, one file for each component; [`files`]: keys and secrets on disk.
+//! - [`reconcile`]: what runs now and then and repairs; [`telemetry`]: logs, one file for each component; [`files`]: keys and secrets on disk;
+//!   [`daemons`]: programs that outlive us.
 
 mod answers;
 pub mod auth;
@@ -19,6 +20,7 @@ pub mod call;
 pub mod clock;
 pub mod collection;
 pub mod context;
+pub mod daemons;
 pub mod db;
 pub mod error;
 pub mod files;

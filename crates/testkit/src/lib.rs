@@ -29,8 +29,8 @@ pub struct Cloud {
     process: Option<Child>,
 }
 
-/// The APIs, in the order of [`Cloud::ports`].
-const APIS: [&str; 7] = ["keystone", "nova", "placement", "glance", "neutron", "cinder", "keystone_admin"];
+/// What listens, in the order of [`Cloud::ports`].
+const APIS: [&str; 8] = ["keystone", "nova", "placement", "glance", "neutron", "cinder", "keystone_admin", "join"];
 
 impl Cloud {
     /// Starts one with some simulated hosts.

@@ -3,17 +3,15 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kit::{Error, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use kit::{Error, Result, daemons};
 use rpc::volume::Secret;
 use serde_json::Value;
 use tokio::process::Command;
 
 use super::disk::{blocking, told};
-use super::{Layout, luks};
+use super::{Layout, escape, luks};
 use crate::backend::Export;
 
 const PROGRAM: &str = "qemu-storage-daemon";
@@ -56,27 +54,25 @@ async fn encrypted(layout: &Layout) -> Result<Value> {
 
 /// The daemon's command line; `disk` describes what is not simply the file.
 pub fn arguments(layout: &Layout, exports: &[Export], disk: Option<Value>) -> Vec<String> {
-    // a comma ends a value in QEMU's option language unless doubled
-    let path = |path: &Path| path.to_string_lossy().replace(',', ",,");
     let mut arguments = vec![
         "--daemonize".to_owned(),
         "--pidfile".to_owned(),
         layout.pid.to_string_lossy().into_owned(),
         "--chardev".to_owned(),
-        format!("socket,id=monitor,path={},server=on,wait=off", path(&layout.qmp)),
+        format!("socket,id=monitor,path={},server=on,wait=off", escape(&layout.qmp)),
         "--monitor".to_owned(),
         "chardev=monitor".to_owned(),
     ];
     arguments.extend(match disk {
         None => vec![
             "--blockdev".to_owned(),
-            format!("driver=file,node-name=file,filename={},discard=unmap", path(&layout.disk)),
+            format!("driver=file,node-name=file,filename={},discard=unmap", escape(&layout.disk)),
             "--blockdev".to_owned(),
             "driver=qcow2,node-name=volume,file=file,discard=unmap".to_owned(),
         ],
         Some(disk) => vec!["--object".to_owned(), luks::OBJECT.to_owned(), "--blockdev".to_owned(), disk.to_string()],
     });
-    arguments.extend(["--nbd-server".to_owned(), format!("addr.type=unix,addr.path={},max-connections=0", path(&layout.socket))]);
+    arguments.extend(["--nbd-server".to_owned(), format!("addr.type=unix,addr.path={},max-connections=0", escape(&layout.socket))]);
     for export in exports {
         let writable = if export.readonly { "off" } else { "on" };
         let (id, name) = (export_id(&export.attachment_id), &export.attachment_id);
@@ -92,8 +88,8 @@ pub fn export_id(attachment_id: &str) -> String {
 
 /// The pid of the volume's daemon, if it runs.
 pub fn running(layout: &Layout) -> Option<i32> {
-    let pid = std::fs::read_to_string(&layout.pid).ok()?.trim().parse().ok()?;
-    (pid_file_of(pid)? == layout.pid.to_string_lossy()).then_some(pid)
+    let pid = daemons::read_pid(&layout.pid)?;
+    (pid_file_of(&daemons::command_line(pid)?)? == layout.pid.to_string_lossy()).then_some(pid)
 }
 
 /// Ends the volume's daemon if it runs, and removes its traces. Blocks until it is gone.
@@ -112,7 +108,7 @@ pub fn end_all(state_dir: &Path, which: impl Fn(&str) -> bool) {
     let Ok(processes) = std::fs::read_dir("/proc") else { return };
     let volumes = state_dir.join("volumes");
     for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-        let Some(pid_file) = pid_file_of(pid) else { continue };
+        let Some(pid_file) = daemons::command_line(pid).and_then(|line| pid_file_of(&line).map(str::to_owned)) else { continue };
         let Ok(inside) = Path::new(&pid_file).strip_prefix(&volumes) else { continue };
         let Some(volume_id) = inside.iter().next().and_then(|name| name.to_str()) else { continue };
         if which(volume_id) {
@@ -130,26 +126,15 @@ pub fn installed(program: &str) -> bool {
 }
 
 /// The pid file in the command line of a storage daemon; nothing for any other process.
-fn pid_file_of(pid: i32) -> Option<String> {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    let program = words.next()?;
-    if Path::new(&*program).file_name()? != PROGRAM {
-        return None;
-    }
-    words.find(|word| word == "--pidfile")?;
-    words.next().map(|word| word.into_owned())
+fn pid_file_of(line: &[String]) -> Option<&str> {
+    let at = line.iter().position(|word| word == "--pidfile").filter(|_| daemons::is_program(line, PROGRAM))?;
+    line.get(at + 1).map(String::as_str)
 }
 
-/// SIGTERM lets the daemon flush and close its file; what does not end is killed.
+/// SIGTERM lets the daemon flush and close its file.
 fn end_pid(pid: i32, pid_file: &str) {
-    let ours = || pid_file_of(pid).as_deref() == Some(pid_file);
-    let began = Instant::now();
-    while ours() && began.elapsed() < PATIENCE {
-        let signal = if began.elapsed() < PATIENCE / 2 { Signal::SIGTERM } else { Signal::SIGKILL };
-        // it may end between the look and the signal
-        let _ = kill(Pid::from_raw(pid), signal);
-        std::thread::sleep(Duration::from_millis(20));
+    if !daemons::end(pid, PATIENCE, |line| pid_file_of(line) == Some(pid_file)) {
+        tracing::warn!(pid, "a storage daemon does not end");
     }
 }
 

@@ -7,15 +7,13 @@ use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kit::{Error, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use kit::{Error, Result, daemons};
 use tokio::process::Command;
 
-use super::Layout;
 use super::disk::blocking;
+use super::{Layout, escape};
 use crate::backend::Export;
 
 const PROGRAM: &str = "qemu-nbd";
@@ -147,42 +145,42 @@ fn dir(layout: &Layout, attachment_id: &str) -> Result<PathBuf> {
 }
 
 fn arguments(layout: &Layout, export: &Export, dir: &Path, address: IpAddr, port: u16) -> Vec<String> {
-    // a comma ends a value in QEMU's option language unless doubled
-    let escaped = |path: &Path| path.to_string_lossy().replace(',', ",,");
-    let (name, socket) = (&export.attachment_id, escaped(&layout.socket));
+    let (name, socket) = (&export.attachment_id, escape(&layout.socket));
     let mut arguments: Vec<String> =
         ["--fork", "--persistent", "--shared=0", "--discard=unmap", "--tls-creds=key"].map(str::to_owned).into();
     arguments.extend(export.readonly.then(|| "--read-only".to_owned()));
     arguments.extend([
-        format!("--pid-file={}", dir.join("pid").display()),
+        pid_option(dir),
         format!("--bind={address}"),
         format!("--port={port}"),
         format!("--export-name={name}"),
         "--object".to_owned(),
-        format!("tls-creds-psk,id=key,endpoint=server,dir={}", escaped(dir)),
+        format!("tls-creds-psk,id=key,endpoint=server,dir={}", escape(dir)),
         "--image-opts".to_owned(),
         format!("driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={socket},file.export={name},file.reconnect-delay=30"),
     ]);
     arguments
 }
 
+/// The word of its command line that tells whose gate it is.
+fn pid_option(dir: &Path) -> String {
+    format!("--pid-file={}", dir.join("pid").display())
+}
+
+fn is_gate(line: &[String], dir: &Path) -> bool {
+    daemons::is_program(line, PROGRAM) && line.contains(&pid_option(dir))
+}
+
 /// The pid of the gate in a directory, if it runs.
 fn running(dir: &Path) -> Option<i32> {
-    let pid: i32 = std::fs::read_to_string(dir.join("pid")).ok()?.trim().parse().ok()?;
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    let program = words.next().is_some_and(|word| Path::new(&*word).file_name().is_some_and(|name| name == PROGRAM));
-    let own = format!("--pid-file={}", dir.join("pid").display());
-    (program && words.any(|word| word == own)).then_some(pid)
+    daemons::read_pid(&dir.join("pid")).filter(|pid| daemons::command_line(*pid).is_some_and(|line| is_gate(&line, dir)))
 }
 
 fn stop(dir: &Path) {
-    let began = Instant::now();
-    while let Some(pid) = running(dir).filter(|_| began.elapsed() < PATIENCE) {
-        let signal = if began.elapsed() < PATIENCE / 2 { Signal::SIGTERM } else { Signal::SIGKILL };
-        // it may end between the look and the signal
-        let _ = kill(Pid::from_raw(pid), signal);
-        std::thread::sleep(Duration::from_millis(20));
+    if let Some(pid) = running(dir)
+        && !daemons::end(pid, PATIENCE, |line| is_gate(line, dir))
+    {
+        tracing::warn!(pid, "a volume's gate does not end");
     }
 }
 

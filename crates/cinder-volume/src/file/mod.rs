@@ -112,6 +112,11 @@ impl Layout {
     }
 }
 
+/// A path in QEMU's option language, where a comma ends a value unless doubled.
+fn escape(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
 /// What this host lacks to serve volumes, one sentence each.
 pub fn preflight() -> Vec<String> {
     let packages = [("qemu-img", "qemu-utils"), ("qemu-nbd", "qemu-utils"), ("qemu-storage-daemon", "qemu-system-common")];

@@ -6,10 +6,8 @@ use std::path::Path;
 use cinder_volume::backend::{ImageFile, Origin, Original};
 use cinder_volume::file::{Layout, luks};
 use cinder_volume::{FileBackend, Keys, Shelf, VolumeBackend};
-use kit::bus::{Bus, Handlers};
-use rpc::volume::{FetchSecret, SERVER_TOPIC, Secret};
 
-use crate::{State, export, holds, open, open_at, open_with, qemu_io, ready, url};
+use crate::{State, export, holds, keys, open, open_at, open_with, qemu_io, ready, url};
 
 fn original(volume: &str, parent: Option<&String>) -> Original {
     Original { volume_id: volume.to_owned(), snapshot_id: None, parent_id: parent.cloned() }
@@ -85,20 +83,16 @@ async fn a_backup_holds_what_differs_from_its_parent() {
     assert!(holds(&Layout::new(dir.path(), &id).disk, "0x11"));
 }
 
-/// A key for each id, and none for those that `plain` names: the passphrase is the id's own, or its group's.
-fn keys(groups: &[(&str, &[&str])], plain: &[&str]) -> Keys {
+/// The passphrase of each id is its own, or its group's; those that are `plain` have none.
+fn keys_of(groups: &[(&str, &[&str])], plain: &[&str]) -> Keys {
     let groups: Vec<(String, Vec<String>)> =
         groups.iter().map(|(name, ids)| ((*name).to_owned(), ids.iter().map(|id| (*id).to_owned()).collect())).collect();
     let plain: Vec<String> = plain.iter().map(|id| (*id).to_owned()).collect();
-    let bus = Bus::local();
-    let answer = move |message: FetchSecret| {
-        let group = groups.iter().find(|(_, ids)| ids.contains(&message.id)).map(|(name, _)| name.clone());
-        let passphrase = group.unwrap_or_else(|| message.id.clone());
-        let secret = (!plain.contains(&message.id)).then(|| Secret { passphrase, cipher: "aes-256".into() });
-        async move { Ok(secret) }
-    };
-    bus.serve(SERVER_TOPIC, Handlers::new().on(answer), 4);
-    Keys(Some(bus))
+    keys(move |id| {
+        let known = |own: &String| own == id;
+        let group = groups.iter().find(|(_, ids)| ids.iter().any(known)).map(|(name, _)| name.clone());
+        (!plain.iter().any(known)).then(|| group.unwrap_or_else(|| id.to_owned()))
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +103,7 @@ async fn an_encrypted_backup_has_a_key_of_its_own() {
     let dir = State::new();
     let (full, step, copy, clear, image) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
     // every volume has a key, the two backups have one together
-    let backend = open_with(dir.path(), keys(&[("both", &[&full, &step])], &[&clear]));
+    let backend = open_with(dir.path(), keys_of(&[("both", &[&full, &step])], &[&clear]));
     let id = written(&backend, "0x11", "0x22").await;
     backend.back_up(&full, original(&id, None)).await.unwrap();
     write_first(&backend, &id, "0x33").await;
@@ -183,7 +177,7 @@ async fn what_is_in_a_bucket_can_be_restored_by_another_host() {
         assert!(!one.has_backup(backup).await.unwrap());
     }
     // encrypted, and from a snapshot
-    let secret = open_at(there.path(), keys(&[], &[]), Some(shelf));
+    let secret = open_at(there.path(), keys_of(&[], &[]), Some(shelf));
     let volume = written(&secret, "0x44", "0x55").await;
     secret.snapshot(&volume, &kept).await.unwrap();
     write_first(&secret, &volume, "0x66").await;

@@ -217,12 +217,20 @@ async fn snapshots_and_clones_copy_nothing_and_survive_crashes() {
     assert_eq!(layers(dir.path()), 0, "nothing needs them any more");
 }
 
-/// Cinder, as far as it knows keys: all volumes have the same.
-fn keys() -> Keys {
+/// Cinder, as far as it knows keys: the passphrase of each id, or none.
+fn keys(passphrase_of: impl Fn(&str) -> Option<String> + Clone + Send + Sync + 'static) -> Keys {
     let bus = Bus::local();
-    let secret = || Secret { passphrase: "0123456789abcdef".repeat(4), cipher: "aes-256".into() };
-    bus.serve(SERVER_TOPIC, Handlers::new().on(move |_: FetchSecret| async move { Ok(Some(secret())) }), 4);
+    let answer = move |message: FetchSecret| {
+        let secret = passphrase_of(&message.id).map(|passphrase| Secret { passphrase, cipher: "aes-256".into() });
+        async move { Ok(secret) }
+    };
+    bus.serve(SERVER_TOPIC, Handlers::new().on(answer), 4);
     Keys(Some(bus))
+}
+
+/// All volumes have the same.
+fn one_key() -> Keys {
+    keys(|_| Some("0123456789abcdef".repeat(4)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +239,7 @@ async fn an_encrypted_volume_is_plain_to_who_is_served_it_alone() {
         return;
     }
     let dir = State::new();
-    let backend = open_with(dir.path(), keys());
+    let backend = open_with(dir.path(), one_key());
     let (id, copy, kept) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
     let layout = Layout::new(dir.path(), &id);
     backend.create(&id, 1, Origin::Blank).await.unwrap();

@@ -3,43 +3,31 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kit::daemons;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::{Error, Result};
 
-/// How long a daemon may take to end when asked.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a daemon may take to end when asked, and by force.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The pid in `pid_file`, if that process runs with exactly these words.
 pub fn running(pid_file: &Path, command: &[String]) -> Option<Pid> {
-    let pid = read(pid_file)?;
-    (command_line(pid)? == command).then_some(pid)
+    let pid = daemons::read_pid(pid_file)?;
+    (daemons::command_line(pid)? == command).then(|| Pid::from_raw(pid))
 }
 
 /// End the process of `pid_file`, if its command line has `word` in it; whatever else bears that pid now is not ours.
 pub fn end(pid_file: &Path, program: &str, word: &str) -> Result<()> {
-    let Some(pid) = read(pid_file) else {
+    let Some(pid) = daemons::read_pid(pid_file) else {
         return Ok(());
     };
-    let ours = || {
-        command_line(pid)
-            .is_some_and(|line| line.first().is_some_and(|first| first.ends_with(program)) && line.iter().any(|w| w.contains(word)))
-    };
-    if !ours() {
-        return Ok(());
+    let ours = |line: &[String]| daemons::is_program(line, program) && line.iter().any(|own| own.contains(word));
+    match daemons::end(pid, PATIENCE, ours) {
+        true => Ok(()),
+        false => Err(Error::internal(format!("{program} (pid {pid}) does not end"))),
     }
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        let _ = kill(pid, signal);
-        let until = std::time::Instant::now() + GRACE;
-        while std::time::Instant::now() < until {
-            if !ours() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-    Err(Error::internal(format!("{program} (pid {pid}) does not end")))
 }
 
 /// SIGHUP: read the files again.
@@ -52,18 +40,6 @@ pub fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));
     dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
-}
-
-fn read(pid_file: &Path) -> Option<Pid> {
-    let pid: i32 = std::fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
-    (pid > 1).then(|| Pid::from_raw(pid))
-}
-
-/// Of a zombie it is empty, so that counts as ended.
-fn command_line(pid: Pid) -> Option<Vec<String>> {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let line = String::from_utf8_lossy(&bytes).into_owned();
-    (!line.is_empty()).then(|| line.trim_end_matches('\0').split('\0').map(Into::into).collect())
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use kit::{Error, Kind, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use kit::{Error, Kind, Result, daemons};
 use tokio::process::Command;
 
 use crate::host::Store;
@@ -48,20 +46,20 @@ pub async fn end(dir: &Path) -> Result<()> {
         if path.extension().is_none_or(|extension| extension != "nbd-pid") {
             continue;
         }
-        let pid = tokio::fs::read_to_string(&path).await?.trim().parse::<i32>().ok().filter(|pid| *pid > 1);
-        if let Some(pid) = pid.filter(|pid| is_ours(*pid, &path)) {
-            // it may end between the look and the signal
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let pid_file = path.clone();
+        let end = move || match daemons::read_pid(&pid_file) {
+            Some(pid) => daemons::end(pid, PATIENCE, |line| is_ours(line, &pid_file)),
+            None => true,
+        };
+        if !tokio::task::spawn_blocking(end).await.map_err(Error::internal)? {
+            return Err(Error::internal(format!("{PROGRAM} does not end: {}", path.display())));
         }
         tokio::fs::remove_file(&path).await?;
     }
     Ok(())
 }
 
-/// Whether a process serves with this pid file; its number may be another's by now.
-fn is_ours(pid: i32, pid_file: &Path) -> bool {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut words = line.split(|byte| *byte == 0);
-    let program = words.next().is_some_and(|word| word.ends_with(PROGRAM.as_bytes()));
-    program && words.any(|word| word == pid_file.as_os_str().as_encoded_bytes())
+/// Whether a process serves with this pid file.
+fn is_ours(line: &[String], pid_file: &Path) -> bool {
+    daemons::is_program(line, PROGRAM) && line.iter().any(|word| Path::new(word) == pid_file)
 }

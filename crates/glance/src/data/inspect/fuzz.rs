@@ -2,6 +2,8 @@
 //! every run; `CUMULO_FUZZ_ROUNDS` makes it longer.
 
 use kit::Result;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use super::{Disk, judge};
 
@@ -17,18 +19,6 @@ pub fn judge_bytes(content: &[u8], declared: &str, matching: bool) -> Result<Opt
         }
     };
     judge(&Disk { size: content.len() as u64, read: &read }, declared, matching)
-}
-
-/// xorshift64*
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
 }
 
 fn with(size: usize, parts: &[(usize, &[u8])]) -> Vec<u8> {
@@ -81,19 +71,19 @@ fn the_corpus_is_accepted() {
 #[test]
 fn damage_is_survived() {
     let rounds: usize = std::env::var("CUMULO_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
-    let (corpus, mut random) = (corpus(), Random(0x9e37_79b9_7f4a_7c15));
+    let (corpus, mut random) = (corpus(), StdRng::seed_from_u64(1));
     for _ in 0..rounds {
-        let (declared, whole) = &corpus[random.below(corpus.len())];
+        let (declared, whole) = &corpus[random.random_range(..corpus.len())];
         let mut content = whole.clone();
         // most damage where the headers are
-        for _ in 0..=random.below(8) {
-            let reach = if random.below(4) == 0 { content.len() } else { content.len().min(600) };
-            content[random.below(reach)] = random.below(256) as u8;
+        for _ in 0..random.random_range(1..=8) {
+            let reach = if random.random_ratio(1, 4) { content.len() } else { content.len().min(600) };
+            content[random.random_range(..reach)] = random.random();
         }
-        if random.below(8) == 0 {
-            content.truncate(random.below(content.len()));
+        if random.random_ratio(1, 8) {
+            content.truncate(random.random_range(..content.len()));
         }
-        let verdict = judge_bytes(&content, declared, random.below(2) == 0);
+        let verdict = judge_bytes(&content, declared, random.random_ratio(1, 2));
         let is_qcow2 = content.starts_with(b"QFI\xfb") && content.len() >= 80;
         if verdict.is_ok() && is_qcow2 {
             assert!(content[8..16].iter().all(|byte| *byte == 0), "a backing file was accepted");
