@@ -42,8 +42,8 @@ test-hosts:      ## a controller and two hosts, each of which dies; needs root
 tempest:         ## OpenStack's own tests, GROUP=identity|image|volume|network|compute|placement|scenario|smoke|interop
 	@scripts/tempest "$(GROUP)"
 
-bench:           ## the figures, as one JSON document
-	@scripts/bench
+bench:           ## the figures, as one JSON document; ONLY="SECTION..." for some of them
+	@scripts/bench $(ONLY)
 
 deb:             ## build a Debian package of the program with its systemd unit
 	@scripts/deb
