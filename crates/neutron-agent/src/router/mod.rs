@@ -81,11 +81,12 @@ impl Routers {
 }
 
 async fn make(host: &Netlink, netns: &Netns, desired: &Desired, router: &Router, kept: &mut Kept, verify: bool) -> Result<()> {
-    netns.run(forward).await?;
     let interfaces = interfaces(desired, router)?;
     for interface in &interfaces {
         link::ensure(host, netns, interface).await?;
     }
+    let legs: Vec<String> = interfaces.iter().map(|interface| interface.inner.clone()).collect();
+    netns.run(move || forward(&legs)).await?;
     let inside = netns.netlink().await?;
     remove_strays(&inside, &interfaces).await?;
     if router.role == RouterRole::Active {
@@ -98,10 +99,24 @@ async fn make(host: &Netlink, netns: &Netns, desired: &Desired, router: &Router,
     kept.advertisements.ensure(netns, advertise::messages(legs, |id| desired.networks.get(id))).await
 }
 
-fn forward() -> Result<()> {
+fn forward(legs: &[String]) -> Result<()> {
     sysctl::set("net/ipv4/ip_forward", "1")?;
     if sysctl::get("net/ipv6/conf/all/forwarding").is_some() {
         sysctl::set("net/ipv6/conf/all/forwarding", "1")?;
+    }
+    legs.iter().try_for_each(|leg| doubt_neighbours(leg))
+}
+
+/// An address may be another guest's from one moment to the next, and a guest that does not speak first would not be found for eight
+/// seconds: so long the kernel believes in a neighbour it did not hear of lately, and then asks that one alone whether it is still there.
+fn doubt_neighbours(leg: &str) -> Result<()> {
+    for family in ["ipv4", "ipv6"] {
+        for (name, value) in [("delay_first_probe_time", "0"), ("ucast_solicit", "1"), ("mcast_resolicit", "1")] {
+            let name = format!("net/{family}/neigh/{leg}/{name}");
+            if sysctl::get(&name).is_some() {
+                sysctl::set(&name, value)?;
+            }
+        }
     }
     Ok(())
 }

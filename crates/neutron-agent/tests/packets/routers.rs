@@ -112,6 +112,23 @@ fn extra_routes_lead_to_what_is_behind_a_guest() {
 }
 
 #[test]
+fn the_next_guest_of_an_address_is_found_before_it_speaks() {
+    sandboxed("routers::the_next_guest_of_an_address_is_found_before_it_speaks", async {
+        let mut cloud = Cloud::start().await;
+        let [a] = cloud.guests([PORT_A]).await;
+        cloud.set_rules(vec![rule("ingress", Some("tcp"), Some((22, 22)))]).await;
+        echo_server(&a, 22);
+        let outside = root();
+        eventually("ssh by floating IP", || connects(&outside, FLOATING, 22)).await;
+        // what is left of the guest that had the address before
+        let router = cloud.enter(&format!("cumulo-router-{ROUTER}"));
+        shell(&format!("{router} ip neigh replace 10.1.0.11 lladdr fa:16:3e:99:99:99 dev qr-44444444-44 nud stale"));
+        // two tries are half of what an unmoved kernel would need
+        assert!(connects(&outside, FLOATING, 22) || connects(&outside, FLOATING, 22));
+    });
+}
+
+#[test]
 fn labels_count_what_leaves() {
     sandboxed("routers::labels_count_what_leaves", async {
         let mut cloud = Cloud::start().await;
