@@ -4,17 +4,19 @@
 //! its messages and NATS can be told in whose name a host may speak. A message goes into the server's bounded queue or is refused there; a
 //! cast is acknowledged when it is in the queue, and sent again until it is. The connection heals itself; what was asked meanwhile waits.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+mod connect;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Request, RequestErrorKind, Subscriber};
+use async_nats::{Client, HeaderMap, Request, RequestErrorKind, Subscriber};
 use futures::{FutureExt, StreamExt};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use self::connect::Config;
+use self::connect::{Outages, Pauses};
 use super::{Answer, Envelope, Payload, QUEUE, Queue, ROOM, ReplyTo};
 use crate::error::WireError;
 use crate::{Error, Kind, Result};
@@ -29,59 +31,11 @@ const ERROR: &str = "error";
 const TAKEN: &str = "taken";
 const FULL: &str = "full";
 
-/// How long a process that starts tries to reach NATS.
-const START: Duration = Duration::from_secs(30);
 /// How long a cast waits to be taken before it is sent again, and how long it is sent again.
 const TAKE: Duration = Duration::from_secs(2);
 const OUTAGE: Duration = Duration::from_secs(15);
-/// Pauses between tries to reach somebody who serves.
-const PAUSE: Duration = Duration::from_millis(50);
-const PAUSE_AT_MOST: Duration = Duration::from_secs(1);
-/// After an outage, how long not everybody may be back yet, and when an answer given meanwhile is sent again.
-const BACK: Duration = Duration::from_secs(3);
+/// When an answer given while not everybody may be back from an outage is sent again.
 const AGAIN: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// How often a silent connection is tried.
-const PING: Duration = Duration::from_secs(10);
-
-/// `[bus]`: how processes reach each other.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// `nats://HOST:4222` or `tls://HOST:4222`, several separated by commas; without it the bus is inside this one process.
-    pub url: Option<String>,
-    /// What all subjects begin with, where several clouds share a NATS.
-    pub prefix: String,
-    /// A NATS credentials file; a user and password can stand in the URL instead.
-    pub credentials: Option<PathBuf>,
-    /// PEM files: the authority that signed the server's certificate, and this process's own certificate with its key.
-    pub ca: Option<PathBuf>,
-    pub certificate: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config { url: None, prefix: "cumulo".into(), credentials: None, ca: None, certificate: None, key: None }
-    }
-}
-
-impl Config {
-    /// What the types cannot say.
-    pub fn check(&self) -> Result<(), String> {
-        let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-        if !word(&self.prefix) {
-            return Err(format!("bus.prefix is {:?}; it must be letters, digits and dashes.", self.prefix));
-        }
-        if self.certificate.is_some() != self.key.is_some() {
-            return Err("bus.certificate and bus.key belong together.".into());
-        }
-        let known = |url: &str| ["nats://", "tls://"].iter().any(|scheme| url.trim().starts_with(scheme));
-        match &self.url {
-            Some(url) if !url.split(',').all(known) => Err(format!("bus.url is {url:?}; it must be nats:// or tls:// and an address.")),
-            _ => Ok(()),
-        }
-    }
-}
 
 /// A connection, shared by all who use the bus.
 #[derive(Clone)]
@@ -96,47 +50,13 @@ struct Names {
     outages: Arc<Outages>,
 }
 
-/// When the connection was last made anew.
-#[derive(Default)]
-struct Outages(Mutex<Option<Instant>>);
-
-impl Outages {
-    fn ended(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// Whether one ended so lately that others may not be back.
-    fn recent(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < BACK)
-    }
-}
-
 impl Nats {
     /// Connects; an error when NATS is not there for a while, or does not let us in.
     pub async fn connect(url: &str, config: &Config, sender: &str) -> Result<Nats> {
-        let servers: Vec<&str> = url.split(',').map(str::trim).collect();
         let sender = token(sender);
-        let began = Instant::now();
-        let mut pauses = Pauses::new();
         let outages = Arc::new(Outages::default());
-        loop {
-            let error = match options(config, &sender, outages.clone()).await?.connect(&servers).await {
-                Ok(client) => return Ok(Nats { client, names: Arc::new(Names { prefix: config.prefix.clone(), sender, outages }) }),
-                Err(error) => error,
-            };
-            let hopeless = match error.kind() {
-                ConnectErrorKind::ServerParse
-                | ConnectErrorKind::Authentication
-                | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Tls => true,
-                ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => false,
-            };
-            if hopeless || began.elapsed() > START {
-                return Err(Error::unavailable(format!("The bus cannot be reached: {error}")));
-            }
-            tracing::warn!(%error, "the bus cannot be reached yet");
-            pauses.next().await;
-        }
+        let client = connect::client(url, config, &sender, &outages).await?;
+        Ok(Nats { client, names: Arc::new(Names { prefix: config.prefix.clone(), sender, outages }) })
     }
 
     /// Asks until somebody has taken the question, then waits for the answer; the caller keeps the deadline.
@@ -325,75 +245,14 @@ fn unsendable(topic: &str, method: &str, error: async_nats::RequestError) -> Err
     Error::unavailable(format!("{method} cannot be sent to {topic}")).source(error)
 }
 
-async fn options(config: &Config, sender: &str, outages: Arc<Outages>) -> Result<ConnectOptions> {
-    let mut options = ConnectOptions::new()
-        .name(format!("cumulo {sender}"))
-        .custom_inbox_prefix(format!("_INBOX.{sender}"))
-        .subscription_capacity(QUEUE)
-        .ping_interval(PING)
-        .max_reconnects(None)
-        .reconnect_delay_callback(|attempts| PAUSE.saturating_mul(1 << attempts.min(6)).min(PAUSE_AT_MOST))
-        .event_callback(move |event| {
-            if matches!(event, Event::Connected) {
-                outages.ended();
-            }
-            async move { tell(&event) }
-        });
-    if let Some(path) = &config.credentials {
-        let read = options.credentials_file(path).await;
-        options = read.map_err(|error| Error::unavailable(format!("bus.credentials {} cannot be read: {error}", path.display())))?;
-    }
-    if let Some(ca) = &config.ca {
-        options = options.add_root_certificates(ca.clone()).require_tls(true);
-    }
-    if let (Some(certificate), Some(key)) = (&config.certificate, &config.key) {
-        options = options.add_client_certificate(certificate.clone(), key.clone());
-    }
-    Ok(options)
-}
-
-fn tell(event: &Event) {
-    match event {
-        Event::Connected => tracing::info!("the bus is connected"),
-        Event::Disconnected => tracing::warn!("the bus is disconnected; connecting again"),
-        Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "the bus"),
-        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => tracing::warn!(%event, "the bus"),
-    }
-}
-
 /// A name as one token of a subject.
 fn token(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
 }
 
-/// Longer and longer.
-struct Pauses {
-    now: Duration,
-}
-
-impl Pauses {
-    fn new() -> Pauses {
-        Pauses { now: PAUSE }
-    }
-
-    async fn next(&mut self) {
-        tokio::time::sleep(self.now).await;
-        self.now = (self.now * 2).min(PAUSE_AT_MOST);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mistakes_in_the_configuration_are_named() {
-        let of = |text: &str| Config { url: Some(text.into()), ..Config::default() };
-        assert_eq!(of("nats://a:4222, tls://b:4222").check(), Ok(()));
-        assert!(of("http://a").check().unwrap_err().contains("nats://"));
-        assert!(Config { prefix: "a.b".into(), ..Config::default() }.check().unwrap_err().contains("prefix"));
-        assert!(Config { key: Some("k".into()), ..Config::default() }.check().unwrap_err().contains("certificate"));
-    }
 
     #[test]
     fn a_name_is_one_token() {
