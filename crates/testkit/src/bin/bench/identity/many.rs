@@ -23,9 +23,10 @@ const FILL: [&str; 3] = [
      SELECT lower(hex(randomblob(16))), 'user-' || i, 'default', \
        (SELECT password_hash FROM users WHERE domain_id = 'default' AND name = 'demo'), TRUE, 0, '{}', '{}' FROM n",
     "INSERT INTO assignments (actor_kind, actor_id, target_kind, target_id, role_id, inherited) \
-     SELECT 'user', users.id, 'project', projects.id, (SELECT id FROM roles WHERE domain_id = '' AND name = 'member'), FALSE \
-     FROM users JOIN projects ON projects.domain_id = 'default' AND projects.name = 'project-' || (1 + CAST(substr(users.name, 6) AS INTEGER) % 10000) \
-     WHERE users.name LIKE 'user-%'",
+     SELECT 'user', u.id, 'project', \
+       (SELECT id FROM projects WHERE domain_id = 'default' AND name = 'project-' || (1 + CAST(substr(u.name, 6) AS INTEGER) % 10000)), \
+       (SELECT id FROM roles WHERE domain_id = '' AND name = 'member'), FALSE \
+     FROM users u WHERE u.name LIKE 'user-%'",
 ];
 /// Requests of each kind.
 const TIMES: usize = 200;
