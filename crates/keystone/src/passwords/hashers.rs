@@ -18,7 +18,7 @@ const QUEUE: usize = 64;
 /// How much lower the threads' priority is: each gets about a tenth of what another thread gets that wants the same core.
 const NICE: nix::libc::c_int = 10;
 /// How long a thread without work keeps its memory.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(1);
 
 type Work = Box<dyn FnOnce(&mut Memory) + Send>;
 

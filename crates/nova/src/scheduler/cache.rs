@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kit::Result;
+use kit::{Error, Result};
 use rpc::conductor::BuildOutcome;
-use sdk::placement::{Resources, Wanted};
+use sdk::placement::{AllocationRequest, Candidates, Resources, Wanted};
+use tokio::sync::Semaphore;
 
 use super::hosts::{self, Hosts};
 use crate::Nova;
@@ -18,15 +19,34 @@ const BELIEF: Duration = Duration::from_secs(1);
 const PRICE: u32 = 10;
 /// Different questions remembered at once.
 const QUESTIONS: usize = 256;
+/// Questions put to placement at once. Of many boots that come together few ask, and the others believe what these were told.
+const ASKING: usize = 4;
 
 /// The beliefs.
-#[derive(Default)]
 pub struct Cache {
     /// Counts how often all was forgotten: what was being found out meanwhile is of before.
     forgotten: AtomicU64,
-    /// Each until when.
-    hosts: Mutex<Option<(Instant, Arc<Hosts>)>>,
-    candidates: Mutex<HashMap<String, (Instant, Vec<Candidate>)>>,
+    hosts: Mutex<Option<Belief<Arc<Hosts>>>>,
+    candidates: Mutex<HashMap<String, Belief<Vec<Arc<Candidate>>>>>,
+    reading: tokio::sync::Mutex<()>,
+    asking: Semaphore,
+}
+
+/// What was found out from one moment on, and is believed until another.
+struct Belief<T> {
+    since: Instant,
+    until: Instant,
+    what: T,
+}
+
+impl<T> Belief<T> {
+    fn new(since: Instant, what: T) -> Belief<T> {
+        Belief { since, until: Instant::now() + BELIEF.max(since.elapsed() * PRICE), what }
+    }
+
+    fn holds(&self) -> bool {
+        Instant::now() < self.until
+    }
 }
 
 /// A host that placement names: what it has left of each class, and how much it has in all.
@@ -36,6 +56,18 @@ pub struct Candidate {
     pub free: Resources,
     /// By group of the question, who below the host gives what it asks for.
     pub givers: BTreeMap<String, String>,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache {
+            forgotten: AtomicU64::default(),
+            hosts: Mutex::default(),
+            candidates: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            asking: Semaphore::new(ASKING),
+        }
+    }
 }
 
 impl Cache {
@@ -48,18 +80,26 @@ impl Cache {
 
     /// All hosts with a hypervisor.
     pub async fn hosts(&self, app: &Nova) -> Result<Arc<Hosts>> {
-        if let Some((until, hosts)) = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
-            && Instant::now() < *until
-        {
-            return Ok(hosts.clone());
+        if let Some(hosts) = self.believed_hosts() {
+            return Ok(hosts);
         }
-        let (began, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
+        let _turn = self.reading.lock().await;
+        // somebody may have read them meanwhile
+        if let Some(hosts) = self.believed_hosts() {
+            return Ok(hosts);
+        }
+        let (since, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
         let hosts = Arc::new(hosts::read(app).await?);
         let mut believed = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if self.forgotten.load(Ordering::SeqCst) == forgotten {
-            *believed = Some((until(began), hosts.clone()));
+            *believed = Some(Belief::new(since, hosts.clone()));
         }
         Ok(hosts)
+    }
+
+    fn believed_hosts(&self) -> Option<Arc<Hosts>> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.as_ref().filter(|belief| belief.holds()).map(|belief| belief.what.clone())
     }
 
     /// The zone of a host.
@@ -76,7 +116,7 @@ impl Cache {
             // not the host's doing
             BuildOutcome::Failed(_) | BuildOutcome::Gone => return,
         };
-        let known = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|(_, hosts)| hosts.named(host).cloned());
+        let known = self.hosts.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|belief| belief.what.named(host).cloned());
         if !failed && known.is_none_or(|known| known.failed_builds == 0) {
             return;
         }
@@ -86,48 +126,46 @@ impl Cache {
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Who could fulfil `wanted`, from memory unless `fresh`; true when placement was asked just now.
-    pub async fn candidates(&self, app: &Nova, wanted: &Wanted, fresh: bool) -> Result<(Vec<Candidate>, bool)> {
-        let key = format!("{wanted:?}");
-        if !fresh
-            && let Some((until, known)) = self.candidates.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
-            && Instant::now() < *until
-        {
-            let fits = |c: &&Candidate| wanted.resources.iter().all(|(class, n)| c.free.get(class).is_some_and(|free| free >= n));
-            return Ok((known.iter().filter(fits).cloned().collect(), false));
+    /// Who could fulfil `wanted`, from memory unless `fresh`; true when placement was asked since this was called.
+    pub async fn candidates(&self, app: &Nova, wanted: &Wanted, fresh: bool) -> Result<(Vec<Arc<Candidate>>, bool)> {
+        let (question, called) = (format!("{wanted:?}"), Instant::now());
+        if let Some(known) = self.believed_candidates(&question, wanted, |belief| !fresh && belief.holds()) {
+            return Ok((known, false));
+        }
+        let _turn = self.asking.acquire().await.map_err(Error::internal)?;
+        // somebody may have asked meanwhile
+        if let Some(known) = self.believed_candidates(&question, wanted, |belief| belief.since >= called) {
+            return Ok((known, true));
         }
         let auth = app.session.auth("").await?;
-        let (began, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
-        let answer = app.cloud.placement.candidates(&auth, wanted).await?;
-        let mut named = HashSet::new();
-        let found: Vec<Candidate> = answer
-            .allocation_requests
-            .iter()
-            .filter_map(|request| {
-                let any = answer.provider_summaries.get(request.allocations.keys().next()?)?;
-                let provider = any.root_provider_uuid.clone();
-                let summary = answer.provider_summaries.get(&provider)?;
-                let free = summary.resources.iter().map(|(class, usage)| (class.clone(), usage.capacity - usage.used)).collect();
-                let giver = |(group, providers): (&String, &Vec<String>)| Some((group.clone(), providers.first()?.clone()));
-                let givers = request.mappings.iter().filter_map(giver).collect();
-                // of several ways to be on one host the first will do
-                named.insert(provider.clone()).then(|| Candidate { provider: provider.as_str().into(), free, givers })
-            })
-            .collect();
+        let (since, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
+        let found = Candidate::of(&app.cloud.placement.candidates(&auth, wanted).await?);
         let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= QUESTIONS {
             all.clear();
         }
         if self.forgotten.load(Ordering::SeqCst) == forgotten {
-            all.insert(key, (until(began), found.clone()));
+            all.insert(question, Belief::new(since, found.clone()));
         }
         Ok((found, true))
+    }
+
+    fn believed_candidates(
+        &self,
+        question: &str,
+        wanted: &Wanted,
+        good: impl Fn(&Belief<Vec<Arc<Candidate>>>) -> bool,
+    ) -> Option<Vec<Arc<Candidate>>> {
+        let all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |c: &&Arc<Candidate>| wanted.resources.iter().all(|(class, n)| c.free.get(class).is_some_and(|free| free >= n));
+        all.get(question).filter(|belief| good(belief)).map(|belief| belief.what.iter().filter(fits).cloned().collect())
     }
 
     /// A claim of ours: the provider has so much less in every answer that is remembered.
     pub fn claimed(&self, provider: &str, resources: &Resources) {
         let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
-        for candidate in all.values_mut().flat_map(|(_, known)| known).filter(|c| &*c.provider == provider) {
+        for candidate in all.values_mut().flat_map(|belief| &mut belief.what).filter(|c| &*c.provider == provider) {
+            let candidate = Arc::make_mut(candidate);
             for (class, amount) in resources {
                 if let Some(free) = candidate.free.get_mut(class) {
                     *free -= amount;
@@ -137,7 +175,23 @@ impl Cache {
     }
 }
 
-/// Until when something is believed that one began to find out then.
-fn until(began: Instant) -> Instant {
-    Instant::now() + BELIEF.max(began.elapsed() * PRICE)
+impl Candidate {
+    /// The hosts in an answer of placement.
+    fn of(answer: &Candidates) -> Vec<Arc<Candidate>> {
+        let mut named = HashSet::new();
+        let candidate = |request: &AllocationRequest| {
+            let any = answer.provider_summaries.get(request.allocations.keys().next()?)?;
+            let provider = any.root_provider_uuid.as_str();
+            let summary = answer.provider_summaries.get(provider)?;
+            // of several ways to be on one host the first will do
+            if !named.insert(provider.to_owned()) {
+                return None;
+            }
+            let free = summary.resources.iter().map(|(class, usage)| (class.clone(), usage.capacity - usage.used)).collect();
+            let giver = |(group, providers): (&String, &Vec<String>)| Some((group.clone(), providers.first()?.clone()));
+            let givers = request.mappings.iter().filter_map(giver).collect();
+            Some(Arc::new(Candidate { provider: provider.into(), free, givers }))
+        };
+        answer.allocation_requests.iter().filter_map(candidate).collect()
+    }
 }

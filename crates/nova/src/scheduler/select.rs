@@ -1,6 +1,7 @@
 //! One decision: candidates, filters, weighers, claim, alternates (steps 9 to 11 of the boot flow).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use kit::Result;
 use kit::clock::Timestamp;
@@ -65,7 +66,7 @@ async fn remaining(
     results.clear();
     let hosts = app.hosts.hosts(app).await?;
     let (candidates, asked) = app.hosts.candidates(app, wanted, fresh).await?;
-    let choice = |candidate: Candidate| Some(Choice { host: hosts.of_provider(&candidate.provider)?.clone(), candidate });
+    let choice = |candidate: Arc<Candidate>| Some(Choice { host: hosts.of_provider(&candidate.provider)?.clone(), candidate });
     let choices: Vec<Choice> = candidates.into_iter().filter_map(choice).collect();
     results.push(FilterResult { filter: "PlacementResources".into(), start: hosts.all.len(), end: choices.len() });
     Ok((filters::apply(choices, request, results), asked))

@@ -18,7 +18,7 @@ use super::hosts::Host;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     pub host: Arc<Host>,
-    pub candidate: Candidate,
+    pub candidate: Arc<Candidate>,
 }
 
 /// What a server asks of its host.
@@ -184,7 +184,7 @@ pub mod tests {
         };
         let free = [("VCPU", 8), ("MEMORY_MB", free_ram), ("DISK_GB", 100)].map(|(class, n)| (class.to_owned(), n)).into();
         let candidate = Candidate { provider: host.provider.as_str().into(), free, givers: BTreeMap::new() };
-        Choice { candidate, host: Arc::new(host) }
+        Choice { candidate: Arc::new(candidate), host: Arc::new(host) }
     }
 
     fn left(choices: Vec<Choice>, request: &Request) -> (Vec<String>, Option<String>) {

@@ -14,10 +14,21 @@ const APIS: [u16; 6] = [5000, 8774, 8778, 9292, 9696, 8776];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Cloud {
-    process: Child,
+    process: Process,
     pub state: tempfile::TempDir,
     /// From exec to every API answering.
     pub ready: Duration,
+}
+
+/// The process of a measurement that failed is in the way of the next, so it does not outlive it.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // usually it has ended, and was waited for
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Cloud {
@@ -35,7 +46,8 @@ impl Cloud {
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
-            .spawn()?;
+            .spawn()
+            .map(Process)?;
         for port in APIS {
             let endpoint = Endpoint::http(&format!("http://127.0.0.1:{port}"));
             while endpoint.send(http::Method::GET, "/", Auth::nobody().headers(), sdk::Body::empty()).await.is_err() {
@@ -82,14 +94,14 @@ impl Cloud {
     }
 
     fn memory_mb(&self, name: &str) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let kb = status.lines().find_map(|line| line.strip_prefix(name)).and_then(|rest| rest.trim().split(' ').next());
         Ok(kb.ok_or("no such figure of memory")?.parse::<f64>()? / 1024.0)
     }
 
     /// The peak of its memory counts from now on.
     pub fn forget_peak(&self) -> Outcome<()> {
-        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5")?)
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.process.0.id()), "5")?)
     }
 
     /// The most resident memory since then, MB.
@@ -99,7 +111,7 @@ impl Cloud {
 
     /// Processor time used so far, ms.
     pub fn cpu_ms(&self) -> Outcome<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
         let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).ok_or("no stat")?;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
@@ -109,9 +121,9 @@ impl Cloud {
 
     /// Asks it to stop and waits; the state directory can be started in again.
     pub async fn stop(mut self) -> Outcome<tempfile::TempDir> {
-        let pid = nix::unistd::Pid::from_raw(self.process.id() as i32);
+        let pid = nix::unistd::Pid::from_raw(self.process.0.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
-        tokio::task::spawn_blocking(move || self.process.wait().map(|_| self.state)).await?.map_err(Into::into)
+        tokio::task::spawn_blocking(move || self.process.0.wait().map(|_| self.state)).await?.map_err(Into::into)
     }
 
     pub async fn end(self) -> Outcome<()> {
