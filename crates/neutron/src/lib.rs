@@ -116,6 +116,7 @@ struct Inner {
     hosts: agents::Publisher,
     nova: nova::Notifier,
     placement: placement::Reporter,
+    claims: qos::claims::Claims,
 }
 
 impl App {
@@ -125,6 +126,10 @@ impl App {
 
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    pub(crate) fn claims(&self) -> &qos::claims::Claims {
+        &self.0.claims
     }
 
     /// Runs a change as one transaction, then tells hosts and nova what it touched; also when the caller goes away meanwhile.
@@ -209,8 +214,9 @@ pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, s
     let (hosts, hosts_inbox) = agents::channel();
     let (nova, nova_inbox) = nova::channel();
     let (placement, bandwidths) = placement::channel();
+    let claims = qos::claims::Claims::new(cloud.placement.clone(), session.clone());
     Ok(Neutron {
-        app: App(Arc::new(Inner { db, config, hosts, nova, placement })),
+        app: App(Arc::new(Inner { db, config, hosts, nova, placement, claims })),
         bus,
         hosts: Mutex::new(Some(hosts_inbox)),
         nova: Mutex::new(Some(nova_inbox)),

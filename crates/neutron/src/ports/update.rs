@@ -1,32 +1,46 @@
 //! `PUT /ports/{port_id}`: among it binding, which is how nova puts a port on a host.
 
-use kit::{Context, Path, Reply, Result};
+use kit::{Context, Error, Path, Reply, Result};
 
 use super::addresses::{Wanted, choose, touch_members};
 use super::create::{check_rules, check_security, free_mac, join_groups, profile};
 use super::{ACTIVE, DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp, turn};
 use crate::agents::Touched;
-use crate::attributes::{Checked, Input};
+use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::conflict;
+use crate::qos::promises::Change;
 use crate::resource::{Resource, changeable, save};
 use crate::{App, Tx, floatingips, ipam, listing, networks, nova, qos, security_groups, sql, trunks};
 
 pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> Result<Reply> {
     let if_match = input.if_match;
     let wish = Checked::update(Model::ATTRIBUTES, input.one(Model::KEY)?)?;
-    let by = ctx.clone();
-    let port = app.write(move |tx| {
-        Box::pin(async move {
-            turn(&tx, vec![id.0.clone()]).await?;
-            let port: Model = changeable(tx.db, &by, "update_port", &id.0).await?;
-            if_match.check(port.revision_number)?;
-            change(&tx, &by, &wish, port).await
-        })
-    });
-    listing::updated(&app, &ctx, port.await?).await
+    let (on, by) = (app.clone(), ctx.clone());
+    // what is claimed is kept or given back, also when the caller goes away meanwhile
+    let port = tokio::spawn(async move { claim_and_change(&on, &by, id.0, if_match, wish).await });
+    listing::updated(&app, &ctx, port.await.map_err(Error::internal)??).await
 }
 
-async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model) -> Result<Model> {
+/// Another policy may promise another bandwidth: a bound port's server has it of placement first.
+async fn claim_and_change(app: &App, ctx: &Context, id: String, if_match: IfMatch, wish: Checked) -> Result<Model> {
+    let claim = qos::claims::claim(app, ctx, &id, &wish).await?;
+    let (by, claimed) = (ctx.clone(), claim.clone());
+    let port = app.write(move |tx| {
+        Box::pin(async move {
+            turn(&tx, vec![id.clone()]).await?;
+            let port: Model = changeable(tx.db, &by, "update_port", &id).await?;
+            if_match.check(port.revision_number)?;
+            change(&tx, &by, &wish, port, claimed.as_ref()).await
+        })
+    });
+    let port = port.await;
+    if let (Err(_), Some(claim)) = (&port, claim) {
+        app.claims().give_back(&ctx.request_id, &claim).await;
+    }
+    port
+}
+
+async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model, claimed: Option<&Change>) -> Result<Model> {
     let network: networks::Model = crate::resource::fetch(tx.db, &before.network_id)
         .await?
         .ok_or_else(|| crate::resource::missing::<networks::Model>(&before.network_id))?;
@@ -39,8 +53,8 @@ async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model) -> Re
     }
     if port.qos_policy_id != before.qos_policy_id {
         qos::check_usable(tx, ctx, port.qos_policy_id.as_ref()).await?;
-        qos::promises::check_port(tx, &network, &before, &port).await?;
     }
+    qos::promises::follow(tx, &network, &before, &mut port, claimed).await?;
     check_security(&port)?;
     change_mac(tx, wish, &before, &mut port).await?;
     if let Some(wanted) = wish.get::<Vec<Wanted>>("fixed_ips")? {

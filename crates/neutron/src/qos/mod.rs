@@ -1,5 +1,6 @@
 //! Quality of service: policies, which ports, networks, floating IPs and gateways may have, and their rules.
 
+pub mod claims;
 pub mod policies;
 pub mod promises;
 pub mod rules;

@@ -29,12 +29,18 @@ pub struct Cloud {
     pub bus: Bus,
     pub neutron: Arc<neutron::Neutron>,
     pub events: Events,
+    /// What placement has for its one consumer.
+    pub allocations: Allocations,
     location: Location,
     stop: CancellationToken,
     _dir: tempfile::TempDir,
 }
 
 type Events = Arc<Mutex<Vec<Value>>>;
+type Allocations = Arc<Mutex<Value>>;
+
+/// More than this of anything placement does not give.
+pub const PLENTY: i64 = 10_000;
 
 impl Drop for Cloud {
     fn drop(&mut self) {
@@ -52,8 +58,8 @@ pub async fn cloud_with(config: neutron::Config) -> Cloud {
         Ok(url) => Location::Postgres { url, schema: format!("n{}", kit::ids::hex()) },
         Err(_) => Location::Sqlite(dir.path().join("neutron.sqlite")),
     };
-    let events = Events::default();
-    let endpoint = sdk::Endpoint::local(Arc::new(Elsewhere(events.clone())), "http://elsewhere");
+    let (events, allocations) = (Events::default(), Allocations::default());
+    let endpoint = sdk::Endpoint::local(Arc::new(Elsewhere(events.clone(), allocations.clone())), "http://elsewhere");
     let handles = sdk::Cloud {
         identity: sdk::identity::Identity::new(endpoint.clone()),
         image: sdk::image::Image::new(endpoint.clone()),
@@ -70,7 +76,7 @@ pub async fn cloud_with(config: neutron::Config) -> Cloud {
     let stop = CancellationToken::new();
     let (running, until) = (neutron.clone(), stop.clone());
     tokio::spawn(async move { running.run(until).await });
-    Cloud { service, bus, neutron, events, location, stop, _dir: dir }
+    Cloud { service, bus, neutron, events, allocations, location, stop, _dir: dir }
 }
 
 async fn identify(token: String) -> kit::Result<Identity> {
@@ -90,22 +96,40 @@ async fn identify(token: String) -> kit::Result<Identity> {
     })
 }
 
-/// Keystone and nova, as far as neutron speaks to them.
-struct Elsewhere(Events);
+/// Keystone, nova and placement, as far as neutron speaks to them.
+struct Elsewhere(Events, Allocations);
 
 impl LocalService for Elsewhere {
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
-        let events = self.0.clone();
+        let (events, allocations) = (self.0.clone(), self.1.clone());
         Box::pin(async move {
-            let path = request.uri().path().to_owned();
+            let (path, putting) = (request.uri().path().to_owned(), request.method() == Method::PUT);
             let body = request.into_body().collect().await.unwrap().to_bytes();
             if path.ends_with("os-server-external-events") {
                 let body: Value = serde_json::from_slice(&body).unwrap();
                 events.lock().unwrap().extend(body["events"].as_array().unwrap().clone());
             }
-            Response::builder().header("x-subject-token", "t").body(Body::from("{}")).unwrap()
+            let (status, answer) = match path.starts_with("/allocations/") {
+                true => allocate(&mut allocations.lock().unwrap(), putting.then(|| serde_json::from_slice(&body).unwrap())),
+                false => (200, "{}".to_owned()),
+            };
+            Response::builder().status(status).header("x-subject-token", "t").body(Body::from(answer)).unwrap()
         })
     }
+}
+
+fn allocate(have: &mut Value, wanted: Option<Value>) -> (u16, String) {
+    let Some(wanted) = wanted else {
+        let mut answer = json!({"project_id": "demo", "user_id": "u", "consumer_generation": 1, "consumer_type": "INSTANCE"});
+        answer["allocations"] = have.clone();
+        return (200, answer.to_string());
+    };
+    let amounts = |share: &Value| share["resources"].as_object().unwrap().values().map(|n| n.as_i64().unwrap()).max();
+    if wanted["allocations"].as_object().unwrap().values().filter_map(amounts).any(|most| most > PLENTY) {
+        return (409, "{}".to_owned());
+    }
+    *have = wanted["allocations"].clone();
+    (204, String::new())
 }
 
 impl Cloud {
