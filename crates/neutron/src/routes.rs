@@ -97,6 +97,8 @@ fn layer3() -> Routes<App> {
         .put   ("/routers/{router_id}/remove_extraroutes",               ANY,                                 routers::extraroutes::remove)
         .get   ("/routers/{router_id}/l3-agents",                        "get_l3-agents",                     schedulers::l3_agents)
         .get   ("/floatingip_pools",                                     "get_floatingip_pool",               floatingips::pools::list)
+        // neutron takes dashes for underscores, and clients write this one so
+        .get   ("/floatingip-pools",                                     "get_floatingip_pool",               floatingips::pools::list)
         .get   ("/floatingips/{floatingip_id}/port_forwardings",         "get_floatingip",                    port_forwardings::list)
         .post  ("/floatingips/{floatingip_id}/port_forwardings",         ANY,                                 port_forwardings::create)
         .get   ("/floatingips/{floatingip_id}/port_forwardings/{id}",    "get_floatingip",                    port_forwardings::show)

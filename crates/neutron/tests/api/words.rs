@@ -32,6 +32,7 @@ async fn an_empty_update_takes_a_floating_ip_off_its_port_and_forwardings_keep_i
 
     let pools = cloud.get(DEMO, &format!("/floatingip_pools?network_id={public}&fields=cidr")).await;
     assert_eq!(pools["floatingip_pools"], json!([{"cidr": "172.24.4.0/24"}]));
+    assert_eq!(cloud.get(DEMO, &format!("/floatingip-pools?network_id={public}&fields=cidr")).await, pools);
 }
 
 #[tokio::test]
