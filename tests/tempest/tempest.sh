@@ -7,21 +7,25 @@ cd "$(dirname "$0")/../.." || exit 1
 out=$1 workers=$2
 real=; [ "${GUESTS:-}" != real ] || real=1
 
-if [ "${out##*/}" = identity ]; then
-  # the rules for passwords that Tempest tests are off by default, as keystone's are
-  mkdir -p "$state"
-  cat > "$state/cumulo.toml" <<END
+# What some groups need that is off by default.
+mkdir -p "$state"
+promises=false backends=
+case ${out##*/} in
+  identity) # the rules for passwords
+    cat > "$state/cumulo.toml" <<END
 [identity.security_compliance]
 lockout_failure_attempts = 3
 lockout_duration = 5
 unique_last_password_count = 2
 END
-fi
-if [ "${out##*/}" = placement ]; then
-  # of what ports are promised
-  mkdir -p "$state"
-  printf '[network]\nexternal_bandwidth = 10000000\npacket_rate = 10000\n' > "$state/cumulo.toml"
-fi
+    ;;
+  placement) # what ports are promised
+    promises=true
+    printf '[network]\nexternal_bandwidth = 10000000\npacket_rate = 10000\n' > "$state/cumulo.toml" ;;
+  volume) # volumes go from one backend to the other
+    backends=$([ -n "$real" ] && echo file || echo sim),second
+    printf "[[volumes.backends]]\nname = 'second'\n" > "$state/cumulo.toml" ;;
+esac
 cloud $([ -n "$real" ] || echo --sim-hosts 3)
 
 # two images that differ, as the tests want: what guests boot, or for simulated hosts anything
@@ -72,7 +76,11 @@ project_tags = true
 security_compliance = true
 [enforce_scope]
 keystone = true
+nova = true
+neutron = true
+glance = true
 cinder = true
+placement = true
 [compute]
 image_ref = $(image_of tempest-1)
 image_ref_alt = $(image_of tempest-2)
@@ -88,7 +96,12 @@ volume_device_name = vdb
 resize = true
 cold_migration = $(yes_for_sim)
 live_migration = $(yes_for_sim)
-block_migration_for_live_migration = false
+block_migration_for_live_migration = $(yes_for_sim)
+volume_backed_live_migration = $(yes_for_sim)
+change_password = $(yes_for_sim)
+hostname_fqdn_sanitization = true
+nova_policy_roles = admin,manager,member,reader,service
+scheduler_enabled_filters = all
 vnc_console = $(yes_for_real)
 rescue = true
 stable_rescue = true
@@ -113,6 +126,7 @@ ipv6_subnet_attributes = true
 port_security = true
 floating_ips = true
 qos_placement_physnet = public
+qos_min_bw_and_pps = $promises
 provider_net_base_segmentation_id = 3000
 [neutron_plugin_options]
 available_type_drivers = flat,vlan,vxlan,local
@@ -130,7 +144,9 @@ build_interval = 1
 build_timeout = 120
 storage_protocol = $([ -n "$real" ] && echo nbd || echo sim)
 vendor_name = Cumulo
+backend_names = $backends
 [volume-feature-enabled]
+multi_backend = $([ -n "$backends" ] && echo true || echo false)
 backup = true
 snapshot = true
 clone = true
