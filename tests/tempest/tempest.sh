@@ -169,7 +169,7 @@ max_microversion = latest
 img_file = $image
 [validation]
 run_validation = $(yes_for_real)
-connect_method = $([ -n "$real" ] && echo floating || echo fixed)
+connect_method = floating
 image_ssh_user = cumulo
 ssh_shell_prologue = set -eu; PATH=\$\$PATH:/sbin:/usr/sbin;
 END
