@@ -37,12 +37,13 @@ image_of() {
 yes_for_real() { if [ -n "$real" ]; then echo true; else echo false; fi; }
 yes_for_sim() { if [ -n "$real" ]; then echo false; else echo true; fi; }
 
-# What an operator does before anybody asks for a network to be made for them.
-default_topology() {
+# What an operator does before anybody asks for a network to be made for them, or for a volume of several servers.
+prepare() {
+  openstack volume type create --property multiattach='<is> True' multiattach
   openstack subnet pool create --share --default --pool-prefix 10.200.0.0/16 --default-prefix-length 26 default-v4
   openstack network set --default public
 }
-default_topology > "$out/topology.log" 2>&1 || { cat "$out/topology.log"; exit 1; }
+prepare > "$out/prepare.log" 2>&1 || { cat "$out/prepare.log"; exit 1; }
 
 # What the network service announces is what is tested.
 extensions=$(openstack extension list --network -f value -c Alias | paste -sd,)
@@ -145,6 +146,7 @@ build_timeout = 120
 storage_protocol = $([ -n "$real" ] && echo nbd || echo sim)
 vendor_name = Cumulo
 backend_names = $backends
+volume_type_multiattach = multiattach
 [volume-feature-enabled]
 multi_backend = $([ -n "$backends" ] && echo true || echo false)
 backup = true
