@@ -168,8 +168,16 @@ impl std::error::Error for Error {}
 
 impl From<sea_orm::DbErr> for Error {
     fn from(error: sea_orm::DbErr) -> Error {
-        Error::internal(error)
+        if is_no_text(&error) { Error::bad_request("Text with a NUL character in it cannot be kept.") } else { Error::internal(error) }
     }
+}
+
+/// PostgreSQL keeps, and looks for, no text that has a NUL character in it. Such text comes from the caller, so it is the caller's mistake.
+fn is_no_text(error: &sea_orm::DbErr) -> bool {
+    use sea_orm::{DbErr, RuntimeErr};
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else { return false };
+    // character_not_in_repertoire
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "22021")
 }
 
 impl From<std::io::Error> for Error {
