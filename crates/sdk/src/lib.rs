@@ -11,6 +11,7 @@ pub mod placement;
 mod query;
 mod transport;
 pub mod volume;
+mod wire;
 
 pub use query::{encode, query};
 pub use transport::{Answer, Auth, Body, Endpoint, Error, LocalService, Result, found};

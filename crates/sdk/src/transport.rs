@@ -1,19 +1,19 @@
 //! How a call gets to an API, and what comes back.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use axum::body::Body;
+
+use crate::wire;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -39,14 +39,22 @@ pub struct Endpoint {
 
 #[derive(Clone)]
 enum Wire {
-    Http(Client<HttpConnector, Body>),
+    Http(wire::Http),
     Local(Arc<dyn LocalService>),
 }
 
 impl Endpoint {
-    /// Over HTTP: `http://127.0.0.1:9292`, with a path if the API lives below one.
+    /// Over HTTP: `http://127.0.0.1:9292`, with a path if the API lives below one. With https, whom this host trusts is trusted.
     pub fn http(url: &str) -> Endpoint {
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(30)).build_http();
+        Endpoint::over(wire::client(wire::authorities_for(url)), url)
+    }
+
+    /// The same for an https server whose certificate comes from the authorities in a PEM file.
+    pub fn trusting(authorities: &Path, url: &str) -> Result<Endpoint> {
+        Ok(Endpoint::over(wire::client(wire::authorities_in(authorities)?), url))
+    }
+
+    fn over(client: wire::Http, url: &str) -> Endpoint {
         Endpoint { wire: Wire::Http(client), base: url.trim_end_matches('/').into() }
     }
 
@@ -86,7 +94,8 @@ impl Endpoint {
             match &self.wire {
                 Wire::Local(service) => Ok(service.call(request).await),
                 Wire::Http(client) => {
-                    let answer = client.request(request).await.map_err(|error| Error::silent(format!("{url} does not answer: {error}")))?;
+                    let silent = |error| Error::silent(format!("{url} does not answer: {}", wire::cause(&error)));
+                    let answer = client.request(request).await.map_err(silent)?;
                     Ok(answer.map(Body::new))
                 }
             }
