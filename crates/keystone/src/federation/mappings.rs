@@ -48,6 +48,8 @@ pub async fn create(keystone: Keystone, ctx: Context, Path(id): Path<String>, Js
     let mut fields = Fields::of(body, "mapping")?;
     let rules = rules(&mut fields)?.ok_or_else(|| Error::bad_request("'rules' is a required property"))?;
     let mapping = Model { id, rules, schema_version: version(&mut fields)?.unwrap_or_else(|| "1.0".into()) };
+    // clients say in the body, too, what the path says
+    fields.take("id");
     fields.none_left()?;
     let insert = keystone.write(move |tx| {
         Box::pin(async move {

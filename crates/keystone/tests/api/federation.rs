@@ -69,6 +69,12 @@ async fn mappings_have_rules() {
     let made = put(&cloud, &admin, "mappings/words", mapping()).await.expect(201);
     assert_eq!((&made.body["mapping"]["id"], &made.body["mapping"]["schema_version"]), (&json!("words"), &json!("1.0")));
     put(&cloud, &admin, "mappings/words", mapping()).await.expect(409);
+    // as the openstack client does
+    let mut said_twice = mapping();
+    said_twice["mapping"]["id"] = json!("other");
+    let made = put(&cloud, &admin, "mappings/other", said_twice).await.expect(201);
+    assert_eq!(made.body["mapping"]["id"], "other");
+    cloud.delete(&admin, &format!("{ALL}/mappings/other")).await.expect(204);
     cloud.patch(&admin, &format!("{ALL}/mappings/words"), json!({"mapping": {"rules": []}})).await.expect(400);
     cloud.patch(&admin, &format!("{ALL}/mappings/words"), mapping()).await.expect(200);
     assert_eq!(cloud.get(&admin, &format!("{ALL}/mappings")).await.expect(200).body["mappings"].as_array().unwrap().len(), 1);
