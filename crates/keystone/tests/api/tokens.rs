@@ -1,5 +1,7 @@
 //! Logging in, scopes, validation, revocation.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -137,6 +139,29 @@ async fn who_may_ask_about_a_token() {
     cloud.validate("gAAAA-nonsense", &demo).await.expect(401);
     cloud.get(&admin, "/v3/auth/tokens").await.expect(404);
     cloud.get("", "/v3/auth/tokens").await.expect(401);
+}
+
+#[tokio::test]
+async fn services_may_ask_about_a_token_that_has_ended() {
+    let cloud = Cloud::configured(|config| config.token_lifetime = Duration::from_secs(2)).await;
+    let demo = cloud.demo().await;
+    while cloud.get(&demo, "/v3/auth/projects").await.status == 200 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ended = async |asker: &str| {
+        let headers = [("x-auth-token", asker), ("x-subject-token", demo.as_str())];
+        cloud.send(Method::GET, "/v3/auth/tokens?allow_expired=1", &headers, "").await
+    };
+    let nova = async || cloud.login("nova", "nova-secret", project("service")).await.token();
+    let service = nova().await;
+    assert_eq!(ended(&service).await.expect(200).body["token"]["user"]["name"], "demo");
+    cloud.validate(&service, &demo).await.expect(404);
+    ended(&cloud.demo().await).await.expect(404);
+    // what was taken back besides stays so
+    let admin = cloud.admin().await;
+    let user = cloud.id(&admin, "users", "demo").await;
+    cloud.patch(&admin, &format!("/v3/users/{user}"), json!({"user": {"enabled": false}})).await.expect(200);
+    ended(&nova().await).await.expect(404);
 }
 
 #[tokio::test]
