@@ -65,6 +65,11 @@ impl Cloud {
 
     /// One whose operator decided otherwise.
     pub async fn configured(change: impl FnOnce(&mut Config)) -> Cloud {
+        Cloud::upon(async |_| {}, change).await
+    }
+
+    /// One that finds something in its database.
+    pub async fn upon(fill: impl AsyncFnOnce(&Location), change: impl FnOnce(&mut Config)) -> Cloud {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config {
             fernet_keys: dir.path().join("keys"),
@@ -81,6 +86,7 @@ impl Cloud {
             Ok(url) => Location::Postgres { url, schema: format!("keystone_{}", kit::ids::hex()) },
             Err(_) => Location::Sqlite(dir.path().join("keystone.sqlite")),
         };
+        fill(&location).await;
         let keystone = keystone::open(&location, config).await.unwrap();
         keystone.bootstrap(&bootstrap()).await.unwrap();
         let service = keystone.service().unwrap();

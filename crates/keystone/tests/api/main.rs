@@ -14,4 +14,5 @@ mod policy;
 mod secrets;
 mod shapes;
 mod tokens;
+mod upgrades;
 mod v2;
