@@ -12,7 +12,8 @@ use crate::fields::Fields;
 use crate::policy::scope;
 use crate::reference::Reference;
 use crate::tokens::claims::new_audit_id;
-use crate::{Keystone, fault, list, tokens};
+use crate::tokens::delegation;
+use crate::{Keystone, fault, list};
 
 /// `GET /v3/users/{user_id}/application_credentials`
 pub async fn list(keystone: Keystone, ctx: Context, Path(user): Path<String>, query: Query) -> Result<Reply> {
@@ -34,7 +35,7 @@ pub async fn show(keystone: Keystone, ctx: Context, Path((user, id)): Path<(Stri
 /// `POST /v3/users/{user_id}/application_credentials`: for the project of the token. The answer alone shows the secret.
 pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     ctx.authorize(&owner(&ctx, &user))?;
-    unrestricted(&keystone, &ctx).await?;
+    delegation::no_application_credentials(&keystone, &ctx).await?;
     let reference = keystone.reference.now(&keystone.db).await?;
     let mut fields = Fields::of(body, "application_credential")?;
     let access_rules = match fields.list("access_rules")? {
@@ -73,7 +74,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, 
 /// `DELETE /v3/users/{user_id}/application_credentials/{application_credential_id}`
 pub async fn delete(keystone: Keystone, ctx: Context, Path((user, id)): Path<(String, String)>) -> Result<Reply> {
     known(&keystone, &ctx, &user, &id).await?;
-    unrestricted(&keystone, &ctx).await?;
+    delegation::no_application_credentials(&keystone, &ctx).await?;
     keystone
         .write(move |tx| {
             Box::pin(async move {
@@ -90,17 +91,6 @@ async fn known(keystone: &Keystone, ctx: &Context, user: &str, id: &str) -> Resu
     let found = Entity::find_by_id(id).one(keystone.db.read()).await?;
     ctx.authorize(&owner(ctx, found.as_ref().map_or(user, |row| &row.user_id)))?;
     found.filter(|row| row.user_id == user).ok_or_else(|| fault::could_not_find("Application Credential", id))
-}
-
-/// A restricted credential's token may not manage credentials, or a leaked one would renew itself.
-pub async fn unrestricted(keystone: &Keystone, ctx: &Context) -> Result<()> {
-    let standing = tokens::standing(keystone, &ctx.token).await?.ok_or_else(Error::unauthorized)?;
-    match &standing.application_credential {
-        Some(credential) if !credential.unrestricted => {
-            Err(fault::refused("manage application credentials with a restricted application credential."))
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// Ids of the roles asked for, each of which the token has; all of the token's when none are named.

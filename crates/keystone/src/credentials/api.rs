@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::{Column, Entity, Model, store};
 use crate::fields::Fields;
+use crate::tokens::delegation;
 use crate::{Keystone, fault, list};
 
 /// `GET /v3/credentials`: all for who may see all, else one's own.
 pub async fn list(keystone: Keystone, ctx: Context, query: Query) -> Result<Reply> {
+    delegation::no_secrets(&keystone, &ctx).await?;
     let own = ctx.user_id()?.to_owned();
     let mut select = Entity::find();
     if let Some(user) = query.get("user_id") {
@@ -43,6 +45,7 @@ pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -
         None => ctx.user_id()?.to_owned(),
     };
     ctx.authorize(&owner(&user_id))?;
+    delegation::no_secrets(&keystone, &ctx).await?;
     let (kind, blob) = (fields.required("type")?, text_or_object(&mut fields)?);
     let blob = blob.ok_or_else(|| Error::bad_request("'blob' is a required property"))?;
     let project_id = fields.text("project_id")?.flatten();
@@ -92,6 +95,7 @@ async fn known(keystone: &Keystone, ctx: &Context, id: &str) -> Result<Model> {
     let credential = store::fetch(keystone.db.read(), id).await;
     let user = credential.as_ref().map(|credential| credential.user_id.clone()).unwrap_or_default();
     ctx.authorize(&owner(&user))?;
+    delegation::no_secrets(keystone, ctx).await?;
     credential
 }
 

@@ -13,6 +13,7 @@ use crate::fields::{Extra, Fields};
 use crate::policy::scope;
 use crate::tokens::auth::{self, Asked, Proof};
 use crate::tokens::claims::{Method, Scope};
+use crate::tokens::delegation;
 use crate::{Keystone, fault, list, projects, tokens, trusts, users};
 
 /// How old a signed request may be.
@@ -30,6 +31,7 @@ pub struct Blob {
 /// `GET /v3/users/{user_id}/credentials/OS-EC2`
 pub async fn list(keystone: Keystone, ctx: Context, Path(user): Path<String>, query: Query) -> Result<Reply> {
     ctx.authorize(&scope(&ctx).with("user.id", &user))?;
+    delegation::no_secrets(&keystone, &ctx).await?;
     let rows = Entity::find().filter(Column::UserId.eq(&user)).filter(Column::Type.eq("ec2")).all(keystone.db.read()).await?;
     let items = rows.iter().filter_map(|row| Some(view(&ctx, row, &blob(&keystone, row)?))).collect();
     list::whole(&ctx, &format!("/users/{user}/credentials/OS-EC2"), &query, "credentials", items)
@@ -40,19 +42,20 @@ pub async fn show(keystone: Keystone, ctx: Context, Path((user, access)): Path<(
     users::store::fetch(keystone.db.read(), &user).await?;
     let (row, blob) = by_access(&keystone, &access).await?;
     ctx.authorize(&scope(&ctx).with("user.id", &row.user_id))?;
+    delegation::no_secrets(&keystone, &ctx).await?;
     Reply::ok(&json!({"credential": view(&ctx, &row, &blob)}))
 }
 
 /// `POST /v3/users/{user_id}/credentials/OS-EC2`: an access key for a project; it opens nothing unless the user has a role there.
 pub async fn create(keystone: Keystone, ctx: Context, Path(user): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     ctx.authorize(&scope(&ctx).with("user.id", &user))?;
+    delegation::no_secrets(&keystone, &ctx).await?;
     let mut fields = Fields::of(json!({"credential": body}), "credential")?;
     let project_id = fields.required("tenant_id")?;
     let db = keystone.db.read();
     users::store::fetch(db, &user).await?;
     projects::store::fetch(db, &project_id).await?;
-    let standing = tokens::standing(&keystone, &ctx.token).await?.ok_or_else(Error::unauthorized)?;
-    let blob = Blob { access: ids::hex(), secret: ids::hex(), trust_id: standing.trust.as_ref().map(|trust| trust.id.clone()) };
+    let blob = Blob { access: ids::hex(), secret: ids::hex(), trust_id: None };
     let row = Model {
         id: store::ec2_id(&blob.access),
         r#type: "ec2".into(),
@@ -70,6 +73,7 @@ pub async fn delete(keystone: Keystone, ctx: Context, Path((user, access)): Path
     users::store::fetch(keystone.db.read(), &user).await?;
     let (row, _) = by_access(&keystone, &access).await?;
     ctx.authorize(&scope(&ctx).with("user.id", &row.user_id))?;
+    delegation::no_secrets(&keystone, &ctx).await?;
     keystone.write(move |tx| Box::pin(async move { Ok(Entity::delete_by_id(row.id).exec(tx).await.map(drop)?) })).await?;
     Reply::no_content()
 }

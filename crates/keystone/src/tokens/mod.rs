@@ -1,9 +1,10 @@
-//! Tokens: logging in ([`auth`]), what a token claims ([`claims`], sealed by [`fernet`]), whether that still holds ([`validate`]), and how
-//! it is shown ([`view`]). [`api`] has the operations below `/v3/auth`.
+//! Tokens: logging in ([`auth`]), what a token claims ([`claims`], sealed by [`fernet`]), whether that still holds ([`validate`]), what one that
+//! stands for less than its user may not do ([`delegation`]), and how it is shown ([`view`]). [`api`] has the operations below `/v3/auth`.
 
 pub mod api;
 pub mod auth;
 pub mod claims;
+pub mod delegation;
 pub mod fernet;
 pub mod revoked;
 pub mod scopes;

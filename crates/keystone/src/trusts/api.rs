@@ -11,7 +11,8 @@ use super::{Column, Entity, Model, store};
 use crate::fields::Fields;
 use crate::policy::scope;
 use crate::reference::Reference;
-use crate::{Keystone, application_credentials, fault, list, projects, roles, tokens, users};
+use crate::tokens::delegation;
+use crate::{Keystone, fault, list, projects, roles, tokens, users};
 
 /// How often a trust can be passed on at most.
 const REDELEGATIONS: i64 = 3;
@@ -64,7 +65,7 @@ pub async fn role(keystone: Keystone, ctx: Context, Path((id, role_id)): Path<(S
 
 /// `POST /v3/OS-TRUST/trusts`
 pub async fn create(keystone: Keystone, ctx: Context, Json(body): Json<Value>) -> Result<Reply> {
-    application_credentials::api::unrestricted(&keystone, &ctx).await?;
+    delegation::no_trusts(&keystone, &ctx).await?;
     let mut fields = Fields::of(body, "trust")?;
     let (trustor, trustee) = (fields.required("trustor_user_id")?, fields.required("trustee_user_id")?);
     let impersonation = fields.flag("impersonation")?.ok_or_else(|| Error::bad_request("'impersonation' is a required property"))?;

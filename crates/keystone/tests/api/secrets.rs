@@ -116,6 +116,35 @@ async fn signed_requests_are_exchanged_for_tokens() {
 }
 
 #[tokio::test]
+async fn what_stands_for_less_than_its_user_gets_no_more() {
+    let cloud = Cloud::start().await;
+    let (admin, token) = (cloud.admin().await, cloud.demo().await);
+    let (user, place, _) = demo(&cloud, &admin).await;
+    let (keys, credentials) = (format!("/v3/users/{user}/credentials/OS-EC2"), format!("/v3/users/{user}/application_credentials"));
+    let key = cloud.post(&token, &keys, json!({"tenant_id": place})).await.expect(201).body["credential"].clone();
+    let sent = json!({"credentials": {"access": key["access"], "signature": signature(key["secret"].as_str().unwrap(), "A"),
+        "params": {"SignatureVersion": "0", "Action": "A", "Timestamp": ""}}});
+    let signed = cloud.post(&admin, "/v3/ec2tokens", sent).await.expect(200).header("x-subject-token").to_owned();
+    let free = json!({"application_credential": {"name": "free", "unrestricted": true}});
+    let free = cloud.post(&token, &credentials, free).await.expect(201).body["application_credential"].clone();
+    let login = json!({"methods": ["application_credential"], "application_credential": {"id": free["id"], "secret": free["secret"]}});
+    let free = cloud.auth(login, Value::Null).await.token();
+    for less in [&signed, &free] {
+        cloud.rescope(less, project("demo")).await.expect(403);
+        cloud.get(less, &keys).await.expect(403);
+        cloud.post(less, &keys, json!({"tenant_id": place})).await.expect(403);
+        cloud.get(less, "/v3/credentials").await.expect(403);
+        cloud.post(less, "/v3/credentials", json!({"credential": {"type": "cert", "blob": "x"}})).await.expect(403);
+    }
+    let more = json!({"application_credential": {"name": "more"}});
+    cloud.post(&signed, &credentials, more.clone()).await.expect(403);
+    cloud.post(&free, &credentials, more).await.expect(201);
+    let trust = json!({"trust": {"trustor_user_id": user, "trustee_user_id": user, "project_id": place, "impersonation": false,
+        "roles": [{"name": "reader"}]}});
+    cloud.post(&signed, "/v3/OS-TRUST/trusts", trust).await.expect(403);
+}
+
+#[tokio::test]
 async fn an_access_key_can_be_changed_but_not_whom_it_acts_for() {
     let cloud = Cloud::start().await;
     let (admin, token) = (cloud.admin().await, cloud.demo().await);

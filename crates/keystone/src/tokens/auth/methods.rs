@@ -90,6 +90,9 @@ pub async fn by_token(keystone: &Keystone, token: &str) -> Result<Proof> {
     if claims.access_token_id.is_some() {
         return Err(fault::refused("Using OAuth-scoped token to create another token. Create a new OAuth-scoped token instead."));
     }
+    if claims.is_by_key() {
+        return Err(fault::refused("Using a delegated token to create another token is not allowed."));
+    }
     if !keystone.config.allow_rescope_scoped_token && claims.scope != Scope::Unscoped {
         return Err(fault::refused("rescope a scoped token."));
     }
