@@ -6,7 +6,7 @@ use kit::ids;
 
 use super::addresses::{Wanted, choose};
 use super::{ACTIVE, DHCP, DhcpOption, FixedIp, Model, create, delete};
-use crate::agents::{self, Touched};
+use crate::agents;
 use crate::resource::{fetch, save, with};
 use crate::{Tx, ipam, networks, sql, subnets};
 
@@ -31,9 +31,7 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
     port.device_owner = DHCP.into();
     port.host_id = host.to_owned();
     port.status = ACTIVE.into();
-    create::insert_with(tx, network, port, None, Some(wanted)).await?;
-    tx.touch(Touched::Network(network.id.clone()));
-    Ok(())
+    create::insert_with(tx, network, port, None, Some(wanted)).await.map(drop)
 }
 
 /// What was said of a network's server on a host.
@@ -52,7 +50,7 @@ pub async fn say(tx: &Tx<'_>, network: &networks::Model, host: &str, wanted: boo
         return Box::pin(ensure(tx, network, host)).await;
     }
     match fetch::<Model, _>(tx.db, &id(&network.id, host)).await? {
-        Some(port) => drop_server(tx, &port).await,
+        Some(port) => Box::pin(delete::remove(tx, &port)).await,
         None => Ok(()),
     }
 }
@@ -74,12 +72,6 @@ async fn schedule(tx: &Tx<'_>, network: &networks::Model) -> Result<()> {
     }
 }
 
-async fn drop_server(tx: &Tx<'_>, port: &Model) -> Result<()> {
-    Box::pin(delete::remove(tx, port)).await?;
-    tx.touch(Touched::Network(port.network_id.clone()));
-    Ok(())
-}
-
 /// Removes the port of a network on a host when the last guest is gone.
 pub async fn prune(tx: &Tx<'_>, network: &str, host: &str) -> Result<()> {
     let guests = "SELECT 1 FROM ports WHERE host_id = $1 AND network_id = $2 AND device_owner NOT LIKE 'network:%' LIMIT 1";
@@ -87,7 +79,7 @@ pub async fn prune(tx: &Tx<'_>, network: &str, host: &str) -> Result<()> {
         return Ok(());
     }
     match fetch::<Model, _>(tx.db, &id(network, host)).await? {
-        Some(port) if said(tx, network, host).await? != Some(true) => drop_server(tx, &port).await,
+        Some(port) if said(tx, network, host).await? != Some(true) => Box::pin(delete::remove(tx, &port)).await,
         _ => Ok(()),
     }
 }

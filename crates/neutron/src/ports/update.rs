@@ -74,11 +74,10 @@ async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model, claim
     Ok(port)
 }
 
-/// A part of the cloud that is shut down is taken off its host.
+/// A part of the cloud that is shut down is taken off its host. What serves a network needs no more than that its port is touched.
 fn follow_state(tx: &Tx<'_>, port: &Model) {
-    match port.device_owner.as_str() {
-        DHCP => tx.touch(Touched::Network(port.network_id.clone())),
-        _ => tx.touch(Touched::Router(port.device_id.clone())),
+    if port.device_owner != DHCP {
+        tx.touch(Touched::Router(port.device_id.clone()));
     }
 }
 
