@@ -199,6 +199,18 @@ async fn what_is_gone_says_so_and_proxies_end() {
 }
 
 #[tokio::test]
+async fn networks_are_all_that_neutron_shows_and_more_of_them_to_operators() {
+    let cloud = Cloud::start(&[]).await;
+    let networks = async |who: &str, path: &str| cloud.ask(who, "2.35", "GET", &format!("/v2.1/{path}"), Value::Null).await.body;
+    let seen = networks(MEMBER, "os-networks").await;
+    let labels: Vec<&Value> = seen["networks"].as_array().unwrap().iter().map(|network| &network["label"]).collect();
+    assert_eq!(labels, ["private", "public"], "external networks too");
+    let fields = |answer: &Value| answer["networks"][0].as_object().unwrap().len();
+    assert_eq!((fields(&seen), fields(&networks(ADMIN, "os-networks").await)), (11, 32));
+    assert_eq!(networks(MEMBER, "os-tenant-networks").await["networks"][1]["label"], "public");
+}
+
+#[tokio::test]
 async fn who_may_do_what() {
     let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
     const ANYBODY: &str = "p:reader";

@@ -1,4 +1,4 @@
-//! `/os-networks` and `/os-tenant-networks`, until 2.35: the networks a project can use, as nova-network showed its own.
+//! `/os-networks` and `/os-tenant-networks`, until 2.35: the networks that the caller sees in neutron, as nova-network showed its own.
 
 use kit::{Context, Error, Path, Reply, Result};
 use sdk::network::NetworkInfo;
@@ -7,33 +7,27 @@ use serde_json::{Map, Value, json};
 use crate::Nova;
 
 /// What a network had that neutron keeps elsewhere or not at all.
-const UNKNOWN: &[&str] = &[
-    "bridge",
-    "vpn_public_port",
-    "dhcp_start",
-    "bridge_interface",
+const UNKNOWN: &[&str] = &["cidr", "netmask", "gateway", "broadcast", "dns1", "dns2", "cidr_v6", "gateway_v6", "netmask_v6"];
+
+/// The same, for operators only.
+const UNKNOWN_TO_ADMINS: &[&str] = &[
+    "created_at",
     "updated_at",
     "deleted_at",
-    "cidr_v6",
     "deleted",
-    "gateway",
-    "rxtx_base",
-    "priority",
-    "project_id",
-    "vpn_private_address",
-    "vlan",
-    "broadcast",
-    "netmask",
     "injected",
-    "cidr",
+    "bridge",
+    "vlan",
     "vpn_public_address",
-    "multi_host",
-    "dns1",
-    "dns2",
-    "created_at",
+    "vpn_public_port",
+    "vpn_private_address",
+    "dhcp_start",
+    "project_id",
     "host",
-    "gateway_v6",
-    "netmask_v6",
+    "bridge_interface",
+    "multi_host",
+    "priority",
+    "rxtx_base",
     "mtu",
     "dhcp_server",
     "enable_dhcp",
@@ -42,7 +36,7 @@ const UNKNOWN: &[&str] = &[
 
 /// `GET /os-networks` and `GET /os-tenant-networks`
 pub async fn list(app: Nova, ctx: Context) -> Result<Reply> {
-    let networks = app.cloud.network.usable_networks(&ctx.auth(), ctx.project_id()?).await?;
+    let networks = app.cloud.network.networks(&ctx.auth(), &[]).await?;
     Reply::ok(&json!({"networks": networks.iter().map(|network| view(&ctx, network)).collect::<Vec<_>>()}))
 }
 
@@ -53,12 +47,13 @@ pub async fn show(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     Reply::ok(&json!({"network": view(&ctx, &network)}))
 }
 
-/// A tenant's network is three fields; an operator's has all that nova-network knew, empty.
+/// A tenant's network is three fields; the other has all that nova-network knew, empty.
 fn view(ctx: &Context, network: &NetworkInfo) -> Value {
     if ctx.rule.starts_with("os_compute_api:os-tenant-networks") {
         return json!({"id": network.id, "label": network.name, "cidr": "None"});
     }
-    let mut view: Map<String, Value> = UNKNOWN.iter().map(|field| ((*field).to_owned(), Value::Null)).collect();
+    let hidden: &[&str] = if ctx.is_admin() { UNKNOWN_TO_ADMINS } else { &[] };
+    let mut view: Map<String, Value> = UNKNOWN.iter().chain(hidden).map(|field| ((*field).to_owned(), Value::Null)).collect();
     view.insert("id".into(), json!(network.id));
     view.insert("label".into(), json!(network.name));
     Value::Object(view)

@@ -14,6 +14,7 @@ pub const IMAGE: &str = "11111111-1111-4111-8111-111111111111";
 pub const LARGE_IMAGE: &str = "11111111-1111-4111-8111-111111111112";
 pub const QUEUED_IMAGE: &str = "11111111-1111-4111-8111-111111111113";
 pub const NETWORK: &str = "22222222-2222-4222-8222-222222222222";
+pub const PUBLIC_NETWORK: &str = "22222222-2222-4222-8222-222222222223";
 pub const VOLUME: &str = "33333333-3333-4333-8333-333333333333";
 pub const BUSY_VOLUME: &str = "33333333-3333-4333-8333-333333333334";
 pub const NOWHERE: &str = "99999999-9999-4999-8999-999999999999";
@@ -81,13 +82,18 @@ impl State {
                 (StatusCode::ACCEPTED, json!({"snapshot": {"id": kit::ids::uuid(), "status": "creating", "size": 1}}))
             }
             ["v2.0", "networks"] => {
-                let network = json!({
-                    "id": NETWORK, "name": "private", "project_id": "p", "status": "ACTIVE", "admin_state_up": true, "mtu": 1450,
-                    "shared": false, "router:external": false, "subnets": ["s"],
-                });
+                let network = |id: &str, name: &str, external: bool| {
+                    json!({
+                        "id": id, "name": name, "project_id": if external { "admin" } else { "p" }, "status": "ACTIVE",
+                        "admin_state_up": true, "mtu": 1450, "shared": false, "router:external": external, "subnets": ["s"],
+                    })
+                };
                 let asked: Vec<&str> = query.all("id").collect();
                 let shown = (asked.is_empty() && query.get("shared") != Some("True")) || asked.contains(&NETWORK);
-                (StatusCode::OK, json!({"networks": if shown { vec![network] } else { vec![] }}))
+                let everything = asked.is_empty() && query.get("shared").is_none();
+                let networks =
+                    [shown.then(|| network(NETWORK, "private", false)), everything.then(|| network(PUBLIC_NETWORK, "public", true))];
+                (StatusCode::OK, json!({"networks": networks.into_iter().flatten().collect::<Vec<_>>()}))
             }
             ["v2.0", "security-groups"] => (StatusCode::OK, json!({"security_groups": []})),
             ["v2.0", "floatingips"] => (StatusCode::OK, json!({"floatingips": []})),
