@@ -5,9 +5,10 @@ mod support;
 
 use kit::flow::Probe;
 use serde_json::{Value, json};
-use support::{ADMIN, Behaviour, Cloud, MEMBER, happened, once};
+use support::{ADMIN, Behaviour, Cloud, MEMBER, NOWHERE, happened, once};
 
 const HOSTS: &[(&str, Behaviour)] = &[("h1", Behaviour::Run), ("h2", Behaviour::Run)];
+const MANAGER: &str = "p:manager";
 const STEPS: [&str; 7] = ["hold", "choose", "prepare", "migrate", "switch", "arrive", "finish"];
 
 fn host(shown: &Value) -> String {
@@ -88,8 +89,28 @@ async fn a_migration_can_be_aborted() {
 }
 
 #[tokio::test]
+async fn a_manager_sees_the_moves_of_the_project_and_not_where_they_go() {
+    let (cloud, id, _) = on_its_way().await;
+    let seen = async |path: &str| cloud.ask(MANAGER, "2.80", "GET", path, Value::Null).await;
+    for path in [format!("/v2.1/servers/{id}/migrations"), "/v2.1/os-migrations?project_id=p".to_owned()] {
+        let migration = seen(&path).await.body["migrations"][0].clone();
+        assert_eq!((&migration["project_id"], &migration["status"]), (&json!("p"), &json!("running")), "{path}: {migration}");
+        for host in ["source_compute", "source_node", "dest_compute", "dest_node", "dest_host"] {
+            assert_eq!(migration.get(host), Some(&Value::Null), "{path}: {host}");
+        }
+    }
+    for of_others in ["/v2.1/os-migrations", "/v2.1/os-migrations?project_id=q"] {
+        assert_eq!(seen(of_others).await.status, 403, "{of_others}");
+    }
+}
+
+#[tokio::test]
 async fn a_migration_can_be_hurried() {
     let (cloud, id, path) = on_its_way().await;
+    let other = format!("/v2.1/servers/{id}/migrations/{NOWHERE}");
+    let answer = cloud.ask(ADMIN, "2.22", "POST", &format!("{other}/action"), json!({"force_complete": null})).await;
+    assert_eq!((answer.status.as_u16(), answer.message()), (400, format!("Migration {NOWHERE} not found for instance {id}").as_str()));
+    assert_eq!(cloud.ask(ADMIN, "2.24", "DELETE", &other, Value::Null).await.status, 404);
     let path = format!("{path}/action");
     assert_eq!(cloud.ask(ADMIN, "2.22", "POST", &path, json!({"force_complete": 1})).await.status, 400);
     let answer = cloud.ask(ADMIN, "2.22", "POST", &path, json!({"force_complete": null})).await;

@@ -2,6 +2,7 @@
 
 use kit::clock::Timestamp;
 use kit::collection::{self, Page};
+use kit::policy::Target;
 use kit::{Context, Error, Query, Reply, Result};
 use sea_orm::entity::prelude::*;
 use sea_orm::{Condition, QueryOrder, QuerySelect};
@@ -36,6 +37,9 @@ const EXACT: &[(&str, Column)] = &[
     ("migration_type", Column::MigrationType),
 ];
 
+/// Where it goes from and to, which is an operator's business.
+const HOSTS: [&str; 5] = ["source_compute", "source_node", "dest_compute", "dest_node", "dest_host"];
+
 fn view(ctx: &Context, row: &Model) -> Value {
     let mut view = json!({
         "id": row.number, "status": row.status, "instance_uuid": row.instance_id,
@@ -62,7 +66,15 @@ fn view(ctx: &Context, row: &Model) -> Value {
         view["user_id"] = json!(row.user_id);
         view["project_id"] = json!(row.project_id);
     }
+    hide_hosts(ctx, "os_compute_api:os-migrations:index:host", row, &mut view);
     view
+}
+
+/// A project's manager sees that a server moves, not where.
+pub fn hide_hosts(ctx: &Context, rule: &str, row: &Model, view: &mut Value) {
+    if !ctx.allows(rule, &Target::project(&row.project_id)) {
+        HOSTS.iter().for_each(|field| view[field] = Value::Null);
+    }
 }
 
 /// `GET /os-migrations`
@@ -94,8 +106,9 @@ pub async fn list(app: Nova, ctx: Context, query: Query) -> Result<Reply> {
 
 fn filters(ctx: &Context, query: &Query) -> Result<Condition> {
     let mut all = Condition::all();
-    if !ctx.is_admin() {
-        all = all.add(Column::ProjectId.eq(ctx.project_id()?));
+    match query.get("project_id") {
+        Some(asked) if ctx.project_id().is_ok_and(|own| own == asked) => all = all.add(Column::ProjectId.eq(asked)),
+        _ => ctx.enforce("os_compute_api:os-migrations:index:all_projects", &Target::new())?,
     }
     for (key, column) in EXACT {
         if let Some(value) = query.get(key) {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::states::rules::{ABORT_MIGRATION, FORCE_COMPLETE};
 use super::store;
 use crate::microversions::{ABORT_QUEUED, MIGRATION_OWNERS, MIGRATION_UUIDS};
+use crate::migrations::api::hide_hosts;
 use crate::migrations::{self, ActiveModel, Column, Entity, LIVE, Model};
 use crate::{Nova, instance_actions};
 
@@ -37,6 +38,7 @@ fn view(ctx: &Context, row: &Model) -> Value {
         view["user_id"] = json!(row.user_id);
         view["project_id"] = json!(row.project_id);
     }
+    hide_hosts(ctx, "os_compute_api:servers:migrations:index:host", row, &mut view);
     view
 }
 
@@ -51,7 +53,15 @@ pub async fn list(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
 /// `GET /servers/{id}/migrations/{migration}`, since 2.23
 pub async fn show(app: Nova, ctx: Context, Path((id, migration)): Path<(String, String)>) -> Result<Reply> {
     let server = store::fetch(&app, &ctx, &id).await?;
-    let row = fetch(&app, &server.id, &migration).await?;
+    let row = fetch(&app, &server.id, &migration)
+        .await?
+        .ok_or_else(|| Error::not_found(format!("In-progress live migration {migration} is not found for server {}.", server.id)))?;
+    if row.migration_type != LIVE {
+        return Err(Error::not_found(format!("Migration {migration} for server {} is not live-migration.", server.id)));
+    }
+    if !UNDER_WAY.contains(&row.status.as_str()) {
+        return Err(Error::not_found(format!("Live migration {migration} for server {} is not in progress.", server.id)));
+    }
     Reply::ok(&json!({"migration": view(&ctx, &row)}))
 }
 
@@ -64,7 +74,9 @@ pub async fn act(app: Nova, ctx: Context, Path((id, migration)): Path<(String, S
         return Err(Error::bad_request("Invalid input for field/attribute body. 'force_complete' is a required property"));
     }
     FORCE_COMPLETE.check(&server, ctx.is_admin())?;
+    // nova's answer to a migration that is not there is 400 here, and 404 when it is aborted
     let row = fetch(&app, &server.id, &migration).await?;
+    let row = row.ok_or_else(|| Error::bad_request(missing(&server.id, &migration)))?;
     if row.status != "running" {
         return Err(wrong_state(&row, "force complete"));
     }
@@ -79,6 +91,7 @@ pub async fn abort(app: Nova, ctx: Context, Path((id, migration)): Path<(String,
     ctx.authorize(&Target::project(&server.project_id))?;
     ABORT_MIGRATION.check(&server, ctx.is_admin())?;
     let row = fetch(&app, &server.id, &migration).await?;
+    let row = row.ok_or_else(|| Error::not_found(missing(&server.id, &migration)))?;
     let waits: &[&str] = if ctx.speaks(ABORT_QUEUED) { &["queued", "preparing"] } else { &[] };
     let (uuid, cancelled) = (row.id.clone(), ActiveModel { status: Set("cancelled".to_owned()), ..Default::default() });
     // one that waits sees it when its turn comes
@@ -108,15 +121,12 @@ fn wrong_state(row: &Model, wanted: &str) -> Error {
     ))
 }
 
-async fn fetch(app: &Nova, server: &str, migration: &str) -> Result<Model> {
-    let missing = || Error::not_found(format!("Migration {migration} not found for instance {server}."));
-    let number: i64 = migration.parse().map_err(|_| missing())?;
-    let row = Entity::find_by_id(number).one(app.db.read()).await?.filter(|row| row.instance_id == server).ok_or_else(missing)?;
-    if row.migration_type != LIVE {
-        return Err(Error::not_found(format!("Migration {migration} for server {server} is not live-migration.")));
-    }
-    if UNDER_WAY.contains(&row.status.as_str()) {
-        return Ok(row);
-    }
-    Err(Error::not_found(format!("Migration {migration} for server {server} is not in progress.")))
+/// A migration of the server, of whatever kind and however it ended.
+async fn fetch(app: &Nova, server: &str, migration: &str) -> Result<Option<Model>> {
+    let Ok(number) = migration.parse::<i64>() else { return Ok(None) };
+    Ok(Entity::find_by_id(number).one(app.db.read()).await?.filter(|row| row.instance_id == server))
+}
+
+fn missing(server: &str, migration: &str) -> String {
+    format!("Migration {migration} not found for instance {server}")
 }
