@@ -221,6 +221,19 @@ async fn consoles_diagnostics_and_passwords_answer() {
     cloud.settled(&id, "ACTIVE").await;
 }
 
+/// What hosts did with volumes, the last first, and how it ended.
+async fn events_of_volumes(cloud: &Cloud, id: &str) -> Vec<(String, String)> {
+    let path = format!("/v2.1/servers/{id}/os-instance-actions");
+    let mut told = Vec::new();
+    for action in cloud.get(&path).await.body["instanceActions"].as_array().unwrap() {
+        let action = cloud.get(&format!("{path}/{}", action["request_id"].as_str().unwrap())).await.body["instanceAction"].clone();
+        let text = |event: &Value, field: &str| event[field].as_str().unwrap().to_owned();
+        let events = action["events"].as_array().unwrap().iter().map(|event| (text(event, "event"), text(event, "result")));
+        told.extend(events.filter(|(event, _)| event.starts_with("compute_") && event.ends_with("_volume")));
+    }
+    told
+}
+
 #[tokio::test]
 async fn volumes_come_change_and_go() {
     let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
@@ -243,7 +256,8 @@ async fn volumes_come_change_and_go() {
     assert_eq!(cloud.ask(MEMBER, "", "DELETE", &format!("{path}/{VOLUME}"), Value::Null).await.status, 202);
     for _ in 0..200 {
         if cloud.ask(MEMBER, "", "GET", &path, Value::Null).await.body == json!({"volumeAttachments": []}) {
-            return;
+            let told = ["compute_detach_volume", "compute_attach_volume"].map(|event| (event.to_owned(), "Success".to_owned()));
+            return assert_eq!(events_of_volumes(&cloud, &id).await, told);
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }

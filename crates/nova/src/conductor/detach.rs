@@ -9,6 +9,7 @@ use rpc::compute::{DetachVolume, compute_topic};
 use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
 
+use crate::instance_actions::record::Span;
 use crate::servers::{block_devices, store};
 use crate::{Nova, instance_actions};
 
@@ -41,7 +42,11 @@ impl Detach {
         let Some(server) = store::load(app.db.read(), &self.instance_id).await? else { return Ok(()) };
         if let Some(host) = server.host {
             let message = DetachVolume { caller: self.caller.clone(), instance_id: self.instance_id.clone(), bdm_id: self.bdm_id.clone() };
-            return app.bus.call(&compute_topic(&host), message, DEADLINE).await;
+            let span = Span::begin("compute_detach_volume", "nova-conductor", "nova-compute");
+            let done = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
+            let failure = done.as_ref().err().map(|error| error.message.clone());
+            app.events.push(&self.instance_id, &self.caller.request_id, [span.end(failure)]);
+            return done;
         }
         // a server that is nowhere only has it reserved
         if let Some(attachment) = self.device(app).await?.and_then(|row| row.attachment_id) {

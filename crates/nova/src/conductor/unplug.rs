@@ -8,6 +8,7 @@ use rpc::Caller;
 use rpc::compute::{DetachInterface, compute_topic};
 use serde::{Deserialize, Serialize};
 
+use crate::instance_actions::record::Span;
 use crate::servers::store;
 use crate::{Nova, instance_actions};
 
@@ -41,7 +42,11 @@ impl Unplug {
         let has = server.network_info.0.iter().any(|nic| nic.port_id == self.port_id);
         let (true, Some(host)) = (has, server.host) else { return Ok(()) };
         let message = DetachInterface { caller: self.caller.clone(), instance_id: self.instance_id.clone(), port_id: self.port_id.clone() };
-        app.bus.call(&compute_topic(&host), message, DEADLINE).await
+        let span = Span::begin("compute_detach_interface", "nova-conductor", "nova-compute");
+        let done = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
+        let failure = done.as_ref().err().map(|error| error.message.clone());
+        app.events.push(&self.instance_id, &self.caller.request_id, [span.end(failure)]);
+        done
     }
 
     /// The guest keeps the port.

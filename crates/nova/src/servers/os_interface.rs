@@ -13,6 +13,7 @@ use super::instance::Model;
 use super::states::rules::{INTERFACES, INTERFACES_DETACH};
 use super::store;
 use crate::conductor::unplug::Unplug;
+use crate::instance_actions::record::Span;
 use crate::microversions::{ATTACHMENT_TAGS, DEVICE_TAGS};
 use crate::{Nova, instance_actions, validate};
 
@@ -133,7 +134,9 @@ pub async fn plug(app: &Nova, ctx: &Context, server: &Model, requested: Requeste
     let (context, instance) = (ctx.clone(), server.id.clone());
     app.db.write(move |tx| Box::pin(async move { instance_actions::begin(tx, &context, &instance, INTERFACES.record).await })).await?;
     let message = AttachInterface { caller: ctx.caller(), instance_id: server.id.clone(), requested };
+    let span = Span::begin("compute_attach_interface", "nova-api", "nova-compute");
     let answer = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
+    app.events.push(&server.id, &ctx.request_id, [span.end(answer.as_ref().err().map(|error| error.message.clone()))]);
     let (instance, request, failed) = (server.id.clone(), ctx.request_id.to_string(), answer.is_err());
     app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, failed).await })).await?;
     answer.map_err(|error| match error.kind {

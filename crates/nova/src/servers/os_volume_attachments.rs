@@ -22,6 +22,7 @@ use super::states::rules::{VOLUMES, VOLUMES_DETACH, VOLUMES_DETACH_ON_A_HOST, VO
 use super::store;
 use crate::conductor::detach::Detach;
 use crate::conductor::swap::Swap;
+use crate::instance_actions::record::Span;
 use crate::microversions::{
     ATTACH_ACCEPTED, ATTACH_SHELVED, ATTACHMENT_ENDS, ATTACHMENT_IDS, ATTACHMENT_TAGS, ATTACHMENT_UPDATES, MULTIATTACH,
 };
@@ -162,8 +163,10 @@ fn not_attached(volume: &str, server: &str) -> Error {
 
 async fn attach(app: &Nova, ctx: &Context, host: &str, server: &str, bdm: &str) -> Result<()> {
     let message = AttachVolume { caller: ctx.caller(), instance_id: server.to_owned(), bdm_id: bdm.to_owned() };
-    let name = app.bus.call(&compute_topic(host), message, DEADLINE).await?;
-    change(app, bdm, ActiveModel { device_name: Set(Some(name)), ..Default::default() }).await
+    let span = Span::begin("compute_attach_volume", "nova-api", "nova-compute");
+    let name = app.bus.call(&compute_topic(host), message, DEADLINE).await;
+    app.events.push(server, &ctx.request_id, [span.end(name.as_ref().err().map(|error| error.message.clone()))]);
+    change(app, bdm, ActiveModel { device_name: Set(Some(name?)), ..Default::default() }).await
 }
 
 async fn change(app: &Nova, bdm: &str, change: ActiveModel) -> Result<()> {
