@@ -62,9 +62,9 @@ pub async fn throughput(api: &Api, image: &str, network: &str, clients: usize, t
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let failed: Vec<Value> = api.compute.get(&api.auth, "/servers?status=ERROR&limit=1").await?.take("servers")?;
-    if !failed.is_empty() {
-        return Err("a boot ended in ERROR".into());
+    let failed: Vec<Value> = api.compute.get(&api.auth, "/servers/detail?status=ERROR&limit=1").await?.take("servers")?;
+    if let Some(server) = failed.first() {
+        return Err(format!("a boot ended in ERROR: {}", server["fault"]["message"]).into());
     }
     Ok((total / clients * clients) as f64 / began.elapsed().as_secs_f64())
 }
