@@ -25,6 +25,13 @@ pub fn is_program(line: &[String], program: &str) -> bool {
     line.first().is_some_and(|first| Path::new(first).file_name().is_some_and(|name| name == program))
 }
 
+/// Whether there is such a program, on the PATH or where root's are, which is not on everybody's.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(Into::into));
+    dirs.into_iter().any(|dir| dir.join(program).is_file())
+}
+
 /// Ends a process while its command line is `ours`: half of `patience` by SIGTERM, by SIGKILL then. Answers whether it is gone. Blocks.
 pub fn end(pid: i32, patience: Duration, ours: impl Fn(&[String]) -> bool) -> bool {
     let began = Instant::now();

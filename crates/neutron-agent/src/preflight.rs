@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::host::process;
+use kit::daemons;
 
 /// One sentence that says what is missing and what to do.
 pub fn preflight() -> Result<(), String> {
@@ -10,7 +10,7 @@ pub fn preflight() -> Result<(), String> {
         return Err("Networks need root: run cumulo as root, or with --sim-hosts to simulate them.".into());
     }
     for (program, package) in [("nft", "nftables"), ("dnsmasq", "dnsmasq-base")] {
-        if process::find(program).is_none() {
+        if !daemons::is_installed(program) {
             return Err(format!("{program} is missing: apt-get install {package}"));
         }
     }

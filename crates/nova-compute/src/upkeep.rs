@@ -11,7 +11,7 @@ pub fn preflight() -> Result<(), String> {
     for (program, package) in
         [(BINARY, "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("mkfs.ext4", "e2fsprogs"), ("mkswap", "util-linux")]
     {
-        if !is_installed(program) {
+        if !kit::daemons::is_installed(program) {
             return Err(format!("{program} is missing: apt-get install {package}"));
         }
     }
@@ -56,14 +56,6 @@ fn instances(state_dir: &Path) -> std::io::Result<Vec<String>> {
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     Ok(names.filter(|name| kit::ids::parse_uuid(name).is_some()).collect())
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut dirs: Vec<_> = std::env::split_paths(&path).collect();
-    // root's programs are not on everybody's path
-    dirs.extend(["/usr/sbin".into(), "/sbin".into()]);
-    dirs.iter().any(|dir| dir.join(program).is_file())
 }
 
 #[cfg(test)]

@@ -119,12 +119,6 @@ pub fn end_all(state_dir: &Path, which: impl Fn(&str) -> bool) {
     }
 }
 
-/// Whether a program is where programs are.
-pub fn installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-}
-
 /// The pid file in the command line of a storage daemon; nothing for any other process.
 fn pid_file_of(line: &[String]) -> Option<&str> {
     let at = line.iter().position(|word| word == "--pidfile").filter(|_| daemons::is_program(line, PROGRAM))?;

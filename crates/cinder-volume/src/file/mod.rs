@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kit::{Error, Result};
+use kit::{Error, Result, daemons};
 use rpc::volume::{BackedUp, Manageable, ManageableSnapshot, Secret};
 use serde_json::{Value, json};
 
@@ -120,7 +120,7 @@ fn escape(path: &Path) -> String {
 /// What this host lacks to serve volumes, one sentence each.
 pub fn preflight() -> Vec<String> {
     let packages = [("qemu-img", "qemu-utils"), ("qemu-nbd", "qemu-utils"), ("qemu-storage-daemon", "qemu-system-common")];
-    let missing = packages.iter().filter(|(program, _)| !daemon::installed(program));
+    let missing = packages.iter().filter(|(program, _)| !daemons::is_installed(program));
     missing.map(|(program, package)| format!("The program {program} is missing: install the package {package}.")).collect()
 }
 

@@ -35,13 +35,6 @@ pub fn reload(pid: Pid) -> Result<()> {
     kill(pid, Signal::SIGHUP).map_err(|error| Error::internal(format!("SIGHUP to {pid}: {error}")))
 }
 
-/// Is this program on the PATH, or where administrators' programs are?
-pub fn find(program: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));
-    dirs.map(|dir| dir.join(program)).find(|file| file.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,8 +79,7 @@ impl Boot {
         let devices = store::block_devices_of(app.db.read(), &server.id).await?;
         let question = SelectDestinations { caller: self.caller.clone(), instance: server.to_rpc(devices), ignore_hosts: Vec::new() };
         let selection = app.bus.call(TOPIC, question, SCHEDULING).await;
-        let ended = span.end(selection.as_ref().err().map(|error| error.message.clone()));
-        app.events.push(&self.instance_id, &self.caller.request_id, [ended]);
+        app.events.push(&self.instance_id, &self.caller.request_id, [span.ended(&selection)]);
         self.chosen(selection?)
     }
 

@@ -44,8 +44,7 @@ impl Detach {
             let message = DetachVolume { caller: self.caller.clone(), instance_id: self.instance_id.clone(), bdm_id: self.bdm_id.clone() };
             let span = Span::begin("compute_detach_volume", "nova-conductor", "nova-compute");
             let done = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
-            let failure = done.as_ref().err().map(|error| error.message.clone());
-            app.events.push(&self.instance_id, &self.caller.request_id, [span.end(failure)]);
+            app.events.push(&self.instance_id, &self.caller.request_id, [span.ended(&done)]);
             return done;
         }
         // a server that is nowhere only has it reserved

@@ -40,8 +40,7 @@ pub async fn choose(app: &Nova, caller: &Caller, server: &Model, request: Reques
     instance.forced_host = request.forced_host;
     let question = SelectDestinations { caller: caller.clone(), instance, ignore_hosts: request.ignore_hosts };
     let selection = app.bus.call(TOPIC, question, SCHEDULING).await;
-    let ended = span.end(selection.as_ref().err().map(|error| error.message.clone()));
-    app.events.push(&server.id, &caller.request_id, [ended]);
+    app.events.push(&server.id, &caller.request_id, [span.ended(&selection)]);
     let selection = selection?;
     match selection.selected {
         Some(selected) => Ok(std::iter::once(selected).chain(selection.alternates).collect()),

@@ -44,8 +44,7 @@ impl Unplug {
         let message = DetachInterface { caller: self.caller.clone(), instance_id: self.instance_id.clone(), port_id: self.port_id.clone() };
         let span = Span::begin("compute_detach_interface", "nova-conductor", "nova-compute");
         let done = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
-        let failure = done.as_ref().err().map(|error| error.message.clone());
-        app.events.push(&self.instance_id, &self.caller.request_id, [span.end(failure)]);
+        app.events.push(&self.instance_id, &self.caller.request_id, [span.ended(&done)]);
         done
     }
 

@@ -110,6 +110,11 @@ impl Span {
         }
     }
 
+    /// The step ends now, as well as what it did.
+    pub fn ended<T>(self, outcome: &Result<T>) -> Event {
+        self.end(outcome.as_ref().err().map(|error| error.message.clone()))
+    }
+
     /// The step ended well some time ago.
     pub fn done_at(self, finished: Timestamp) -> Event {
         Event { finished_at: Some(finished.0), ..self.end(None) }

@@ -136,7 +136,7 @@ pub async fn plug(app: &Nova, ctx: &Context, server: &Model, requested: Requeste
     let message = AttachInterface { caller: ctx.caller(), instance_id: server.id.clone(), requested };
     let span = Span::begin("compute_attach_interface", "nova-api", "nova-compute");
     let answer = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
-    app.events.push(&server.id, &ctx.request_id, [span.end(answer.as_ref().err().map(|error| error.message.clone()))]);
+    app.events.push(&server.id, &ctx.request_id, [span.ended(&answer)]);
     let (instance, request, failed) = (server.id.clone(), ctx.request_id.to_string(), answer.is_err());
     app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, failed).await })).await?;
     answer.map_err(|error| match error.kind {

@@ -165,7 +165,7 @@ async fn attach(app: &Nova, ctx: &Context, host: &str, server: &str, bdm: &str) 
     let message = AttachVolume { caller: ctx.caller(), instance_id: server.to_owned(), bdm_id: bdm.to_owned() };
     let span = Span::begin("compute_attach_volume", "nova-api", "nova-compute");
     let name = app.bus.call(&compute_topic(host), message, DEADLINE).await;
-    app.events.push(server, &ctx.request_id, [span.end(name.as_ref().err().map(|error| error.message.clone()))]);
+    app.events.push(server, &ctx.request_id, [span.ended(&name)]);
     change(app, bdm, ActiveModel { device_name: Set(Some(name?)), ..Default::default() }).await
 }
 

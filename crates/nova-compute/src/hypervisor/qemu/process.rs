@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
+use kit::daemons;
 use nix::libc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -25,7 +26,7 @@ impl Process {
         let pid = read_pid(pid_file)?;
         // opened before its command line is read: from here on the number cannot come to mean another process
         let pidfd = pidfd_open(pid).ok()?;
-        if !is_guest(&std::fs::read(format!("/proc/{pid}/cmdline")).ok()?, instance_id) {
+        if !is_guest(&daemons::command_line(pid)?, instance_id) {
             return None;
         }
         Process::watch(pid, pidfd)
@@ -57,7 +58,7 @@ impl Process {
 /// Ends the guest of a pid file and waits until it is gone, without a runtime: for clean-up. Answers whether there was one.
 pub fn end_now(pid_file: &Path, instance_id: &str) -> bool {
     let Some((pid, pidfd)) = read_pid(pid_file).and_then(|pid| Some((pid, pidfd_open(pid).ok()?))) else { return false };
-    if !std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| is_guest(&line, instance_id)) {
+    if !daemons::command_line(pid).is_some_and(|line| is_guest(&line, instance_id)) {
         return false;
     }
     let _ = pidfd_signal(&pidfd, libc::SIGKILL);
@@ -73,10 +74,9 @@ fn read_pid(pid_file: &Path) -> Option<i32> {
 }
 
 /// Whether a command line is QEMU's for this instance.
-fn is_guest(cmdline: &[u8], instance_id: &str) -> bool {
-    let mut arguments = cmdline.split(|byte| *byte == 0);
-    let qemu = arguments.next().is_some_and(|program| String::from_utf8_lossy(program).contains("qemu-system"));
-    qemu && arguments.any(|argument| argument == instance_id.as_bytes())
+fn is_guest(line: &[String], instance_id: &str) -> bool {
+    let qemu = line.first().is_some_and(|program| program.contains("qemu-system"));
+    qemu && line.iter().skip(1).any(|argument| argument == instance_id)
 }
 
 #[allow(unsafe_code)] // no safe wrapper of pidfd_open exists in our dependencies; the descriptor is owned from here on
@@ -97,9 +97,10 @@ mod tests {
 
     #[test]
     fn only_qemu_with_the_instance_is_the_guest() {
-        assert!(is_guest(b"/usr/bin/qemu-system-x86_64\0-uuid\0abc\0", "abc"));
-        assert!(!is_guest(b"/usr/bin/qemu-system-x86_64\0-uuid\0abcd\0", "abc"));
-        assert!(!is_guest(b"vim\0abc\0", "abc"));
+        let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert!(is_guest(&line(&["/usr/bin/qemu-system-x86_64", "-uuid", "abc"]), "abc"));
+        assert!(!is_guest(&line(&["/usr/bin/qemu-system-x86_64", "-uuid", "abcd"]), "abc"));
+        assert!(!is_guest(&line(&["vim", "abc"]), "abc"));
     }
 
     #[tokio::test]
