@@ -67,15 +67,8 @@ pub struct Sessions {
 /// Where the services of this process will be, so that each can be given endpoints of the others before they exist.
 struct Places(Vec<(Api, Late)>);
 
-/// Opens every service of these roles and connects them. Their background work runs until `stop`.
-pub async fn assemble(
-    state: &StateDir,
-    config: &Config,
-    roles: &Roles,
-    secrets: &Secrets,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-) -> Result<Cloud, String> {
+/// Opens every service of these roles and connects them.
+pub async fn assemble(state: &StateDir, config: &Config, roles: &Roles, secrets: &Secrets) -> Result<Cloud, String> {
     let places = Places(PUBLIC.iter().filter(|(_, api)| roles.serves(*api)).map(|(_, api)| (*api, Late::default())).collect());
     let apis = apis(config, &places);
     let login = |service: &str| {
@@ -89,7 +82,6 @@ pub async fn assemble(
     let mut cloud = open(state, config, roles, bus, apis, sessions).await?;
     cloud.services = services(&cloud, state, config, secrets).map_err(|error| error.to_string())?;
     places.put(&cloud.services);
-    cloud.background(alone(config), stop, tasks);
     Ok(cloud)
 }
 
@@ -227,14 +219,15 @@ impl Places {
 }
 
 impl Cloud {
-    /// Flows, reconcilers and what else works without being asked.
-    fn background(&self, alone: bool, stop: &CancellationToken, tasks: &TaskTracker) {
+    /// Begins what works without being asked, flows and reconcilers among it, until `stop`. The services speak to each other in it, so their
+    /// users must be there.
+    pub fn begin(&self, config: &Config, stop: &CancellationToken, tasks: &TaskTracker) {
         if let Some(glance) = self.glance.clone() {
             let stop = stop.clone();
             tasks.spawn(async move { ended("glance", glance.run(stop).await) });
         }
         if let Some(nova) = self.nova.clone() {
-            let (stop, parts) = (stop.clone(), self.nova_parts());
+            let (stop, alone, parts) = (stop.clone(), alone(config), self.nova_parts());
             tasks.spawn(async move { ended("nova", nova.run_parts(stop, alone, parts).await) });
         }
         if let Some(neutron) = self.neutron.clone() {

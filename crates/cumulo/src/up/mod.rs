@@ -89,9 +89,10 @@ async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, 
     let secrets = state.secrets(config, &options.roles)?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let cloud = assemble::assemble(state, config, &options.roles, &secrets, &stop, &tasks).await?;
+    let cloud = assemble::assemble(state, config, &options.roles, &secrets).await?;
     policies::watch(state, &cloud.services, &stop)?;
     first::bootstrap(&cloud, config, &secrets, options.guest_image.as_deref()).await?;
+    cloud.begin(config, &stop, &tasks);
     sockets.serve(&cloud, &stop, &tasks);
     cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;
     if options.roles.control() {
