@@ -19,12 +19,18 @@ guest "$one" 'n=0; while :; do n=$((n + 1)); echo $n >> /home/cumulo/lines; sync
 writer=$!
 sleep 3
 
-# Every process of this machine but its first one and this test's shells.
+# Every process of this machine but its first one and this test's shells. Again until there is none: what is killed late may start something.
 power_cut() {
-  local process pid
-  for process in /proc/[0-9]*; do
-    pid=${process#/proc/}
-    case $(readlink "$process/exe") in ''|*/bash|*/ssh|*/sleep|*/readlink) ;; *) [ "$pid" = 1 ] || kill -9 "$pid" 2>/dev/null ;; esac
+  local process pid found=1
+  while [ "$found" = 1 ]; do
+    found=0
+    for process in /proc/[0-9]*; do
+      pid=${process#/proc/}
+      case $(readlink "$process/exe") in
+        ''|*/bash|*/ssh|*/sleep|*/readlink) ;;
+        *) [ "$pid" = 1 ] || { found=1; kill -9 "$pid" 2>/dev/null; } ;;
+      esac
+    done
   done
 }
 power_cut

@@ -18,8 +18,8 @@ const PROGRAM: &str = "qemu-storage-daemon";
 /// How long a start may take, and an end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts the daemon of a volume; when this returns, its socket answers and QEMU's group may open it.
-pub async fn start(layout: &Layout, exports: &[Export], qemu_gid: Option<u32>, key: Option<&Secret>) -> Result<()> {
+/// Starts the daemon of a volume; when this returns, its sockets answer, but not yet to [QEMU](let_in).
+pub async fn start(layout: &Layout, exports: &[Export], key: Option<&Secret>) -> Result<()> {
     for path in [&layout.socket, &layout.qmp] {
         // the socket of a daemon that died is in the way of the next
         let _ = tokio::fs::remove_file(path).await;
@@ -36,12 +36,13 @@ pub async fn start(layout: &Layout, exports: &[Export], qemu_gid: Option<u32>, k
         let words = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
         return Err(Error::internal(format!("{PROGRAM} does not start: {words}")));
     }
-    let socket = layout.socket.clone();
-    let open = move || {
-        std::os::unix::fs::chown(&socket, None, qemu_gid)?;
-        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660))
-    };
-    Ok(tokio::task::spawn_blocking(open).await.map_err(Error::internal)??)
+    Ok(())
+}
+
+/// Lets QEMU's group open the socket of a daemon that runs. Blocks for a moment.
+pub fn let_in(layout: &Layout, qemu_gid: Option<u32>) -> std::io::Result<()> {
+    std::os::unix::fs::chown(&layout.socket, None, qemu_gid)?;
+    std::fs::set_permissions(&layout.socket, std::fs::Permissions::from_mode(0o660))
 }
 
 /// The disk, and all it stands on, as a daemon that has the key is to open it.

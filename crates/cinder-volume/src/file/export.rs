@@ -8,6 +8,7 @@ use rpc::volume::Secret;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::disk::blocking;
 use super::gate::{self, Gates};
 use super::qmp::Qmp;
 use super::{Layout, daemon, layers, luks};
@@ -205,23 +206,37 @@ impl Served {
         }
     }
 
-    /// A monitor of the daemon, which then exports what it should.
+    /// A monitor of the daemon, which then exports what it should to whom it should.
     async fn connect(&self) -> Result<Qmp> {
-        let layout = self.layout.clone();
-        let running = tokio::task::spawn_blocking(move || daemon::running(&layout)).await.map_err(Error::internal)?;
-        if running.is_some() {
-            if let Ok(mut qmp) = Qmp::connect(&self.layout.qmp).await
-                && !exported(&mut qmp).await?.is_empty()
-            {
-                self.agree(&mut qmp).await?;
-                return Ok(qmp);
+        let qmp = match self.adopt().await? {
+            Some(qmp) => qmp,
+            None => {
+                daemon::start(&self.layout, &self.exports, self.key.as_ref()).await?;
+                Qmp::connect(&self.layout.qmp).await?
             }
-            // it does not speak, or serves nobody and so does not show which node is the volume
-            let layout = self.layout.clone();
-            tokio::task::spawn_blocking(move || daemon::end(&layout)).await.map_err(Error::internal)?;
+        };
+        // also when adopted: who started it may have died before it came to this
+        let (layout, gid) = (self.layout.clone(), self.qemu_gid);
+        blocking(move || daemon::let_in(&layout, gid)).await?;
+        Ok(qmp)
+    }
+
+    /// The daemon that runs already, unless it is of no use, and then it is ended.
+    async fn adopt(&self) -> Result<Option<Qmp>> {
+        let layout = self.layout.clone();
+        if tokio::task::spawn_blocking(move || daemon::running(&layout)).await.map_err(Error::internal)?.is_none() {
+            return Ok(None);
         }
-        daemon::start(&self.layout, &self.exports, self.qemu_gid, self.key.as_ref()).await?;
-        Qmp::connect(&self.layout.qmp).await
+        if let Ok(mut qmp) = Qmp::connect(&self.layout.qmp).await
+            && !exported(&mut qmp).await?.is_empty()
+        {
+            self.agree(&mut qmp).await?;
+            return Ok(Some(qmp));
+        }
+        // it does not speak, or serves nobody and so does not show which node is the volume
+        let layout = self.layout.clone();
+        tokio::task::spawn_blocking(move || daemon::end(&layout)).await.map_err(Error::internal)?;
+        Ok(None)
     }
 
     async fn carry_out(&self, qmp: &mut Qmp, change: &Change) -> Result<()> {

@@ -3,6 +3,7 @@
 
 mod backups;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -157,7 +158,7 @@ async fn a_restart_ends_orphans_and_revives_what_should_be() {
     for (id, layout) in [&wanted, &orphan].into_iter().zip(&layouts) {
         before.create(id, 1, Origin::Blank).await.unwrap();
         // as a cinder-volume that died left it
-        daemon::start(layout, &[export("a")], None, None).await.unwrap();
+        daemon::start(layout, &[export("a")], None).await.unwrap();
     }
     kill(daemon::running(&layouts[0]).unwrap());
     wait("it is dead", || daemon::running(&layouts[0]).is_none());
@@ -167,6 +168,24 @@ async fn a_restart_ends_orphans_and_revives_what_should_be() {
     assert_eq!(daemon::running(&layouts[1]), None);
     cleanup(dir.path()).unwrap();
     assert_eq!(daemon::running(&layouts[0]), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qemu_is_let_in_by_who_finds_a_daemon_that_was_just_started() {
+    if !ready() {
+        return;
+    }
+    let dir = State::new();
+    let id = kit::ids::uuid();
+    let layout = Layout::new(dir.path(), &id);
+    open(dir.path()).create(&id, 1, Origin::Blank).await.unwrap();
+    // as a cinder-volume left it that died right after
+    daemon::start(&layout, &[export("a")], None).await.unwrap();
+    let pid = daemon::running(&layout);
+    let mode = || std::fs::metadata(&layout.socket).unwrap().permissions().mode() & 0o777;
+    assert_ne!(mode(), 0o660);
+    open(dir.path()).restore(std::slice::from_ref(&id), &[(id.clone(), export("a"))]).await.unwrap();
+    assert_eq!((daemon::running(&layout), mode()), (pid, 0o660));
 }
 
 /// The file as `qemu-io` reads it, with all it stands on.
