@@ -22,8 +22,9 @@ cloud() {
     kill -0 "$cloud_pid" 2>/dev/null || { cat "$work/up.log"; echo "the cloud did not start"; exit 1; }
     sleep 0.2
   done
+  # a cloud with somebody else's keystone has none to tell of
   # shellcheck disable=SC1091
-  . "$state/openrc"
+  [ ! -e "$state/openrc" ] || . "$state/openrc"
 }
 
 # crash: ends the cloud as a power cut would end the process.
@@ -62,6 +63,20 @@ eventually() {
     sleep 0.3
   done
   ok "$what"
+}
+
+# commands: each line of its input is an openstack command and what it must say, as tests/clients/commands.py has it; all run in one process.
+commands() {
+  local line said=$work/said
+  work=$work "$(dirname "$(command -v openstack)")/python" "$here/tests/clients/commands.py" >"$said" 2>&1 ||
+    echo "FAIL  the commands did not come to their end" >>"$said"
+  while IFS= read -r line; do
+    case $line in
+      'ok    '*) ok "${line#ok    }" ;;
+      'FAIL  '*) not_ok "${line#FAIL  }" "" ;;
+      *) echo "$line" ;;
+    esac
+  done <"$said"
 }
 
 ok() { passed=$((passed + 1)); echo "ok    $1"; }
