@@ -1,5 +1,8 @@
 //! The APIs: the port each listens on here, and the address at which clients and the other services find it.
 
+use std::path::PathBuf;
+
+use sdk::Endpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -79,7 +82,7 @@ impl Ports {
 }
 
 /// `[endpoints]`: where an API is found that is not at `public_host` and the port of `[ports]`: behind a balancer, say, or on a machine of
-/// its own. `http://HOST:PORT`, without a path.
+/// its own. `http://HOST:PORT` or `https://HOST:PORT`, without a path.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Endpoints {
@@ -89,6 +92,8 @@ pub struct Endpoints {
     pub glance: Option<String>,
     pub neutron: Option<String>,
     pub cinder: Option<String>,
+    /// The authorities, in PEM, that vouch for all that is behind https; those this host trusts when absent.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Endpoints {
@@ -107,8 +112,8 @@ impl Endpoints {
     /// What the types cannot say.
     pub fn check(&self) -> Result<(), String> {
         for (name, api) in PUBLIC {
-            if let Some(url) = self.of(api).filter(|url| !url.starts_with("http://")) {
-                return Err(format!("endpoints.{name} is {url:?}; it must be http://HOST:PORT."));
+            if let Some(url) = self.of(api).filter(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+                return Err(format!("endpoints.{name} is {url:?}; it must be http://HOST:PORT or https://HOST:PORT."));
             }
         }
         Ok(())
@@ -118,9 +123,21 @@ impl Endpoints {
 impl Config {
     /// Where clients and services find an API: `http://HOST:PORT`.
     pub fn endpoint(&self, api: Api) -> String {
-        match self.endpoints.of(api) {
+        let others = self.identity.elsewhere().filter(|_| api == Api::Keystone);
+        match others.or(self.endpoints.of(api).map(String::as_str)) {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => self.url(self.ports.of(api)),
+        }
+    }
+
+    /// What of an API is below a path, over the network.
+    pub fn connect(&self, api: Api, path: &str) -> Result<Endpoint, String> {
+        let url = format!("{}{path}", self.endpoint(api));
+        match &self.endpoints.ca_file {
+            Some(file) if url.starts_with("https://") => {
+                Endpoint::trusting(file, &url).map_err(|error| format!("endpoints.ca_file: {error}."))
+            }
+            Some(_) | None => Ok(Endpoint::http(&url)),
         }
     }
 }

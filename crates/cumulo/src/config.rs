@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::apis::{Endpoints, Ports};
+use crate::identity::Identity;
 use crate::images::Images;
 use crate::volumes::Volumes;
 
@@ -46,22 +47,6 @@ pub struct Config {
     pub network: Network,
     pub images: Images,
     pub volumes: Volumes,
-}
-
-/// What keystone demands of those who log in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Identity {
-    /// Whether a scoped token can be exchanged for one of another scope.
-    pub allow_rescope_scoped_token: bool,
-    /// Passwords: how long they last, how many wrong ones lock an account.
-    pub security_compliance: keystone::SecurityCompliance,
-}
-
-impl Default for Identity {
-    fn default() -> Identity {
-        Identity { allow_rescope_scoped_token: true, security_compliance: keystone::SecurityCompliance::default() }
-    }
 }
 
 /// How this host runs guests.
@@ -229,6 +214,10 @@ impl Config {
         }
         self.bus.check()?;
         self.endpoints.check()?;
+        self.identity.check()?;
+        if self.identity.url.is_some() && self.endpoints.keystone.is_some() {
+            return Err("identity.url names a keystone of others, endpoints.keystone where ours is; there is only one.".into());
+        }
         self.images.check()?;
         self.volumes.check()?;
         if self.token_hours == 0 {
@@ -291,6 +280,9 @@ mod tests {
         assert_eq!(config.endpoint(Api::Glance), "http://10.0.0.9:9292");
         assert_eq!(config.endpoint(Api::Keystone), "http://10.0.0.1:5000");
         assert_eq!(config.address(), "10.0.0.2");
+        let config = read("[identity]\nurl = 'https://k/identity/v3'\nservice_password = 'p'\n").unwrap();
+        assert_eq!(config.endpoint(Api::Keystone), "https://k/identity");
+        assert_eq!(config.endpoint(Api::Nova), "http://127.0.0.1:8774");
     }
 
     #[test]
@@ -301,6 +293,10 @@ mod tests {
             ("database = 'mysql://x'", "database"),
             ("[bus]\nurl = 'http://x'", "bus.url"),
             ("[endpoints]\nnova = 'x:8774'", "endpoints.nova"),
+            ("[identity]\nurl = 'k:5000'", "identity.url"),
+            ("[identity]\nurl = 'https://k:5000'", "identity.service_password"),
+            ("[identity]\nservice_password = 'p'", "identity.url"),
+            ("[identity]\nurl = 'https://k'\nservice_password = 'p'\n[endpoints]\nkeystone = 'http://o:5000'", "endpoints.keystone"),
             ("[images]\nconvert_to = 'vmdk'", "convert_to"),
             ("[[volumes.backends]]\nname = 'file'", "file"),
             ("[[volumes.backends]]\nname = 'a'\n[[volumes.backends]]\nname = 'a'", "twice"),

@@ -7,6 +7,7 @@ mod apis;
 mod bucket;
 mod cli;
 mod config;
+mod identity;
 mod images;
 mod join;
 mod roles;

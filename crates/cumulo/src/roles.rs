@@ -25,20 +25,31 @@ pub enum Role {
 pub struct Roles {
     /// Empty for the whole cloud in one process.
     told: Vec<Role>,
+    /// Whether the cloud uses a keystone of others: then nobody here is one.
+    keystone_of_others: bool,
 }
 
 impl Roles {
     pub fn new(told: Vec<Role>) -> Roles {
-        Roles { told }
+        Roles { told, keystone_of_others: false }
     }
 
-    /// Everything is here, and nothing elsewhere.
+    /// The same in a cloud that may use a keystone of others.
+    pub fn beside(&self, keystone_of_others: bool) -> Result<Roles, String> {
+        if keystone_of_others && self.told.contains(&Role::Keystone) {
+            return Err("identity.url names a keystone of others; nobody has the role keystone in this cloud.".into());
+        }
+        Ok(Roles { told: self.told.clone(), keystone_of_others })
+    }
+
+    /// Everything of ours is here, and nothing elsewhere.
     pub fn whole(&self) -> bool {
         self.told.is_empty()
     }
 
     pub fn has(&self, role: Role) -> bool {
-        self.whole() || self.told.contains(&role)
+        let there = role != Role::Keystone || !self.keystone_of_others;
+        there && (self.whole() || self.told.contains(&role))
     }
 
     pub fn any(&self, roles: &[Role]) -> bool {
@@ -63,6 +74,7 @@ impl Roles {
     /// Whether this process answers an API.
     pub fn serves(&self, api: Api) -> bool {
         self.has(match api {
+            Api::Join if self.keystone_of_others => Role::NovaApi,
             Api::Keystone | Api::Join => Role::Keystone,
             Api::Glance => Role::GlanceApi,
             Api::Placement => Role::Placement,
@@ -83,6 +95,14 @@ mod tests {
     fn without_roles_everything_is_here() {
         let roles = Roles::new(Vec::new());
         assert!(roles.whole() && roles.control() && roles.host() && roles.serves(Api::Cinder));
+    }
+
+    #[test]
+    fn a_keystone_of_others_is_not_here() {
+        let roles = Roles::new(Vec::new()).beside(true).unwrap();
+        assert!(roles.whole() && roles.serves(Api::Nova) && roles.serves(Api::Join) && !roles.serves(Api::Keystone));
+        assert!(Roles::new(vec![Role::Keystone]).beside(true).unwrap_err().contains("identity.url"));
+        assert!(Roles::new(vec![Role::Keystone]).beside(false).unwrap().serves(Api::Join));
     }
 
     #[test]

@@ -133,17 +133,20 @@ impl StateDir {
     pub fn write_client_files(&self, config: &Config, secrets: &Secrets) -> Result<(), String> {
         let auth = format!("{}/v3", config.endpoint(Api::Keystone));
         let region = &config.region;
+        let authorities = config.endpoints.ca_file.as_deref().map(|file| file.display().to_string());
+        let cacert = authorities.iter().map(|file| format!("export OS_CACERT={file}\n")).collect::<String>();
         let openrc = format!(
             "# source this, then use any OpenStack client\nfor v in $(env | sed -n 's/^\\(OS_[A-Z_]*\\)=.*/\\1/p'); do unset $v; done\n\
              export OS_AUTH_URL={auth}\nexport OS_USERNAME=admin\nexport OS_PASSWORD={}\nexport OS_PROJECT_NAME=admin\n\
              export OS_USER_DOMAIN_NAME=Default\nexport OS_PROJECT_DOMAIN_NAME=Default\nexport OS_REGION_NAME={region}\n\
-             export OS_IDENTITY_API_VERSION=3\nexport OS_CLIENT_CONFIG_FILE={}\n",
+             export OS_IDENTITY_API_VERSION=3\nexport OS_CLIENT_CONFIG_FILE={}\n{cacert}",
             secrets.admin_password,
             self.join("clouds.yaml").display(),
         );
+        let cacert = authorities.iter().map(|file| format!("    cacert: {file}\n")).collect::<String>();
         let cloud = |name: &str, user: &str, password: &str, project: &str| {
             format!(
-                "  {name}:\n    region_name: {region}\n    identity_api_version: 3\n    auth:\n      auth_url: {auth}\n      username: {user}\n      \
+                "  {name}:\n    region_name: {region}\n{cacert}    identity_api_version: 3\n    auth:\n      auth_url: {auth}\n      username: {user}\n      \
                  password: {password}\n      project_name: {project}\n      user_domain_name: Default\n      project_domain_name: Default\n"
             )
         };

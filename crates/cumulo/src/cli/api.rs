@@ -16,10 +16,12 @@ pub struct Api {
 }
 
 impl Api {
-    /// Logs in as `admin` into project admin.
+    /// Logs in as `admin` into project admin; where the keystone is somebody else's, as the user nova that this cloud has there.
     pub async fn admin(state: &StateDir) -> Result<Api, String> {
-        let password = secrets(state)?.admin_password;
-        Api::login(state, "admin", &password, "admin").await
+        match state.effective()?.identity.service_password {
+            Some(password) => Api::login(state, "nova", &password, "service").await,
+            None => Api::login(state, "admin", &secrets(state)?.admin_password, "admin").await,
+        }
     }
 
     /// Logs in as `demo` into project demo.
@@ -30,18 +32,17 @@ impl Api {
 
     async fn login(state: &StateDir, user: &str, password: &str, project: &str) -> Result<Api, String> {
         let config = state.effective()?;
-        let endpoint = |api: apis::Api, path: &str| Endpoint::http(&format!("{}{path}", config.endpoint(api)));
-        let keystone = sdk::identity::Identity::new(endpoint(apis::Api::Keystone, ""));
+        let keystone = sdk::identity::Identity::new(config.connect(apis::Api::Keystone, "")?);
         let token = keystone
             .login(user, password, project)
             .await
             .map_err(|error| format!("Cannot log in: {error}. Is the cloud up (`cumulo status`)?"))?;
         Ok(Api {
             auth: Auth::token(&token),
-            identity: endpoint(apis::Api::Keystone, "/v3"),
-            compute: endpoint(apis::Api::Nova, "/v2.1"),
-            network: endpoint(apis::Api::Neutron, "/v2.0"),
-            image: endpoint(apis::Api::Glance, "/v2"),
+            identity: config.connect(apis::Api::Keystone, "/v3")?,
+            compute: config.connect(apis::Api::Nova, "/v2.1")?,
+            network: config.connect(apis::Api::Neutron, "/v2.0")?,
+            image: config.connect(apis::Api::Glance, "/v2")?,
         })
     }
 

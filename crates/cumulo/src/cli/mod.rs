@@ -181,7 +181,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, String> {
             say("The image is back.");
         }
         Command::Keystone(KeystoneCommand::FernetRotate { keep }) => {
-            let keys = StateDir::existing(&path)?.join("fernet-keys");
+            let state = StateDir::existing(&path)?;
+            let keys = state.shared(&last_config(&state)?).join("fernet-keys");
             keystone::rotate(&keys, keep).map_err(|error| format!("The keys cannot be rotated: {error}."))?;
             say("New tokens are sealed with a new key.");
         }

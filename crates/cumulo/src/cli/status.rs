@@ -22,7 +22,7 @@ pub fn status(state: &StateDir) -> Result<ExitCode, String> {
         let mut healthy = true;
         for (name, api) in PUBLIC {
             let url = config.endpoint(api);
-            let answers = answers(&url).await;
+            let answers = answers(config.connect(api, "")?).await;
             healthy &= answers;
             say(&format!("{name:<10} {url:<28} {}", if answers { "answers" } else { "does not answer" }));
         }
@@ -31,8 +31,7 @@ pub fn status(state: &StateDir) -> Result<ExitCode, String> {
 }
 
 /// Discovery needs no token and touches nothing.
-async fn answers(url: &str) -> bool {
-    let endpoint = Endpoint::http(url);
+async fn answers(endpoint: Endpoint) -> bool {
     let discovery = endpoint.send(Method::GET, "/", Auth::nobody().headers(), Body::empty());
     matches!(tokio::time::timeout(PATIENCE, discovery).await, Ok(Ok(response)) if response.status().as_u16() <= 300)
 }

@@ -55,6 +55,11 @@ fn write(state: &StateDir, welcome: Welcome, own: IpAddr) -> Result<(), String> 
         state.write("bus-ca.pem", &pem)?;
         bus.ca = Some(state.join("bus-ca.pem"));
     }
+    let mut endpoints = welcome.endpoints;
+    if let Some(pem) = welcome.endpoints_ca {
+        state.write("endpoints-ca.pem", &pem)?;
+        endpoints.ca_file = Some(state.join("endpoints-ca.pem"));
+    }
     let config = Config {
         host: Some(welcome.host),
         address: Some(own),
@@ -62,7 +67,7 @@ fn write(state: &StateDir, welcome: Welcome, own: IpAddr) -> Result<(), String> 
         region: welcome.region,
         bus,
         ports: welcome.ports,
-        endpoints: welcome.endpoints,
+        endpoints,
         ..Config::default()
     };
     state.write("secrets.toml", &toml::to_string(&welcome.secrets).map_err(|error| error.to_string())?)?;

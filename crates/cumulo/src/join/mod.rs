@@ -48,6 +48,9 @@ struct Welcome {
     bus_ca: Option<String>,
     ports: Ports,
     endpoints: Endpoints,
+    /// The authorities that vouch for those behind https, as PEM.
+    #[serde(default)]
+    endpoints_ca: Option<String>,
     secrets: Secrets,
 }
 
@@ -62,7 +65,13 @@ impl Welcome {
             // certificates and credentials are this machine's own
             bus: kit::bus::Config { ca: None, certificate: None, key: None, credentials: None, ..config.bus.clone() },
             ports: config.ports,
-            endpoints: config.endpoints.clone(),
+            endpoints_ca: config.endpoints.ca_file.as_deref().map(read).transpose()?,
+            // a host need not know whose keystone it is
+            endpoints: Endpoints {
+                keystone: config.identity.elsewhere().map(str::to_owned).or_else(|| config.endpoints.keystone.clone()),
+                ca_file: None,
+                ..config.endpoints.clone()
+            },
             secrets: Secrets {
                 admin_password: String::new(),
                 demo_password: String::new(),

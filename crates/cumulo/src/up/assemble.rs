@@ -70,10 +70,11 @@ struct Places(Vec<(Api, Late)>);
 /// Opens every service of these roles and connects them.
 pub async fn assemble(state: &StateDir, config: &Config, roles: &Roles, secrets: &Secrets) -> Result<Cloud, String> {
     let places = Places(PUBLIC.iter().filter(|(_, api)| roles.serves(*api)).map(|(_, api)| (*api, Late::default())).collect());
-    let apis = apis(config, &places);
+    let apis = apis(config, &places)?;
+    let password = config.identity.service_password.as_ref().unwrap_or(&secrets.service_password);
     let login = |service: &str| {
         let user = secrets.service_user.as_deref().unwrap_or(service);
-        ServiceSession::new(apis.identity.0.clone(), user, &secrets.service_password)
+        ServiceSession::new(apis.identity.0.clone(), user, password)
     };
     let sessions = Sessions { nova: login("nova"), neutron: login("neutron"), cinder: login("cinder") };
     // those with a database speak for the cloud, the others for their host
@@ -169,22 +170,21 @@ fn neutron_settings(config: &Config) -> Result<neutron::Config, String> {
 }
 
 /// Endpoints of all services: the places of those of this process, and the addresses of the others.
-fn apis(config: &Config, places: &Places) -> sdk::Cloud {
-    let endpoint = |api: Api| -> Endpoint {
-        let url = config.endpoint(api);
+fn apis(config: &Config, places: &Places) -> Result<sdk::Cloud, String> {
+    let endpoint = |api: Api| -> Result<Endpoint, String> {
         match places.0.iter().find(|(here, _)| *here == api) {
-            Some((_, place)) => place.endpoint(&url),
-            None => Endpoint::http(&url),
+            Some((_, place)) => Ok(place.endpoint(&config.endpoint(api))),
+            None => config.connect(api, ""),
         }
     };
-    sdk::Cloud {
-        identity: sdk::identity::Identity::new(endpoint(Api::Keystone)),
-        image: sdk::image::Image::new(endpoint(Api::Glance)),
-        network: sdk::network::Network::new(endpoint(Api::Neutron)),
-        volume: sdk::volume::Volume::new(endpoint(Api::Cinder)),
-        compute: sdk::compute::Compute::new(endpoint(Api::Nova)),
-        placement: sdk::placement::Placement::new(endpoint(Api::Placement)),
-    }
+    Ok(sdk::Cloud {
+        identity: sdk::identity::Identity::new(endpoint(Api::Keystone)?),
+        image: sdk::image::Image::new(endpoint(Api::Glance)?),
+        network: sdk::network::Network::new(endpoint(Api::Neutron)?),
+        volume: sdk::volume::Volume::new(endpoint(Api::Cinder)?),
+        compute: sdk::compute::Compute::new(endpoint(Api::Nova)?),
+        placement: sdk::placement::Placement::new(endpoint(Api::Placement)?),
+    })
 }
 
 fn services(cloud: &Cloud, state: &StateDir, config: &Config, secrets: &Secrets) -> kit::Result<Services> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keystone::Bootstrap;
-use keystone::bootstrap::CatalogEntry;
+use keystone::bootstrap::{CatalogEntry, Projects};
 
 use super::assemble::Cloud;
 use crate::apis::Api;
@@ -35,9 +35,10 @@ pub async fn bootstrap(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_
 
 async fn attempt(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_image: Option<&Path>) -> Result<(), String> {
     let failed = |what: &'static str| move |error: kit::Error| format!("{what} cannot be prepared: {error}");
-    let projects = match &cloud.keystone {
-        Some(keystone) => keystone.bootstrap(&identity(config, secrets)).await.map_err(failed("keystone"))?,
-        None => keystone::bootstrap::Projects::derived(),
+    let projects = match (&cloud.keystone, config.identity.elsewhere()) {
+        (Some(keystone), _) => keystone.bootstrap(&identity(config, secrets)).await.map_err(failed("keystone"))?,
+        (None, Some(url)) => of_others(cloud).await.map_err(|error| format!("{url}: {error}"))?,
+        (None, None) => Projects::derived(),
     };
     if let Some(nova) = &cloud.nova {
         nova.bootstrap().await.map_err(failed("nova"))?;
@@ -59,6 +60,20 @@ async fn attempt(cloud: &Cloud, config: &Config, secrets: &Secrets, guest_image:
     Ok(())
 }
 
+/// The projects that own the first networks and the guest image, in a keystone of others. What users, roles and endpoints it has is for those
+/// others to decide.
+async fn of_others(cloud: &Cloud) -> kit::Result<Projects> {
+    let auth = cloud.sessions.nova.auth("").await?;
+    let named = async |name: &str| -> kit::Result<Option<String>> {
+        let path = format!("/v3/projects?domain_id=default&name={name}");
+        let projects: Vec<sdk::identity::Named> = cloud.apis.identity.0.get(&auth, &path).await?.take("projects")?;
+        Ok(projects.into_iter().next().map(|project| project.id))
+    };
+    let admin = named("admin").await?.ok_or_else(|| kit::Error::not_found("There is no project admin in domain Default."))?;
+    Ok(Projects { demo: named("demo").await?.unwrap_or_else(|| admin.clone()), admin })
+}
+
+/// What our own keystone begins with.
 fn identity(config: &Config, secrets: &Secrets) -> Bootstrap {
     Bootstrap {
         admin_password: secrets.admin_password.clone(),

@@ -53,12 +53,14 @@ pub fn run(path: &Path, options: &Options) -> Result<(), String> {
         cli::block_on(join::accept(&StateDir::create(path)?, invitation))?;
     }
     let config = effective(path, options)?;
-    preflight::check(&config, &options.roles, options.guest_image.as_deref())?;
+    let roles = options.roles.beside(config.identity.url.is_some())?;
+    let guest_image = options.guest_image.as_deref();
+    preflight::check(&config, &roles, guest_image)?;
     let state = StateDir::create(path)?;
     let _lock = state.lock()?;
     kit::telemetry::init(&state.join("log"), &config.log).map_err(|error| format!("The log cannot be opened: {error}."))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let outcome = runtime.block_on(serve_until_told(&state, &config, options, began));
+    let outcome = runtime.block_on(serve_until_told(&state, &config, &roles, guest_image, began));
     if let Err(sentence) = &outcome {
         tracing::error!("{sentence}");
     }
@@ -82,26 +84,34 @@ fn effective(path: &Path, options: &Options) -> Result<Config, String> {
     Ok(config)
 }
 
-async fn serve_until_told(state: &StateDir, config: &Config, options: &Options, began: Instant) -> Result<(), String> {
-    let sockets = Sockets::bind(config, &options.roles).await?;
+async fn serve_until_told(
+    state: &StateDir,
+    config: &Config,
+    roles: &Roles,
+    guest_image: Option<&Path>,
+    began: Instant,
+) -> Result<(), String> {
+    let sockets = Sockets::bind(config, roles).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let secrets = state.secrets(config, &options.roles)?;
+    let secrets = state.secrets(config, roles)?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let cloud = assemble::assemble(state, config, &options.roles, &secrets).await?;
+    let cloud = assemble::assemble(state, config, roles, &secrets).await?;
     policies::watch(state, &cloud.services, &stop)?;
-    first::bootstrap(&cloud, config, &secrets, options.guest_image.as_deref()).await?;
+    first::bootstrap(&cloud, config, &secrets, guest_image).await?;
     cloud.begin(config, &stop, &tasks);
     sockets.serve(&cloud, &stop, &tasks);
     cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;
-    if options.roles.control() {
+    // whoever runs the keystone tells people how to log in
+    let told_here = roles.control() && config.identity.url.is_none();
+    if told_here {
         state.write_client_files(config, &secrets)?;
     }
     state.write("run/effective.toml", &toml::to_string(config).map_err(|error| error.to_string())?)?;
     state.write("cumulo.pid", &format!("{}\n", std::process::id()))?;
     say(&format!("Cumulo is ready after {:.2} s: {}", began.elapsed().as_secs_f64(), config.endpoint(Api::Keystone)));
-    if options.roles.control() {
+    if told_here {
         say(&format!("source {}", state.join("openrc").display()));
     }
     tracing::info!(seconds = began.elapsed().as_secs_f64(), "ready");
