@@ -146,9 +146,14 @@ async fn everybody_may_what_the_reference_says() {
         let query = if words[2] == "/usages" { "?project_id=p" } else { "" };
         let path = words[2].replace("{uuid}", "x").replace("{consumer_uuid}", "x").replace("{name}", "X").replace("{resource_class}", "X");
         let body = matches!(method, "POST" | "PUT").then(|| json!({}));
-        for (who, may) in
-            [("", None), ("p:member", Some(false)), ("p:reader", Some(words[0] == "R")), ("s:service", Some(true)), (ADMIN, Some(true))]
-        {
+        for (who, may) in [
+            ("", None),
+            ("p:member", Some(false)),
+            ("p:manager", Some(false)),
+            ("p:reader", Some(words[0] == "R")),
+            ("s:service", Some(true)),
+            (ADMIN, Some(true)),
+        ] {
             let answer = cloud.ask_as(who, version, method, &format!("{path}{query}"), body.clone()).await;
             let right = match (may, answer.status.as_u16()) {
                 (None, status) => status == 401,

@@ -122,9 +122,12 @@ async fn who_may_what_is_as_the_list_says() {
         let answer = operation.ask(&world, "reader", LATEST).await;
         let holds = reader(answer.0);
         expect("reader", answer, holds);
-        let answer = operation.ask(&world, "member", LATEST).await;
-        let holds = member(answer.0);
-        expect("member", answer, holds);
+        // a project's manager may what its members may
+        for who in ["member", "manager"] {
+            let answer = operation.ask(&world, who, LATEST).await;
+            let holds = member(answer.0);
+            expect(who, answer, holds);
+        }
         let answer = operation.ask(&world, "admin", LATEST).await;
         let holds = lets_in(answer.0);
         expect("admin", answer, holds);

@@ -236,6 +236,7 @@ impl LocalService for StandIn {
 fn identity(token: &str) -> kit::Result<Identity> {
     let (project, roles): (&str, &[&str]) = match token {
         "admin" => ("p0", &["admin", "manager", "member", "reader"]),
+        "manager" => ("p1", &["manager", "member", "reader"]),
         "member" => ("p1", &["member", "reader"]),
         "reader" => ("p1", &["reader"]),
         "other" => ("p2", &["member", "reader"]),

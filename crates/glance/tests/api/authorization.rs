@@ -1,4 +1,4 @@
-//! Who may what: every operation as nobody, as a reader and a member of the image's project, as another project's member, as an
+//! Who may what: every operation as nobody, as a reader, a member and a manager of the image's project, as another project's member, as an
 //! administrator. The expectations are those of the API's page, row by row.
 
 use crate::common::{ADMIN, ALICE, BOB, Cloud, cloud};
@@ -6,7 +6,9 @@ use axum::body::Body;
 use serde_json::json;
 
 const READER: &str = "alice:reader";
-const WHO: [&str; 5] = ["", READER, ALICE, BOB, ADMIN];
+const MANAGER: &str = "alice:manager,member,reader";
+/// With the column of what each is answered; managers may what members may.
+const WHO: [(&str, usize); 6] = [("", 0), (READER, 1), (ALICE, 2), (MANAGER, 2), (BOB, 3), (ADMIN, 4)];
 const NOBODY: u16 = 401;
 
 /// One operation on a private image of Alice's: method, path, media type, body, and the statuses for nobody, reader, member, stranger, admin.
@@ -60,10 +62,11 @@ async fn private_image(cloud: &Cloud) -> String {
 async fn every_operation_as_everybody() {
     let cloud = cloud().await;
     for (method, path, media, body, expected) in ROWS {
-        for (who, status) in WHO.iter().zip(expected) {
+        for (who, column) in WHO {
+            let status = expected[column];
             let path = path.replace("ID", &private_image(&cloud).await);
             let answer = cloud.ask(who, method, &path, &[("content-type", media)], Body::from(*body)).await;
-            assert_eq!(answer.status.as_u16(), *status, "{method} {path} as {who:?}: {}", String::from_utf8_lossy(&answer.bytes));
+            assert_eq!(answer.status.as_u16(), status, "{method} {path} as {who:?}: {}", String::from_utf8_lossy(&answer.bytes));
         }
     }
 }
