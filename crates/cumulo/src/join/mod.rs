@@ -93,3 +93,29 @@ fn halves(token: &str) -> Option<(&str, &str)> {
     let plain = !id.is_empty() && id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric());
     plain.then_some((id, key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_told_where_keystone_is_and_whom_to_believe() {
+        let authorities = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(authorities.path(), "PEM").unwrap();
+        let identity = "[identity]\nurl = 'https://k:5000/v3'\nservice_password = 'p'\n";
+        let config: Config = toml::from_str(&format!("{identity}[endpoints]\nca_file = '{}'\n", authorities.path().display())).unwrap();
+        let text = String::new;
+        let secrets = Secrets {
+            admin_password: "a".into(),
+            demo_password: "d".into(),
+            service_user: None,
+            service_password: "s".into(),
+            metadata_secret: text(),
+        };
+        let invitation = Invitation { host: "h1".into(), key: text(), expires: 0, user: "host-h1".into(), password: "h".into() };
+        let welcome = Welcome::new(&config, &secrets, &invitation).unwrap();
+        assert_eq!(welcome.endpoints.keystone.as_deref(), Some("https://k:5000"));
+        assert_eq!((welcome.endpoints_ca.as_deref(), welcome.endpoints.ca_file), (Some("PEM"), None));
+        assert_eq!((welcome.secrets.service_password.as_str(), welcome.secrets.admin_password.as_str()), ("h", ""));
+    }
+}
