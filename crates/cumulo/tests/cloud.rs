@@ -171,6 +171,47 @@ async fn boot_with_port(admin: &Client, name: &str, image: &str, port: &Value) -
     admin.wait(server["id"].as_str().unwrap(), &["ACTIVE", "ERROR"]).await
 }
 
+/// A server whose link gives so much gets a port that takes 300 more, and loses it; there is no room for `too_much`.
+async fn ports_come_and_go_with_what_they_take(
+    admin: &Client,
+    server: &str,
+    (link, taken): (&str, i64),
+    (network, too_much): (&Value, &Value),
+) {
+    let policy = admin.post(&admin.network, "/qos/policies", &json!({"policy": {"name": "little"}}), "policy").await["id"].clone();
+    let rules = format!("/qos/policies/{}/minimum_bandwidth_rules", policy.as_str().unwrap());
+    admin.post(&admin.network, &rules, &json!({"minimum_bandwidth_rule": {"min_kbps": 300}}), "minimum_bandwidth_rule").await;
+    let port = json!({"port": {"network_id": network, "qos_policy_id": policy}});
+    let port = admin.post(&admin.network, "/ports", &port, "port").await["id"].as_str().unwrap().to_owned();
+    let on_link = async || {
+        let shares = admin.get(&admin.placement, &format!("/allocations/{server}"), "allocations").await;
+        shares[link]["resources"]["NET_BW_EGR_KILOBIT_PER_SEC"].as_i64().unwrap()
+    };
+    let given = async || admin.get(&admin.network, &format!("/ports/{port}"), "port").await["binding:profile"]["allocation"].clone();
+
+    let interfaces = format!("/servers/{server}/os-interface");
+    let attach = |port: &Value| json!({"interfaceAttachment": {"port_id": port}});
+    let refused = admin.status(&admin.compute, http::Method::POST, &interfaces, Some(&attach(too_much))).await;
+    assert_eq!((refused, on_link().await), (400, taken));
+    admin.post(&admin.compute, &interfaces, &attach(&json!(port)), "interfaceAttachment").await;
+    assert_eq!(on_link().await, taken + 300);
+    assert!(given().await.as_object().unwrap().values().eq([&json!(link)]));
+    admin.compute.delete(&admin.auth, &format!("{interfaces}/{port}")).await.unwrap();
+    let began = std::time::Instant::now();
+    while on_link().await != taken {
+        assert!(began.elapsed() < testkit::PATIENCE, "what a port took is not given back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(given().await, Value::Null);
+    let actions = format!("/servers/{server}/os-instance-actions");
+    let last = admin.get(&admin.compute, &actions, "instanceActions").await[0].clone();
+    assert_eq!(last["action"], "detach_interface");
+    let last = admin.get(&admin.compute, &format!("{actions}/{}", last["request_id"].as_str().unwrap()), "instanceAction").await;
+    let events = last["events"].as_array().unwrap();
+    let told = events.iter().any(|event| event["event"] == "compute_detach_interface" && event["result"] == "Success");
+    assert!(told, "clients wait for this: {last}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_are_promised_bandwidth_where_there_is_some() {
     let cloud = Cloud::start_with(BINARY, 2, "[network]\nexternal_bandwidth = 1000\npacket_rate = 100\n").await;
@@ -214,6 +255,7 @@ async fn ports_are_promised_bandwidth_where_there_is_some() {
     let link = shares.as_object().unwrap().iter().find(|(_, share)| share["resources"]["NET_BW_EGR_KILOBIT_PER_SEC"] == 600).unwrap().0;
     let bound = admin.get(&admin.network, &format!("/ports/{}", first["id"].as_str().unwrap()), "port").await;
     assert_eq!(bound["binding:profile"]["allocation"], json!({group["id"].as_str().unwrap(): link}), "{bound}");
+    ports_come_and_go_with_what_they_take(&admin, id, (link.as_str(), 600), (&network, &third["id"])).await;
     // what was promised stays as it is
     let rule = format!("{rules}/{}", rule["id"].as_str().unwrap());
     let more = json!({"minimum_bandwidth_rule": {"min_kbps": 700}});

@@ -224,6 +224,10 @@ impl Placement {
         Err(busy(uuid))
     }
 
+    pub async fn traits(&self, auth: &Auth, uuid: &str) -> Result<Vec<String>> {
+        Ok(self.get(auth, &format!("{}/traits", provider(uuid))).await?.whole::<Traits>()?.traits)
+    }
+
     /// Makes a provider's traits what they should be; custom ones are made known first. True when something changed.
     pub async fn set_traits(&self, auth: &Auth, uuid: &str, wanted: &[String]) -> Result<bool> {
         let path = format!("{}/traits", provider(uuid));
@@ -254,22 +258,26 @@ impl Placement {
         let amounts =
             |resources: &Resources| resources.iter().map(|(class, amount)| format!("{class}:{amount}")).collect::<Vec<_>>().join(",");
         let (resources, required) = (amounts(&wanted.resources), wanted.required.join(","));
+        let tree = wanted.in_tree.as_deref().unwrap_or_default();
         let grouped: Vec<(String, String)> = wanted
             .groups
             .iter()
             .flat_map(|group| {
                 let required = (format!("required{}", group.suffix), group.required.join(","));
-                [(format!("resources{}", group.suffix), amounts(&group.resources)), required]
+                let tree = (format!("in_tree{}", group.suffix), tree.to_owned());
+                [(format!("resources{}", group.suffix), amounts(&group.resources)), required, tree]
             })
             .filter(|(_, value)| !value.is_empty())
             .collect();
         let limit = wanted.limit.map(|n| n.to_string());
-        let mut pairs = vec![("resources", resources.as_str())];
-        if !required.is_empty() {
-            pairs.push(("required", &required));
+        let mut pairs = Vec::new();
+        // without resources the rest would be of nothing
+        if !resources.is_empty() {
+            pairs.push(("resources", resources.as_str()));
+            pairs.extend((!required.is_empty()).then_some(("required", required.as_str())));
+            pairs.extend(wanted.member_of.iter().map(|entry| ("member_of", entry.as_str())));
+            pairs.extend(wanted.in_tree.iter().map(|uuid| ("in_tree", uuid.as_str())));
         }
-        pairs.extend(wanted.member_of.iter().map(|entry| ("member_of", entry.as_str())));
-        pairs.extend(wanted.in_tree.iter().map(|uuid| ("in_tree", uuid.as_str())));
         pairs.extend(limit.iter().map(|n| ("limit", n.as_str())));
         pairs.extend(grouped.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         if !wanted.groups.is_empty() {

@@ -115,7 +115,7 @@ impl LiveMigrate {
             self.arrive(app).await?;
             return self.finish(app).await;
         }
-        place::hand_over(app, &self.migration_id, &self.instance_id, "INSTANCE").await?;
+        place::take_back(app, &self.migration_id, &self.instance_id).await?;
         // an undo that was interrupted has only the words of what led to it
         let aborted = error.code.as_deref() == Some(ABORTED) || self.status(app).await?.as_deref() == Some("cancelled");
         let status = if aborted { "cancelled" } else { "error" };

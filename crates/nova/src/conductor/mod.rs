@@ -17,6 +17,7 @@ pub mod live_migrate;
 mod neighbours;
 mod overdue;
 mod place;
+pub mod port_claims;
 pub mod reconcile;
 pub mod resize;
 pub mod resized;

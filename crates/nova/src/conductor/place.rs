@@ -10,6 +10,7 @@ use rpc::scheduler::{Destination, SelectDestinations, TOPIC};
 use sdk::placement::{Allocations, stale};
 
 use super::boot::no_valid_host;
+use super::port_claims;
 use crate::Nova;
 use crate::instance_actions::record::Span;
 use crate::servers::instance::Model;
@@ -46,6 +47,12 @@ pub async fn choose(app: &Nova, caller: &Caller, server: &Model, request: Reques
         Some(selected) => Ok(std::iter::once(selected).chain(selection.alternates).collect()),
         None => Err(Error::conflict(no_valid_host(&selection.filters))),
     }
+}
+
+/// A move came to nothing: what the migration held is the server's again, and its ports are given by whom they were.
+pub async fn take_back(app: &Nova, migration_id: &str, server_id: &str) -> Result<()> {
+    hand_over(app, migration_id, server_id, "INSTANCE").await?;
+    port_claims::tell(app, server_id).await
 }
 
 /// Moves all that one consumer has to another, in one write; what the other had is given back. Nothing happens when there is nothing to move.

@@ -93,7 +93,7 @@ impl Resize {
     }
 
     async fn give_back(&mut self, app: &Nova, error: &Error) -> Result<()> {
-        place::hand_over(app, &self.migration_id, &self.instance_id, "INSTANCE").await?;
+        place::take_back(app, &self.migration_id, &self.instance_id).await?;
         let (id, migration, old) = (self.instance_id.clone(), self.migration_id.clone(), self.old_flavor.clone());
         app.db
             .write(move |tx| {

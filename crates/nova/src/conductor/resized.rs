@@ -152,7 +152,7 @@ impl Revert {
     }
 
     async fn finish(&mut self, app: &Nova) -> Result<()> {
-        place::hand_over(app, &self.migration_id, &self.instance_id, "INSTANCE").await?;
+        place::take_back(app, &self.migration_id, &self.instance_id).await?;
         let migration = self.migration(app).await?;
         let running = migration.old_vm_state == VmState::Active.word();
         let (id, migration_id, old) = (self.instance_id.clone(), self.migration_id.clone(), migration.old_flavor.0);

@@ -1,13 +1,14 @@
 //! What a server's ports ask of its host beside what its flavor does: bandwidth of a physical network, which other providers of the host's
-//! tree have. Only ports that were given can ask; those that nova makes come after the choice.
+//! tree have. Of a new server only ports that were named can ask; those that nova makes come after the choice.
 
 use std::collections::BTreeMap;
 
 use kit::Result;
 use rpc::compute::{Instance, RequestedNetworks};
 use rpc::scheduler::PortShare;
-use sdk::network::UpdatePort;
-use sdk::placement::Group;
+use sdk::network::{Port, UpdatePort};
+use sdk::placement::{AllocationRequest, Group};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Nova;
@@ -19,24 +20,43 @@ pub struct Asked {
     pub group: Group,
 }
 
-/// What the ports of a server ask for.
+impl Asked {
+    pub fn new(port_id: &str, group: Group) -> Asked {
+        Asked { port_id: port_id.to_owned(), group }
+    }
+}
+
+/// What the ports of a server ask for: those it has, and of a new one those that were named.
 pub async fn asked(app: &Nova, instance: &Instance) -> Result<Vec<Asked>> {
-    let RequestedNetworks::These(these) = &instance.requested_networks else { return Ok(Vec::new()) };
-    let given: Vec<&str> = these.iter().filter_map(|wish| wish.port_id.as_deref()).collect();
-    if given.is_empty() {
+    let mut ids: Vec<&str> = instance.network_info.iter().map(|nic| nic.port_id.as_str()).collect();
+    if let (true, RequestedNetworks::These(these)) = (ids.is_empty(), &instance.requested_networks) {
+        ids = these.iter().filter_map(|wish| wish.port_id.as_deref()).collect();
+    }
+    if ids.is_empty() {
         return Ok(Vec::new());
     }
     let auth = app.session.auth("").await?;
-    let by_id: Vec<(&str, &str)> = given.into_iter().map(|id| ("id", id)).collect();
-    let ports = app.cloud.network.ports(&auth, &by_id).await?;
-    let groups = ports.into_iter().filter_map(|port| Some((port.id, port.resource_request?.request_groups)));
-    let asked = groups.flat_map(|(port_id, groups)| {
-        groups.into_iter().map(move |group| Asked {
-            port_id: port_id.clone(),
-            group: Group { suffix: group.id, resources: group.resources, required: group.required },
-        })
-    });
-    Ok(asked.collect())
+    let by_id: Vec<(&str, &str)> = ids.into_iter().map(|id| ("id", id)).collect();
+    Ok(app.cloud.network.ports(&auth, &by_id).await?.iter().flat_map(of_port).collect())
+}
+
+/// What a port asks for, by group.
+pub fn of_port(port: &Port) -> Vec<Asked> {
+    let groups = port.resource_request.iter().flat_map(|request| &request.request_groups);
+    let groups = groups.map(|g| Group { suffix: g.id.clone(), resources: g.resources.clone(), required: g.required.clone() });
+    groups.map(|group| Asked::new(&port.id, group)).collect()
+}
+
+/// Who gives a port what it asks for, as neutron was told.
+pub fn given(port: &Port) -> Vec<PortShare> {
+    let told = port.profile.as_ref().and_then(|profile| profile.get("allocation"));
+    let givers = told.and_then(|told| BTreeMap::deserialize(told).ok()).unwrap_or_default();
+    shares(&of_port(port), &givers)
+}
+
+/// By group of a question, the first of those who give what it asks for.
+pub fn givers(request: &AllocationRequest) -> BTreeMap<String, String> {
+    request.mappings.iter().filter_map(|(group, providers)| Some((group.clone(), providers.first()?.clone()))).collect()
 }
 
 /// Who gives what was asked for, as placement maps groups to providers.

@@ -10,6 +10,7 @@ use rpc::conductor::BuildOutcome;
 use sdk::placement::{AllocationRequest, Candidates, Resources, Wanted};
 use tokio::sync::Semaphore;
 
+use super::bandwidth;
 use super::hosts::{self, Hosts};
 use crate::Nova;
 use crate::hypervisors::node;
@@ -188,9 +189,7 @@ impl Candidate {
                 return None;
             }
             let free = summary.resources.iter().map(|(class, usage)| (class.clone(), usage.capacity - usage.used)).collect();
-            let giver = |(group, providers): (&String, &Vec<String>)| Some((group.clone(), providers.first()?.clone()));
-            let givers = request.mappings.iter().filter_map(giver).collect();
-            Some(Arc::new(Candidate { provider: provider.into(), free, givers }))
+            Some(Arc::new(Candidate { provider: provider.into(), free, givers: bandwidth::givers(request) }))
         };
         answer.allocation_requests.iter().filter_map(candidate).collect()
     }

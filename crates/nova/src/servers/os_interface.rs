@@ -12,6 +12,7 @@ use super::begin::{self, host_of};
 use super::instance::Model;
 use super::states::rules::{INTERFACES, INTERFACES_DETACH};
 use super::store;
+use crate::conductor::port_claims;
 use crate::conductor::unplug::Unplug;
 use crate::instance_actions::record::Span;
 use crate::microversions::{ATTACHMENT_TAGS, DEVICE_TAGS};
@@ -53,28 +54,39 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
     let port_id = requested.port_id.clone();
     let server = store::fetch(&app, &ctx, &id.0).await?;
     INTERFACES.check(&server, ctx.is_admin())?;
+    let mut claimed = false;
     if let Some(port) = &port_id {
         let found = app.cloud.network.port(&ctx.auth(), port).await?;
         let found = found.ok_or_else(|| Error::not_found(format!("Port id {port} could not be found.")))?;
         if !found.device_id.is_empty() {
             return Err(Error::bad_request(format!("Port {port} is still in use.")));
         }
-        check_asks_nothing(&app, &server.id, port).await?;
+        claimed = claim(&app, &server, port).await?;
     }
-    let nic = plug(&app, &ctx, &server, requested).await?;
+    let nic = plug(&app, &ctx, &server, requested).await;
+    if let (true, Err(_)) = (claimed, &nic)
+        && let Err(error) = port_claims::settle(&app, &server).await
+    {
+        tracing::error!(server = server.id, %error, "placement counts what a port was not given");
+    }
+    let nic = nic?;
     let port = app.cloud.network.port(&ctx.auth(), &nic.port_id).await?;
     let port = port.ok_or_else(|| Error::not_found(format!("Port id {} could not be found.", nic.port_id)))?;
     let server = store::fetch(&app, &ctx, &server.id).await?;
     Reply::ok(&json!({"interfaceAttachment": view(&ctx, &server, &port)}))
 }
 
-/// What a port asks of its host is found before the server goes there, and at no other time.
-async fn check_asks_nothing(app: &Nova, server: &str, port: &str) -> Result<()> {
-    let auth = app.session.auth("").await?;
-    match app.cloud.network.port(&auth, port).await?.and_then(|port| port.resource_request) {
-        Some(_) => Err(Error::bad_request(format!("Attaching interfaces with QoS policy is not supported for instance {server}."))),
-        None => Ok(()),
+/// Claims what a port asks of the server's host before it comes there; false when it asks for nothing.
+async fn claim(app: &Nova, server: &Model, port: &str) -> Result<bool> {
+    let port = app.cloud.network.port(&app.session.auth("").await?, port).await?;
+    let Some(port) = port.filter(|port| port.resource_request.is_some()) else { return Ok(false) };
+    if port_claims::add(app, server, &port).await? {
+        return Ok(true);
     }
+    let (id, port) = (&server.id, &port.id);
+    Err(Error::bad_request(format!(
+        "Failed to allocate additional resources to instance {id} for the resource request of the port {port}."
+    )))
 }
 
 /// What is asked for: a port, or a network, or any.
