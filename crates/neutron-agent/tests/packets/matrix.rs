@@ -1,7 +1,7 @@
 //! What must not get through, and what must never be interrupted: guests that play servers, frames of every size, agents that come back.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -195,11 +195,13 @@ fn no_packet_is_lost_while_an_agent_comes_back() {
     });
 }
 
-/// Sends as fast as it can from one guest to the other until told to stop; answers how many bytes came in each tenth of a second.
-fn stream(from: &Guest, to: &Guest, stop: Arc<AtomicBool>) -> JoinHandle<Vec<usize>> {
-    let listener = to.run(|| TcpListener::bind(("0.0.0.0", 5201))).unwrap();
+/// Sends as fast as it can through a connection to this listener until told to stop; answers how many bytes came in each tenth of a second.
+fn stream(listener: TcpListener, mut sender: TcpStream, stop: Arc<AtomicBool>) -> JoinHandle<Vec<usize>> {
+    let from = sender.local_addr().unwrap();
     let receiver = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
+        // others may have been tried before
+        let mut accepted = listener.incoming().map(Result::unwrap);
+        let mut stream = accepted.find(|stream| stream.peer_addr().is_ok_and(|peer| peer == from)).unwrap();
         let (mut tenths, mut began, mut block) = (vec![0], Instant::now(), vec![0; 1 << 16]);
         while let Ok(length @ 1..) = stream.read(&mut block) {
             while began.elapsed() >= TENTH {
@@ -210,7 +212,6 @@ fn stream(from: &Guest, to: &Guest, stop: Arc<AtomicBool>) -> JoinHandle<Vec<usi
         }
         tenths
     });
-    let mut sender = connect(from, B, 5201).unwrap();
     std::thread::spawn(move || {
         let block = vec![7; 1 << 16];
         while !stop.load(Ordering::Relaxed) && sender.write_all(&block).is_ok() {}
@@ -224,15 +225,15 @@ fn a_transfer_at_full_speed_does_not_stall_while_agents_come_back() {
         let mut cloud = Cloud::start().await;
         let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((5201, 5201)))]).await;
+        let listener = b.run(|| TcpListener::bind(("0.0.0.0", 5201))).unwrap();
+        let mut sender = None;
         eventually("the port is open", || {
-            let opened = b.run(|| TcpListener::bind(("0.0.0.0", 5201))).unwrap();
-            let connected = connect(&a, B, 5201).is_some();
-            drop(opened);
-            connected
+            sender = connect(&a, B, 5201);
+            sender.is_some()
         })
         .await;
         let stop = Arc::new(AtomicBool::new(false));
-        let receiver = stream(&a, &b, stop.clone());
+        let receiver = stream(listener, sender.unwrap(), stop.clone());
         for _ in 0..3 {
             cloud.stop_agent().await;
             tokio::time::sleep(Duration::from_millis(300)).await;
