@@ -162,7 +162,8 @@ identity provider set --disable idp
 identity provider show idp ~ idp.example.org
 identity provider list --id idp ~ idp
 federation protocol create --identity-provider idp --mapping map saml2
-federation protocol set --identity-provider idp --mapping map saml2
+# the client does it and then ends with 1, whatever the keystone
+! federation protocol set --identity-provider idp --mapping map saml2
 federation protocol show --identity-provider idp saml2 ~ map
 federation protocol list --identity-provider idp ~ saml2
 federation protocol delete --identity-provider idp saml2
