@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kit::auth::{Authenticator, ServiceSession};
 use kit::bus::Bus;
+use kit::clock::Timestamp;
 use kit::db::{Db, Location, Migration};
 use kit::flow::{self, Flows, ProbeFn};
 use kit::policy::Policy;
@@ -29,7 +30,7 @@ use crate::volumes::migrate::MigrateVolume;
 use crate::volumes::reimage::ReimageVolume;
 use crate::volumes::revert::RevertVolume;
 use crate::volumes::upload::UploadVolume;
-use crate::{consistencygroups, discovery, fault, hosts, microversions, policies, reconcile as repairs, routes, types};
+use crate::{consistencygroups, discovery, fault, hosts, microversions, policies, reconcile as repairs, routes, services, types};
 
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
@@ -118,6 +119,12 @@ pub async fn open(
 }
 
 impl Cinder {
+    /// The backends, as `HOST@BACKEND`, that said since a moment that they live.
+    pub async fn hosts_heard(&self, since: Timestamp) -> Result<Vec<String>> {
+        let services = services::store::volume_hosts(self.db().read()).await?;
+        Ok(services.into_iter().filter(|service| service.seen_at >= since).map(|service| service.host).collect())
+    }
+
     /// The API.
     pub fn service(&self, authenticator: Authenticator<Cinder>) -> Result<Service> {
         Service::new(ServiceParts {

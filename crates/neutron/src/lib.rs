@@ -52,6 +52,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kit::auth::{Authenticator, ServiceSession};
 use kit::bus::Bus;
+use kit::clock::Timestamp;
 use kit::db::{Db, Location, Migration};
 use kit::lease::Lease;
 use kit::service::{Mount, Service, ServiceParts};
@@ -228,6 +229,11 @@ pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, s
 }
 
 impl Neutron {
+    /// The hosts whose agents said since a moment that they live.
+    pub async fn hosts_heard(&self, since: Timestamp) -> Result<Vec<String>> {
+        sql::texts(self.app.db().read(), "SELECT DISTINCT host FROM agents WHERE heartbeat_at >= $1", [since.0.into()]).await
+    }
+
     /// The API.
     pub fn service(&self, authenticator: Authenticator<App>) -> Result<Service> {
         Service::new(ServiceParts {

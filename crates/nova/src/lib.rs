@@ -43,6 +43,7 @@ mod validate;
 
 use kit::Result;
 use kit::auth::Authenticator;
+use kit::clock::Timestamp;
 use kit::service::{Mount, Service, ServiceParts};
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,12 @@ pub struct Parts {
 }
 
 impl Nova {
+    /// The hosts that said since a moment what they have, and that servers can therefore be sent to.
+    pub async fn hosts_heard(&self, since: Timestamp) -> Result<Vec<String>> {
+        let computes = os_services::compute_hosts(self).await?;
+        Ok(computes.into_iter().filter(|service| service.reported_at >= since).map(|service| service.host).collect())
+    }
+
     /// The API.
     pub fn service(&self, authenticator: Authenticator<Nova>) -> Result<Service> {
         Service::new(ServiceParts {

@@ -27,8 +27,8 @@ async fn tasks_that_nobody_works_on_end() {
     let cloud = upkept(config()).await;
     let (idle, build, going) = (cloud.active(MEMBER).await, cloud.active(MEMBER).await, cloud.active(MEMBER).await);
     cloud.sql(&format!("UPDATE instances SET task_state = 'powering-off', updated_at = 1 WHERE id = '{idle}'")).await;
-    cloud.sql(&format!("UPDATE instances SET vm_state = 'building', task_state = 'spawning', updated_at = 1 WHERE id = '{build}'")).await;
     cloud.sql(&format!("UPDATE actions SET finished_at = NULL WHERE instance_id = '{build}'")).await;
+    cloud.sql(&format!("UPDATE instances SET vm_state = 'building', task_state = 'spawning', updated_at = 1 WHERE id = '{build}'")).await;
     cloud.sql(&format!("UPDATE instances SET task_state = 'deleting', updated_at = 1 WHERE id = '{going}'")).await;
     cloud.settled(&idle, "ACTIVE").await;
     let fault = cloud.settled(&build, "ERROR").await["fault"]["message"].clone();

@@ -39,7 +39,7 @@ pub struct Cloud {
     pub glance: Option<Glance>,
     pub neutron: Option<Arc<Neutron>>,
     pub nova: Option<Nova>,
-    cinder: Option<Cinder>,
+    pub cinder: Option<Cinder>,
     placement: Option<Placement>,
     pub bus: Bus,
     /// The public APIs, as the services see each other.

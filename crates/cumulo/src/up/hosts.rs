@@ -1,12 +1,13 @@
 //! The hosts of this process: this machine, or simulated ones. Each has a nova-compute, a neutron-agent and a cinder-volume, which talk to
 //! the rest over the bus and the public APIs only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use kit::clock::Timestamp;
 use nova_compute::hypervisor::Hypervisor;
 use nova_compute::hypervisor::qemu::account::USER as QEMU_USER;
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
@@ -21,7 +22,50 @@ use crate::roles::Role;
 use crate::state::{Secrets, StateDir};
 use crate::volumes::{FILE, SIM};
 
+/// How long the start waits to hear of its hosts.
+const HEARD: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(5);
+
+/// What of the hosts was started, by the names they go by in nova, in neutron and in cinder.
+#[derive(Default)]
+pub struct Started {
+    computes: Vec<String>,
+    agents: Vec<String>,
+    backends: Vec<String>,
+}
+
 impl Cloud {
+    /// Waits until the services of this process have heard of the hosts that were started, for only then can they be given anything.
+    /// Not for long: a host that cannot speak is no reason to have no cloud.
+    pub async fn hear_of(&self, started: &Started, since: Timestamp) -> kit::Result<()> {
+        let began = Instant::now();
+        while !self.has_heard_of(started, since).await? {
+            if began.elapsed() > HEARD {
+                tracing::warn!("not all hosts have said that they live");
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn has_heard_of(&self, started: &Started, since: Timestamp) -> kit::Result<bool> {
+        let all = |heard: Vec<String>, started: &[String]| {
+            let heard: HashSet<String> = heard.into_iter().collect();
+            started.iter().all(|host| heard.contains(host))
+        };
+        Ok(match &self.nova {
+            Some(nova) => all(nova.hosts_heard(since).await?, &started.computes),
+            None => true,
+        } && match &self.neutron {
+            Some(neutron) => all(neutron.hosts_heard(since).await?, &started.agents),
+            None => true,
+        } && match &self.cinder {
+            Some(cinder) => all(cinder.hosts_heard(since).await?, &started.backends),
+            None => true,
+        })
+    }
+
     /// Starts the hosts' parts; they run until `stop`, and the guests after it.
     pub async fn start_hosts(
         &self,
@@ -30,11 +74,11 @@ impl Cloud {
         secrets: &Secrets,
         stop: &CancellationToken,
         tasks: &TaskTracker,
-    ) -> Result<(), String> {
+    ) -> Result<Started, String> {
         if config.sim_hosts > 0 {
-            self.start_simulated(state, config, secrets, stop, tasks);
-            return Ok(());
+            return Ok(self.start_simulated(state, config, secrets, stop, tasks));
         }
+        let mut started = Started::default();
         let host = config.host();
         if self.roles.has(Role::NovaCompute) {
             let choice = match config.compute.accel.as_str() {
@@ -44,11 +88,13 @@ impl Cloud {
             };
             let qemu = Qemu::open(choice, state.path(), &state.join("instances")).await.map_err(|error| error.to_string())?;
             self.start_compute(compute_settings(&host, state.path(), config), qemu, stop, tasks);
+            started.computes.push(host.clone());
         }
         if self.roles.has(Role::NeutronAgent) {
             let agent = agent_settings(&host, state.path(), config, secrets)?;
             let dataplane = neutron_agent::Linux::new(agent.clone()).map_err(|error| error.to_string())?;
             self.start_agent(agent, dataplane, stop, tasks);
+            started.agents.push(host.clone());
         }
         if self.roles.has(Role::CinderVolume) {
             let shelf = config.volumes.shelf()?;
@@ -63,30 +109,45 @@ impl Cloud {
                 };
                 let backend =
                     cinder_volume::FileBackend::open(volumes).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
-                self.start_volumes(config.volumes.settings(&host, name), Arc::new(backend), stop, tasks);
+                let settings = config.volumes.settings(&host, name);
+                started.backends.push(settings.host.clone());
+                self.start_volumes(settings, Arc::new(backend), stop, tasks);
             }
         }
-        Ok(())
+        Ok(started)
     }
 
-    fn start_simulated(&self, state: &StateDir, config: &Config, secrets: &Secrets, stop: &CancellationToken, tasks: &TaskTracker) {
+    fn start_simulated(
+        &self,
+        state: &StateDir,
+        config: &Config,
+        secrets: &Secrets,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Started {
+        let mut started = Started::default();
         let names: Vec<String> = (1..=config.sim_hosts).map(|n| simulated(config, n)).collect();
         for host in &names {
             if self.roles.has(Role::NovaCompute) {
                 self.start_compute(compute_settings(host, state.path(), config), Arc::new(Sim::new()), stop, tasks);
+                started.computes.push(host.clone());
             }
             if self.roles.has(Role::NeutronAgent) {
                 let mut agent = neutron_agent::Config::new(host, state.path(), &secrets.metadata_secret);
                 agent.bandwidths = bandwidths(config);
                 agent.packet_rate = config.network.packet_rate;
                 self.start_agent(agent, neutron_agent::Sim, stop, tasks);
+                started.agents.push(host.clone());
             }
         }
         if let (true, Some(host)) = (self.roles.has(Role::CinderVolume), names.first()) {
             for name in std::iter::once(SIM).chain(config.volumes.backends.iter().map(|backend| &*backend.name)) {
-                self.start_volumes(config.volumes.settings(host, name), Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
+                let settings = config.volumes.settings(host, name);
+                started.backends.push(settings.host.clone());
+                self.start_volumes(settings, Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
             }
         }
+        started
     }
 
     fn start_compute(

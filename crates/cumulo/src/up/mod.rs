@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kit::clock::Timestamp;
 use kit::serve::serve;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -102,7 +103,9 @@ async fn serve_until_told(
     first::bootstrap(&cloud, config, &secrets, guest_image).await?;
     cloud.begin(config, &stop, &tasks);
     sockets.serve(&cloud, &stop, &tasks);
-    cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;
+    let starting = Timestamp::now();
+    let started = cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;
+    cloud.hear_of(&started, starting).await.map_err(|error| format!("{error}."))?;
     // whoever runs the keystone tells people how to log in
     let told_here = roles.control() && config.identity.url.is_none();
     if told_here {

@@ -81,12 +81,22 @@ impl Cache {
 
     /// All hosts with a hypervisor.
     pub async fn hosts(&self, app: &Nova) -> Result<Arc<Hosts>> {
-        if let Some(hosts) = self.believed_hosts() {
+        self.hosts_as(app, Belief::holds).await
+    }
+
+    /// The same, read since this was called.
+    pub async fn fresh_hosts(&self, app: &Nova) -> Result<Arc<Hosts>> {
+        let called = Instant::now();
+        self.hosts_as(app, |belief| belief.since >= called).await
+    }
+
+    async fn hosts_as(&self, app: &Nova, good: impl Fn(&Belief<Arc<Hosts>>) -> bool) -> Result<Arc<Hosts>> {
+        if let Some(hosts) = self.believed_hosts(&good) {
             return Ok(hosts);
         }
         let _turn = self.reading.lock().await;
         // somebody may have read them meanwhile
-        if let Some(hosts) = self.believed_hosts() {
+        if let Some(hosts) = self.believed_hosts(&good) {
             return Ok(hosts);
         }
         let (since, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
@@ -98,9 +108,9 @@ impl Cache {
         Ok(hosts)
     }
 
-    fn believed_hosts(&self) -> Option<Arc<Hosts>> {
+    fn believed_hosts(&self, good: impl Fn(&Belief<Arc<Hosts>>) -> bool) -> Option<Arc<Hosts>> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.as_ref().filter(|belief| belief.holds()).map(|belief| belief.what.clone())
+        hosts.as_ref().filter(|belief| good(belief)).map(|belief| belief.what.clone())
     }
 
     /// The zone of a host.
@@ -127,16 +137,16 @@ impl Cache {
         *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Who could fulfil `wanted`, from memory unless `fresh`; true when placement was asked since this was called.
-    pub async fn candidates(&self, app: &Nova, wanted: &Wanted, fresh: bool) -> Result<(Vec<Arc<Candidate>>, bool)> {
+    /// Who could fulfil `wanted`, from memory unless `fresh`.
+    pub async fn candidates(&self, app: &Nova, wanted: &Wanted, fresh: bool) -> Result<Vec<Arc<Candidate>>> {
         let (question, called) = (format!("{wanted:?}"), Instant::now());
         if let Some(known) = self.believed_candidates(&question, wanted, |belief| !fresh && belief.holds()) {
-            return Ok((known, false));
+            return Ok(known);
         }
         let _turn = self.asking.acquire().await.map_err(Error::internal)?;
         // somebody may have asked meanwhile
         if let Some(known) = self.believed_candidates(&question, wanted, |belief| belief.since >= called) {
-            return Ok((known, true));
+            return Ok(known);
         }
         let auth = app.session.auth("").await?;
         let (since, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
@@ -148,7 +158,7 @@ impl Cache {
         if self.forgotten.load(Ordering::SeqCst) == forgotten {
             all.insert(question, Belief::new(since, found.clone()));
         }
-        Ok((found, true))
+        Ok(found)
     }
 
     fn believed_candidates(

@@ -37,7 +37,7 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     let mut selection = Selection { selected: None, alternates: Vec::new(), filters: Vec::new() };
     // what is remembered may be wrong; before saying no, ask
     for fresh in [false, true] {
-        let (choices, asked) = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
+        let choices = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
         let choices = weighers::order(choices, request.group.as_ref(), || rand::rng().random());
         let (filtered, claiming) = (Timestamp::now(), Span::begin("scheduler_claim_host", "nova-scheduler", "placement"));
         if claim_first(app, instance, &choices, (&resources, &ports), &mut selection).await? {
@@ -46,9 +46,6 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
             app.events.push(&instance.id, &message.caller.request_id, [filtered, claiming.done(host)]);
             return Ok(selection);
         }
-        if asked {
-            break;
-        }
     }
     let described = describe(&selection.filters);
     app.events.push(&instance.id, &message.caller.request_id, [filtering.end(Some(described))]);
@@ -56,20 +53,14 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
 }
 
 /// The hosts that have room and pass the filters.
-async fn remaining(
-    app: &Nova,
-    wanted: &Wanted,
-    request: &Request,
-    fresh: bool,
-    results: &mut Vec<FilterResult>,
-) -> Result<(Vec<Choice>, bool)> {
+async fn remaining(app: &Nova, wanted: &Wanted, request: &Request, fresh: bool, results: &mut Vec<FilterResult>) -> Result<Vec<Choice>> {
     results.clear();
-    let hosts = app.hosts.hosts(app).await?;
-    let (candidates, asked) = app.hosts.candidates(app, wanted, fresh).await?;
+    let hosts = if fresh { app.hosts.fresh_hosts(app).await? } else { app.hosts.hosts(app).await? };
+    let candidates = app.hosts.candidates(app, wanted, fresh).await?;
     let choice = |candidate: Arc<Candidate>| Some(Choice { host: hosts.of_provider(&candidate.provider)?.clone(), candidate });
     let choices: Vec<Choice> = candidates.into_iter().filter_map(choice).collect();
     results.push(FilterResult { filter: "PlacementResources".into(), start: hosts.all.len(), end: choices.len() });
-    Ok((filters::apply(choices, request, results), asked))
+    Ok(filters::apply(choices, request, results))
 }
 
 /// Claims the best host that lets itself be claimed; the next ones are alternates.

@@ -63,6 +63,7 @@ pub enum LoggedIn {
 
 /// Checks all methods of a login and makes a token for the scope it asks for.
 pub async fn log_in(keystone: &Keystone, auth: &Auth, signed: &Signed, receipt: Option<&str>) -> Result<LoggedIn> {
+    auth.scope.iter().try_for_each(scope::check)?;
     let mut proof = prove_all(keystone, &auth.identity, signed).await?;
     if let Some(receipt) = receipt {
         proof.methods.extend(Receipt::open(keystone, receipt, &proof.user.id)?);

@@ -21,7 +21,18 @@ impl Asked {
     }
 }
 
-/// Reads `scope`.
+/// What a scope can be.
+const KINDS: [&str; 5] = ["system", "project", "domain", "OS-TRUST:trust", "unscoped"];
+
+/// Checks that `scope` names one thing, before anybody's proof is looked at.
+pub fn check(asked: &Value) -> Result<()> {
+    match asked == "unscoped" || KINDS.iter().filter(|kind| asked.get(**kind).is_some()).count() == 1 {
+        true => Ok(()),
+        false => Err(fault::expecting("system, project, domain, OS-TRUST:trust or unscoped", "scope")),
+    }
+}
+
+/// Reads a `scope` that was [checked](check).
 pub async fn read(keystone: &Keystone, asked: &Value, proof: &Proof) -> Result<Asked> {
     let reference = |value: &Value| {
         Reference::deserialize(value).map_err(|error| Error::bad_request(format!("Invalid input for field 'scope': {error}")))
@@ -42,7 +53,7 @@ pub async fn read(keystone: &Keystone, asked: &Value, proof: &Proof) -> Result<A
     }
     match asked.get("system") {
         Some(system) if system.get("all") == Some(&Value::Bool(true)) => Ok(Asked::of(Scope::System)),
-        Some(_) | None => Err(Error::bad_request("Expecting to find project, domain, system or OS-TRUST:trust in scope.")),
+        Some(_) | None => Err(fault::expecting("all", "system")),
     }
 }
 
