@@ -24,7 +24,8 @@ use crate::volumes::{FILE, SIM};
 
 /// How long the start waits to hear of its hosts.
 const HEARD: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(5);
+/// Between two looks, at first and later on.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 /// What of the hosts was started, by the names they go by in nova, in neutron and in cinder.
 #[derive(Default)]
@@ -38,13 +39,14 @@ impl Cloud {
     /// Waits until the services of this process have heard of the hosts that were started, for only then can they be given anything.
     /// Not for long: a host that cannot speak is no reason to have no cloud.
     pub async fn hear_of(&self, started: &Started, since: Timestamp) -> kit::Result<()> {
-        let began = Instant::now();
+        let (began, mut pause) = (Instant::now(), LOOKS.0);
         while !self.has_heard_of(started, since).await? {
             if began.elapsed() > HEARD {
                 tracing::warn!("not all hosts have said that they live");
                 break;
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(LOOKS.1);
         }
         Ok(())
     }
