@@ -1,17 +1,13 @@
-//! How a refusal looks: `{"error": {"code", "title", "message"}}`; at paths that are not there, a page for people.
+//! How a refusal looks: `{"error": {"code", "title", "message"}}`.
 
 use http::StatusCode;
-use kit::service::{FaultContext, NOWHERE};
+use kit::service::FaultContext;
 use kit::{Error, Kind, Reply};
 use serde_json::json;
 
 /// Keystone's error envelope.
 pub fn envelope(error: &Error, _: &FaultContext<'_>) -> Reply {
     let status = error.kind.status();
-    if error.code.as_deref() == Some(NOWHERE) {
-        let page = format!("<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>{}</p>\n", error.message);
-        return Reply::body("text/html; charset=utf-8", page).status(status);
-    }
     let body = match error.kind {
         Kind::MethodNotAllowed => json!({"message": error.message}),
         _ => json!({"error": {

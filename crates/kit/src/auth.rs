@@ -48,11 +48,6 @@ impl<S: Clone> Authenticator<S> {
         Authenticator { keystone: Source::Own(check), public_url: public_url.trim_end_matches('/').to_owned(), cache: Mutex::default() }
     }
 
-    /// Whether this is keystone itself, some of whose paths need no token.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.keystone, Source::Own(_))
-    }
-
     /// The value of `WWW-Authenticate` on a 401.
     pub fn challenge(&self) -> String {
         format!("Keystone uri=\"{}\"", self.public_url)

@@ -22,9 +22,6 @@ use crate::policy::{ANY, PUBLIC, Policy, Target};
 use crate::routes::{Routes, Table};
 use crate::{Context, Error, Kind, Reply, Result, ids};
 
-/// The code of keystone's 404 at a path that it does not have.
-pub const NOWHERE: &str = "Nowhere";
-
 /// How a service turns an error into its envelope.
 pub type Fault = fn(&Error, &FaultContext<'_>) -> Reply;
 
@@ -214,11 +211,8 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     let (mount, rest) = mounted(inner.mounts, path).unwrap_or((Mount { prefix: "", strict: true }, path));
     let rest = if inner.json_suffix { rest.strip_suffix(".json").unwrap_or(rest) } else { rest };
     // keystone's own table has routes without a token, so it looks first; everybody else checks the token before saying anything
-    let found = inner.table.find(rest);
-    if found.is_none() && inner.authenticator.as_ref().is_some_and(Authenticator::is_own) {
-        return Err(Error::not_found("The requested URL was not found on the server.").code(NOWHERE).into());
-    }
-    let public = found.and_then(|f| f.row(&parts.method, Microversion::NONE).ok().map(|r| r.rule == PUBLIC)).unwrap_or(false);
+    let public =
+        inner.table.find(rest).and_then(|f| f.row(&parts.method, Microversion::NONE).ok().map(|r| r.rule == PUBLIC)).unwrap_or(false);
     if let Some(authenticator) = &inner.authenticator
         && !public
     {
