@@ -1,7 +1,7 @@
 //! The hosts of this process: this machine, or simulated ones. Each has a nova-compute, a neutron-agent and a cinder-volume, which talk to
 //! the rest over the bus and the public APIs only.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,102 +77,104 @@ impl Cloud {
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Started, String> {
+        let mut starting = Starting { cloud: self, state: state.path(), config, secrets, stop, tasks, started: Started::default() };
         if config.sim_hosts > 0 {
-            return Ok(self.start_simulated(state, config, secrets, stop, tasks));
+            starting.simulated();
+        } else {
+            starting.machine().await?;
         }
-        let mut started = Started::default();
-        let host = config.host();
-        if self.roles.has(Role::NovaCompute) {
-            let choice = match config.compute.accel.as_str() {
+        Ok(starting.started)
+    }
+}
+
+/// The start of the hosts' parts: what all of them are made from, and what was started.
+struct Starting<'a> {
+    cloud: &'a Cloud,
+    state: &'a Path,
+    config: &'a Config,
+    secrets: &'a Secrets,
+    stop: &'a CancellationToken,
+    tasks: &'a TaskTracker,
+    started: Started,
+}
+
+impl Starting<'_> {
+    /// This machine as a host, in the roles that this process has.
+    async fn machine(&mut self) -> Result<(), String> {
+        let host = self.config.host();
+        if self.cloud.roles.has(Role::NovaCompute) {
+            let accel = match self.config.compute.accel.as_str() {
                 "kvm" => AccelChoice::Kvm,
                 "tcg" => AccelChoice::Tcg,
                 _ => AccelChoice::Auto,
             };
-            let qemu = Qemu::open(choice, state.path(), &state.join("instances")).await.map_err(|error| error.to_string())?;
-            self.start_compute(compute_settings(&host, state.path(), config), qemu, stop, tasks);
-            started.computes.push(host.clone());
+            let qemu = Qemu::open(accel, self.state, &self.state.join("instances")).await.map_err(|error| error.to_string())?;
+            self.compute(&host, qemu);
         }
-        if self.roles.has(Role::NeutronAgent) {
-            let agent = agent_settings(&host, state.path(), config, secrets)?;
-            let dataplane = neutron_agent::Linux::new(agent.clone()).map_err(|error| error.to_string())?;
-            self.start_agent(agent, dataplane, stop, tasks);
-            started.agents.push(host.clone());
+        if self.cloud.roles.has(Role::NeutronAgent) {
+            let settings = self.machine_agent(&host)?;
+            let dataplane = neutron_agent::Linux::new(settings.clone()).map_err(|error| error.to_string())?;
+            self.agent(settings, dataplane);
         }
-        if self.roles.has(Role::CinderVolume) {
-            let shelf = config.volumes.shelf()?;
-            let further = config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(state.path())));
-            for (name, directory) in std::iter::once((FILE, state.path().to_owned())).chain(further) {
-                let volumes = cinder_volume::FileConfig {
-                    state_dir: directory,
-                    keys: cinder_volume::Keys(Some(self.bus.clone())),
-                    shelf: shelf.clone(),
-                    qemu_user: Some(QEMU_USER.to_owned()),
-                    address: config.address,
-                };
-                let backend =
-                    cinder_volume::FileBackend::open(volumes).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
-                let settings = config.volumes.settings(&host, name);
-                started.backends.push(settings.host.clone());
-                self.start_volumes(settings, Arc::new(backend), stop, tasks);
-            }
+        if self.cloud.roles.has(Role::CinderVolume) {
+            self.file_backends(&host)?;
         }
-        Ok(started)
+        Ok(())
     }
 
-    fn start_simulated(
-        &self,
-        state: &StateDir,
-        config: &Config,
-        secrets: &Secrets,
-        stop: &CancellationToken,
-        tasks: &TaskTracker,
-    ) -> Started {
-        let mut started = Started::default();
-        let names: Vec<String> = (1..=config.sim_hosts).map(|n| simulated(config, n)).collect();
+    /// As many simulated hosts as the configuration wants. Their volumes are all at the first.
+    fn simulated(&mut self) {
+        let names: Vec<String> = (1..=self.config.sim_hosts).map(|n| simulated(self.config, n)).collect();
         for host in &names {
-            if self.roles.has(Role::NovaCompute) {
-                self.start_compute(compute_settings(host, state.path(), config), Arc::new(Sim::new()), stop, tasks);
-                started.computes.push(host.clone());
+            if self.cloud.roles.has(Role::NovaCompute) {
+                self.compute(host, Arc::new(Sim::new()));
             }
-            if self.roles.has(Role::NeutronAgent) {
-                let mut agent = neutron_agent::Config::new(host, state.path(), &secrets.metadata_secret);
-                agent.bandwidths = bandwidths(config);
-                agent.packet_rate = config.network.packet_rate;
-                self.start_agent(agent, neutron_agent::Sim, stop, tasks);
-                started.agents.push(host.clone());
+            if self.cloud.roles.has(Role::NeutronAgent) {
+                self.agent(self.agent_settings(host), neutron_agent::Sim);
             }
         }
-        if let (true, Some(host)) = (self.roles.has(Role::CinderVolume), names.first()) {
-            for name in std::iter::once(SIM).chain(config.volumes.backends.iter().map(|backend| &*backend.name)) {
-                let settings = config.volumes.settings(host, name);
-                started.backends.push(settings.host.clone());
-                self.start_volumes(settings, Arc::new(cinder_volume::SimBackend::default()), stop, tasks);
+        if let (true, Some(host)) = (self.cloud.roles.has(Role::CinderVolume), names.first()) {
+            let further = self.config.volumes.backends.iter().map(|backend| &*backend.name);
+            for name in std::iter::once(SIM).chain(further) {
+                self.volumes(host, name, Arc::new(cinder_volume::SimBackend::default()));
             }
         }
-        started
     }
 
-    fn start_compute(
-        &self,
-        settings: nova_compute::Config,
-        hypervisor: Arc<dyn Hypervisor>,
-        stop: &CancellationToken,
-        tasks: &TaskTracker,
-    ) {
-        let running =
-            nova_compute::run(settings, self.bus.clone(), hypervisor, self.apis.clone(), self.sessions.nova.clone(), stop.clone());
-        tasks.spawn(async move { ended("nova-compute", running.await) });
+    fn file_backends(&mut self, host: &str) -> Result<(), String> {
+        let shelf = self.config.volumes.shelf()?;
+        let further = self.config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(self.state)));
+        for (name, directory) in std::iter::once((FILE, self.state.to_owned())).chain(further) {
+            let files = cinder_volume::FileConfig {
+                state_dir: directory,
+                keys: cinder_volume::Keys(Some(self.cloud.bus.clone())),
+                shelf: shelf.clone(),
+                qemu_user: Some(QEMU_USER.to_owned()),
+                address: self.config.address,
+            };
+            let backend =
+                cinder_volume::FileBackend::open(files).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
+            self.volumes(host, name, Arc::new(backend));
+        }
+        Ok(())
     }
 
-    fn start_agent(
-        &self,
-        settings: neutron_agent::Config,
-        dataplane: impl neutron_agent::Dataplane,
-        stop: &CancellationToken,
-        tasks: &TaskTracker,
-    ) {
-        let (running, stop) = (neutron_agent::run(settings, self.bus.clone(), dataplane), stop.clone());
-        tasks.spawn(async move {
+    fn compute(&mut self, host: &str, hypervisor: Arc<dyn Hypervisor>) {
+        let settings = nova_compute::Config {
+            host_ip: self.config.address(),
+            vif_plugging_timeout: Duration::from_secs(self.config.compute.vif_plugging_timeout),
+            ..nova_compute::Config::new(host, self.state)
+        };
+        let Cloud { bus, apis, sessions, .. } = self.cloud;
+        let running = nova_compute::run(settings, bus.clone(), hypervisor, apis.clone(), sessions.nova.clone(), self.stop.clone());
+        self.tasks.spawn(async move { ended("nova-compute", running.await) });
+        self.started.computes.push(host.to_owned());
+    }
+
+    fn agent(&mut self, settings: neutron_agent::Config, dataplane: impl neutron_agent::Dataplane) {
+        self.started.agents.push(settings.host.clone());
+        let (running, stop) = (neutron_agent::run(settings, self.cloud.bus.clone(), dataplane), self.stop.clone());
+        self.tasks.spawn(async move {
             tokio::select! {
                 outcome = running => ended("neutron-agent", outcome),
                 _ = stop.cancelled() => {}
@@ -180,16 +182,37 @@ impl Cloud {
         });
     }
 
-    fn start_volumes(
-        &self,
-        settings: cinder_volume::Config,
-        backend: Arc<dyn cinder_volume::VolumeBackend>,
-        stop: &CancellationToken,
-        tasks: &TaskTracker,
-    ) {
-        let images = self.apis.image.clone();
-        let running = cinder_volume::run(settings, self.bus.clone(), backend, images, self.sessions.cinder.clone(), stop.clone());
-        tasks.spawn(async move { ended("cinder-volume", running.await) });
+    fn volumes(&mut self, host: &str, name: &str, backend: Arc<dyn cinder_volume::VolumeBackend>) {
+        let settings = self.config.volumes.settings(host, name);
+        self.started.backends.push(settings.host.clone());
+        let Cloud { bus, apis, sessions, .. } = self.cloud;
+        let running = cinder_volume::run(settings, bus.clone(), backend, apis.image.clone(), sessions.cinder.clone(), self.stop.clone());
+        self.tasks.spawn(async move { ended("cinder-volume", running.await) });
+    }
+
+    /// What every agent is told, on a real host or a simulated one.
+    fn agent_settings(&self, host: &str) -> neutron_agent::Config {
+        let network = &self.config.network;
+        let each_way = |kbps| ("public".to_owned(), Bandwidth { egress_kbps: kbps, ingress_kbps: kbps });
+        let mut settings = neutron_agent::Config::new(host, self.state, &self.secrets.metadata_secret);
+        settings.bandwidths = network.external_bandwidth.map(each_way).into_iter().collect();
+        settings.packet_rate = network.packet_rate;
+        settings
+    }
+
+    /// What the agent of this machine is told.
+    fn machine_agent(&self, host: &str) -> Result<neutron_agent::Config, String> {
+        let network = &self.config.network;
+        let length = network.external_cidr.split_once('/').map_or("24", |(_, length)| length);
+        let gateway = format!("{}/{length}", network.external_gateway);
+        let gateway = gateway.parse().map_err(|_| format!("network.external_gateway: {gateway} is no address with a prefix."))?;
+        let external = neutron_agent::External { gateway: vec![gateway], interface: network.external_interface.clone() };
+        let mut settings = self.agent_settings(host);
+        settings.physical_networks.insert("public".into(), external);
+        settings.vtep = network.vtep.or(self.config.address);
+        settings.masquerade_external = network.masquerade;
+        settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], self.config.ports.metadata));
+        Ok(settings)
     }
 }
 
@@ -200,34 +223,4 @@ fn simulated(config: &Config, n: u32) -> String {
         Some(host) => format!("{host}-{n}"),
         None => format!("sim-{n}"),
     }
-}
-
-fn compute_settings(host: &str, state: &Path, config: &Config) -> nova_compute::Config {
-    nova_compute::Config {
-        host_ip: config.address(),
-        vif_plugging_timeout: Duration::from_secs(config.compute.vif_plugging_timeout),
-        ..nova_compute::Config::new(host, state)
-    }
-}
-
-fn agent_settings(host: &str, state: &Path, config: &Config, secrets: &Secrets) -> Result<neutron_agent::Config, String> {
-    let mut settings = neutron_agent::Config::new(host, state, &secrets.metadata_secret);
-    let length = config.network.external_cidr.split_once('/').map_or("24", |(_, length)| length);
-    let gateway = format!("{}/{length}", config.network.external_gateway);
-    let gateway = gateway.parse().map_err(|_| format!("network.external_gateway: {gateway} is no address with a prefix."))?;
-    settings
-        .physical_networks
-        .insert("public".into(), neutron_agent::External { gateway: vec![gateway], interface: config.network.external_interface.clone() });
-    settings.bandwidths = bandwidths(config);
-    settings.packet_rate = config.network.packet_rate;
-    settings.vtep = config.network.vtep.or(config.address);
-    settings.masquerade_external = config.network.masquerade;
-    settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], config.ports.metadata));
-    Ok(settings)
-}
-
-/// What guests may be promised of the external network.
-fn bandwidths(config: &Config) -> BTreeMap<String, Bandwidth> {
-    let each_way = |kbps| ("public".to_owned(), Bandwidth { egress_kbps: kbps, ingress_kbps: kbps });
-    config.network.external_bandwidth.map(each_way).into_iter().collect()
 }
