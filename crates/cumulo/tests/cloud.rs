@@ -265,4 +265,17 @@ async fn ports_are_promised_bandwidth_where_there_is_some() {
     admin.wait_gone(&admin.compute, &format!("/servers/{id}")).await;
     let again = boot_with_port(&admin, "again", &image, &first).await;
     assert_eq!((&again["status"], &again["OS-EXT-SRV-ATTR:host"]), (&json!("ACTIVE"), &one["OS-EXT-SRV-ATTR:host"]));
+    // and where a server goes, its port is told who gives it there
+    let (two, again) = (two["id"].as_str().unwrap(), again["id"].as_str().unwrap());
+    admin.compute.delete(&admin.auth, &format!("/servers/{two}")).await.unwrap();
+    admin.wait_gone(&admin.compute, &format!("/servers/{two}")).await;
+    let action = format!("/servers/{again}/action");
+    let go = json!({"os-migrateLive": {"host": null, "block_migration": false, "disk_over_commit": false}});
+    assert_eq!(admin.status(&admin.compute, http::Method::POST, &action, Some(&go)).await, 202);
+    let there = admin.wait(again, &["ACTIVE", "ERROR"]).await;
+    assert!(there["status"] == "ACTIVE" && there["OS-EXT-SRV-ATTR:host"] != one["OS-EXT-SRV-ATTR:host"], "{there}");
+    let moved = admin.get(&admin.network, &format!("/ports/{}", first["id"].as_str().unwrap()), "port").await;
+    let given = moved["binding:profile"]["allocation"][group["id"].as_str().unwrap()].as_str().unwrap();
+    let shares = admin.get(&admin.placement, &format!("/allocations/{again}"), "allocations").await;
+    assert_eq!(shares[given]["resources"]["NET_BW_EGR_KILOBIT_PER_SEC"], 600, "{moved} {shares}");
 }

@@ -288,10 +288,17 @@ impl Network {
         self.0.put(auth, &format!("/v2.0/ports/{}", encode(id)), &json!({"port": change})).await?.take("port")
     }
 
-    /// A binding on one more host, which waits for the guest to come. It may be there already.
-    pub async fn bind_ahead(&self, auth: &Auth, port: &str, host: &str) -> Result<()> {
-        let made = self.0.post(auth, &format!("/v2.0/ports/{}/bindings", encode(port)), &json!({"binding": {"host": host}})).await;
-        made.map(drop).or_else(|error| if error.is_conflict() { Ok(()) } else { Err(error) })
+    /// A binding of a port on one more host, which waits for the guest to come; what the port is and was given goes with it. It may be there
+    /// already.
+    pub async fn bind_ahead(&self, auth: &Auth, port: &Port, host: &str) -> Result<()> {
+        let bindings = format!("/v2.0/ports/{}/bindings", encode(&port.id));
+        let mut binding = json!({"vnic_type": port.vnic_type.as_deref().unwrap_or("normal"), "profile": port.profile.clone().unwrap_or_else(|| json!({}))});
+        let again = json!({"binding": binding});
+        binding["host"] = json!(host);
+        match self.0.post(auth, &bindings, &json!({"binding": binding})).await {
+            Err(error) if error.is_conflict() => self.0.put(auth, &format!("{bindings}/{}", encode(host)), &again).await.map(drop),
+            made => made.map(drop),
+        }
     }
 
     /// The guest is there now: the binding on this host is in force. It may be so already, or there may be none that waits.

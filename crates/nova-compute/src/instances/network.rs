@@ -67,7 +67,10 @@ pub async fn rebind(host: &Host, caller: &Caller, instance: &Instance) -> Result
 pub async fn bind_ahead(host: &Host, request_id: &str, instance: &Instance) -> Result<()> {
     let service = host.session.auth(request_id).await?;
     for interface in &instance.network_info {
-        host.cloud.network.bind_ahead(&service, &interface.port_id, host.name()).await?;
+        let id = &interface.port_id;
+        let port = host.cloud.network.port(&service, id).await?;
+        let port = port.ok_or_else(|| Error::not_found(format!("Port id {id} could not be found.")))?;
+        host.cloud.network.bind_ahead(&service, &port, host.name()).await?;
     }
     Ok(())
 }
