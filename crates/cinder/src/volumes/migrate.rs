@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use kit::clock::Timestamp;
 use kit::flow::{Flow, Step};
 use kit::{Context, Error, Reply, Result};
 use rpc::volume::{CopyVolume, DeleteVolume, InitializeConnection, TerminateConnection, VolumeSource};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use super::{ActiveModel, Change, Column, Entity, Status, Volume, retype, store};
 use crate::body::truth;
 use crate::manageable::api::host_named;
+use crate::quotas::store as quota;
 use crate::types::{self, VolumeType};
 use crate::{Cinder, hosts, snapshots};
 
@@ -46,9 +48,16 @@ pub async fn begin(
     maintenance: bool,
     types: Option<(VolumeType, VolumeType)>,
 ) -> Result<()> {
-    let retyped_from = types.as_ref().map(|(old, _)| old.id.clone());
-    let flow =
-        MigrateVolume { caller: ctx.caller(), volume_id: volume.id, from: volume.host, to, size: volume.size, maintenance, retyped_from };
+    let flow = MigrateVolume {
+        caller: ctx.caller(),
+        volume_id: volume.id,
+        from: volume.host,
+        to,
+        size: volume.size,
+        maintenance,
+        retyped_from: types.as_ref().map(|(old, _)| old.id.clone()),
+        retyped_to: types.as_ref().map(|(_, new)| new.id.clone()),
+    };
     let flows = app.flows()?.clone();
     let flow_id = app
         .db()
@@ -58,7 +67,7 @@ pub async fn begin(
                 check(&volume, !snapshots::store::of_volume(tx, &volume.id).await?.is_empty())?;
                 if let Some((old, new)) = &types {
                     store::change_or_refuse(tx, &volume.id, Change::Retype).await?;
-                    retype::swap(tx, &volume, old, new, true).await?;
+                    retype::recharge(tx, &volume, old, new).await?;
                 }
                 let mut row = ActiveModel { migration_status: Set(Some("starting".into())), ..Default::default() };
                 if flow.maintenance {
@@ -95,9 +104,11 @@ pub struct MigrateVolume {
     to: String,
     size: i64,
     maintenance: bool,
-    /// The type it had, if it moves for the sake of another.
+    /// The type it has, if it moves for the sake of another, and that one. The other is charged from the start.
     #[serde(default)]
     retyped_from: Option<String>,
+    #[serde(default)]
+    retyped_to: Option<String>,
 }
 
 impl Flow for MigrateVolume {
@@ -111,7 +122,7 @@ impl Flow for MigrateVolume {
 
 impl MigrateVolume {
     async fn prepare(&mut self, app: &Cinder) -> Result<()> {
-        self.say(app, "migrating", None).await?;
+        self.say(app, "migrating").await?;
         let message = rpc::volume::CreateVolume {
             caller: self.caller.clone(),
             volume_id: self.volume_id.clone(),
@@ -127,10 +138,10 @@ impl MigrateVolume {
         if volume.is_some_and(|volume| volume.host.as_ref() == Some(&self.to)) {
             return self.leave(app).await;
         }
-        self.say(app, "error", None).await?;
-        if let Some(old) = self.retyped_from.take() {
+        self.say(app, "error").await?;
+        if let (Some(old), Some(new)) = (self.retyped_from.clone(), self.retyped_to.clone()) {
             let id = self.volume_id.clone();
-            app.db().write(move |tx| Box::pin(async move { take_back(tx, &id, &old).await })).await?;
+            app.db().write(move |tx| Box::pin(async move { take_back(tx, &id, &old, &new).await })).await?;
         }
         hosts::call(app, Some(&self.to), DeleteVolume { volume_id: self.volume_id.clone() }, PATIENCE).await
     }
@@ -148,12 +159,19 @@ impl MigrateVolume {
         self.end_export(app).await
     }
 
+    /// One look tells that it is there, and of its new type.
     async fn move_over(&mut self, app: &Cinder) -> Result<()> {
-        self.say(app, "success", Some(self.to.clone())).await?;
-        match self.retyped_from {
-            Some(_) => store::turn(app, &self.volume_id, Change::Retyped).await,
-            None => Ok(()),
-        }
+        let (id, row, kind) = (self.volume_id.clone(), self.said("success"), self.retyped_to.clone());
+        let row = ActiveModel { host: Set(Some(self.to.clone())), ..row };
+        let moved = app.db().write(move |tx| {
+            Box::pin(async move {
+                Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;
+                let Some(kind) = kind else { return Ok(()) };
+                retype::become_type(tx, &id, &types::store::fetch(tx, &kind).await?).await?;
+                store::finish(tx, &id, Change::Retyped).await
+            })
+        });
+        moved.await
     }
 
     /// What is left behind is of no use; a host that cannot be asked now reports it as a stranger.
@@ -170,25 +188,31 @@ impl MigrateVolume {
         hosts::call(app, Some(&self.to), message, PATIENCE).await
     }
 
-    /// `migration_status`, and where the volume is; maintenance ends with the migration.
-    async fn say(&self, app: &Cinder, status: &str, host: Option<String>) -> Result<()> {
-        let mut row = ActiveModel { migration_status: Set(Some(status.to_owned())), ..Default::default() };
-        if let Some(host) = host {
-            row.host = Set(Some(host));
-        }
+    async fn say(&self, app: &Cinder, status: &str) -> Result<()> {
+        store::update(app, &self.volume_id, self.said(status)).await
+    }
+
+    /// `migration_status`; maintenance ends with the migration.
+    fn said(&self, status: &str) -> ActiveModel {
+        let migration_status = Set(Some(status.to_owned()));
+        let mut row = ActiveModel { migration_status, updated_at: Set(Some(Timestamp::now())), ..Default::default() };
         if self.maintenance && status != "migrating" {
             row.status = Set(Status::Available);
         }
-        store::update(app, &self.volume_id, row).await
+        row
     }
 }
 
-/// The type that a volume had before it was to move, whatever the quota says by now.
-async fn take_back(tx: &impl ConnectionTrait, id: &str, old: &str) -> Result<()> {
+/// What was charged to the type that the volume does not get is charged to its own again, whatever the quota says by now.
+async fn take_back(tx: &impl ConnectionTrait, id: &str, old: &str, new: &str) -> Result<()> {
     let volume = store::lock(tx, id).await?;
-    let (now, old) = (types::store::fetch(tx, &volume.type_id).await?, types::store::fetch(tx, old).await?);
-    if volume.status == Status::Retyping && now.id != old.id {
-        retype::swap(tx, &volume, &now, &old, false).await?;
+    if volume.status == Status::Retyping {
+        let old = types::store::fetch(tx, old).await?;
+        quota::add_anyway(tx, &volume.project_id, &retype::charges(tx, &volume, &old).await?).await?;
+        // nobody is charged for a type that has been deleted since
+        if let Some(new) = types::Entity::find_by_id(new).one(tx).await? {
+            retype::release(tx, &volume, &new).await?;
+        }
     }
     store::finish(tx, id, Change::Retyped).await
 }

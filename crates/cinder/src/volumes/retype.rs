@@ -67,31 +67,35 @@ fn check(volume: &Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
 /// The data stays as it is, so this is all at once.
 async fn change_type(tx: &impl ConnectionTrait, volume: Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
     store::change_or_refuse(tx, &volume.id, Change::Retype).await?;
-    swap(tx, &volume, old, new, true).await?;
+    recharge(tx, &volume, old, new).await?;
+    become_type(tx, &volume.id, new).await?;
     store::finish(tx, &volume.id, Change::Retyped).await
 }
 
-/// The type, and what is charged to it; `limited` by what the quota allows.
-pub async fn swap(tx: &impl ConnectionTrait, volume: &Volume, old: &VolumeType, new: &VolumeType, limited: bool) -> Result<()> {
-    let of_type = |charges: Vec<quotas::Charge>, name: &str| charges.into_iter().filter(|(key, _)| key.ends_with(name)).collect::<Vec<_>>();
-    let mut moved = vec![quotas::volume(volume.size, &new.name)];
-    let mut freed = vec![quotas::volume(volume.size, &old.name)];
-    for snapshot in snapshots::store::of_volume(tx, &volume.id).await? {
-        moved.push(quotas::snapshot(snapshot.size, &new.name));
-        freed.push(quotas::snapshot(snapshot.size, &old.name));
-    }
-    for charges in freed {
-        quota::release(tx, &volume.project_id, &of_type(charges, &format!("_{}", old.name))).await?;
-    }
-    for charges in moved {
-        let charges = of_type(charges, &format!("_{}", new.name));
-        match limited {
-            true => quota::charge(tx, &volume.project_id, &charges).await?,
-            false => quota::add_anyway(tx, &volume.project_id, &charges).await?,
-        }
-    }
-    let row = ActiveModel { type_id: Set(new.id.clone()), multiattach: Set(new.multiattach()), ..Default::default() };
-    Entity::update_many().set(row).filter(Column::Id.eq(&volume.id)).exec(tx).await?;
+/// What was charged to one type is charged to the other.
+pub async fn recharge(tx: &impl ConnectionTrait, volume: &Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
+    release(tx, volume, old).await?;
+    quota::charge(tx, &volume.project_id, &charges(tx, volume, new).await?).await
+}
+
+/// What was charged to a type for a volume is no more.
+pub async fn release(tx: &impl ConnectionTrait, volume: &Volume, kind: &VolumeType) -> Result<()> {
+    quota::release(tx, &volume.project_id, &charges(tx, volume, kind).await?).await
+}
+
+/// What a volume and its snapshots are charged to a type.
+pub async fn charges(tx: &impl ConnectionTrait, volume: &Volume, kind: &VolumeType) -> Result<Vec<quotas::Charge>> {
+    let snapshots = snapshots::store::of_volume(tx, &volume.id).await?;
+    let all = std::iter::once(quotas::volume(volume.size, &kind.name))
+        .chain(snapshots.iter().map(|snapshot| quotas::snapshot(snapshot.size, &kind.name)));
+    let of_type = format!("_{}", kind.name);
+    Ok(all.flatten().filter(|(key, _)| key.ends_with(&of_type)).collect())
+}
+
+/// The volume is of this type from now on.
+pub async fn become_type(tx: &impl ConnectionTrait, id: &str, kind: &VolumeType) -> Result<()> {
+    let row = ActiveModel { type_id: Set(kind.id.clone()), multiattach: Set(kind.multiattach()), ..Default::default() };
+    Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx).await?;
     Ok(())
 }
 
