@@ -7,9 +7,12 @@ cd "$(dirname "$0")/../.." || exit 1
 out=$1 workers=$2
 real=; [ "${GUESTS:-}" != real ] || real=1
 
-# What some groups need that is off by default.
+# What some groups need that is off by default; and the database of scripts/with-postgres.
 mkdir -p "$state"
+echo > "$state/cumulo.toml"
 promises=false backends=
+# where a server of the test's own has an image to download
+web=8090
 case ${out##*/} in
   identity) # the rules for passwords
     cat > "$state/cumulo.toml" <<END
@@ -19,6 +22,8 @@ lockout_duration = 5
 unique_last_password_count = 2
 END
     ;;
+  image) # images downloaded from the web, which is this machine
+    printf "[images.web]\nports = [$web]\ninternal_mirrors = ['127.0.0.1']\n" > "$state/cumulo.toml" ;;
   placement) # what ports are promised
     promises=true
     printf '[network]\nexternal_bandwidth = 10000000\npacket_rate = 10000\n' > "$state/cumulo.toml" ;;
@@ -26,6 +31,7 @@ END
     backends=$([ -n "$real" ] && echo file || echo sim),second
     printf "[[volumes.backends]]\nname = 'second'\n" > "$state/cumulo.toml" ;;
 esac
+[ -z "${CUMULO_TEST_DATABASE:-}" ] || sed -i "1i database = '$CUMULO_TEST_DATABASE'" "$state/cumulo.toml"
 cloud $([ -n "$real" ] || echo --sim-hosts 3)
 
 # two images that differ, as the tests want: what guests boot, or for simulated hosts anything
@@ -47,7 +53,9 @@ prepare > "$out/prepare.log" 2>&1 || { cat "$out/prepare.log"; exit 1; }
 
 # What the network service announces is what is tested.
 extensions=$(openstack extension list --network -f value -c Alias | paste -sd,)
-mkdir -p "$work/ws" "$work/lock"
+mkdir -p "$work/ws" "$work/lock" "$work/web"
+cp "$image" "$work/web/image"
+python3 -m http.server --bind 127.0.0.1 --directory "$work/web" $web > "$work/web.log" 2>&1 &
 cat > "$out/tempest.conf" <<END
 [DEFAULT]
 log_file = $out/tempest.log
@@ -137,6 +145,8 @@ max_mtu = 1450
 firewall_driver = iptables
 [image]
 build_timeout = 60
+http_image = http://127.0.0.1:$web/image
+http_qcow2_image = http://127.0.0.1:$web/image
 [image-feature-enabled]
 import_image = true
 [volume]
