@@ -15,7 +15,7 @@ nothing_on() {
   eventually "no QEMU on $1" 60 guests_on "$1" 0
   absent "no tap on $1" 'cut' on "$1" ip -o link
   absent "no file on $1" "$id" ls "$work/$1/instances"
-  absent "nobody serves its disks on $1" . on "$1" pgrep -af "qemu-nbd.*$id"
+  refuse "nobody serves its disks on $1" '^$' on "$1" pgrep -af "qemu-nbd.*$id"
 }
 
 # A volume on each host: whichever the guest is on, one of them is elsewhere.

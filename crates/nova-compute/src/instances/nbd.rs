@@ -2,7 +2,7 @@
 //!
 //! One `qemu-nbd` for each disk, which ends by itself when its client leaves, and is ended by its pid file when none comes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,11 +13,13 @@ use crate::host::Store;
 
 const PROGRAM: &str = "qemu-nbd";
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Of pid files.
+const EXTENSION: &str = "nbd-pid";
 
 /// Serves a disk to whoever can reach the address, and answers where. The caller's network keeps strangers from it.
 pub async fn serve(store: &Store, address: &str, disk: &Path) -> Result<String> {
     let format = if disk.file_name().is_some_and(|name| name == super::disks::ROOT) { "qcow2" } else { "raw" };
-    let pid_file = disk.with_extension("nbd-pid");
+    let pid_file = pid_file(disk);
     // a port nobody has at this moment; the start fails if somebody takes it, and is asked for again
     let port = std::net::TcpListener::bind((address, 0))?.local_addr()?.port();
     let mut command = Command::new(PROGRAM);
@@ -35,6 +37,14 @@ pub async fn serve(store: &Store, address: &str, disk: &Path) -> Result<String> 
     }
 }
 
+/// Of the server of a disk. A guest's disks differ in what follows the dot, so it is kept.
+fn pid_file(disk: &Path) -> PathBuf {
+    let mut name = disk.as_os_str().to_owned();
+    name.push(".");
+    name.push(EXTENSION);
+    name.into()
+}
+
 /// Ends what still serves disks of a directory.
 pub async fn end(dir: &Path) -> Result<()> {
     let mut entries = match tokio::fs::read_dir(dir).await {
@@ -43,7 +53,7 @@ pub async fn end(dir: &Path) -> Result<()> {
     };
     while let Some(entry) = entries.next_entry().await? {
         let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "nbd-pid") {
+        if path.extension().is_none_or(|extension| extension != EXTENSION) {
             continue;
         }
         let pid_file = path.clone();
@@ -62,4 +72,15 @@ pub async fn end(dir: &Path) -> Result<()> {
 /// Whether a process serves with this pid file.
 fn is_ours(line: &[String], pid_file: &Path) -> bool {
     daemons::is_program(line, PROGRAM) && line.iter().any(|word| Path::new(word) == pid_file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_disk_of_a_guest_has_a_pid_file_of_its_own() {
+        assert_eq!(pid_file(Path::new("/i/disk")), Path::new("/i/disk.nbd-pid"));
+        assert_eq!(pid_file(Path::new("/i/disk.eph0")), Path::new("/i/disk.eph0.nbd-pid"));
+    }
 }
