@@ -38,7 +38,7 @@ impl Resource for Model {
         PROJECT,
         TENANT,
         Attribute::writable("name", Kind::Text(255)),
-        Attribute::fixed("ip_version", Kind::Int(4, 6)).required(),
+        Attribute::fixed("ip_version", Kind::IpVersion).required(),
         Attribute::writable("shared", Kind::Bool).composite().ruled(),
     ];
 
@@ -54,10 +54,7 @@ impl Resource for Model {
 
 impl Plain for Model {
     fn new(checked: &Checked) -> Result<Model> {
-        let ip_version: i64 = checked.or("ip_version", 4)?;
-        if ip_version == 5 {
-            return Err(crate::fault::invalid_attribute("ip_version", "'5' is not in [4, 6]"));
-        }
+        let ip_version = checked.or("ip_version", 4)?;
         Ok(Model { id: ids::uuid(), project_id: checked.text("project_id")?, name: checked.text("name")?, ip_version })
     }
 

@@ -7,8 +7,8 @@ use kit::{Context, Error, Json, Kind as ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::fault::{enforce, invalid_attribute};
-use crate::values::{Kind, normalize};
+use crate::fault::{enforce, invalid_attribute, invalid_input};
+use crate::values::{Kind, NO_INTEGER, normalize};
 
 /// One attribute of a resource.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +118,11 @@ impl<S: Send + Sync> FromCall<S> for IfMatch {
 impl<S: Send + Sync> FromCall<S> for Input {
     async fn from_call(call: &mut Call<S>) -> Result<Self> {
         let if_match = IfMatch::from_call(call).await?;
-        let Json(body) = Json::<Value>::from_call(call).await?;
-        Ok(Input { body, if_match })
+        match Json::<Value>::from_call(call).await {
+            Ok(Json(body)) if body.is_object() => Ok(Input { body, if_match }),
+            Err(error) if error.kind != ErrorKind::BadRequest => Err(error),
+            _ => Err(Error::bad_request("Body contains invalid data")),
+        }
     }
 }
 
@@ -145,10 +148,13 @@ impl Input {
 
     /// The one object under `key`.
     pub fn one(mut self, key: &str) -> Result<Map<String, Value>> {
+        if self.body.as_object().is_some_and(Map::is_empty) {
+            return Err(Error::bad_request("Resource body required"));
+        }
         match self.body.get_mut(key).map(Value::take) {
             Some(Value::Object(map)) => Ok(map),
-            Some(_) => Err(Error::bad_request(format!("Invalid format for '{key}' in request body"))),
-            None => Err(Error::bad_request(format!("Unable to find '{key}' in request body"))),
+            None | Some(Value::Null) => Err(Error::bad_request(format!("Unable to find '{key}' in request body"))),
+            Some(_) => Err(Error::bad_request(format!("Object '{key}' contains invalid data"))),
         }
     }
 }
@@ -170,7 +176,7 @@ pub struct Checked(pub Map<String, Value>);
 impl Checked {
     /// Checks the body of the creation of a part of something else, whose owner is that thing's.
     pub fn inner(own: &'static [Attribute], body: Map<String, Value>) -> Result<Checked> {
-        let checked = check(own, body, "POST", |attribute| attribute.create)?;
+        let checked = check(own, body, Verb::Create)?;
         check_required(own, &checked)?;
         Ok(Checked(checked))
     }
@@ -178,7 +184,7 @@ impl Checked {
     /// Checks the body of a creation. The owner is put in as `project_id`; only an administrator may choose another than their own.
     pub fn create(ctx: &Context, key: &str, own: &'static [Attribute], mut body: Map<String, Value>) -> Result<Checked> {
         let project = owner(ctx, &mut body)?;
-        let mut checked = check(own, body, "POST", |attribute| attribute.create)?;
+        let mut checked = check(own, body, Verb::Create)?;
         check_required(own, &checked)?;
         checked.insert("project_id".into(), project.clone().into());
         enforce(ctx, &format!("create_{key}"), &Target::project(&project))?;
@@ -187,7 +193,7 @@ impl Checked {
 
     /// Checks the body of an update.
     pub fn update(own: &'static [Attribute], body: Map<String, Value>) -> Result<Checked> {
-        check(own, body, "PUT", |attribute| attribute.update).map(Checked)
+        check(own, body, Verb::Update).map(Checked)
     }
 
     /// Checks the rules of those attributes that need one. `verb` is `create` or `update`.
@@ -251,19 +257,43 @@ fn owner(ctx: &Context, body: &mut Map<String, Value>) -> Result<String> {
     }
 }
 
-fn check(own: &'static [Attribute], body: Map<String, Value>, method: &str, allowed: fn(&Attribute) -> bool) -> Result<Map<String, Value>> {
-    let unknown: Vec<String> = body.keys().filter(|k| find(own, k).is_none()).map(|k| format!("'{k}'")).collect();
+#[derive(Clone, Copy)]
+enum Verb {
+    Create,
+    Update,
+}
+
+impl Verb {
+    /// 400 for an attribute that is not to be set.
+    fn allow(self, attribute: &Attribute) -> Result<()> {
+        match self {
+            Verb::Create if !attribute.create => Err(Error::bad_request(format!("Attribute '{}' not allowed in POST", attribute.name))),
+            Verb::Update if !attribute.update => Err(Error::bad_request(format!("Cannot update read-only attribute {}", attribute.name))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check(own: &'static [Attribute], body: Map<String, Value>, verb: Verb) -> Result<Map<String, Value>> {
+    let unknown: Vec<&str> = body.keys().map(String::as_str).filter(|key| find(own, key).is_none()).collect();
     if !unknown.is_empty() {
-        return Err(Error::bad_request(format!("Unrecognized attribute(s) {}", unknown.join(", "))));
+        return Err(Error::bad_request(format!("Unrecognized attribute(s) '{}'", unknown.join(", "))));
     }
     let mut checked = Map::new();
     for (name, value) in body {
         let Some(attribute) = find(own, &name) else { continue };
-        if !allowed(attribute) {
-            return Err(Error::bad_request(format!("Attribute '{name}' not allowed in {method}")));
-        }
-        let value = normalize(attribute.kind, value).map_err(|reason| invalid_attribute(&name, reason))?;
+        verb.allow(attribute)?;
+        let value = normalize(attribute.kind, value).map_err(|reason| refused(attribute.name, attribute.kind, &reason))?;
         checked.insert(name, value);
     }
     Ok(checked)
+}
+
+/// Neutron converts before it checks, and what it cannot convert it speaks of without the attribute's name.
+pub fn refused(name: &str, kind: Kind, reason: &str) -> Error {
+    match kind {
+        Kind::Bool | Kind::BoolOrNull => invalid_input(reason),
+        _ if reason.ends_with(NO_INTEGER) => invalid_input(reason),
+        _ => invalid_attribute(name, reason),
+    }
 }

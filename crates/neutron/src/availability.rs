@@ -2,16 +2,27 @@
 
 use std::collections::HashMap;
 
-use kit::{Context, Path, Query, Reply, Result};
+use kit::{Context, Error, Path, Query, Reply, Result};
 use serde_json::{Value, json};
 
 use crate::ipam::number;
 use crate::resource::{missing, with};
 use crate::{App, networks, sql, subnets};
 
+/// The only zone there is.
+const ZONE: &str = "nova";
+
+/// 404 when a network or a router shall be in a zone that is not there.
+pub fn check_hints(zones: &[String]) -> Result<()> {
+    match zones.iter().find(|zone| *zone != ZONE) {
+        Some(unknown) => Err(Error::not_found(format!("AvailabilityZone {unknown} could not be found.")).code("AvailabilityZoneNotFound")),
+        None => Ok(()),
+    }
+}
+
 /// `GET /availability_zones`
 pub async fn zones(_: App, _: Context, query: Query) -> Result<Reply> {
-    let zone = |resource: &str| json!({"name": "nova", "resource": resource, "state": "available"});
+    let zone = |resource: &str| json!({"name": ZONE, "resource": resource, "state": "available"});
     let wanted = |zone: &Value| query.0.iter().all(|(key, value)| zone.get(key).and_then(Value::as_str).is_none_or(|have| have == value));
     let zones: Vec<Value> = ["network", "router"].map(zone).into_iter().filter(wanted).collect();
     Reply::ok(&json!({"availability_zones": zones}))

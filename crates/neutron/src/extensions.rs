@@ -1,10 +1,9 @@
 //! `/extensions`: what clients may count on. Only what works is here.
 
-use kit::{Context, Path, Reply, Result};
+use kit::{Context, Error, Path, Reply, Result};
 use serde_json::{Value, json};
 
 use crate::App;
-use crate::fault::not_found;
 
 /// Alias and name.
 const EXTENSIONS: &[(&str, &str)] = &[
@@ -117,7 +116,7 @@ pub async fn list(_: App, _: Context) -> Result<Reply> {
 pub async fn show(_: App, _: Context, alias: Path<String>) -> Result<Reply> {
     match EXTENSIONS.iter().find(|(known, _)| *known == alias.0) {
         Some(extension) => Reply::ok(&json!({"extension": view(extension)})),
-        None => Err(not_found("ExtensionNotFound", "Extension with alias", &alias.0)),
+        None => Err(Error::not_found(format!("Extension with alias {} does not exist", alias.0))),
     }
 }
 

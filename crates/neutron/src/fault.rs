@@ -7,16 +7,28 @@ use kit::{Context, Error, Kind, Reply, Result};
 use sea_orm::{DbErr, SqlErr};
 use serde_json::json;
 
-/// `{"NeutronError": {"type", "message", "detail"}}`; 401 has keystone middleware's shape.
-pub fn envelope(error: &Error, _: &FaultContext<'_>) -> Reply {
+/// `{"NeutronError": {"type", "message", "detail"}}`; 401 has keystone middleware's shape, and what is no neutron path the server's.
+pub fn envelope(error: &Error, context: &FaultContext<'_>) -> Reply {
     let status = error.kind.status();
     let body = if status == StatusCode::UNAUTHORIZED {
         json!({"error": {"code": 401, "title": "Unauthorized", "message": error.message}})
+    } else if status == StatusCode::NOT_FOUND && !context.path.starts_with("/v2.0") {
+        json!({"code": 404, "title": "Not Found", "description": null})
     } else {
         let kind = error.code.as_deref().unwrap_or_else(|| default_type(error.kind));
-        json!({"NeutronError": {"type": kind, "message": error.message, "detail": ""}})
+        json!({"NeutronError": {"type": kind, "message": message(error), "detail": ""}})
     };
     Reply::json(status, &body).unwrap_or_else(|_| Reply::empty(status))
+}
+
+/// A route's rule is refused in kit's words; neutron names the rule.
+fn message(error: &Error) -> String {
+    let rule = error.message.strip_prefix("Policy doesn't allow ").and_then(|rest| rest.strip_suffix(" to be performed."));
+    rule.map_or_else(|| error.message.clone(), disallowed)
+}
+
+fn disallowed(rule: &str) -> String {
+    format!("rule:{rule} is disallowed by policy")
 }
 
 fn default_type(kind: Kind) -> &'static str {
@@ -88,5 +100,5 @@ pub fn enforce(ctx: &Context, rule: &str, target: &Target) -> Result<()> {
     if ctx.allows(rule, target) {
         return Ok(());
     }
-    Err(Error::forbidden(format!("rule:{rule} is disallowed by policy")).code("PolicyNotAuthorized"))
+    Err(Error::forbidden(disallowed(rule)).code("PolicyNotAuthorized"))
 }

@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::attributes::{Attribute, find};
+use crate::fault::{bad_request, invalid_input};
 use crate::resource::{Resource, Seen, missing, seen, visible};
 use crate::values::Kind;
 use crate::{App, rbac};
@@ -109,6 +110,7 @@ pub fn select_fields(views: &mut [Map<String, Value>], query: &Query) {
 fn filters<R: Resource>(query: &Query, seen: &Seen) -> Result<Condition> {
     let mut all = Condition::all();
     let mut done: Vec<&str> = Vec::new();
+    let mut unknown: Vec<&str> = Vec::new();
     for (key, _) in &query.0 {
         if KEYWORDS.contains(&key.as_str()) || done.contains(&key.as_str()) {
             continue;
@@ -118,46 +120,54 @@ fn filters<R: Resource>(query: &Query, seen: &Seen) -> Result<Condition> {
         if values.iter().any(|value| value.contains('\0')) {
             return Err(Error::bad_request(format!("Invalid input for {key}. Reason: it contains a null character.")));
         }
-        all = all.add(filter::<R>(key, &values, seen)?);
+        match filter::<R>(key, &values, seen)? {
+            Some(condition) => all = all.add(condition),
+            None => unknown.push(key),
+        }
     }
-    Ok(all)
+    if unknown.is_empty() {
+        return Ok(all);
+    }
+    Err(Error::bad_request(format!("['{}'] is invalid attribute for filtering", unknown.join("', '"))))
 }
 
-fn filter<R: Resource>(key: &str, values: &[&str], seen: &Seen) -> Result<Condition> {
+/// Nothing when there is no such filter.
+fn filter<R: Resource>(key: &str, values: &[&str], seen: &Seen) -> Result<Option<Condition>> {
     if let Some(special) = R::filter(key, values, seen) {
-        return Ok(special);
+        return Ok(Some(special));
     }
     if let (Some(kind), "shared") = (R::SHARED_AS, key) {
         let shared = Condition::all().add(Expr::col((R::TABLE, "id")).in_subquery(rbac::shared_objects(kind, &seen.project)));
-        return Ok(if values.iter().any(|value| truthy(value)) { shared } else { shared.not() });
+        return Ok(Some(if values.iter().any(|value| truthy(value)) { shared } else { shared.not() }));
     }
     if R::TAGGED
         && let Some(tags) = tag_filter::<R>(key, values)
     {
-        return Ok(tags);
+        return Ok(Some(tags));
     }
     if key == "changed_since" && find(R::ATTRIBUTES, "updated_at").is_some() {
         let since = values.first().and_then(|text| Timestamp::parse(text));
-        let since = since.ok_or_else(|| Error::bad_request("Invalid input for changed_since. Reason: it is not an ISO 8601 time."))?;
-        return Ok(Condition::all().add(Expr::col((R::TABLE, "updated_at")).gte(since.0)));
+        let wrong = || invalid_input("The input changed_since must be in the following format: YYYY-MM-DDTHH:MM:SS[+HH:MM or Z]");
+        return Ok(Some(Condition::all().add(Expr::col((R::TABLE, "updated_at")).gte(since.ok_or_else(wrong)?.0))));
     }
-    let unknown = || Error::bad_request(format!("['{key}'] is invalid attribute for filtering"));
-    let attribute = find(R::ATTRIBUTES, key).ok_or_else(unknown)?;
-    let column = attribute.column.ok_or_else(unknown)?;
+    let Some((attribute, column)) = find(R::ATTRIBUTES, key).and_then(|attribute| Some((attribute, attribute.column?))) else {
+        return Ok(None);
+    };
     let mut any = Condition::any();
     for value in values {
         any = any.add(equals(Expr::col((R::TABLE, column)), attribute, value));
     }
-    Ok(any)
+    Ok(Some(any))
 }
 
 fn equals(column: SimpleExpr, attribute: &Attribute, value: &str) -> SimpleExpr {
     match attribute.kind {
         Kind::Bool | Kind::BoolOrNull => column.eq(truthy(value)),
-        Kind::Int(..) | Kind::IntOrNull(..) => match value.parse::<i64>() {
+        Kind::Int(..) | Kind::IntOrNull(..) | Kind::IpVersion => match value.parse::<i64>() {
             Ok(number) => column.eq(number),
             Err(_) => Expr::val(1).eq(0),
         },
+        Kind::MacOrNull => column.eq(value.to_ascii_lowercase().replace('-', ":")),
         Kind::Uuid | Kind::UuidOrNull => column.eq(kit::ids::parse_uuid(value).unwrap_or_else(|| value.to_owned())),
         _ if attribute.name.ends_with("_at") => column.eq(Timestamp::parse(value).unwrap_or_default().0),
         _ => column.eq(value),
@@ -196,6 +206,25 @@ fn sort_expr<R: Resource>(key: &str) -> SimpleExpr {
     }
 }
 
+/// The keys that are asked for, true for ascending. Each comes with its direction.
+fn sorting<R: Resource>(query: &Query) -> Result<Vec<(String, bool)>> {
+    let (keys, directions): (Vec<&str>, Vec<&str>) = (query.all("sort_key").collect(), query.all("sort_dir").collect());
+    if keys.len() != directions.len() {
+        return Err(Error::bad_request("The number of sort_keys and sort_dirs must be same"));
+    }
+    let listed = |wrong: Vec<&str>| format!("['{}']", wrong.join("', '"));
+    let wrong: Vec<&str> = keys.iter().copied().filter(|key| find(R::ATTRIBUTES, key).and_then(|a| a.column).is_none()).collect();
+    if !wrong.is_empty() {
+        return Err(Error::bad_request(format!("{} is invalid attribute for sort_keys", listed(wrong))));
+    }
+    let wrong: Vec<&str> = directions.iter().copied().filter(|direction| !["asc", "desc"].contains(direction)).collect();
+    if !wrong.is_empty() {
+        let message = format!("{} is invalid value for sort_dirs, valid value is 'asc' and 'desc'", listed(wrong));
+        return Err(Error::bad_request(message));
+    }
+    Ok(keys.into_iter().zip(directions).map(|(key, direction)| (key.to_owned(), direction == "asc")).collect())
+}
+
 struct Page {
     limit: Option<u64>,
     marker: Option<String>,
@@ -209,23 +238,12 @@ impl Page {
         let limit = match query.get("limit") {
             None | Some("") => None,
             Some(text) => Some(text.parse::<u64>().map_err(|_| {
-                Error::bad_request(format!("Invalid input for operation: Limit must be an integer 0 or greater and not '{text}'."))
+                bad_request("BadRequest", format!("Bad limit request: Limit must be an integer 0 or greater and not '{text}'."))
             })?),
         };
         let reverse = query.get("page_reverse").is_some_and(truthy);
-        let directions: Vec<&str> = query.all("sort_dir").collect();
-        let mut order = Vec::new();
-        for (index, key) in query.all("sort_key").enumerate() {
-            if find(R::ATTRIBUTES, key).and_then(|a| a.column).is_none() {
-                return Err(Error::bad_request(format!("'{key}' is an invalid attribute for sort key.")));
-            }
-            let ascending = match directions.get(index).copied().unwrap_or("asc").to_ascii_lowercase().as_str() {
-                "asc" => true,
-                "desc" => false,
-                other => return Err(Error::bad_request(format!("{other} is invalid attribute for sort_dirs"))),
-            };
-            order.push((key.to_owned(), ascending != reverse));
-        }
+        let mut order = sorting::<R>(query)?;
+        order.iter_mut().for_each(|(_, ascending)| *ascending ^= reverse);
         if !order.iter().any(|(key, _)| key == "id") {
             order.push(("id".into(), !reverse));
         }

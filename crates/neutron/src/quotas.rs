@@ -5,8 +5,9 @@ use kit::{Context, Error, Path, Reply, Result};
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value, json};
 
-use crate::attributes::Input;
-use crate::fault::{conflict, enforce, invalid_attribute};
+use crate::attributes::{Input, refused};
+use crate::fault::{conflict, enforce};
+use crate::values::{Kind, normalize};
 use crate::{App, Tx, sql};
 
 /// Resource, its table, its default limit.
@@ -131,7 +132,7 @@ pub async fn update(app: App, ctx: Context, project: Path<String>, input: Input)
     let mut force = false;
     for (name, value) in input.one("quota")? {
         match (name.as_str(), RESOURCES.iter().find(|(known, _, _)| *known == name)) {
-            (_, Some((known, _, _))) => wanted.push((known, limit(&name, &value)?)),
+            (_, Some((known, _, _))) => wanted.push((known, limit(known, value)?)),
             ("force", None) => force = crate::values::boolean(&value).unwrap_or(false),
             ("check_limit" | "tenant_id" | "project_id", None) => {}
             (_, None) => return Err(Error::bad_request(format!("Unrecognized attribute(s) '{name}'"))),
@@ -177,11 +178,10 @@ pub async fn delete(app: App, ctx: Context, project: Path<String>) -> Result<Rep
     Reply::no_content()
 }
 
-fn limit(name: &str, value: &Value) -> Result<i64> {
-    let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
-    number
-        .filter(|n| (-1..=2_147_483_647).contains(n))
-        .ok_or_else(|| invalid_attribute(name, format!("'{value}' is not an integer from -1")))
+fn limit(name: &str, value: Value) -> Result<i64> {
+    let kind = Kind::Int(-1, 2_147_483_647);
+    let number = normalize(kind, value).map_err(|reason| refused(name, kind, &reason))?;
+    number.as_i64().ok_or_else(|| Error::internal(name))
 }
 
 fn defaults() -> Map<String, Value> {

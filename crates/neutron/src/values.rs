@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
+/// How a refusal of what is no number ends.
+pub const NO_INTEGER: &str = "is not an integer";
+
 /// What an attribute may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -13,6 +16,8 @@ pub enum Kind {
     Int(i64, i64),
     /// A number, as such or as text, or null.
     IntOrNull(i64, i64),
+    /// 4 or 6.
+    IpVersion,
     /// Text up to so many characters.
     Text(usize),
     /// The same, or null.
@@ -78,6 +83,10 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
             Ok(value)
         }
         Kind::Int(min, max) | Kind::IntOrNull(min, max) => int(&value, min, max),
+        Kind::IpVersion => match int(&value, i64::MIN, i64::MAX)? {
+            version if version == json!(4) || version == json!(6) => Ok(version),
+            other => Err(format!("'{other}' is not in [4, 6]")),
+        },
         Kind::TextOrNull(max) => text(&value, max).map(Value::from),
         Kind::UuidOrNull => uuid(&value).map(Value::from),
         Kind::IpOrNull => ip(&value).map(|ip| json!(ip)),
@@ -92,10 +101,12 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::MacOrNull => mac(&value).map(Value::from),
         Kind::OneOf(words) | Kind::OneOfOrNull(words) => {
             let word = plain(&value);
-            if words.contains(&word.as_str()) { Ok(json!(word)) } else { Err(format!("'{word}' is not in {words:?}")) }
+            if words.contains(&word.as_str()) { Ok(json!(word)) } else { Err(format!("'{word}' is not in ['{}']", words.join("', '"))) }
         }
         Kind::Words => list(value, |item| text(&item, 255).map(Value::from)),
         Kind::Routes => list(value, |item| object(item, &["destination", "nexthop"], route)),
+        // null is no list of these: an empty one means none
+        Kind::Pools | Kind::FixedIps if value.is_null() => Err("'None' is not a list".into()),
         Kind::Pools => list(value, |item| object(item, &["start", "end"], pool)),
         Kind::FixedIps => list(value, |item| object(item, &["subnet_id", "ip_address"], fixed_ip)),
         Kind::AddressPairs => list(value, |item| object(item, &["ip_address", "mac_address"], address_pair)),
@@ -114,9 +125,9 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
 
 /// Neutron's booleans: JSON's, and the words and numbers old clients send.
 pub fn boolean(value: &Value) -> Option<bool> {
-    match plain(value).to_ascii_lowercase().as_str() {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
+    match plain(value).trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
         _ => None,
     }
 }
@@ -127,12 +138,19 @@ pub fn random_mac() -> String {
     format!("fa:16:3e:{a:02x}:{b:02x}:{c:02x}")
 }
 
+/// A value as neutron's messages write it.
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::Null => "None".into(),
+        Value::Bool(true) => "True".into(),
+        Value::Bool(false) => "False".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn int(value: &Value, min: i64, max: i64) -> Result<Value, String> {
-    let number = plain(value).parse::<i64>().map_err(|_| format!("'{}' is not an integer", plain(value)))?;
+    let number = plain(value).parse::<i64>().map_err(|_| format!("'{}' {NO_INTEGER}", plain(value)))?;
     if number < min {
         return Err(format!("'{number}' is too small - must be at least '{min}'"));
     }
@@ -143,7 +161,7 @@ fn int(value: &Value, min: i64, max: i64) -> Result<Value, String> {
 }
 
 fn text(value: &Value, max: usize) -> Result<String, String> {
-    let text = value.as_str().ok_or_else(|| format!("'{value}' is not a valid string"))?;
+    let text = value.as_str().ok_or_else(|| format!("'{}' is not a valid string", plain(value)))?;
     // PostgreSQL keeps no such text
     if text.contains('\0') {
         return Err("it contains a null character".into());

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::policy::Target;
-use kit::{Context, Path, Reply, Result, ids};
+use kit::{Context, Error, Path, Reply, Result, ids};
 use serde_json::json;
 
 use super::{Model, port_forwardings, unreachable};
@@ -77,8 +77,10 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
         updated_at: now,
     };
     qos::check_usable(tx, ctx, floating.qos_policy_id.as_ref()).await?;
-    if let Some(port) = wish.get::<Option<String>>("port_id")?.flatten() {
-        associate(tx, ctx, &mut floating, &port, wish.get::<Option<IpAddr>>("fixed_ip_address")?.flatten()).await?;
+    match (wish.get::<Option<String>>("port_id")?.flatten(), wish.get::<Option<IpAddr>>("fixed_ip_address")?.flatten()) {
+        (Some(port), fixed) => associate(tx, ctx, &mut floating, &port, fixed).await?,
+        (None, Some(_)) => return Err(no_port()),
+        (None, None) => {}
     }
     insert(tx.db, &floating).await?;
     Ok(floating)
@@ -104,6 +106,10 @@ async fn own_port(tx: &Tx<'_>, network: &networks::Model, id: &str, wish: &Check
         }
         _ => error,
     })
+}
+
+fn no_port() -> Error {
+    bad_request("BadRequest", "Bad floatingip request: fixed_ip_address cannot be specified without a port_id.")
 }
 
 /// Leads the floating IP to a port. The caller saves it.
@@ -191,9 +197,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
                 Some(None) if floating.port_id.is_none() => {}
                 Some(None) => leave(&tx, &mut floating).await?,
                 None if fixed.is_some() => {
-                    let port = floating.port_id.clone().ok_or_else(|| {
-                        bad_request("BadRequest", "Bad floatingip request: fixed_ip_address cannot be specified without a port_id.")
-                    })?;
+                    let port = floating.port_id.clone().ok_or_else(no_port)?;
                     leave(&tx, &mut floating).await?;
                     associate(&tx, &by, &mut floating, &port, fixed).await?;
                 }

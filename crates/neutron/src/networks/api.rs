@@ -9,6 +9,7 @@ use super::Model;
 use super::segments::{self, Wanted};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
+use crate::availability::check_hints;
 use crate::fault::{conflict, invalid_input};
 use crate::resource::{Resource, changeable, insert, remove, save, with};
 use crate::{App, Tx, floatingips, listing, plain, ports, qos, quotas, rbac, security_groups, sql, subnets};
@@ -55,9 +56,7 @@ fn wanted(app: &App, checked: &Checked) -> Result<Model> {
         qos_policy_id: checked.get::<Option<String>>("qos_policy_id")?.flatten(),
         ..tenant(app, &checked.text("project_id")?, &checked.text("name")?)
     };
-    if let Some(unknown) = network.availability_zone_hints.0.iter().find(|zone| *zone != "nova") {
-        return Err(kit::Error::not_found(format!("AvailabilityZone {unknown} could not be found.")).code("AvailabilityZoneNotFound"));
-    }
+    check_hints(&network.availability_zone_hints.0)?;
     Wanted::of(checked)?.apply(app, &mut network, checked.get("mtu")?)?;
     Ok(network)
 }
@@ -120,6 +119,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             let mut network: Model = changeable(tx.db, &by, "update_network", &id.0).await?;
             if_match.check(network.revision_number)?;
             checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &Target::project(&network.project_id))?;
+            Wanted::of(&checked)?.check_same(&network)?;
             let before = network.clone();
             apply(&on, &checked, &mut network)?;
             if network.mtu != before.mtu {
@@ -219,10 +219,12 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
             let ids = [network.id.clone()];
             floatingips::network_gone(&tx, &network.id).await?;
             let ports: Vec<ports::Model> = with(tx.db, "network_id", &ids).await?;
-            if ports.iter().any(|port| port.device_owner != ports::DHCP) {
+            let using: Vec<&str> = ports.iter().filter(|port| port.device_owner != ports::DHCP).map(|port| port.id.as_str()).collect();
+            if !using.is_empty() {
                 let message = format!(
-                    "Unable to complete operation on network {}. There are one or more ports still in use on the network.",
-                    network.id
+                    "Unable to complete operation on network {}. There are one or more ports still in use on the network, id for these ports is {}.",
+                    network.id,
+                    using.join(",")
                 );
                 return Err(conflict("NetworkInUse", message));
             }

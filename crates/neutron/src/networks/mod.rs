@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use kit::clock::Timestamp;
 use kit::db::Json;
-use kit::{Context, Result};
+use kit::{Context, Error, Result};
 use sea_orm::DbBackend;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Condition, ExprTrait, Query};
@@ -17,7 +17,6 @@ pub use api::{check_mtu, create, delete, make, make_own, tenant, update};
 pub use segments::VlanRange;
 
 use crate::attributes::Attribute;
-use crate::fault::hidden;
 use crate::resource::{Resource, Seen, extend, seen, standard_view};
 use crate::values::Kind;
 use crate::{Tx, rbac, sql};
@@ -70,9 +69,9 @@ impl Resource for Model {
         Attribute::writable("router:external", Kind::Bool).column("external").ruled(),
         Attribute::writable("is_default", Kind::Bool).ruled(),
         Attribute::writable("mtu", Kind::Int(0, 65_535)),
-        Attribute::fixed("provider:network_type", Kind::OneOf(TYPES)).column("network_type").ruled(),
-        Attribute::fixed("provider:physical_network", Kind::TextOrNull(64)).column("physical_network").ruled(),
-        Attribute::fixed("provider:segmentation_id", Kind::Int(1, 16_777_215)).column("segmentation_id").ruled(),
+        Attribute::writable("provider:network_type", Kind::Text(32)).column("network_type").ruled(),
+        Attribute::writable("provider:physical_network", Kind::TextOrNull(64)).column("physical_network").ruled(),
+        Attribute::writable("provider:segmentation_id", Kind::Int(1, 16_777_215)).column("segmentation_id").ruled(),
         Attribute::writable("port_security_enabled", Kind::Bool),
         Attribute::writable("dns_domain", Kind::DnsDomain),
         Attribute::fixed("availability_zone_hints", Kind::Words).composite(),
@@ -137,14 +136,14 @@ impl Resource for Model {
     }
 }
 
-/// A network that the caller may put subnets and ports on: one of their own or a shared one. Of an external one they only know.
-pub async fn usable(tx: &Tx<'_>, ctx: &Context, id: &str) -> Result<Model> {
+/// A network that the caller may put something (`port` or `subnet`) on: one of their own or a shared one. Of an external one they only know.
+pub async fn usable(tx: &Tx<'_>, ctx: &Context, id: &str, what: &str) -> Result<Model> {
     let network: Model = seen(tx.db, ctx, id).await?;
     let project = ctx.project_id().unwrap_or_default();
     if ctx.is_service_or_admin() || network.project_id == project || rbac::is_shared(tx.db, id, project).await? {
         return Ok(network);
     }
-    Err(hidden())
+    Err(Error::forbidden(format!("Tenant {project} not allowed to create {what} on this network")).code("HTTPForbidden"))
 }
 
 /// Waits until it is this change's turn on some networks. Whoever makes, changes or removes subnets and ports takes it before any row of

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use kit::Result;
 use serde::Deserialize;
 
-use super::Model;
+use super::{Model, TYPES};
 use crate::attributes::Checked;
 use crate::fault::{conflict, invalid_input};
 use crate::{App, Tx, sql};
@@ -69,9 +69,20 @@ impl Wanted {
         })
     }
 
+    /// What carries a network stays as it is; saying so again is no change.
+    pub fn check_same(self, network: &Model) -> Result<()> {
+        let stays = |wanted: bool| if wanted { Ok(()) } else { Err(unchangeable()) };
+        stays(self.network_type.is_none_or(|kind| kind == network.network_type))?;
+        stays(self.physical_network.is_none_or(|physical| Some(physical) == network.physical_network))?;
+        stays(self.segmentation_id.is_none_or(|id| Some(id) == network.segmentation_id))
+    }
+
     /// Puts it into the network, with the MTU it allows; numbers that are not asked for are chosen when the network is inserted.
     pub fn apply(self, app: &App, network: &mut Model, mtu: Option<i64>) -> Result<()> {
         let kind = self.network_type.unwrap_or_else(|| TENANT.into());
+        if !TYPES.contains(&kind.as_str()) {
+            return Err(invalid_input(format!("network_type value '{kind}' not supported")));
+        }
         if self.physical_network.is_some() && matches!(kind.as_str(), "vxlan" | "local") {
             return Err(invalid_input(format!("provider:physical_network specified for {} network", kind.to_uppercase())));
         }
@@ -101,6 +112,11 @@ impl Wanted {
         network.network_type = kind;
         Ok(())
     }
+}
+
+fn unchangeable() -> kit::Error {
+    let attributes = "provider:network_type, provider:physical_network, provider:segmentation_id";
+    invalid_input(format!("Plugin does not support updating the following provider network attributes: {attributes}"))
 }
 
 /// Takes the segment for a network that is inserted, choosing a number if none is asked for.

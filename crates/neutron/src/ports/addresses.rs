@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{FixedIp, Model};
 use crate::agents::Touched;
 use crate::fault::{bad_request, conflict, invalid_input};
-use crate::resource::{save, with};
+use crate::resource::{fetch, missing, save, with};
 use crate::{Tx, ipam, networks, subnets};
 
 /// Addresses a port may have.
@@ -28,6 +28,9 @@ pub struct Wanted {
 pub async fn choose(tx: &Tx<'_>, network: &networks::Model, port: &Model, wanted: Option<Vec<Wanted>>) -> Result<Vec<FixedIp>> {
     let mut subnets: Vec<subnets::Model> = with(tx.db, "network_id", std::slice::from_ref(&network.id)).await?;
     subnets.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    if subnets.is_empty() && wanted.as_ref().is_some_and(|wanted| !wanted.is_empty()) {
+        return Err(invalid_input("IP allocation requires subnets for network"));
+    }
     let subnets: Vec<subnets::Model> = subnets.into_iter().filter(|subnet| serves(subnet, port)).collect();
     match wanted {
         None => one_of_each(tx, network, port, &subnets).await,
@@ -106,15 +109,14 @@ pub async fn join_auto_addressed(tx: &Tx<'_>, subnet: &subnets::Model) -> Result
 
 async fn grant(tx: &Tx<'_>, network: &networks::Model, port: &Model, subnets: &[subnets::Model], wish: Wanted) -> Result<FixedIp> {
     let subnet = match (&wish.subnet_id, wish.ip_address) {
-        (Some(id), _) => subnets.iter().find(|subnet| subnet.id == *id).ok_or_else(|| {
-            bad_request(
-                "InvalidInput",
-                format!(
-                    "Invalid input for operation: Failed to create port on network {}, because fixed_ips included invalid subnet {id}.",
-                    network.id
-                ),
-            )
-        })?,
+        (Some(id), _) => match subnets.iter().find(|subnet| subnet.id == *id) {
+            Some(subnet) => subnet,
+            None => {
+                fetch::<subnets::Model, _>(tx.db, id).await?.ok_or_else(|| missing::<subnets::Model>(id))?;
+                let why = "because fixed_ips included invalid subnet";
+                return Err(invalid_input(format!("Failed to create port on network {}, {why} {id}", network.id)));
+            }
+        },
         (None, Some(ip)) => subnets.iter().find(|subnet| subnet.contains(ip)).ok_or_else(|| {
             bad_request(
                 "InvalidIpForNetwork",

@@ -31,8 +31,8 @@ struct Waiting {
 
 fn view(host: &str, vnic_type: &str, profile: &Value, active: bool) -> Map<String, Value> {
     let view = json!({
-        "host": host, "vnic_type": vnic_type, "profile": profile, "vif_type": "bridge",
-        "vif_details": {"port_filter": true, "connectivity": "l2"}, "status": if active { "ACTIVE" } else { "INACTIVE" },
+        "host": host, "vnic_type": vnic_type, "profile": profile, "vif_type": super::vif_type(vnic_type),
+        "vif_details": super::vif_details(vnic_type), "status": if active { "ACTIVE" } else { "INACTIVE" },
     });
     if let Value::Object(view) = view { view } else { Map::new() }
 }

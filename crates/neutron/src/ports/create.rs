@@ -23,7 +23,11 @@ const PAIRS: usize = 10;
 pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     let (bodies, bulk) = input.many(Model::KEY, Model::PLURAL)?;
     let mut wishes = Vec::with_capacity(bodies.len());
-    for body in bodies {
+    for mut body in bodies {
+        // null is what is not said
+        if body.get("security_groups").is_some_and(Value::is_null) {
+            body.remove("security_groups");
+        }
         wishes.push(Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?);
     }
     let by = ctx.clone();
@@ -42,7 +46,7 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
 }
 
 async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
-    let network = networks::usable(tx, ctx, &wish.text("network_id")?).await?;
+    let network = networks::usable(tx, ctx, &wish.text("network_id")?, "port").await?;
     let project = wish.text("project_id")?;
     check_rules(ctx, "create", wish, &project, &network)?;
     let mut port = new(&network, &project);

@@ -9,7 +9,7 @@ use crate::agents::Touched;
 use crate::attributes::IfMatch;
 use crate::fault::conflict;
 use crate::resource::{enforce_on, fetch, locked, seen};
-use crate::{App, Tx, floatingips, ipam, networks, nova, resource, routers, trunks};
+use crate::{App, Tx, floatingips, ipam, networks, nova, resource, routers, sql, trunks};
 
 pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch) -> Result<Reply> {
     app.write(move |tx| {
@@ -19,7 +19,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
             let port: Model = locked(tx.db, &port.id).await?;
             check_owner(&tx, &ctx, &port).await?;
             if_match.check(port.revision_number)?;
-            if port.is_routers() || [FLOATING_IP, routers::HA_INTERFACE].contains(&port.device_owner.as_str()) {
+            if serves(&tx, &port).await? {
                 let message =
                     format!("Port {} cannot be deleted directly via the port API: has device owner {}.", port.id, port.device_owner);
                 return Err(conflict("ServicePortInUse", message));
@@ -35,6 +35,18 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
     })
     .await?;
     Reply::no_content()
+}
+
+/// Routers and floating IPs keep their ports, as long as there are the ones and the others have addresses.
+async fn serves(tx: &Tx<'_>, port: &Model) -> Result<bool> {
+    let table = match port.device_owner.as_str() {
+        routers::HA_INTERFACE => return Ok(true),
+        FLOATING_IP => "floatingips",
+        _ if port.is_routers() => "routers",
+        _ => return Ok(false),
+    };
+    let device = format!("SELECT 1 FROM {table} WHERE id = $1");
+    Ok(!port.fixed_ips.0.is_empty() && sql::exists(tx.db, &device, [port.device_id.as_str().into()]).await?)
 }
 
 /// A port is its project's, and also the owner's of its network.

@@ -149,8 +149,12 @@ impl Model {
     }
 }
 
+const NORMAL: &str = "normal";
+const BRIDGE: &str = "bridge";
+const BINDING_FAILED: &str = "binding_failed";
+
 const VNIC_TYPES: &[&str] = &[
-    "normal",
+    NORMAL,
     "direct",
     "macvtap",
     "baremetal",
@@ -209,7 +213,7 @@ impl Resource for Model {
 
     fn filter(name: &str, values: &[&str], _: &Seen) -> Option<Condition> {
         match name {
-            "fixed_ips" => Some(values.iter().fold(Condition::all(), |all, value| all.add(by_address(value)))),
+            "fixed_ips" => Some(by_address(values)),
             "security_groups" => {
                 let ids = values.iter().copied();
                 let members = Query::select()
@@ -226,8 +230,9 @@ impl Resource for Model {
             })),
             "binding:vif_type" => Some(values.iter().fold(Condition::any(), |any, value| match *value {
                 "unbound" => any.add(Column::HostId.eq("")),
-                "bridge" => any.add(Column::HostId.ne("")),
-                _ => any,
+                BRIDGE => any.add(Column::HostId.ne("").and(Column::VnicType.eq(NORMAL))),
+                BINDING_FAILED => any.add(Column::HostId.ne("").and(Column::VnicType.ne(NORMAL))),
+                _ => any.add(Expr::val(1).eq(0)),
             })),
             _ => None,
         }
@@ -250,10 +255,9 @@ impl Resource for Model {
         );
         if seen.admin {
             let bound = !self.host_id.is_empty();
-            let details = if bound { json!({"port_filter": true, "connectivity": "l2"}) } else { json!({}) };
             view.insert("binding:host_id".into(), json!(self.host_id));
-            view.insert("binding:vif_type".into(), json!(if bound { "bridge" } else { "unbound" }));
-            view.insert("binding:vif_details".into(), details);
+            view.insert("binding:vif_type".into(), json!(if bound { vif_type(&self.vnic_type) } else { "unbound" }));
+            view.insert("binding:vif_details".into(), if bound { vif_details(&self.vnic_type) } else { json!({}) });
             view.insert("binding:profile".into(), self.profile.0.clone());
         }
         view
@@ -264,6 +268,15 @@ impl Resource for Model {
     }
 }
 
+/// What a bound port is to its guest. Hosts have bridges; devices that pass them by nobody makes.
+fn vif_type(vnic_type: &str) -> &'static str {
+    if vnic_type == NORMAL { BRIDGE } else { BINDING_FAILED }
+}
+
+fn vif_details(vnic_type: &str) -> Value {
+    if vnic_type == NORMAL { json!({"port_filter": true, "connectivity": "l2"}) } else { json!({}) }
+}
+
 impl Model {
     fn pairs_view(&self) -> Vec<Value> {
         let pair = |pair: &AddressPair| json!({"ip_address": pair.ip_address, "mac_address": pair.mac_address.as_ref().unwrap_or(&self.mac_address)});
@@ -271,20 +284,29 @@ impl Model {
     }
 }
 
-/// `fixed_ips=ip_address=10.0.0.5`, `fixed_ips=subnet_id=...`, `fixed_ips=ip_address_substr=10.0`
-fn by_address(value: &str) -> Condition {
-    let mut ports = Query::select();
-    ports.column("port_id").from("ip_allocations");
-    match value.split_once('=') {
-        Some(("ip_address", ip)) => {
-            ports.and_where(Expr::col("ip_address").eq(ip.parse::<IpAddr>().map_or_else(|_| ip.to_owned(), |ip| ip.to_string())))
+/// `fixed_ips=ip_address=10.0.0.5`, `fixed_ips=subnet_id=...`, `fixed_ips=ip_address_substr=10.0`: values of one key mean or, and one address
+/// has to fit all keys.
+fn by_address(values: &[&str]) -> Condition {
+    let mut all = Condition::all();
+    for key in ["ip_address", "subnet_id", "ip_address_substr"] {
+        let mut wanted = values.iter().filter_map(|value| value.split_once('=').filter(|(k, _)| *k == key)).peekable();
+        if wanted.peek().is_some() {
+            all = all.add(wanted.fold(Condition::any(), |any, (_, value)| any.add(address_fits(key, value))));
         }
-        Some(("subnet_id", subnet)) => ports.and_where(Expr::col("subnet_id").eq(subnet)),
+    }
+    if all.is_empty() {
+        return Condition::all().add(Expr::val(1).eq(0));
+    }
+    let ports = Query::select().column("port_id").from("ip_allocations").cond_where(all).to_owned();
+    Condition::all().add(Column::Id.in_subquery(ports))
+}
+
+fn address_fits(key: &'static str, value: &str) -> Expr {
+    match key {
+        "ip_address" => Expr::col(key).eq(value.parse::<IpAddr>().map_or_else(|_| value.to_owned(), |ip| ip.to_string())),
+        "subnet_id" => Expr::col(key).eq(value),
         // digits, dots and colons only: nothing that LIKE would take for a pattern
-        Some(("ip_address_substr", part)) if part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'.' || b == b':') => {
-            ports.and_where(Expr::col("ip_address").like(format!("%{part}%")))
-        }
-        _ => ports.and_where(Expr::val(1).eq(0)),
-    };
-    Condition::all().add(Column::Id.in_subquery(ports.to_owned()))
+        _ if value.bytes().all(|b| b.is_ascii_hexdigit() || b == b'.' || b == b':') => Expr::col("ip_address").like(format!("%{value}%")),
+        _ => Expr::val(1).eq(0),
+    }
 }

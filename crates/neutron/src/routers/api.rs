@@ -11,6 +11,7 @@ use super::gateway::{self, GatewayInfo};
 use super::{Model, ha, placement};
 use crate::agents::{self, Touched};
 use crate::attributes::{Checked, IfMatch, Input};
+use crate::availability::check_hints;
 use crate::fault::{bad_request, conflict, invalid_attribute};
 use crate::resource::{Resource, changeable, insert, remove, save, with};
 use crate::subnets::{self, Route};
@@ -29,6 +30,7 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
         check_distributed(&checked)?;
         let info = gateway_info(&checked)?;
         let router = new(&checked)?;
+        check_hints(&router.availability_zone_hints.0)?;
         if let Some(info) = &info {
             info.enforce(&ctx, "create", &router.project_id)?;
         }
@@ -89,7 +91,7 @@ fn gateway_info(checked: &Checked) -> Result<Option<GatewayInfo>> {
     match checked.get::<serde_json::Value>("external_gateway_info")? {
         None => Ok(None),
         Some(serde_json::Value::Null) => Ok(Some(GatewayInfo::default())),
-        Some(value) => serde_json::from_value(value).map(Some).map_err(|error| invalid_attribute("external_gateway_info", error)),
+        Some(value) => GatewayInfo::read(value).map(Some).map_err(|reason| invalid_attribute("external_gateway_info", reason)),
     }
 }
 
@@ -199,7 +201,7 @@ pub async fn delete(app: App, ctx: Context, id: Path<String>, if_match: IfMatch)
             let mut router: Model = changeable(tx.db, &ctx, "delete_router", &id.0).await?;
             if_match.check(router.revision_number)?;
             if !router.interfaces(&tx).await?.is_empty() {
-                return Err(conflict("RouterInUse", format!("Router {} still has ports.", router.id)));
+                return Err(conflict("RouterInUse", format!("Router {} still has ports", router.id)));
             }
             gateway::set(&tx, Some(&ctx), &mut router, &GatewayInfo::default()).await?;
             remove::<Model, _>(tx.db, &router.id).await?;

@@ -32,6 +32,17 @@ fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Opti
 }
 
 impl GatewayInfo {
+    /// Nothing but nothing at all goes without a network.
+    pub fn read(value: serde_json::Value) -> Result<GatewayInfo, String> {
+        let empty = value.as_object().is_some_and(serde_json::Map::is_empty);
+        let info: GatewayInfo = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        match info.network_id.as_deref() {
+            Some(id) if kit::ids::parse_uuid(id).is_none() => Err(format!("'{id}' is not a valid UUID")),
+            None if !empty => Err("Validation of dictionary's keys failed. Expected keys: {'network_id'}".into()),
+            _ => Ok(info),
+        }
+    }
+
     /// To a network, and nothing else said.
     pub fn to(network: &str) -> GatewayInfo {
         GatewayInfo { network_id: Some(network.to_owned()), ..GatewayInfo::default() }

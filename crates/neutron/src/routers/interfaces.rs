@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use kit::{Context, Path, Reply, Result};
+use kit::{Context, Error, Path, Reply, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Model;
 use crate::agents::Touched;
 use crate::attributes::Input;
-use crate::fault::{bad_request, conflict, invalid_attribute, not_found};
+use crate::fault::{bad_request, conflict, invalid_attribute};
 use crate::ports::{self, FixedIp, ROUTER_INTERFACE};
 use crate::resource::{changeable, fetch, missing, save, seen, with};
 use crate::{App, Tx, ipam, networks, sql, subnets};
@@ -197,15 +197,16 @@ pub async fn remove(app: App, ctx: Context, id: Path<String>, input: Input) -> R
 async fn leg(tx: &Tx<'_>, router: &Model, which: &Which) -> Result<ports::Model> {
     let on = |port: &ports::Model, subnet: &String| port.fixed_ips.0.iter().any(|fixed| fixed.subnet_id == *subnet);
     let mut legs = router.interfaces(tx).await?.into_iter();
-    let (found, what) = match (&which.port_id, &which.subnet_id) {
-        (Some(id), subnet) => (legs.find(|port| port.id == *id && subnet.as_ref().is_none_or(|s| on(port, s))), id),
-        (None, Some(subnet)) => (legs.find(|port| on(port, subnet)), subnet),
-        (None, None) => return Err(bad_request("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")),
-    };
-    found.ok_or_else(|| {
-        let code = if which.port_id.is_some() { "RouterInterfaceNotFound" } else { "RouterInterfaceNotFoundForSubnet" };
-        not_found(code, &format!("Router {} has no interface on", router.id), what)
-    })
+    let router = &router.id;
+    match (&which.port_id, &which.subnet_id) {
+        (Some(id), subnet) => legs.find(|port| port.id == *id && subnet.as_ref().is_none_or(|s| on(port, s))).ok_or_else(|| {
+            Error::not_found(format!("Router {router} does not have an interface with id {id}")).code("RouterInterfaceNotFound")
+        }),
+        (None, Some(subnet)) => legs.find(|port| on(port, subnet)).ok_or_else(|| {
+            Error::not_found(format!("Router {router} has no interface on subnet {subnet}")).code("RouterInterfaceNotFoundForSubnet")
+        }),
+        (None, None) => Err(bad_request("BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")),
+    }
 }
 
 /// A leg that floating IPs or routes lead through stays.

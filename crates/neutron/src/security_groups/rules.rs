@@ -43,6 +43,8 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+const ETHERTYPES: &[&str] = &["IPv4", "IPv6"];
+
 /// Protocols by name, with their numbers.
 const PROTOCOLS: &[(&str, u8)] = &[
     ("ah", 51),
@@ -81,7 +83,7 @@ impl Resource for Model {
     const ATTRIBUTES: &'static [Attribute] = &[
         Attribute::fixed("security_group_id", Kind::Uuid).required(),
         Attribute::fixed("direction", Kind::OneOf(&["ingress", "egress"])).required(),
-        Attribute::fixed("ethertype", Kind::OneOf(&["IPv4", "IPv6"])),
+        Attribute::fixed("ethertype", Kind::OneOf(ETHERTYPES)),
         Attribute::fixed("protocol", Kind::TextOrNull(40)),
         Attribute::fixed("port_range_min", Kind::IntOrNull(i64::MIN, i64::MAX)),
         Attribute::fixed("port_range_max", Kind::IntOrNull(i64::MIN, i64::MAX)),
@@ -146,6 +148,10 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
         // a protocol's number comes as a number or as text
         if let Some(number) = body.get("protocol").filter(|v| v.is_number()).map(ToString::to_string) {
             body.insert("protocol".into(), json!(number));
+        }
+        let same = |text: &str| ETHERTYPES.iter().find(|known| known.eq_ignore_ascii_case(text));
+        if let Some(ethertype) = body.get("ethertype").and_then(Value::as_str).and_then(same) {
+            body.insert("ethertype".into(), json!(ethertype));
         }
         rules.push(wanted(&Checked::create(&ctx, Model::KEY, Model::ATTRIBUTES, body)?)?);
     }
@@ -291,7 +297,8 @@ fn check_ports(rule: &Model) -> Result<()> {
             Ok(())
         }
         Some(6 | 17 | 33 | 132 | 136) => match (min, max) {
-            (Some(min), Some(max)) if min >= 1 && min <= max => Ok(()),
+            (Some(0), _) | (_, Some(0)) => Err(bad_request("SecurityGroupInvalidPortValue", "Invalid value for port 0")),
+            (Some(min), Some(max)) if min <= max => Ok(()),
             _ => Err(bad_request("SecurityGroupInvalidPortRange", "For TCP/UDP protocols, port_range_min must be <= port_range_max")),
         },
         Some(_) => {

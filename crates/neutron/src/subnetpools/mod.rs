@@ -65,7 +65,7 @@ impl Resource for Model {
         Attribute::writable("address_scope_id", Kind::UuidOrNull),
         Attribute::writable("is_default", Kind::Bool).ruled(),
         Attribute::fixed("shared", Kind::Bool).composite().ruled(),
-        Attribute::shown("ip_version", Kind::Int(4, 6)),
+        Attribute::shown("ip_version", Kind::IpVersion),
     ];
 
     crate::standard!();
@@ -170,15 +170,12 @@ impl Model {
         }
         let (min, default, max) = (self.min_prefixlen, self.default_prefixlen, self.max_prefixlen);
         let longest = if self.is_v4() { 32 } else { 128 };
-        if max > longest || min > longest {
-            return Err(bad_request(
-                "UnsupportedMinSubnetPoolPrefix",
-                format!("Prefix '{max}' not supported in IPv{} pool.", self.ip_version),
-            ));
-        }
         let illegal = |a: &str, x: i64, b: &str, y: i64| {
             bad_request("IllegalSubnetPoolPrefixBounds", format!("Illegal prefix bounds: {a}={x}, {b}={y}."))
         };
+        if max > longest {
+            return Err(illegal("max_prefixlen", max, "ip_version_max", longest));
+        }
         if min > max {
             return Err(illegal("min_prefixlen", min, "max_prefixlen", max));
         }

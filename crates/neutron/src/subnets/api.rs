@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use kit::policy::Target;
 use kit::{Context, Path, Reply, Result};
 
+use super::create::check_served;
 use super::{Model, Pool, plan};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
@@ -27,10 +28,12 @@ pub fn check_told(subnet: &Model) -> Result<()> {
         let message = format!("Unable to complete operation for {}. The number of host routes exceeds the limit {ROUTES}.", subnet.id);
         return Err(bad_request("HostRoutesExhausted", message));
     }
-    if let Some(route) = subnet.host_routes.0.iter().find(|route| route.nexthop.is_ipv4() != subnet.is_v4()) {
-        return Err(invalid_input(format!("nexthop {} is not of IP version {}", route.nexthop, subnet.ip_version)));
-    }
-    Ok(())
+    let of_version = |name: &str, ip: &IpAddr| match ip.is_ipv4() == subnet.is_v4() {
+        true => Ok(()),
+        false => Err(invalid_input(format!("{name} '{ip}' does not match the ip_version '{}'", subnet.ip_version))),
+    };
+    subnet.dns_nameservers.0.iter().try_for_each(|server| of_version("dns_nameserver", server))?;
+    subnet.host_routes.0.iter().try_for_each(|route| of_version("nexthop", &route.nexthop))
 }
 
 /// `PUT /subnets/{subnet_id}`
@@ -72,9 +75,13 @@ async fn turn(tx: &Tx<'_>, id: &str) -> Result<()> {
 }
 
 async fn apply(tx: &Tx<'_>, checked: &Checked, subnet: &mut Model) -> Result<()> {
+    let served = subnet.enable_dhcp;
     checked.set("name", &mut subnet.name)?;
     checked.set("description", &mut subnet.description)?;
     checked.set("enable_dhcp", &mut subnet.enable_dhcp)?;
+    if let Some(net) = subnet.net().filter(|_| !served) {
+        check_served(subnet, net)?;
+    }
     checked.set("dns_nameservers", &mut subnet.dns_nameservers.0)?;
     checked.set("host_routes", &mut subnet.host_routes.0)?;
     checked.set("service_types", &mut subnet.service_types.0)?;

@@ -11,7 +11,7 @@ use kit::{Context, Reply, Result, ids};
 use super::{Model, Pool, check_told, plan};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
-use crate::fault::{bad_request, enforce, invalid_attribute, invalid_input};
+use crate::fault::{bad_request, enforce, invalid_input};
 use crate::resource::{Resource, insert, locked, with};
 use crate::subnetpools::{self, allocate};
 use crate::{App, Tx, ipam, listing, networks, ports, quotas};
@@ -44,7 +44,7 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
             networks::turn(&tx, wishes.iter().map(|(wish, _)| wish.subnet.network_id.clone()).collect()).await?;
             let mut made = Vec::with_capacity(wishes.len());
             for (wish, checked) in wishes {
-                let network = networks::usable(&tx, &by, &wish.subnet.network_id).await?;
+                let network = networks::usable(&tx, &by, &wish.subnet.network_id, "subnet").await?;
                 let target = Target::project(&wish.subnet.project_id).with("network:project_id", &network.project_id);
                 checked.enforce(&by, "create", Model::KEY, Model::ATTRIBUTES, &target)?;
                 if network.project_id != wish.subnet.project_id || network.project_id != by.project_id()? {
@@ -118,9 +118,6 @@ fn source(checked: &Checked) -> Result<Source> {
 
 /// IPv6 modes agree with each other, and come with DHCP enabled.
 fn check_modes(version: i64, dhcp: bool, ra: Option<&str>, address: Option<&str>) -> Result<()> {
-    if version == 5 {
-        return Err(invalid_attribute("ip_version", "'5' is not in [4, 6]"));
-    }
     if (ra.is_some() || address.is_some()) && (version == 4 || !dhcp) {
         return Err(invalid_input("ipv6_ra_mode or ipv6_address_mode cannot be set when ip_version is 4 or enable_dhcp is set to False"));
     }
@@ -137,7 +134,7 @@ fn check_modes(version: i64, dhcp: bool, ra: Option<&str>, address: Option<&str>
 
 fn check_prefix(subnet: &Model, net: IpNet) -> Result<()> {
     if net.addr().is_ipv4() != subnet.is_v4() {
-        return Err(invalid_input(format!("cidr {net} does not match the ip_version '{}'", subnet.ip_version)));
+        return Err(invalid_input(format!("cidr '{net}' does not match the ip_version '{}'", subnet.ip_version)));
     }
     if net.prefix_len() == 0 {
         return Err(invalid_input(format!("0 is not allowed as CIDR prefix length (cidr {net})")));
@@ -145,10 +142,19 @@ fn check_prefix(subnet: &Model, net: IpNet) -> Result<()> {
     if net.addr().is_multicast() || net.addr().is_loopback() {
         return Err(invalid_input(format!("Invalid CIDR {net}: it is not a unicast prefix")));
     }
+    check_served(subnet, net)?;
     if subnet.is_auto_addressed() && net.prefix_len() != 64 {
         return Err(invalid_input(format!(
             "Invalid CIDR {net} for IPv6 address mode. OpenStack uses the EUI-64 address format, which requires the prefix to be /64"
         )));
+    }
+    Ok(())
+}
+
+/// A DHCP server needs room beside the gateway.
+pub fn check_served(subnet: &Model, net: IpNet) -> Result<()> {
+    if subnet.enable_dhcp && net.max_prefix_len() - net.prefix_len() < 2 {
+        return Err(invalid_input("Subnet has a prefix length that is incompatible with DHCP service enabled"));
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ impl Resource for Model {
     const ATTRIBUTES: &'static [Attribute] = &[
         Attribute::writable("name", Kind::Text(255)),
         Attribute::fixed("network_id", Kind::Uuid).required(),
-        Attribute::fixed("ip_version", Kind::Int(4, 6)).required(),
+        Attribute::fixed("ip_version", Kind::IpVersion).required(),
         Attribute::fixed("cidr", Kind::CidrOrNull),
         Attribute::fixed("subnetpool_id", Kind::UuidOrNull),
         Attribute::fixed("prefixlen", Kind::IntOrNull(0, 128)).composite(),

@@ -80,7 +80,7 @@ fn check(net: IpNet, gateway: Option<IpAddr>, mut pools: Vec<Pool>) -> Result<Ve
         if let [a, b] = pair
             && b.start <= a.end
         {
-            let message = format!("Found overlapping allocation pools {}-{}, {}-{} for subnet {net}.", a.start, a.end, b.start, b.end);
+            let message = format!("Found overlapping allocation pools: {}-{} {}-{} for subnet {net}.", a.start, a.end, b.start, b.end);
             return Err(conflict("OverlappingAllocationPools", message));
         }
     }

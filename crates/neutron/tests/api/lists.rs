@@ -23,8 +23,8 @@ async fn some_networks(cloud: &Cloud) -> Vec<String> {
 async fn filters_join_as_neutron_joins_them() {
     let cloud = cloud().await;
     let ids = some_networks(&cloud).await;
-    assert_eq!(names(&cloud, "sort_key=name").await, ["a", "b", "c", "d", "e"]);
-    assert_eq!(names(&cloud, "name=a&name=b&sort_key=name").await, ["a", "b"]);
+    assert_eq!(names(&cloud, "sort_key=name&sort_dir=asc").await, ["a", "b", "c", "d", "e"]);
+    assert_eq!(names(&cloud, "name=a&name=b&sort_key=name&sort_dir=asc").await, ["a", "b"]);
     assert_eq!(names(&cloud, "name=a&name=c&admin_state_up=True").await, ["a"]);
     assert_eq!(names(&cloud, &format!("id={}&tenant_id=demo", ids[3])).await, ["d"]);
     assert_eq!(names(&cloud, "router:external=true").await, [""; 0]);
@@ -65,7 +65,7 @@ async fn pages_link_to_each_other() {
         assert_eq!(seen, expected);
     }
     let c = id(&cloud.get(DEMO, "/networks?name=c").await["networks"][0]);
-    assert_eq!(names(&cloud, &format!("sort_key=name&limit=2&page_reverse=True&marker={c}")).await, ["a", "b"]);
+    assert_eq!(names(&cloud, &format!("sort_key=name&sort_dir=asc&limit=2&page_reverse=True&marker={c}")).await, ["a", "b"]);
     assert_eq!(cloud.refused(DEMO, Method::GET, &format!("/networks?limit=1&marker={}", kit::ids::uuid()), None).await.0, 404);
 }
 
@@ -78,10 +78,10 @@ async fn tags_are_found_again() {
     cloud.put(DEMO, &tags(1), json!({"tags": ["red"]})).await;
     let (status, _) = cloud.call(DEMO, Method::PUT, &format!("/v2.0{}/RED", tags(2)), None).await;
     assert_eq!(status, 201);
-    assert_eq!(names(&cloud, "tags=red&sort_key=name").await, ["a", "b"]);
+    assert_eq!(names(&cloud, "tags=red&sort_key=name&sort_dir=asc").await, ["a", "b"]);
     assert_eq!(names(&cloud, "tags=red,blue").await, ["a"]);
-    assert_eq!(names(&cloud, "tags-any=blue,RED&sort_key=name").await, ["a", "c"]);
-    assert_eq!(names(&cloud, "not-tags=red&sort_key=name").await, ["c", "d", "e"]);
+    assert_eq!(names(&cloud, "tags-any=blue,RED&sort_key=name&sort_dir=asc").await, ["a", "c"]);
+    assert_eq!(names(&cloud, "not-tags=red&sort_key=name&sort_dir=asc").await, ["c", "d", "e"]);
     assert_eq!(cloud.call(DEMO, Method::GET, &format!("/v2.0{}/red", tags(1)), None).await.0, 204);
     cloud.delete(DEMO, &format!("{}/red", tags(1))).await;
     assert_eq!(cloud.refused(DEMO, Method::GET, &format!("{}/red", tags(1)), None).await, (404, "TagNotFound".into()));
@@ -99,7 +99,8 @@ async fn nonsense_is_the_callers_fault() {
         ("/networks?limit=-1", 400),
         ("/networks?name=%00", 400),
         ("/networks?mtu=none", 200),
-        ("/networks?sort_key=colour", 400),
+        ("/networks?sort_key=colour&sort_dir=asc", 400),
+        ("/networks?sort_key=name", 400),
         ("/networks?sort_key=name&sort_dir=up", 400),
         ("/networks?changed_since=yesterday", 400),
         ("/networks/%00", 404),

@@ -12,6 +12,7 @@ mod parts;
 mod pools;
 mod ports;
 mod refusals;
+mod replies;
 mod rooms;
 mod routers;
 mod schedulers;

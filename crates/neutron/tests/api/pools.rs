@@ -60,7 +60,7 @@ async fn nonsense_of_pools_is_refused() {
         (json!({"prefixes": ["10.0.0.0/8", "fd00::/48"]}), "PrefixVersionMismatch"),
         (json!({"prefixes": ["10.0.0.0/8"], "min_prefixlen": 24, "max_prefixlen": 20}), "IllegalSubnetPoolPrefixBounds"),
         (json!({"prefixes": ["10.0.0.0/8"], "default_prefixlen": 7}), "IllegalSubnetPoolPrefixBounds"),
-        (json!({"prefixes": ["10.0.0.0/8"], "max_prefixlen": 64}), "UnsupportedMinSubnetPoolPrefix"),
+        (json!({"prefixes": ["10.0.0.0/8"], "max_prefixlen": 64}), "IllegalSubnetPoolPrefixBounds"),
     ] {
         let refused = cloud.refused(DEMO, Method::POST, "/subnetpools", Some(json!({"subnetpool": body}))).await;
         assert_eq!(refused, (400, code.into()), "{body}");

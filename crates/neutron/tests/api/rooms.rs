@@ -16,13 +16,15 @@ async fn discovery_extensions_and_refusals() {
     assert_eq!(cloud.refused(DEMO, Method::GET, "/extensions/vpnaas", None).await.0, 404);
     assert_eq!(cloud.refused(DEMO, Method::GET, "/nothing", None).await, (404, "HTTPNotFound".into()));
     for (body, message) in [
-        (json!({}), "Unable to find 'network' in request body"),
-        (json!({"network": {"colour": "red"}}), "Unrecognized attribute(s) 'colour'"),
+        (json!([]), "Body contains invalid data"),
+        (json!({}), "Resource body required"),
+        (json!({"name": "n"}), "Unable to find 'network' in request body"),
+        (json!({"network": "n"}), "Object 'network' contains invalid data"),
+        (json!({"network": {"colour": "red", "shape": "round"}}), "Unrecognized attribute(s) 'colour, shape'"),
         (json!({"network": {"status": "ACTIVE"}}), "Attribute 'status' not allowed in POST"),
-        (
-            json!({"network": {"admin_state_up": "maybe"}}),
-            "Invalid input for admin_state_up. Reason: 'maybe' cannot be converted to boolean.",
-        ),
+        (json!({"network": {"admin_state_up": "maybe"}}), "Invalid input for operation: 'maybe' cannot be converted to boolean."),
+        (json!({"network": {"mtu": "large"}}), "Invalid input for operation: 'large' is not an integer."),
+        (json!({"network": {"name": null}}), "Invalid input for name. Reason: 'None' is not a valid string."),
     ] {
         let (status, answer) = cloud.call(DEMO, Method::POST, "/v2.0/networks", Some(body)).await;
         assert_eq!((status, answer["NeutronError"]["message"].as_str().unwrap()), (400, message));

@@ -53,7 +53,9 @@ async fn external_networks_are_known_but_not_used_by_projects() {
     assert_eq!(cloud.get(DEMO, "/subnets?router:external=true").await["subnets"][0]["router:external"], true);
     assert_eq!(cloud.get(DEMO, &path).await["network"]["shared"], false);
     let port = json!({"port": {"network_id": external["id"]}});
-    assert_eq!(cloud.refused(DEMO, Method::POST, "/ports", Some(port)).await.0, 404);
+    let (status, answer) = cloud.call(DEMO, Method::POST, "/v2.0/ports", Some(port)).await;
+    let message = &answer["NeutronError"]["message"];
+    assert_eq!((status, message), (403, &json!("Tenant demo not allowed to create port on this network")));
     cloud.change(ADMIN, &path, "network", json!({"router:external": false})).await;
     assert_eq!(cloud.refused(DEMO, Method::GET, &path, None).await.0, 404);
     let policy = json!({"object_type": "network", "object_id": external["id"], "action": "access_as_external", "target_tenant": "demo"});
