@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use kit::policy::Target;
 use kit::{Context, Error, Path, Query, Reply, Result};
 use serde_json::{Value, json};
 
+use crate::fault::hidden;
 use crate::ipam::number;
 use crate::resource::{missing, with};
 use crate::{App, networks, sql, subnets};
@@ -33,8 +35,16 @@ pub async fn providers(_: App, _: Context) -> Result<Reply> {
     Reply::ok(&json!({"service_providers": [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": true}]}))
 }
 
+/// Who may not see how many addresses are left sees no networks here.
+fn may_see(ctx: &Context) -> bool {
+    ctx.allows("get_network_ip_availability", &Target::default())
+}
+
 /// `GET /network-ip-availabilities`
-pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
+pub async fn list(app: App, ctx: Context, query: Query) -> Result<Reply> {
+    if !may_see(&ctx) {
+        return Reply::ok(&json!({"network_ip_availabilities": []}));
+    }
     let ids = sql::texts(app.db().read(), "SELECT id FROM networks ORDER BY id", []).await?;
     let mut all = of(&app, &ids).await?;
     for (key, field) in
@@ -51,7 +61,10 @@ pub async fn list(app: App, _: Context, query: Query) -> Result<Reply> {
 }
 
 /// `GET /network-ip-availabilities/{network_id}`
-pub async fn show(app: App, _: Context, id: Path<String>) -> Result<Reply> {
+pub async fn show(app: App, ctx: Context, id: Path<String>) -> Result<Reply> {
+    if !may_see(&ctx) {
+        return Err(hidden());
+    }
     let one = of(&app, std::slice::from_ref(&id.0)).await?.pop();
     Reply::ok(&json!({"network_ip_availability": one.ok_or_else(|| missing::<networks::Model>(&id.0))?}))
 }

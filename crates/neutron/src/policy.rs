@@ -20,6 +20,7 @@ const RULES: &[(&str, &str)] = &[
     ("create_network:provider:network_type", "rule:admin_api"),
     ("create_network:provider:physical_network", "rule:admin_api"),
     ("create_network:provider:segmentation_id", "rule:admin_api"),
+    ("create_network:segments", "rule:admin_api"),
     ("get_network", "role:reader or rule:service_or_admin"),
     ("update_network", "rule:member"),
     ("update_network:shared", "rule:admin_api"),

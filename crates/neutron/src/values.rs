@@ -52,6 +52,8 @@ pub enum Kind {
     AddressPairs,
     DhcpOptions,
     SubPorts,
+    /// What carries a network, in parts.
+    Segments,
     /// `80:90`
     PortRange,
     ObjectOrNull,
@@ -111,6 +113,7 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::FixedIps => list(value, |item| object(item, &["subnet_id", "ip_address"], fixed_ip)),
         Kind::AddressPairs => list(value, |item| object(item, &["ip_address", "mac_address"], address_pair)),
         Kind::DhcpOptions => list(value, |item| object(item, &["opt_name", "opt_value", "ip_version"], dhcp_option)),
+        Kind::Segments => list(value, |item| object(item, SEGMENT, segment)),
         Kind::PortRange => port_range(&value).map(Value::from),
         Kind::SubPorts => list(value, |item| object(item, &["port_id", "segmentation_type", "segmentation_id"], sub_port)),
         Kind::ObjectOrNull => {
@@ -293,6 +296,19 @@ fn address_pair(mut fields: Fields) -> Result<Fields, String> {
     if let Some(address) = fields.get("mac_address").filter(|m| !m.is_null()) {
         let address = mac(address)?;
         fields.insert("mac_address".into(), json!(address));
+    }
+    Ok(fields)
+}
+
+/// The keys of a segment.
+const SEGMENT: &[&str] = &["provider:network_type", "provider:physical_network", "provider:segmentation_id"];
+
+/// Clients write "" and 0 for what they do not say.
+fn segment(mut fields: Fields) -> Result<Fields, String> {
+    fields.retain(|_, value| !value.is_null() && value != "" && value != 0);
+    if let Some(id) = fields.get("provider:segmentation_id") {
+        let id = int(id, 1, i64::MAX)?;
+        fields.insert("provider:segmentation_id".into(), id);
     }
     Ok(fields)
 }

@@ -72,6 +72,7 @@ impl Resource for Model {
         Attribute::writable("provider:network_type", Kind::Text(32)).column("network_type").ruled(),
         Attribute::writable("provider:physical_network", Kind::TextOrNull(64)).column("physical_network").ruled(),
         Attribute::writable("provider:segmentation_id", Kind::Int(1, 16_777_215)).column("segmentation_id").ruled(),
+        Attribute::fixed("segments", Kind::Segments).composite().ruled(),
         Attribute::writable("port_security_enabled", Kind::Bool),
         Attribute::writable("dns_domain", Kind::DnsDomain),
         Attribute::fixed("availability_zone_hints", Kind::Words).composite(),

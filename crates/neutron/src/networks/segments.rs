@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Model, TYPES};
 use crate::attributes::Checked;
-use crate::fault::{conflict, invalid_input};
+use crate::fault::{bad_request, conflict, invalid_input};
 use crate::{App, Tx, sql};
 
 const LARGEST_VNI: i64 = 16_777_215;
@@ -53,20 +53,33 @@ pub fn largest_mtu(app: &App, kind: &str) -> i64 {
 }
 
 /// What a request says of it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Wanted {
+    #[serde(rename = "provider:network_type")]
     network_type: Option<String>,
+    #[serde(rename = "provider:physical_network")]
     physical_network: Option<String>,
+    #[serde(rename = "provider:segmentation_id")]
     segmentation_id: Option<i64>,
 }
 
 impl Wanted {
+    /// As attributes of the network, or as the one segment it has.
     pub fn of(checked: &Checked) -> Result<Wanted> {
-        Ok(Wanted {
+        let whole = Wanted {
             network_type: checked.get("provider:network_type")?,
             physical_network: checked.get::<Option<String>>("provider:physical_network")?.flatten(),
             segmentation_id: checked.get("provider:segmentation_id")?,
-        })
+        };
+        let mut segments: Vec<Wanted> = checked.or("segments", Vec::new())?;
+        match (segments.pop(), segments.is_empty()) {
+            (None, _) => Ok(whole),
+            (Some(_), _) if whole != Wanted::default() => {
+                Err(bad_request("SegmentsSetInConjunctionWithProviders", "Segments and provider values cannot both be set."))
+            }
+            (Some(only), true) => Ok(only),
+            (Some(_), false) => Err(invalid_input("A network has one segment here")),
+        }
     }
 
     /// What carries a network stays as it is; saying so again is no change.

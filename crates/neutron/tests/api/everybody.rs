@@ -52,8 +52,11 @@ async fn everybody_may_what_the_api_says_and_no_more() {
                 // of what counts its changes, nothing is changed
                 let (status, answer) = cloud.call_if(token, method.clone(), &place, body, Some("revision_number=999999")).await;
                 let as_said = match there {
-                    // of agents, whoever may not know of them gets an empty list
+                    // whoever may not know of these gets an empty list
                     true if path == "/agents" && !may && status == 200 => answer == json!({"agents": []}),
+                    true if path == "/network-ip-availabilities" && !may && status == 200 => {
+                        answer == json!({"network_ip_availabilities": []})
+                    }
                     true => is_refusal(status, &answer, &place) != may && status < 500 && status != 405,
                     false => status == if token.is_empty() { 401 } else { 404 },
                 };

@@ -73,6 +73,39 @@ async fn what_carries_a_network_is_said_again_but_not_changed() {
 }
 
 #[tokio::test]
+async fn what_carries_a_network_may_come_as_its_one_segment() {
+    let cloud = cloud().await;
+    let segment = |kind: &str, physical: &str, id: u16| json!({"provider:network_type": kind, "provider:physical_network": physical, "provider:segmentation_id": id});
+    for (kind, physical, number) in [("vlan", "public", 77), ("flat", "public", 0), ("vxlan", "", 4000)] {
+        let network = json!({"name": kind, "segments": [segment(kind, physical, number)]});
+        let made = cloud.make(ADMIN, "networks", "network", network).await;
+        assert_eq!(made["provider:network_type"], kind);
+        assert_eq!(made["provider:segmentation_id"].as_u64().unwrap_or_default(), u64::from(number), "{made}");
+        assert!(made.get("segments").is_none(), "{made}");
+    }
+    let (one, two) = (segment("vlan", "public", 78), segment("vlan", "public", 79));
+    for (who, body, expected) in [
+        (DEMO, json!({"segments": [one]}), (403, "PolicyNotAuthorized")),
+        (ADMIN, json!({"segments": [one], "provider:network_type": "vlan"}), (400, "SegmentsSetInConjunctionWithProviders")),
+        (ADMIN, json!({"segments": [one, two]}), (400, "InvalidInput")),
+        (ADMIN, json!({"segments": [{"colour": "red"}]}), (400, "HTTPBadRequest")),
+    ] {
+        let refused = cloud.refused(who, Method::POST, "/networks", Some(json!({"network": body}))).await;
+        assert_eq!(refused, (expected.0, expected.1.into()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_see_what_is_left_sees_nothing() {
+    let cloud = cloud().await;
+    let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let (all, path) = ("/network-ip-availabilities", format!("/network-ip-availabilities/{network}"));
+    assert_eq!(cloud.get(DEMO, all).await, json!({"network_ip_availabilities": []}));
+    assert_eq!(cloud.refused(DEMO, Method::GET, &path, None).await, (404, "HTTPNotFound".into()));
+    assert_eq!(cloud.get(ADMIN, &path).await["network_ip_availability"]["network_id"], network);
+}
+
+#[tokio::test]
 async fn subnets_are_of_one_version_and_leave_room_for_dhcp() {
     let cloud = cloud().await;
     let network = id(&cloud.make(DEMO, "networks", "network", json!({"name": "n"})).await);
