@@ -32,7 +32,7 @@ pub async fn run(app: &App, bootstrap: &Bootstrap) -> Result<()> {
     let mut outside = subnet(&public, "public-subnet", &bootstrap.public_cidr, Some(bootstrap.public_gateway), Some(vec![pool]))?;
     outside.enable_dhcp = false;
     let mut inside = subnet(&private, "private-subnet", &bootstrap.private_cidr, None, None)?;
-    inside.dns_nameservers.0.clone_from(&app.config().dns_nameservers);
+    inside.dns_nameservers.0 = app.config().dns_nameservers.iter().copied().filter(IpAddr::is_ipv4).collect();
     let router = router(&bootstrap.demo_project);
     let (on, demo) = (app.clone(), bootstrap.demo_project.clone());
     app.write(move |tx| {

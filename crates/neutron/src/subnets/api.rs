@@ -89,7 +89,9 @@ async fn apply(tx: &Tx<'_>, checked: &Checked, subnet: &mut Model) -> Result<()>
     if !subnet.enable_dhcp && (subnet.ipv6_ra_mode.is_some() || subnet.ipv6_address_mode.is_some()) {
         return Err(invalid_input("Cannot disable enable_dhcp with ipv6 attributes set"));
     }
-    check_told(subnet)?;
+    if ["dns_nameservers", "host_routes"].iter().any(|told| checked.0.contains_key(*told)) {
+        check_told(subnet)?;
+    }
     let gateway = checked.get::<Option<IpAddr>>("gateway_ip")?;
     let pools = checked.get::<Vec<Pool>>("allocation_pools")?;
     let (Some(net), true) = (subnet.net(), gateway.is_some() || pools.is_some()) else { return Ok(()) };

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN, Cloud, DEMO, READER, cloud, id};
+use crate::harness::{ADMIN, Cloud, DEMO, READER, cloud, cloud_with, id};
 
 /// The status, the type and the words of a refusal.
 async fn said(cloud: &Cloud, who: &str, method: Method, path: &str, body: Option<Value>) -> (u16, String, String) {
@@ -135,6 +135,16 @@ async fn subnets_are_of_one_version_and_leave_room_for_dhcp() {
     let enabled = Some(json!({"subnet": {"enable_dhcp": true}}));
     let message = format!("Invalid input for operation: {small}.");
     assert_eq!(said(&cloud, DEMO, Method::PUT, &path, enabled).await, refusal(400, "InvalidInput", message));
+}
+
+#[tokio::test]
+async fn the_first_subnet_is_told_of_name_servers_of_its_version() {
+    let servers = ["192.0.2.53", "2001:db8::53"].map(|server| server.parse().unwrap());
+    let cloud = cloud_with(neutron::Config { dns_nameservers: servers.to_vec(), ..neutron::Config::default() }).await;
+    cloud.bootstrapped().await;
+    let path = format!("/subnets/{}", cloud.named("subnets", "private-subnet").await);
+    assert_eq!(cloud.get(DEMO, &path).await["subnet"]["dns_nameservers"], json!(["192.0.2.53"]));
+    assert_eq!(cloud.change(DEMO, &path, "subnet", json!({"name": "mine"})).await["name"], "mine");
 }
 
 #[tokio::test]
