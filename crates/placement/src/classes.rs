@@ -88,7 +88,7 @@ pub async fn create(app: Placement, ctx: Context, body: Body<Named>) -> Result<R
     if !insert(&app, &name).await? {
         return Err(Error::conflict(format!("Conflicting resource class already exists: {name}")));
     }
-    Ok(answer::empty(&ctx, StatusCode::CREATED).header("location", &ctx.link(&format!("/resource_classes/{name}"))))
+    Ok(Reply::empty(StatusCode::CREATED).header("location", &ctx.link(&format!("/resource_classes/{name}"))))
 }
 
 /// Renames until 1.6; from 1.7 on makes sure the class exists.
@@ -100,13 +100,13 @@ pub async fn update(app: Placement, ctx: Context, name: Path<String>, raw: kit::
     }
     check_custom(&name.0)?;
     let status = if insert(&app, &name.0).await? { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
-    Ok(answer::empty(&ctx, status).header("location", &ctx.link(&format!("/resource_classes/{}", name.0))))
+    Ok(Reply::empty(status).header("location", &ctx.link(&format!("/resource_classes/{}", name.0))))
 }
 
 async fn rename(app: Placement, ctx: Context, old: String, new: Named) -> Result<Reply> {
+    check_custom(&new.name)?;
     check_exists(&app, &old).await?;
     check_custom(&old)?;
-    check_custom(&new.name)?;
     let name = new.name.clone();
     app.db
         .write(move |tx| {
@@ -173,7 +173,7 @@ fn check_custom(name: &str) -> Result<()> {
     if is_custom(name) {
         return Ok(());
     }
-    Err(Error::bad_request(format!("JSON does not validate: '{name}' does not match '^CUSTOM\\\\_[A-Z0-9_]+$'")))
+    Err(Error::bad_request(format!("JSON does not validate: '{name}' does not match '^CUSTOM_[A-Z0-9_]+$'")))
 }
 
 fn view(ctx: &Context, name: &str) -> Value {

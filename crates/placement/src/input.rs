@@ -6,13 +6,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Placement;
-use crate::fault::bad_value;
+
+/// The most of anything.
+pub const MOST: i64 = i32::MAX as i64;
 
 /// A JSON body of a known shape; unknown keys are refused by the type itself.
 pub struct Body<T>(pub T);
 
 impl<T: DeserializeOwned + Send> FromCall<Placement> for Body<T> {
     async fn from_call(call: &mut Call<Placement>) -> Result<Self> {
+        let sends = call.parts.headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+        if sends && !call.parts.headers.contains_key(http::header::CONTENT_TYPE) {
+            return Err(Error::bad_request("content-type header required when content-length > 0"));
+        }
         let media = call.parts.headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if media.split(';').next().unwrap_or_default().trim() != "application/json" {
             let message =
@@ -62,7 +68,29 @@ pub fn uuid(what: &str, text: &str) -> Result<String> {
 
 /// A uuid of a query.
 pub fn query_uuid(what: &str, text: &str) -> Result<String> {
-    ids::parse_uuid(text).ok_or_else(|| bad_value(format!("Expected '{what}' parameter to contain a valid UUID. Got: {text}")))
+    let bad =
+        || Error::bad_request(format!("Invalid query string parameters: Expected '{what}' parameter to be a format of uuid. Got: {text}"));
+    ids::parse_uuid(text).ok_or_else(bad)
+}
+
+/// An id of a project or a user: anything that is not empty, up to what the column holds. `whose` is what the sentence begins with.
+pub fn check_owner(whose: &str, id: &str) -> Result<()> {
+    match id.chars().count() {
+        0 => Err(Error::bad_request(format!("{whose}: '' should be non-empty"))),
+        1..=255 => Ok(()),
+        _ => Err(Error::bad_request(format!("{whose}: '{id}' is too long"))),
+    }
+}
+
+/// Refuses an amount below `least`, or above what anything can be.
+pub fn in_range(n: i64, least: i64) -> Result<()> {
+    if n < least {
+        return Err(Error::bad_request(format!("JSON does not validate: {n} is less than the minimum of {least}")));
+    }
+    if n > MOST {
+        return Err(Error::bad_request(format!("JSON does not validate: {n} is greater than the maximum of {MOST}")));
+    }
+    Ok(())
 }
 
 /// `CUSTOM_` and capitals, digits, underscores.

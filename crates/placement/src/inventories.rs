@@ -12,12 +12,12 @@ use serde_json::json;
 
 use crate::entity::{inventory, provider};
 use crate::fault::{concurrent_update, inventory_in_use};
-use crate::input::Body;
+use crate::input::{Body, MOST, in_range};
 use crate::providers::store;
 use crate::{Placement, answer, classes, microversions as mv};
 
-/// The most of anything.
-const MOST: i64 = i32::MAX as i64;
+/// The largest allocation ratio.
+const RATIO_MOST: f64 = 3.40282e+38;
 
 /// One inventory on the wire.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,12 +86,12 @@ pub async fn show(app: Placement, ctx: Context, Path((id, class)): Path<(String,
     let provider = store::fetch(app.db.read(), &id).await?;
     let row = inventory::Entity::find_by_id((id.clone(), class.clone())).one(app.db.read()).await?;
     let row = row.ok_or_else(|| missing(&class, &id))?;
-    single(&ctx, StatusCode::OK, provider.generation, row)
+    single(&ctx, StatusCode::OK, provider.generation, &row)
 }
 
 /// Replaces all inventories of a provider.
 pub async fn replace(app: Placement, ctx: Context, id: Path<String>, body: Body<Replace>) -> Result<Reply> {
-    check_all(&ctx, &body.0.inventories)?;
+    check_all(&ctx, &id.0, &body.0.inventories)?;
     let (generation, rows) = app
         .db
         .write(move |tx| {
@@ -114,7 +114,7 @@ pub async fn create(app: Placement, ctx: Context, id: Path<String>, body: Body<O
         return Err(Error::bad_request("JSON does not validate: 'resource_class' is a required property"));
     };
     let wanted = BTreeMap::from([(class.clone(), body.0.inventory())]);
-    check_all(&ctx, &wanted)?;
+    check_all(&ctx, &id.0, &wanted)?;
     let (provider, row) = app
         .db
         .write(move |tx| {
@@ -135,7 +135,7 @@ pub async fn create(app: Placement, ctx: Context, id: Path<String>, body: Body<O
         })
         .await?;
     let location = ctx.link(&format!("/resource_providers/{}/inventories/{}", provider.uuid, row.resource_class));
-    Ok(single(&ctx, StatusCode::CREATED, provider.generation, row)?.header("location", &location))
+    Ok(single(&ctx, StatusCode::CREATED, provider.generation, &row)?.header("location", &location))
 }
 
 /// Changes one inventory.
@@ -144,7 +144,7 @@ pub async fn update(app: Placement, ctx: Context, Path((id, class)): Path<(Strin
         return Err(Error::bad_request("JSON does not validate: 'resource_provider_generation' is a required property"));
     };
     let wanted = BTreeMap::from([(class.clone(), body.0.inventory())]);
-    check_all(&ctx, &wanted)?;
+    check_all(&ctx, &id, &wanted)?;
     let (provider, row) = app
         .db
         .write(move |tx| {
@@ -161,7 +161,7 @@ pub async fn update(app: Placement, ctx: Context, Path((id, class)): Path<(Strin
             })
         })
         .await?;
-    single(&ctx, StatusCode::OK, provider.generation, row)
+    single(&ctx, StatusCode::OK, provider.generation, &row)
 }
 
 pub async fn delete(app: Placement, _: Context, Path((id, class)): Path<(String, String)>) -> Result<Reply> {
@@ -245,20 +245,22 @@ async fn fetch(conn: &impl ConnectionTrait, uuid: &str, class: &str) -> Result<i
 }
 
 /// Refuses numbers out of range, and a provider whose whole stock is reserved before 1.26.
-pub fn check_all(ctx: &Context, wanted: &BTreeMap<String, Inventory>) -> Result<()> {
+pub fn check_all(ctx: &Context, provider: &str, wanted: &BTreeMap<String, Inventory>) -> Result<()> {
     for (class, inventory) in wanted {
         let Inventory { total, reserved, min_unit, max_unit, step_size, allocation_ratio } = *inventory;
-        let fits = |n: i64, least: i64| (least..=MOST).contains(&n);
-        let sane = fits(total, 1)
-            && fits(reserved, 0)
-            && [min_unit, max_unit, step_size].iter().all(|n| fits(*n, 1))
-            && (0.0..=3.40282e+38).contains(&allocation_ratio);
-        if !sane {
-            return Err(Error::bad_request(format!("JSON does not validate: the inventory of {class} has a number out of range")));
+        in_range(total, 1)?;
+        in_range(reserved, 0)?;
+        for n in [min_unit, max_unit, step_size] {
+            in_range(n, 1)?;
+        }
+        if !(0.0..=RATIO_MOST).contains(&allocation_ratio) {
+            let wrong = if allocation_ratio < 0.0 { "less than the minimum of 0" } else { "greater than the maximum of 3.40282e+38" };
+            return Err(Error::bad_request(format!("JSON does not validate: {allocation_ratio} is {wrong}")));
         }
         if reserved > total || (reserved == total && !ctx.speaks(mv::RESERVED_WHOLE)) {
             return Err(Error::bad_request(format!(
-                "Unable to update inventory for resource provider: Invalid inventory for '{class}'. The reserved value is greater than or equal to total."
+                "Unable to update inventory for resource provider {provider}: Invalid inventory for '{class}' on resource provider '{provider}'. \
+                 The reserved value is greater than or equal to total."
             )));
         }
     }
@@ -298,19 +300,16 @@ fn whole(ctx: &Context, generation: i64, rows: Vec<inventory::Model>) -> Result<
     answer::ok(ctx, Timestamp::now(), &json!({"resource_provider_generation": generation, "inventories": inventories}))
 }
 
-fn single(ctx: &Context, status: StatusCode, generation: i64, row: inventory::Model) -> Result<Reply> {
-    let mut body = serde_json::to_value(view(&row))?;
+fn single(ctx: &Context, status: StatusCode, generation: i64, row: &inventory::Model) -> Result<Reply> {
+    let mut body = serde_json::to_value(view(row))?;
     if let Some(body) = body.as_object_mut() {
         body.insert("resource_provider_generation".into(), generation.into());
-        if status == StatusCode::CREATED {
-            body.insert("resource_class".into(), row.resource_class.into());
-        }
     }
     Ok(answer::dated(ctx, Timestamp::now(), Reply::json(status, &body)?))
 }
 
 fn missing(class: &str, uuid: &str) -> Error {
-    Error::not_found(format!("No inventory of class {class} found for resource provider {uuid}"))
+    Error::not_found(format!("No inventory of class {class} for {uuid}"))
 }
 
 fn one() -> i64 {

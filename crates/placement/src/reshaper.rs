@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use http::StatusCode;
 use kit::{Context, Error, Reply, Result};
 use serde::Deserialize;
 
@@ -10,7 +9,7 @@ use crate::allocations::{ManagedConsumer, claim, read_consumers};
 use crate::input::{Body, uuid};
 use crate::inventories::{self, Replace, check_all};
 use crate::providers::store;
-use crate::{Placement, answer, classes};
+use crate::{Placement, classes};
 
 /// Body of `POST /reshaper`.
 #[derive(Deserialize)]
@@ -24,7 +23,7 @@ pub async fn reshape(app: Placement, ctx: Context, body: Body<Reshape>) -> Resul
     let Reshape { inventories: wanted, allocations } = body.0;
     let mut shapes = BTreeMap::new();
     for (provider, shape) in wanted {
-        check_all(&ctx, &shape.inventories)?;
+        check_all(&ctx, &provider, &shape.inventories)?;
         shapes.insert(uuid("resource provider", &provider)?, shape);
     }
     let claims = read_consumers(&ctx, allocations)?;
@@ -49,7 +48,7 @@ pub async fn reshape(app: Placement, ctx: Context, body: Body<Reshape>) -> Resul
             })
         })
         .await?;
-    Ok(answer::empty(&ctx, StatusCode::NO_CONTENT))
+    Reply::no_content()
 }
 
 /// A provider that is not there is a mistake of the body, not a missing page.

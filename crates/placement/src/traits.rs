@@ -13,7 +13,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::entity::{custom_trait, provider_trait};
-use crate::fault::bad_value;
 use crate::input::{Body, is_custom, only};
 use crate::providers::store;
 use crate::{Placement, answer};
@@ -48,7 +47,7 @@ pub async fn list(app: Placement, ctx: Context, query: Query) -> Result<Reply> {
             (Some(prefix), _) => names.retain(|name| name.starts_with(prefix)),
             (None, Some(list)) => names.retain(|name| list.split(',').any(|wanted| wanted == name)),
             (None, None) => {
-                return Err(bad_value("Badly formatted name parameter. Expected name query string parameter in form: ?name=[in|startswith]:[name1,name2|prefix]. Got: \"".to_owned() + filter + "\""));
+                return Err(Error::bad_request("Badly formatted name parameter. Expected name query string parameter in form: ?name=[in|startswith]:[name1,name2|prefix]. Got: \"".to_owned() + filter + "\""));
             }
         }
     }
@@ -56,7 +55,11 @@ pub async fn list(app: Placement, ctx: Context, query: Query) -> Result<Reply> {
         let wanted = match text.to_ascii_lowercase().as_str() {
             "true" => true,
             "false" => false,
-            _ => return Err(bad_value(format!("The query parameter \"associated\" only accepts \"true\" or \"false\". Got: {text}"))),
+            _ => {
+                return Err(Error::bad_request(format!(
+                    "The query parameter \"associated\" only accepts \"true\" or \"false\". Got: {text}"
+                )));
+            }
         };
         let used = provider_trait::Entity::find().select_only().column(provider_trait::Column::Name).distinct();
         let used: BTreeSet<String> = used.into_tuple::<String>().all(app.db.read()).await?.into_iter().collect();
@@ -133,6 +136,9 @@ pub async fn replace(app: Placement, ctx: Context, id: Path<String>, body: Body<
             Box::pin(async move {
                 let provider = store::fetch_at(tx, &id.0, resource_provider_generation).await?;
                 check_known(tx, traits.iter()).await?;
+                if names_of(tx, &provider.uuid).await?.iter().eq(&traits) {
+                    return Ok(provider.generation);
+                }
                 set(tx, &provider.uuid, traits).await?;
                 store::advance(tx, &provider.uuid, provider.generation).await
             })

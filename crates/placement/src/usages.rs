@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::allocations::is_consumer_type;
 use crate::entity::{allocation, consumer};
-use crate::input::only;
+use crate::input::{check_owner, only};
 use crate::providers::store;
 use crate::{Placement, answer, inventories, microversions as mv};
 
@@ -29,9 +29,13 @@ pub async fn total(app: Placement, ctx: Context, query: Query) -> Result<Reply> 
     let Some(project) = query.get("project_id").filter(|p| !p.is_empty()) else {
         return Err(Error::bad_request("Invalid query string parameters: 'project_id' is a required property"));
     };
+    let user = query.get("user_id");
+    for id in [Some(project), user].into_iter().flatten() {
+        check_owner("Invalid query string parameters", id)?;
+    }
     ctx.enforce("placement:usages", &Target::project(project))?;
     let mut consumers = consumer::Entity::find().filter(consumer::Column::ProjectId.eq(project));
-    if let Some(user) = query.get("user_id") {
+    if let Some(user) = user {
         consumers = consumers.filter(consumer::Column::UserId.eq(user));
     }
     let wanted = query.get("consumer_type").filter(|_| typed);

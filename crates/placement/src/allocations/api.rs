@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use http::StatusCode;
 use kit::clock::Timestamp;
-use kit::{Context, Error, Path, Reply, Result};
+use kit::{Context, Error, Path, Reply, Result, ids};
 use sea_orm::sea_query::Query as Sql;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 use super::claim::{self, of_consumer};
 use super::wire::{self, ManagedConsumer, read_consumers};
 use crate::entity::{allocation, consumer, provider};
-use crate::input::{Body, uuid};
+use crate::input::Body;
 use crate::providers::store;
 use crate::{Placement, answer, microversions as mv};
 
@@ -52,19 +51,20 @@ pub async fn show(app: Placement, ctx: Context, id: Path<String>) -> Result<Repl
 
 /// `PUT /allocations/{consumer}`: the claim.
 pub async fn update(app: Placement, ctx: Context, id: Path<String>, body: Body<Value>) -> Result<Reply> {
-    let claim = wire::read(&ctx, &uuid("consumer_uuid", &id.0)?, body.0)?;
+    let consumer = ids::parse_uuid(&id.0).ok_or_else(|| Error::bad_request(format!("Malformed consumer_uuid: {}", id.0)))?;
+    let claim = wire::read(&ctx, &consumer, body.0)?;
     app.db.write(move |tx| Box::pin(async move { claim::apply(tx, &[claim]).await })).await?;
-    Ok(answer::empty(&ctx, StatusCode::NO_CONTENT))
+    Reply::no_content()
 }
 
 /// `POST /allocations`: several consumers, all or none.
 pub async fn manage(app: Placement, ctx: Context, body: Body<BTreeMap<String, ManagedConsumer>>) -> Result<Reply> {
     if body.0.is_empty() {
-        return Err(Error::bad_request("JSON does not validate: {} does not have enough properties"));
+        return Err(Error::bad_request("JSON does not validate: {} should be non-empty"));
     }
     let claims = read_consumers(&ctx, body.0)?;
     app.db.write(move |tx| Box::pin(async move { claim::apply(tx, &claims).await })).await?;
-    Ok(answer::empty(&ctx, StatusCode::NO_CONTENT))
+    Reply::no_content()
 }
 
 pub async fn delete(app: Placement, _: Context, id: Path<String>) -> Result<Reply> {

@@ -79,7 +79,11 @@ pub async fn release(tx: &DatabaseTransaction, uuid: &str) -> Result<bool> {
         return Err(concurrent_update(format!("consumer {uuid} was changed by another request")));
     }
     let returned: BTreeMap<Key, i64> = rows.into_iter().map(|row| ((row.provider_uuid, row.resource_class), row.used)).collect();
-    draw_all(tx, &returned.into_iter().map(|(key, amount)| (key, -amount)).collect()).await?;
+    let difference = returned.into_iter().map(|(key, amount)| (key, -amount)).collect();
+    for (provider, changes) in by_provider(&difference) {
+        // what is given back leaves the generation alone: whoever read it before may still write
+        draw(tx, provider, &changes).await?;
+    }
     Ok(true)
 }
 
@@ -97,8 +101,9 @@ fn check_generation(claim: &Claim, consumer: Option<&consumer::Model>) -> Result
     if wanted == actual {
         return Ok(());
     }
-    let word = |g: Option<i64>| g.map_or_else(|| "null".to_owned(), |g| g.to_string());
-    Err(concurrent_update(format!("consumer generation conflict - expected {} but got {}", word(actual), word(wanted))))
+    let word = |g: Option<i64>, none: &str| g.map_or_else(|| none.to_owned(), |g| g.to_string());
+    let (expected, got) = (word(actual, "null"), word(wanted, "None"));
+    Err(concurrent_update(format!("consumer generation conflict - expected {expected} but got {got}")))
 }
 
 /// Every amount must be of an inventory that exists, in units it is given out in.
@@ -136,16 +141,23 @@ async fn no_inventory(tx: &DatabaseTransaction, provider: &str, class: &str) -> 
 
 /// Moves counters, provider by provider in their order.
 async fn draw_all(tx: &DatabaseTransaction, difference: &BTreeMap<Key, i64>) -> Result<()> {
-    let mut providers: BTreeMap<&str, Vec<(&str, i64)>> = BTreeMap::new();
-    for ((provider, class), change) in difference {
-        providers.entry(provider).or_default().push((class, *change));
-    }
-    for (provider, changes) in providers {
-        let moved: Vec<(&str, i64)> = changes.into_iter().filter(|(_, change)| *change != 0).collect();
-        draw(tx, provider, &moved).await?;
+    for (provider, changes) in by_provider(difference) {
+        draw(tx, provider, &changes).await?;
         touch(tx, provider).await?;
     }
     Ok(())
+}
+
+/// The providers a difference is about, each with the counters that move.
+fn by_provider(difference: &BTreeMap<Key, i64>) -> BTreeMap<&str, Vec<(&str, i64)>> {
+    let mut providers: BTreeMap<&str, Vec<(&str, i64)>> = BTreeMap::new();
+    for ((provider, class), change) in difference {
+        let moved = providers.entry(provider).or_default();
+        if *change != 0 {
+            moved.push((class, *change));
+        }
+    }
+    providers
 }
 
 /// Moves the counters of one provider, if there is room in each that grows.
@@ -192,7 +204,8 @@ async fn touch(tx: &DatabaseTransaction, provider: &str) -> Result<()> {
 
 /// Writes the consumer and its allocations; a consumer without allocations does not exist.
 async fn write_consumer(tx: &DatabaseTransaction, claim: &Claim, before: Option<consumer::Model>) -> Result<()> {
-    let changed = || concurrent_update(format!("consumer {} was changed by another request", claim.consumer));
+    let changed =
+        || concurrent_update(format!("consumer generation conflict - consumer {} was changed by another request", claim.consumer));
     let now = Timestamp::now();
     match &before {
         Some(before) => {

@@ -7,8 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::claim::{Claim, Expected};
-use crate::input::{shaped, uuid};
+use crate::input::{check_owner, in_range, shaped, uuid};
 use crate::microversions as mv;
+
+/// Whose an allocation is that was written when nobody said so: until 1.7.
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
 /// What is drawn from one provider.
 #[derive(Deserialize)]
@@ -67,18 +70,19 @@ pub fn read(ctx: &Context, consumer: &str, body: Value) -> Result<Claim> {
     }
     let body: ListBody = shaped(body)?;
     if body.allocations.is_empty() {
-        return Err(Error::bad_request("JSON does not validate: [] is too short"));
+        return Err(Error::bad_request("JSON does not validate: [] should be non-empty"));
     }
     let owned = ctx.speaks(mv::CONSUMER_OWNER);
-    if owned != body.project_id.is_some() || owned != body.user_id.is_some() {
-        return Err(Error::bad_request(if owned {
-            "JSON does not validate: 'project_id' and 'user_id' are required properties"
-        } else {
-            "JSON does not validate: Additional properties are not allowed ('project_id', 'user_id' were unexpected)"
-        }));
+    for (key, given) in [("project_id", &body.project_id), ("user_id", &body.user_id)] {
+        match (owned, given) {
+            (true, None) => return Err(Error::bad_request(format!("JSON does not validate: '{key}' is a required property"))),
+            (false, Some(_)) => return Err(unknown_key(key)),
+            (true, Some(_)) | (false, None) => {}
+        }
     }
     let shares = body.allocations.into_iter().map(|share| (share.resource_provider.uuid, share.resources));
-    claim(consumer, shares, body.project_id.unwrap_or_default(), body.user_id.unwrap_or_default())
+    let nobody = || NOBODY.to_owned();
+    claim(consumer, shares, body.project_id.unwrap_or_else(nobody), body.user_id.unwrap_or_else(nobody))
 }
 
 /// The claims of a body that names many consumers.
@@ -88,32 +92,27 @@ pub fn read_consumers(ctx: &Context, consumers: BTreeMap<String, ManagedConsumer
 
 fn read_object(ctx: &Context, consumer: &str, body: ManagedConsumer, may_be_empty: bool) -> Result<Claim> {
     if body.allocations.is_empty() && !may_be_empty {
-        return Err(Error::bad_request("JSON does not validate: {} does not have enough properties"));
+        return Err(empty("{}"));
     }
-    if body.mappings.is_some() && !ctx.speaks(mv::MAPPINGS) {
-        return Err(Error::bad_request("JSON does not validate: Additional properties are not allowed ('mappings' was unexpected)"));
+    if let Some(mappings) = &body.mappings {
+        if !ctx.speaks(mv::MAPPINGS) {
+            return Err(unknown_key("mappings"));
+        }
+        check_mappings(mappings)?;
     }
     let expected = match (ctx.speaks(mv::CONSUMER_GENERATION), body.consumer_generation) {
         (true, Some(Some(generation))) => Expected::At(generation),
         (true, Some(None)) => Expected::New,
         (true, None) => return Err(Error::bad_request("JSON does not validate: 'consumer_generation' is a required property")),
         (false, None) => Expected::Any,
-        (false, Some(_)) => {
-            return Err(Error::bad_request(
-                "JSON does not validate: Additional properties are not allowed ('consumer_generation' was unexpected)",
-            ));
-        }
+        (false, Some(_)) => return Err(unknown_key("consumer_generation")),
     };
     match (ctx.speaks(mv::CONSUMER_TYPE), &body.consumer_type) {
         (true, Some(name)) if is_consumer_type(name) => {}
         (true, Some(name)) => return Err(Error::bad_request(format!("JSON does not validate: '{name}' does not match '^[A-Z0-9_]+$'"))),
         (true, None) => return Err(Error::bad_request("JSON does not validate: 'consumer_type' is a required property")),
         (false, None) => {}
-        (false, Some(_)) => {
-            return Err(Error::bad_request(
-                "JSON does not validate: Additional properties are not allowed ('consumer_type' was unexpected)",
-            ));
-        }
+        (false, Some(_)) => return Err(unknown_key("consumer_type")),
     }
     let shares = body.allocations.into_iter().map(|(provider, share)| (provider, share.resources));
     let claim = claim(consumer, shares, body.project_id, body.user_id)?;
@@ -126,23 +125,45 @@ fn claim(
     project_id: String,
     user_id: String,
 ) -> Result<Claim> {
-    if project_id.len() > 255 || user_id.len() > 255 {
-        return Err(Error::bad_request("JSON does not validate: project_id or user_id is too long"));
+    for id in [&project_id, &user_id] {
+        check_owner("JSON does not validate", id)?;
     }
     let mut amounts = BTreeMap::new();
     for (provider, resources) in shares {
         let provider = uuid("resource provider", &provider)?;
         if resources.is_empty() {
-            return Err(Error::bad_request("JSON does not validate: {} does not have enough properties"));
+            return Err(empty("{}"));
         }
         for (class, amount) in resources {
-            if !(1..=i64::from(i32::MAX)).contains(&amount) {
-                return Err(Error::bad_request(format!("JSON does not validate: {amount} is not an amount of {class}")));
+            if !is_consumer_type(&class) {
+                return Err(Error::bad_request(format!(
+                    "JSON does not validate: '{class}' does not match any of the regexes: '^[A-Z0-9_]+$'"
+                )));
             }
+            in_range(amount, 1)?;
             amounts.insert((provider.clone(), class), amount);
         }
     }
     Ok(Claim { consumer: consumer.to_owned(), amounts, project_id, user_id, consumer_type: None, expected: Expected::Any })
+}
+
+/// Which group each provider served: at least one group, each with a provider.
+fn check_mappings(mappings: &BTreeMap<String, Vec<String>>) -> Result<()> {
+    if mappings.is_empty() {
+        return Err(empty("{}"));
+    }
+    if mappings.values().any(Vec::is_empty) {
+        return Err(empty("[]"));
+    }
+    mappings.values().flatten().try_for_each(|provider| uuid("mappings", provider).map(drop))
+}
+
+fn empty(what: &str) -> Error {
+    Error::bad_request(format!("JSON does not validate: {what} should be non-empty"))
+}
+
+fn unknown_key(key: &str) -> Error {
+    Error::bad_request(format!("JSON does not validate: Additional properties are not allowed ('{key}' was unexpected)"))
 }
 
 /// `INSTANCE` and the like.

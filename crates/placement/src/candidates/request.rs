@@ -8,7 +8,7 @@ use super::LIMIT;
 use crate::fault::bad_value;
 use crate::input::{query_uuid, unexpected};
 use crate::microversions as mv;
-use crate::providers::filters::{Needs, resources, values};
+use crate::providers::filters::{Needs, member_of, required, resources};
 
 /// A request: groups, and how they hang together.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Request {
     pub same_subtree: Vec<Vec<String>>,
     pub root: Needs,
     pub limit: usize,
-    /// Before 1.29 clients know only providers that stand alone or share: those below others are not for them.
+    /// Before 1.29 clients do not know of trees: what they get is from one provider of each.
     pub flat: bool,
 }
 
@@ -42,12 +42,14 @@ impl Request {
         let mut seen = Vec::new();
         for (key, value) in &query.0 {
             match key.as_str() {
-                "limit" if ctx.speaks(mv::LIMIT) => request.limit = limit(value)?,
-                "group_policy" if ctx.speaks(mv::GRANULAR) => policy = Some(isolates(value)?),
-                "root_required" if ctx.speaks(mv::ROOT_REQUIRED) => request.root.require(value, ctx.speaks(mv::ANY_TRAITS), true)?,
-                "same_subtree" if ctx.speaks(mv::SAME_SUBTREE) => {
-                    request.same_subtree.push(value.split(',').map(|suffix| suffix.trim().to_owned()).collect());
+                // of these two the first counts
+                "limit" if ctx.speaks(mv::LIMIT) => request.limit = limit(query.all(key).next().unwrap_or(value))?,
+                "group_policy" if ctx.speaks(mv::GRANULAR) => policy = Some(isolates(query.all(key).next().unwrap_or(value))?),
+                "root_required" if ctx.speaks(mv::ROOT_REQUIRED) => {
+                    once(query, key)?;
+                    request.root.require(value, false, true)?;
                 }
+                "same_subtree" if ctx.speaks(mv::SAME_SUBTREE) => request.same_subtree.push(suffixes(value)?),
                 _ => {
                     let (kind, suffix) = split(ctx, key).ok_or_else(|| unexpected(key))?;
                     if !seen.contains(key) {
@@ -75,27 +77,76 @@ impl Request {
     }
 
     fn check(&self, ctx: &Context, policy: Option<bool>) -> Result<()> {
-        if self.groups.iter().all(|group| group.resources.is_empty()) {
-            return Err(Error::bad_request("Invalid query string parameters: 'resources' is a required property"));
+        if let Some(both) = self.root.conflicts().next() {
+            return Err(bad_value(format!("Conflicting required and forbidden traits found in root_required: {}", both.join(", "))));
         }
-        let grouped = |suffix: &String| self.same_subtree.iter().any(|set| set.contains(suffix));
-        for group in self.groups.iter().filter(|group| group.resources.is_empty()) {
-            if !ctx.speaks(mv::SAME_SUBTREE) || group.suffix.is_empty() || !grouped(&group.suffix) {
-                return Err(bad_value(format!(
-                    "All resource groups must be specified with resources. No resources for group \"{}\".",
-                    group.suffix
-                )));
-            }
+        if ctx.speaks(mv::SAME_SUBTREE) {
+            self.check_subtrees()?
+        } else {
+            self.check_orphans()?
         }
-        let unknown = self.same_subtree.iter().flatten().find(|suffix| !self.groups.iter().any(|group| group.suffix == **suffix));
-        if let Some(suffix) = unknown {
-            return Err(bad_value(format!("Real suffixes should be specified in \"same_subtree\". Got: {suffix}")));
+        let mut conflicts = Vec::new();
+        for group in &self.groups {
+            conflicts.extend(group.needs.conflicts().map(|both| format!("required{}: ({})", group.suffix, both.join(", "))));
         }
-        let suffixed = self.groups.iter().filter(|group| !group.suffix.is_empty() && !group.resources.is_empty()).count();
-        if suffixed > 1 && policy.is_none() {
-            return Err(bad_value("The \"group_policy\" parameter is required when specifying more than one \"resources{N}\" parameter."));
+        if !conflicts.is_empty() {
+            let keys = conflicts.join(", ");
+            return Err(Error::bad_request(format!(
+                "Conflicting required and forbidden traits found in the following traits keys: {keys}"
+            )));
+        }
+        if policy.is_none() && self.groups.iter().filter(|group| !group.suffix.is_empty()).count() > 1 {
+            return Err(Error::bad_request(
+                "The \"group_policy\" parameter is required when specifying more than one \"resources{N}\" parameter.",
+            ));
         }
         Ok(())
+    }
+
+    /// Groups without resources are those of a subtree, and a subtree is of groups that are there.
+    fn check_subtrees(&self) -> Result<()> {
+        let empty: Vec<&str> = self.groups.iter().filter(|group| group.resources.is_empty()).map(|group| group.suffix.as_str()).collect();
+        if empty.len() == self.groups.len() {
+            let message = "There must be at least one resources or resources[$S] parameter.";
+            return Err(Error::bad_request(message).code("placement.query.missing_value"));
+        }
+        let named = |suffix: &&str| self.same_subtree.iter().flatten().any(|named| named == suffix);
+        let apart: Vec<&str> = empty.into_iter().filter(|suffix| !named(suffix)).collect();
+        if !apart.is_empty() {
+            return Err(bad_value(format!(
+                "Resourceless suffixed group request should be specified in `same_subtree` query param: bad group(s) - {}.",
+                listed(&apart)
+            )));
+        }
+        let known: Vec<&str> = self.groups.iter().map(|group| group.suffix.as_str()).collect();
+        let unknown: Vec<&str> = self.same_subtree.iter().flatten().map(String::as_str).filter(|suffix| !known.contains(suffix)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let (unknown, known) = (listed(&unknown), listed(&known));
+        Err(bad_value(format!("Real suffixes should be specified in `same_subtree`: {unknown} not found in {known}.")))
+    }
+
+    /// Before there are subtrees, whatever is asked of a group is asked of its resources.
+    fn check_orphans(&self) -> Result<()> {
+        let orphans = |kind: &str, has: fn(&Needs) -> bool| -> Vec<String> {
+            let of = self.groups.iter().filter(|group| group.resources.is_empty() && has(&group.needs));
+            of.map(|group| format!("{kind}{}", group.suffix)).collect()
+        };
+        let message = match (orphans("required", |needs| !needs.required.is_empty()), orphans("member_of", Needs::of_aggregates)) {
+            (keys, _) if !keys.is_empty() => format!(
+                "All traits parameters must be associated with resources.  Found the following orphaned traits keys: {}",
+                keys.join(", ")
+            ),
+            (_, keys) if !keys.is_empty() => format!(
+                "All member_of parameters must be associated with resources. Found the following orphaned member_of keys: {}",
+                keys.join(", ")
+            ),
+            _ if self.groups.iter().any(|group| group.resources.is_empty()) => "All request groups must specify resources.".into(),
+            _ if self.groups.is_empty() => "At least one request group (`resources` or `resources{$S}`) is required.".into(),
+            _ => return Ok(()),
+        };
+        Err(Error::bad_request(message))
     }
 }
 
@@ -105,22 +156,22 @@ impl Group {
         let any = ctx.speaks(mv::ANY_TRAITS);
         match kind {
             Kind::Resources => {
-                for text in values(query, key, false)? {
+                for text in query.all(key) {
                     self.resources = resources(text)?;
                 }
             }
             Kind::Required => {
-                for text in values(query, key, any)? {
+                for text in required(query, key, any) {
                     self.needs.require(text, any, ctx.speaks(mv::FORBIDDEN_TRAITS))?;
                 }
             }
             Kind::MemberOf => {
-                for text in values(query, key, ctx.speaks(mv::REPEATED_MEMBER_OF))? {
-                    self.needs.belong(text, ctx.speaks(mv::FORBIDDEN_AGGREGATES))?;
+                for text in member_of(query, key, ctx.speaks(mv::REPEATED_MEMBER_OF))? {
+                    self.needs.belong(key, text, ctx.speaks(mv::FORBIDDEN_AGGREGATES))?;
                 }
             }
             Kind::InTree => {
-                for text in values(query, key, false)? {
+                for text in query.all(key) {
                     self.in_tree = Some(query_uuid("in_tree", text)?);
                 }
             }
@@ -153,6 +204,28 @@ fn split<'k>(ctx: &Context, key: &'k str) -> Option<(Kind, &'k str)> {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     let named = ctx.speaks(mv::NAMED_GROUPS) && suffix.len() <= 64 && suffix.bytes().all(word);
     (suffix.is_empty() || number || named).then_some((kind, suffix))
+}
+
+/// The suffixes of one `same_subtree`.
+fn suffixes(text: &str) -> Result<Vec<String>> {
+    let suffixes: Vec<String> = text.split(',').map(|suffix| suffix.trim().to_owned()).collect();
+    if suffixes.iter().any(String::is_empty) {
+        return Err(bad_value("Empty string (unsuffixed group) can not be specified in `same_subtree` "));
+    }
+    Ok(suffixes)
+}
+
+fn once(query: &Query, key: &str) -> Result<()> {
+    if query.all(key).count() == 1 {
+        return Ok(());
+    }
+    Err(Error::bad_request(format!("Query parameter '{key}' may be specified only once.")).code("placement.query.duplicate_key"))
+}
+
+/// `['1', '_A']`
+fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 fn limit(text: &str) -> Result<usize> {

@@ -117,9 +117,17 @@ impl<'w> Scene<'w> {
         }
         let room = sums.iter().all(|((uuid, class), amount)| self.find(uuid).is_some_and(|p| p.has_room(class, *amount)));
         let mut apart = HashSet::new();
-        let suffixed = candidate.parts.iter().filter(|part| !part.suffix.is_empty() && !part.resources.is_empty());
+        let suffixed = candidate.parts.iter().filter(|part| !part.suffix.is_empty());
         let isolated = !request.isolate || suffixed.into_iter().all(|part| apart.insert(&part.provider));
-        room && isolated && request.same_subtree.iter().all(|set| self.one_subtree(set, candidate))
+        room && isolated
+            && (!request.flat || self.one_of_each_tree(candidate))
+            && request.same_subtree.iter().all(|set| self.one_subtree(set, candidate))
+    }
+
+    /// Whether of each tree one provider serves alone.
+    fn one_of_each_tree(&self, candidate: &Candidate) -> bool {
+        let mut serving: HashMap<&str, &str> = HashMap::new();
+        candidate.parts.iter().filter_map(|part| self.find(&part.provider)).all(|p| *serving.entry(&p.root).or_insert(&p.uuid) == p.uuid)
     }
 
     /// Whether one of the providers that serve these groups is above, or is, all the others.

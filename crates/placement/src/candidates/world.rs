@@ -59,11 +59,7 @@ impl World {
 
 /// Reads the providers with the requested classes and traits.
 pub async fn load(conn: &impl ConnectionTrait, request: &Request) -> Result<World> {
-    let mut all = provider::Entity::find();
-    if request.flat {
-        all = all.filter(provider::Column::ParentUuid.is_null());
-    }
-    let mut providers: HashMap<String, Provider> = all
+    let mut providers: HashMap<String, Provider> = provider::Entity::find()
         .all(conn)
         .await?
         .into_iter()

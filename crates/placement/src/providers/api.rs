@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::filters::{Needs, has_room, resources, values};
+use super::filters::{Needs, has_room, member_of, required, resources};
 use super::store;
 use crate::entity::provider;
 use crate::input::{Body, only, query_uuid, uuid};
@@ -48,11 +48,11 @@ pub async fn list(app: Placement, ctx: Context, query: Query) -> Result<Reply> {
     }
     only(&query, &known)?;
     let mut needs = Needs::default();
-    for text in values(&query, "required", ctx.speaks(mv::ANY_TRAITS))? {
+    for text in required(&query, "required", ctx.speaks(mv::ANY_TRAITS)) {
         needs.require(text, ctx.speaks(mv::ANY_TRAITS), ctx.speaks(mv::FORBIDDEN_TRAITS))?;
     }
-    for text in values(&query, "member_of", ctx.speaks(mv::REPEATED_MEMBER_OF))? {
-        needs.belong(text, ctx.speaks(mv::FORBIDDEN_AGGREGATES))?;
+    for text in member_of(&query, "member_of", ctx.speaks(mv::REPEATED_MEMBER_OF))? {
+        needs.belong("member_of", text, ctx.speaks(mv::FORBIDDEN_AGGREGATES))?;
     }
     traits::check_known(app.db.read(), needs.traits()).await?;
     let mut condition = needs.condition();
@@ -116,7 +116,7 @@ pub async fn create(app: Placement, ctx: Context, body: Body<CreateProvider>) ->
     let reply = if ctx.speaks(mv::CREATED_BODY) {
         answer::ok(&ctx, provider.updated_at, &view(&ctx, &provider))?
     } else {
-        answer::empty(&ctx, StatusCode::CREATED)
+        Reply::empty(StatusCode::CREATED)
     };
     Ok(reply.header("location", &location))
 }
@@ -146,7 +146,7 @@ pub async fn update(app: Placement, ctx: Context, id: Path<String>, body: Body<U
                 {
                     reparent(tx, &provider, parent, freely).await?;
                 }
-                store::advance(tx, &provider.uuid, provider.generation).await?;
+                // neither moves the generation: it is of what the provider has, not of what it is called
                 store::fetch(tx, &provider.uuid).await
             })
         })

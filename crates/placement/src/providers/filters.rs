@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use kit::{Error, Query, Result};
+use kit::{Error, Query, Result, ids};
 use sea_orm::ColumnTrait;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query as Sql};
 
 use crate::entity::{inventory, provider, provider_aggregate, provider_trait};
-use crate::fault::bad_value;
-use crate::input::query_uuid;
 
 /// What a provider must have, beside resources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,52 +26,61 @@ impl Needs {
     pub fn require(&mut self, text: &str, any: bool, forbid: bool) -> Result<()> {
         if let Some(list) = text.strip_prefix("in:") {
             if !any {
-                return Err(bad_value(format!(
-                    "Invalid query string parameters: The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' only supported since microversion 1.39. Got: {text}"
+                return Err(refused(format!(
+                    "The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' only supported since microversion 1.39. Got: {text}"
                 )));
             }
-            self.required.push(words("required", list)?);
+            let names = traits(list, text, "in:HW_CPU_X86_VMX,CUSTOM_MAGIC")?;
+            if names.iter().any(|name| name.starts_with('!')) {
+                return Err(refused(format!("The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' does not support forbidden traits. Got: {text}")));
+            }
+            self.required.push(names);
             return Ok(());
         }
-        for word in words("required", text)? {
+        let form = if forbid { "HW_CPU_X86_VMX,!CUSTOM_MAGIC" } else { "HW_CPU_X86_VMX,CUSTOM_MAGIC" };
+        for word in traits(text, text, form)? {
             match word.strip_prefix('!') {
                 Some(name) if forbid => self.forbidden.push(name.to_owned()),
-                Some(_) => {
-                    return Err(Error::bad_request(format!(
-                        "Invalid query string parameters: Expected 'required' parameter value of the form: HW_CPU_X86_VMX,CUSTOM_MAGIC. Got: {text}"
-                    )));
-                }
+                Some(_) => return Err(refused(format!("Expected 'required' parameter value of the form: {form}. Got: {text}"))),
                 None => self.required.push(vec![word]),
             }
         }
-        let both = self.forbidden.iter().find(|name| self.required.iter().any(|any| any.as_slice() == [(*name).clone()]));
-        match both {
-            Some(name) => {
-                Err(bad_value(format!("Conflicting required and forbidden traits found in the following traits keys: required: ({name})")))
-            }
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// The sets of traits of which one is required, and all are forbidden.
+    pub fn conflicts(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.required.iter().filter(|any| any.iter().all(|name| self.forbidden.contains(name)))
     }
 
     /// Reads one `member_of` value: `a`, `in:a,b`, `!a`, `!in:a,b`.
-    pub fn belong(&mut self, text: &str, forbid: bool) -> Result<()> {
-        let (text, forbidden) = match text.strip_prefix('!') {
-            Some(rest) if forbid => (rest, true),
-            Some(_) => return Err(bad_value("Forbidden member_of parameters are not supported in the specified microversion")),
-            None => (text, false),
+    pub fn belong(&mut self, key: &str, text: &str, forbid: bool) -> Result<()> {
+        if text.contains(',') && !text.starts_with("in:") && !text.starts_with("!in:") {
+            return Err(Error::bad_request(format!(
+                "Multiple values for 'member_of' must be prefixed with the 'in:' or '!in:' keyword using the valid microversion. Got: {text}"
+            )));
+        }
+        let (list, forbidden) = text.strip_prefix('!').map_or((text, false), |rest| (rest, true));
+        let list = list.strip_prefix("in:").unwrap_or(list).split(',');
+        let valid = |id: &str| {
+            let bad = || refused(format!("Expected 'member_of' parameter to contain valid UUID(s). Got: {id}"));
+            ids::parse_uuid(id).ok_or_else(bad)
         };
-        let list = match text.strip_prefix("in:") {
-            Some(list) => words("member_of", list)?,
-            None if text.contains(',') => return Err(bad_value("Multiple values for 'member_of' must be prefixed with the 'in:' keyword")),
-            None => vec![text.to_owned()],
-        };
-        let list = list.iter().map(|uuid| query_uuid("member_of", uuid)).collect::<Result<Vec<_>>>()?;
+        let list = list.map(valid).collect::<Result<Vec<_>>>()?;
+        if forbidden && !forbid {
+            return Err(Error::bad_request(format!("Forbidden {key} parameters are not supported in the specified microversion")));
+        }
         if forbidden {
             self.not_member_of.extend(list);
         } else {
             self.member_of.push(list);
         }
         Ok(())
+    }
+
+    /// Whether it asks for aggregates, or for none.
+    pub fn of_aggregates(&self) -> bool {
+        !self.member_of.is_empty() || !self.not_member_of.is_empty()
     }
 
     /// Traits it names.
@@ -148,38 +155,53 @@ fn owned(column: impl ColumnTrait) -> Expr {
 
 /// `VCPU:2,MEMORY_MB:512`
 pub fn resources(text: &str) -> Result<BTreeMap<String, i64>> {
-    let malformed = || {
-        bad_value(format!(
-            "Badly formed resources parameter. Expected resources query string parameter in form: ?resources=VCPU:2,MEMORY_MB:1024. Got: {text}."
+    let malformed = |got: &str| {
+        Error::bad_request(format!(
+            "Badly formed resources parameter. Expected resources query string parameter in form: ?resources=VCPU:2,MEMORY_MB:1024. Got: {got}."
         ))
     };
+    if text.trim().is_empty() {
+        return Err(malformed("empty string"));
+    }
     let mut wanted = BTreeMap::new();
     for part in text.split(',') {
-        let (class, amount) = part.split_once(':').ok_or_else(malformed)?;
-        let amount: i64 = amount.trim().parse().map_err(|_| malformed())?;
+        let (class, amount) = part.split_once(':').ok_or_else(|| malformed(part))?;
+        let unlike = || Error::bad_request(format!("Requested resource {class} expected positive integer amount. Got: {amount}."));
+        let amount: i64 = amount.trim().parse().map_err(|_| unlike())?;
         if amount < 1 {
-            return Err(bad_value(format!("Requested resource {class} requires amount >= 1. Got: {amount}")));
+            return Err(Error::bad_request(format!("Requested resource {class} requires amount >= 1. Got: {amount}.")));
         }
         wanted.insert(class.trim().to_owned(), amount);
     }
     Ok(wanted)
 }
 
-/// The values of a key that may be repeated only since some version.
-pub fn values<'q>(query: &'q Query, key: &'q str, repeat: bool) -> Result<Vec<&'q str>> {
+/// The values of `required` with its suffix: until 1.38 the last one counts alone.
+pub fn required<'q>(query: &'q Query, key: &'q str, any: bool) -> Vec<&'q str> {
+    let all: Vec<&str> = query.all(key).collect();
+    if any { all } else { all.last().copied().into_iter().collect() }
+}
+
+/// The values of `member_of` with its suffix: until 1.23 there may be one.
+pub fn member_of<'q>(query: &'q Query, key: &'q str, repeat: bool) -> Result<Vec<&'q str>> {
     let all: Vec<&str> = query.all(key).collect();
     if all.len() > 1 && !repeat {
-        return Err(Error::bad_request(format!("Expected only one {key}")).code("placement.query.duplicate_key"));
+        return Err(Error::bad_request(format!("Multiple {key} parameters are not supported")));
     }
     Ok(all)
 }
 
-fn words(key: &str, list: &str) -> Result<Vec<String>> {
-    let words: Vec<String> = list.split(',').map(|word| word.trim().to_owned()).collect();
-    if words.iter().any(|word| word.is_empty() || word == "!") {
-        return Err(bad_value(format!("Invalid query string parameters: Expected '{key}' parameter value of the form: A,B. Got: {list}")));
+/// The traits of a list; `text` is what the client wrote, `form` what it should have looked like.
+fn traits(list: &str, text: &str, form: &str) -> Result<Vec<String>> {
+    let names: Vec<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.iter().any(|name| name.is_empty() || name == "!") {
+        return Err(refused(format!("Expected 'required' parameter value of the form: {form}. Got an empty trait in: {text}")));
     }
-    Ok(words)
+    Ok(names)
+}
+
+fn refused(why: String) -> Error {
+    Error::bad_request(format!("Invalid query string parameters: {why}"))
 }
 
 #[cfg(test)]
@@ -202,13 +224,15 @@ mod tests {
         needs.require("in:C,D", true, true).unwrap();
         assert_eq!(needs.required, [vec!["A".to_owned()], vec!["C".to_owned(), "D".to_owned()]]);
         assert_eq!(needs.forbidden, ["B"]);
-        assert!(needs.require("!A", true, true).is_err(), "required and forbidden at once");
+        assert_eq!(needs.conflicts().count(), 0);
+        needs.require("!A", true, true).unwrap();
+        assert_eq!(needs.conflicts().collect::<Vec<_>>(), [&["A".to_owned()]], "required and forbidden at once");
         assert!(Needs::default().require("!A", false, false).is_err());
         assert!(Needs::default().require("in:A", false, true).is_err());
-        assert!(Needs::default().belong("not-a-uuid", true).is_err());
+        assert!(Needs::default().belong("member_of", "not-a-uuid", true).is_err());
         let agg = "4f0e6b9e-6d3c-4f3a-9a43-0d1d5b2f6f10";
-        needs.belong(&format!("in:{agg},{agg}"), true).unwrap();
-        needs.belong(&format!("!{agg}"), true).unwrap();
+        needs.belong("member_of", &format!("in:{agg},{agg}"), true).unwrap();
+        needs.belong("member_of", &format!("!{agg}"), true).unwrap();
         assert_eq!((needs.member_of.len(), needs.not_member_of.len()), (1, 1));
     }
 }

@@ -11,9 +11,7 @@ use crate::fault::{concurrent_update, duplicate_name};
 /// The provider; 404 when there is none.
 pub async fn fetch(conn: &impl ConnectionTrait, uuid: &str) -> Result<provider::Model> {
     let found = provider::Entity::find_by_id(uuid.to_owned()).one(conn).await?;
-    found.ok_or_else(|| {
-        Error::not_found(format!("No resource provider with uuid {uuid} found")).code("placement.resource_provider.not_found")
-    })
+    found.ok_or_else(|| Error::not_found(format!("No resource provider with uuid {uuid} found")))
 }
 
 pub async fn insert(conn: &impl ConnectionTrait, provider: provider::Model) -> Result<()> {
@@ -57,6 +55,7 @@ pub async fn fetch_at(conn: &impl ConnectionTrait, uuid: &str, generation: i64) 
 pub async fn rename(conn: &impl ConnectionTrait, uuid: &str, name: &str) -> Result<()> {
     let done = provider::Entity::update_many()
         .col_expr(provider::Column::Name, Expr::val(name))
+        .col_expr(provider::Column::UpdatedAt, Expr::val(Timestamp::now().0))
         .filter(provider::Column::Uuid.eq(uuid))
         .exec(conn)
         .await;
@@ -71,6 +70,7 @@ pub async fn rename(conn: &impl ConnectionTrait, uuid: &str, name: &str) -> Resu
 pub async fn hang(conn: &impl ConnectionTrait, uuid: &str, parent: Option<&str>, moved: Vec<String>, root: &str) -> Result<()> {
     provider::Entity::update_many()
         .col_expr(provider::Column::ParentUuid, Expr::val(parent.map(str::to_owned)))
+        .col_expr(provider::Column::UpdatedAt, Expr::val(Timestamp::now().0))
         .filter(provider::Column::Uuid.eq(uuid))
         .exec(conn)
         .await?;
