@@ -23,6 +23,8 @@ pub struct Images {
     /// Tell clients where images are, and let them add and remove places.
     pub show_image_direct_url: bool,
     pub show_multiple_locations: bool,
+    /// Let users import images of other regions' glances, which are in the catalog.
+    pub glance_download: bool,
     /// A bucket beside the files of this host.
     pub s3: Option<S3>,
     pub quota: Quota,
@@ -81,6 +83,7 @@ impl Default for Images {
             scrub_time: None,
             show_image_direct_url: false,
             show_multiple_locations: false,
+            glance_download: false,
             s3: None,
             quota: Quota::default(),
             web: Web::default(),

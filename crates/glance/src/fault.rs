@@ -7,11 +7,15 @@ use kit::service::FaultContext;
 use kit::{Reply, Result};
 use serde_json::json;
 
+/// What `kit` says of a body that is no JSON.
+const MALFORMED: &str = "The server could not comply with the request since it is either malformed or otherwise incorrect.";
+
 /// Turns an error into what glance's clients know.
 pub fn fault(error: &Error, context: &FaultContext<'_>) -> Reply {
     let status = error.kind.status();
     let title = status.canonical_reason().unwrap_or_default();
     let code = format!("{} {title}", status.as_u16());
+    let words = words(error);
     let accepts = context.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if accepts.contains("application/json") || status == StatusCode::UNAUTHORIZED {
         let message = if error.kind == Kind::Unauthorized {
@@ -19,18 +23,28 @@ pub fn fault(error: &Error, context: &FaultContext<'_>) -> Reply {
              credentials (e.g., bad password), or your browser does not understand how to supply the credentials required.<br /><br />\n\n\n"
                 .to_owned()
         } else {
-            format!("{}<br /><br />\n\n\n", error.message)
+            format!("{words}<br /><br />\n\n\n")
         };
         let body = json!({"message": message, "code": code, "title": title});
         return Reply::json(status, &body).unwrap_or_else(|_| Reply::empty(status));
     }
-    let text = escape(&error.message);
+    let text = escape(&words);
     let page = format!(
         "<html>\n <head>\n  <title>{code}</title>\n </head>\n <body>\n  <h1>{code}</h1>\n  {text}<br /><br />\n\n\n </body>\n</html>"
     );
     let mut reply = Reply::body("text/html; charset=UTF-8", page);
     *reply.0.status_mut() = status;
     reply
+}
+
+/// What is said in general, in glance's words.
+fn words(error: &Error) -> String {
+    let rule = error.message.strip_prefix("Policy doesn't allow ").and_then(|rest| rest.strip_suffix(" to be performed."));
+    match rule {
+        Some(rule) => format!("You are not authorized to complete {rule} action."),
+        None if error.kind == Kind::BadRequest && error.message == MALFORMED => "Malformed JSON in request body.".to_owned(),
+        None => error.message.clone(),
+    }
 }
 
 /// What a client wrote must not become markup of the page.
@@ -64,5 +78,11 @@ pub fn require_bytes(parts: &http::request::Parts) -> Result<()> {
     if media_type(parts) == "application/octet-stream" {
         return Ok(());
     }
-    Err(Error::new(Kind::UnsupportedMediaType, "The request's media type must be application/octet-stream"))
+    Err(unsupported(media_type(parts)))
+}
+
+/// 415 for a body of another kind.
+pub fn unsupported(media_type: &str) -> Error {
+    let named = if media_type.is_empty() { "None" } else { media_type };
+    Error::new(Kind::UnsupportedMediaType, format!("The request media type {named} is not supported by this server."))
 }

@@ -46,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use cache::Cache;
 pub use config::{Config, DiskFormat, Limits, StoreConfig};
 use data::scratch::Scratch;
+pub use import::Regions;
 use stores::Stores;
 use working::Working;
 
@@ -70,6 +71,7 @@ pub struct Glance {
     cache: Cache,
     web: Web,
     working: Working,
+    regions: Option<Regions>,
     settings: Arc<Config>,
 }
 
@@ -88,6 +90,7 @@ pub async fn open(config: Config) -> kit::Result<Glance> {
         cache: Cache::open(config.directory.join("cache"), config.cache_max_size).await?,
         web: Web::new(config.web.clone()),
         working: Working::default(),
+        regions: None,
         settings: Arc::new(config),
     };
     data::recover::recover(&glance).await?;
@@ -96,6 +99,12 @@ pub async fn open(config: Config) -> kit::Result<Glance> {
 }
 
 impl Glance {
+    /// Lets users import images of other regions.
+    pub fn among(mut self, regions: Regions) -> Glance {
+        self.regions = Some(regions);
+        self
+    }
+
     /// The API, ready to be served.
     pub fn service(&self, authenticator: Authenticator<Glance>) -> kit::Result<Service> {
         Service::new(ServiceParts {

@@ -14,17 +14,17 @@ use crate::images::{Image, NAME, QUOTA, is_text, seen};
 /// Body of `POST .../members`.
 #[derive(Deserialize)]
 pub struct Invite {
-    member: String,
+    member: Option<String>,
 }
 
 /// Body of `PUT .../members/{member}`.
 #[derive(Deserialize)]
 pub struct Answer {
-    status: String,
+    status: Option<Value>,
 }
 
 pub async fn list(app: Glance, ctx: Context, id: Path<String>) -> Result<Reply> {
-    let (image, target) = shared(&app, &ctx, &id.0).await?;
+    let (image, target) = shared(&app, &ctx, &id.0, "list members for image").await?;
     let rows = member::Entity::find().filter(member::Column::ImageId.eq(&id.0)).order_by_asc(member::Column::MemberId);
     let rows = rows.all(app.db.read()).await?;
     let all = ctx.allows("get_members", &Target::project(&image.row.owner)) || !ctx.allows("get_members", &target);
@@ -35,11 +35,14 @@ pub async fn list(app: Glance, ctx: Context, id: Path<String>) -> Result<Reply> 
 }
 
 pub async fn create(app: Glance, ctx: Context, id: Path<String>, body: Json<Invite>) -> Result<Reply> {
-    let (image, target) = shared(&app, &ctx, &id.0).await?;
+    let (image, target) = shared(&app, &ctx, &id.0, "create members for image").await?;
     ctx.enforce("add_member", &target)?;
-    let project = body.0.member;
-    if project.is_empty() || !is_text(&project, NAME) {
-        return Err(Error::bad_request("Member can't be empty or longer than 255 characters"));
+    let project = body.0.member.ok_or_else(|| Error::bad_request("Member to be added not specified"))?;
+    if project.is_empty() {
+        return Err(Error::bad_request("Member can't be empty"));
+    }
+    if !is_text(&project, NAME) {
+        return Err(Error::bad_request("Member can't be longer than 255 characters"));
     }
     let now = Timestamp::now();
     let row = member::Model { image_id: image.row.id, member_id: project, status: "pending".into(), created_at: now, updated_at: now };
@@ -65,7 +68,7 @@ pub async fn create(app: Glance, ctx: Context, id: Path<String>, body: Json<Invi
 }
 
 pub async fn show(app: Glance, ctx: Context, Path((id, project)): Path<(String, String)>) -> Result<Reply> {
-    let (image, _) = shared(&app, &ctx, &id).await?;
+    let (image, _) = shared(&app, &ctx, &id, "show members of image").await?;
     let row = fetch(&app, &id, &project).await?;
     if !ctx.allows("get_member", &Target::project(&image.row.owner).with("member_id", &project)) {
         return Err(missing(&id, &project));
@@ -75,15 +78,16 @@ pub async fn show(app: Glance, ctx: Context, Path((id, project)): Path<(String, 
 
 /// The invited answers.
 pub async fn update(app: Glance, ctx: Context, Path((id, project)): Path<(String, String)>, body: Json<Answer>) -> Result<Reply> {
-    shared(&app, &ctx, &id).await?;
+    let status = body.0.status.ok_or_else(|| Error::bad_request("Status not specified"))?;
+    let (image, _) = shared(&app, &ctx, &id, "modify members of image").await?;
     let mut row = fetch(&app, &id, &project).await?;
-    if !ctx.allows("modify_member", &Target::new().with("member_id", &project)) {
-        return Err(Error::forbidden("You are not permitted to modify 'status' on this image member."));
+    if !ctx.allows("get_member", &Target::project(&image.row.owner).with("member_id", &project)) {
+        return Err(missing(&id, &project));
     }
-    if !matches!(body.0.status.as_str(), "accepted" | "pending" | "rejected") {
-        return Err(Error::bad_request("Status is not one of ['pending', 'accepted', 'rejected']"));
-    }
-    row.status = body.0.status;
+    ctx.enforce("modify_member", &Target::new().with("member_id", &project))?;
+    let known = status.as_str().filter(|status| matches!(*status, "accepted" | "pending" | "rejected"));
+    let wrong = || Error::bad_request("Incorrect request: Status must be \"pending\", \"accepted\" or \"rejected\".");
+    row.status = known.ok_or_else(wrong)?.to_owned();
     row.updated_at = Timestamp::now();
     let mut change = row.clone().into_active_model();
     change.status = ActiveValue::Set(row.status.clone());
@@ -93,7 +97,7 @@ pub async fn update(app: Glance, ctx: Context, Path((id, project)): Path<(String
 }
 
 pub async fn delete(app: Glance, ctx: Context, Path((id, project)): Path<(String, String)>) -> Result<Reply> {
-    let (_, target) = shared(&app, &ctx, &id).await?;
+    let (_, target) = shared(&app, &ctx, &id, "delete members of image").await?;
     ctx.enforce("delete_member", &target)?;
     let row = fetch(&app, &id, &project).await?;
     let key = (row.image_id, row.member_id);
@@ -101,11 +105,11 @@ pub async fn delete(app: Glance, ctx: Context, Path((id, project)): Path<(String
     Reply::no_content()
 }
 
-/// The image, when it is one that can have members.
-async fn shared(app: &Glance, ctx: &Context, id: &str) -> Result<(Image, Target)> {
+/// The image, when it is one that can have members; `what` would be done with them.
+async fn shared(app: &Glance, ctx: &Context, id: &str, what: &str) -> Result<(Image, Target)> {
     let (image, target) = seen(app, ctx, id).await?;
     if image.row.visibility != Visibility::Shared {
-        return Err(Error::forbidden("Only shared images have members."));
+        return Err(Error::forbidden(format!("Not allowed to {what} {id}: Only shared images have members.")));
     }
     Ok((image, target))
 }
@@ -116,7 +120,7 @@ async fn fetch(app: &Glance, id: &str, project: &str) -> Result<member::Model> {
 }
 
 fn missing(id: &str, project: &str) -> Error {
-    Error::not_found(format!("{project} is not a member of image {id}"))
+    Error::not_found(format!("{project} not found in the member list of the image {id}."))
 }
 
 fn view(row: &member::Model) -> Value {

@@ -83,7 +83,9 @@ pub async fn of_image(app: Glance, ctx: Context, id: Path<String>) -> Result<Rep
     let views = rows.iter().map(|task| {
         let mut view = view(task);
         if let Some(view) = view.as_object_mut() {
-            view.retain(|key, _| !matches!(key.as_str(), "self" | "schema" | "owner"));
+            view.retain(|key, _| !matches!(key.as_str(), "self" | "schema"));
+            view.insert("deleted".into(), json!(false));
+            view.insert("deleted_at".into(), Value::Null);
             view.insert("image_id".into(), json!(task.image_id));
             view.insert("request_id".into(), json!(task.request_id));
             view.insert("user_id".into(), json!(task.user_id));
@@ -96,10 +98,10 @@ pub async fn of_image(app: Glance, ctx: Context, id: Path<String>) -> Result<Rep
 pub async fn list(app: Glance, _: Context, query: Query) -> Result<Reply> {
     let page = Page::parse(&query, PAGE, PAGE_MAX)?;
     let (column, ascending) = sort(&page)?;
-    let mut condition = filters(&query);
+    let mut condition = filters(&query)?;
     if let Some(marker) = &page.marker {
         let row = Entity::find_by_id(marker.clone()).one(app.db.read()).await?;
-        let row = row.ok_or_else(|| Error::bad_request(format!("Invalid marker: {marker}")))?;
+        let row = row.ok_or_else(|| Error::bad_request(format!("Could not find task {marker}")))?;
         condition = condition.add(behind(column, ascending, &row));
     }
     let order = if ascending { Order::Asc } else { Order::Desc };
@@ -124,20 +126,24 @@ fn sort(page: &Page) -> Result<(Column, bool)> {
         "type" => Column::Type,
         "status" => Column::Status,
         "id" => Column::Id,
-        other => return Err(Error::bad_request(format!("Invalid sort key: {other}"))),
+        _ => return Err(Error::bad_request("Sort key supplied was not valid.")),
     };
     Ok((column, ascending))
 }
 
-fn filters(query: &Query) -> Condition {
+fn filters(query: &Query) -> Result<Condition> {
     let mut condition = Condition::all();
     if let Some(kind) = query.get("type") {
+        if !KINDS.contains(&kind) {
+            return Err(Error::bad_request(format!("Invalid type value: {kind}")));
+        }
         condition = condition.add(Column::Type.eq(kind));
     }
-    if let Some(status) = query.get("status") {
-        condition = condition.add(Column::Status.is_in(TaskStatus::iter().filter(|known| known.as_str() == status)));
+    if let Some(text) = query.get("status") {
+        let unknown = || Error::bad_request(format!("Invalid status value: {text}"));
+        condition = condition.add(Column::Status.eq(TaskStatus::iter().find(|known| known.as_str() == text).ok_or_else(unknown)?));
     }
-    condition
+    Ok(condition)
 }
 
 /// The tasks that come after one.
@@ -156,20 +162,21 @@ fn behind(column: Column, ascending: bool, row: &Model) -> Condition {
 
 pub async fn show(app: Glance, _: Context, id: Path<String>) -> Result<Reply> {
     let row = Entity::find_by_id(id.0.clone()).one(app.db.read()).await?;
-    let row = row.ok_or_else(|| Error::not_found(format!("No task found with ID {}", id.0)))?;
+    let row = row.ok_or_else(|| Error::not_found(format!("Could not find task {}", id.0)))?;
     Reply::ok(&view(&row))
 }
 
 /// `POST /tasks`: `{"type": "import", "input": {"import_from", "import_from_format", "image_properties"}}`
 pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Reply> {
-    let kind = body.0.get("type").and_then(Value::as_str).unwrap_or_default();
+    let needed = |key: &str| body.0.get(key).ok_or_else(|| Error::bad_request(format!("Task '{key}' is required")));
+    let (kind, input) = (needed("type")?, needed("input")?);
     if kind != "import" {
-        let known = KINDS.contains(&kind) || matches!(kind, "export" | "clone");
-        let why = if known { "cannot be asked for" } else { "is not known" };
-        return Err(Error::bad_request(format!("Task type '{kind}' {why}.")));
+        let why = format!("{kind} is not one of ['import']");
+        return Err(Error::bad_request(format!("Provided object does not match schema 'task': {why}")));
     }
-    let input =
-        body.0.get("input").filter(|input| input.is_object()).ok_or_else(|| Error::bad_request("Task does not have required 'input'"))?;
+    if !input.is_object() {
+        return Err(Error::bad_request(format!("Provided object does not match schema 'task': {input} is not of type 'null', 'object'")));
+    }
     let task = import::from_task(&app, &ctx, input).await?;
     let view = view(&task);
     let location = format!("{}/v2/tasks/{}", ctx.base_url, task.id);

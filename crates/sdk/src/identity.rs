@@ -65,6 +65,24 @@ pub struct Role {
     pub name: String,
 }
 
+/// A service of the catalog.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Service {
+    pub r#type: String,
+    #[serde(default)]
+    pub endpoints: Vec<Place>,
+}
+
+/// Where a service answers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Place {
+    /// `public`, `internal` or `admin`.
+    pub interface: String,
+    #[serde(default)]
+    pub region: Option<String>,
+    pub url: String,
+}
+
 impl Identity {
     pub fn new(endpoint: Endpoint) -> Identity {
         Identity(endpoint)
@@ -78,6 +96,11 @@ impl Identity {
     /// The same, also for a token that ended not long ago; only services may ask so.
     pub async fn validate_expired(&self, auth: &Auth, subject: &str) -> Result<Token> {
         self.ask(auth, subject, "/v3/auth/tokens?nocatalog&allow_expired=1").await
+    }
+
+    /// What the caller's token may call, and where.
+    pub async fn catalog(&self, auth: &Auth) -> Result<Vec<Service>> {
+        self.0.get(auth, "/v3/auth/catalog").await?.take("catalog")
     }
 
     async fn ask(&self, auth: &Auth, subject: &str, path: &str) -> Result<Token> {

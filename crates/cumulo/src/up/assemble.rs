@@ -129,7 +129,7 @@ async fn open(state: &StateDir, config: &Config, roles: &Roles, bus: Bus, apis: 
         roles: roles.clone(),
         services: Services::default(),
         keystone: opened("keystone", keystone)?,
-        glance: opened("glance", glance)?,
+        glance: opened("glance", glance)?.map(|glance| among_regions(glance, &apis, config)),
         neutron: opened("neutron", neutron)?.map(Arc::new),
         nova: opened("nova", nova)?,
         cinder: opened("cinder", cinder)?,
@@ -157,6 +157,14 @@ fn glance_settings(state: &StateDir, config: &Config) -> glance::Config {
     let mut settings = glance::Config::new(location(state, config, "glance"), state.shared(config).join("images"));
     config.images.apply(&mut settings, (!alone(config)).then(|| config.host()));
     settings
+}
+
+/// Lets users import from other regions, where that is asked for.
+fn among_regions(glance: Glance, apis: &sdk::Cloud, config: &Config) -> Glance {
+    if !config.images.glance_download {
+        return glance;
+    }
+    glance.among(glance::Regions { identity: apis.identity.clone(), authorities: config.endpoints.ca_file.clone() })
 }
 
 fn neutron_settings(config: &Config) -> Result<neutron::Config, String> {

@@ -1,8 +1,9 @@
 //! `GET /images/{id}/file`: the whole or a range, as a stream, from the cache or the first store that has it.
 
 use axum::body::Body;
+use http::HeaderMap;
 use http::StatusCode;
-use http::header::RANGE;
+use http::header::{CONTENT_RANGE, RANGE};
 use kit::{Context, Error, Kind, Path, Raw, Reply, Result};
 
 use crate::Glance;
@@ -18,21 +19,36 @@ pub async fn download(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> 
         Status::Queued | Status::Saving | Status::Uploading | Status::Importing => return Reply::no_content(),
     }
     let size = image.row.size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-    let range = raw.parts.headers.get(RANGE).and_then(|v| v.to_str().ok());
-    let Some((from, until)) = range.map(|text| span(text, size)).transpose()?.flatten() else {
+    let Some((from, until)) = asked(&raw.parts.headers, size)? else {
         let body = app.cache.through(&app, &image, open(&app, &image, 0, size).await?).await;
         let reply = Reply::body("application/octet-stream", body).header("content-length", &size.to_string());
-        let reply = reply.header("accept-ranges", "bytes");
-        return Ok(match &image.row.checksum {
-            Some(md5) => reply.header("content-md5", md5),
-            None => reply,
-        });
+        return Ok(summed(reply.header("accept-ranges", "bytes"), &image));
     };
     let mut reply = Reply::body("application/octet-stream", open(&app, &image, from, until).await?)
         .header("content-length", &(until - from).to_string())
         .header("content-range", &format!("bytes {from}-{}/{size}", until - 1));
     *reply.0.status_mut() = StatusCode::PARTIAL_CONTENT;
-    Ok(reply)
+    Ok(summed(reply, &image))
+}
+
+/// With the digest of the whole image, also when a part of it is sent.
+fn summed(reply: Reply, image: &Image) -> Reply {
+    match &image.row.checksum {
+        Some(md5) => reply.header("content-md5", md5),
+        None => reply,
+    }
+}
+
+/// The part of the image that is asked for: by `Range`, or by the `Content-Range` that clients sent before glance knew the other.
+fn asked(headers: &HeaderMap, size: u64) -> Result<Option<(u64, u64)>> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(range) = text(RANGE) {
+        return span(range, size).map(Some);
+    }
+    let Some(range) = text(CONTENT_RANGE) else { return Ok(None) };
+    // `bytes 0-99/*`
+    let (span_of, _) = range.split_once('/').unwrap_or((range, ""));
+    span(&span_of.replacen(' ', "=", 1), size).map(Some)
 }
 
 /// The bytes of an image, from the cache or the first store that gives them.
@@ -52,12 +68,16 @@ pub async fn open(app: &Glance, image: &Image, from: u64, until: u64) -> Result<
     }
     Err(last)
 }
-/// `bytes=0-99`, `bytes=100-`, `bytes=-100`, as the first byte and the one behind the last. Several ranges at once are not served: the
-/// whole is.
-fn span(text: &str, size: u64) -> Result<Option<(u64, u64)>> {
-    let unsatisfiable =
-        || Error::new(Kind::RangeNotSatisfiable, format!("The requested range {text} is not within the image's {size} bytes."));
-    let Some(range) = text.trim().strip_prefix("bytes=").filter(|range| !range.contains(',')) else { return Ok(None) };
+
+/// `bytes=0-99`, `bytes=100-`, `bytes=-100`, as the first byte and the one behind the last.
+fn span(text: &str, size: u64) -> Result<(u64, u64)> {
+    let unsatisfiable = || Error::new(Kind::RangeNotSatisfiable, "The Range requested is not available.");
+    let range = text.trim().strip_prefix("bytes=").ok_or_else(unsatisfiable)?;
+    if range.contains(',') {
+        return Err(Error::bad_request(
+            "Requests with multiple ranges are not supported in Glance. You may make multiple single-range requests instead.",
+        ));
+    }
     let (first, last) = range.split_once('-').ok_or_else(unsatisfiable)?;
     let number = |text: &str| text.trim().parse::<u64>().map_err(|_| unsatisfiable());
     let (from, until) = match (first.trim(), last.trim()) {
@@ -65,7 +85,7 @@ fn span(text: &str, size: u64) -> Result<Option<(u64, u64)>> {
         (first, "") => (number(first)?, size),
         (first, last) => (number(first)?, number(last)?.saturating_add(1).min(size)),
     };
-    if from < until { Ok(Some((from, until))) } else { Err(unsatisfiable()) }
+    if from < until { Ok((from, until)) } else { Err(unsatisfiable()) }
 }
 
 #[cfg(test)]
@@ -74,12 +94,14 @@ mod tests {
 
     #[test]
     fn ranges() {
-        assert_eq!(span("bytes=0-9", 100).unwrap(), Some((0, 10)));
-        assert_eq!(span("bytes=90-", 100).unwrap(), Some((90, 100)));
-        assert_eq!(span("bytes=-10", 100).unwrap(), Some((90, 100)));
-        assert_eq!(span("bytes=50-500", 100).unwrap(), Some((50, 100)));
-        assert_eq!(span("bytes=0-1,5-6", 100).unwrap(), None);
-        for bad in ["bytes=100-", "bytes=9-5", "bytes=x-y", "bytes=-0"] {
+        assert_eq!(span("bytes=0-9", 100).unwrap(), (0, 10));
+        assert_eq!(span("bytes=90-", 100).unwrap(), (90, 100));
+        assert_eq!(span("bytes=-10", 100).unwrap(), (90, 100));
+        assert_eq!(span("bytes=50-500", 100).unwrap(), (50, 100));
+        assert_eq!(span("bytes=0-1,5-6", 100).unwrap_err().kind, Kind::BadRequest);
+        let old = HeaderMap::from_iter([(CONTENT_RANGE, http::HeaderValue::from_static("bytes 5-9/*"))]);
+        assert_eq!((asked(&old, 100).unwrap(), asked(&HeaderMap::new(), 100).unwrap()), (Some((5, 10)), None));
+        for bad in ["bytes=100-", "bytes=9-5", "bytes=x-y", "bytes=-0", "items=0-9"] {
             assert_eq!(span(bad, 100).unwrap_err().kind, Kind::RangeNotSatisfiable, "{bad}");
         }
     }

@@ -3,6 +3,7 @@
 //! A transfer is noted before its first byte is written and forgotten in the transaction that makes the image active or takes it back.
 //! So whoever finds one whose process is gone knows which objects to remove and what state the image goes back to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kit::clock::Timestamp;
@@ -46,7 +47,16 @@ pub struct Transfer {
     pub all_must_succeed: bool,
     /// Where the image is meanwhile.
     pub during: Status,
+    /// Custom properties that the image gets with its bytes.
+    pub adopts: BTreeMap<String, String>,
     task_id: Option<String>,
+}
+
+impl Transfer {
+    /// The same, of an image that gets these properties with its bytes.
+    pub fn adopting(&self, adopts: BTreeMap<String, String>) -> Transfer {
+        Transfer { adopts, ..self.clone() }
+    }
 }
 
 /// Takes the image to the state that says its bytes are on their way; 409 when it is in another than the plan's, or already under way.
@@ -58,6 +68,7 @@ pub async fn begin(app: &Glance, image: &image::Model, plan: Plan) -> Result<Tra
         stores: plan.stores.clone(),
         all_must_succeed: plan.all_must_succeed,
         during: plan.to,
+        adopts: BTreeMap::new(),
         task_id: plan.task.as_ref().map(|task| task.id.clone()),
     };
     let row = transfer::Model {
@@ -119,6 +130,9 @@ pub async fn activate(app: &Glance, transfer: &Transfer, filled: image::Model, k
                 forget(tx, &this, &node).await?;
                 if !store::fill(tx, &filled, this.during).await? {
                     return Err(Error::new(Kind::Gone, format!("Image {} was deleted during the upload.", this.image_id)));
+                }
+                for (name, value) in &this.adopts {
+                    set_property(tx, &this.image_id, name, value).await?;
                 }
                 for store in &kept {
                     let row = location::Model { image_id: this.image_id.clone(), store: store.clone(), name: this.name.clone() };
@@ -257,7 +271,7 @@ pub async fn nothing(app: &Glance, image_id: String, task: task::Model) -> Resul
     done.await
 }
 
-/// Sets one of glance's own properties. It stays when it is empty: clients tell by that an import has ended.
+/// Sets a property. One of glance's own stays when it is empty: clients tell by that an import has ended.
 async fn set_property(tx: &DatabaseTransaction, id: &str, name: &str, value: &str) -> Result<()> {
     property::Entity::delete_by_id((id.to_owned(), name.to_owned())).exec(tx).await?;
     let row = property::Model { image_id: id.to_owned(), name: name.to_owned(), value: value.to_owned() };

@@ -49,7 +49,8 @@ pub fn check_formats(image: &Image) -> Result<()> {
     if unset.is_empty() {
         return Ok(());
     }
-    Err(Error::bad_request(format!("Properties {} must be set prior to saving data.", unset.join(", "))))
+    let what = if unset.len() == 1 { "Property" } else { "Properties" };
+    Err(Error::bad_request(format!("{what} {} must be set prior to saving data.", unset.join(", "))))
 }
 
 /// What is announced too large need not be sent.

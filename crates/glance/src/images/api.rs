@@ -10,7 +10,7 @@ use crate::Glance;
 use crate::data::leftovers;
 use crate::entity::Visibility;
 use crate::fault::{media_type, no_image, not_yours};
-use crate::import::METHODS;
+use crate::import::methods;
 use crate::quota;
 
 /// Bytes a patch may have.
@@ -32,7 +32,7 @@ pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Repl
     let location = format!("{}/v2/images/{}", ctx.base_url, image.row.id);
     Ok(Reply::created(&view::view(&app, &ctx, &image))?
         .header("location", &location)
-        .header("openstack-image-import-methods", &METHODS.join(","))
+        .header("openstack-image-import-methods", &methods(&app).join(","))
         .header("openstack-image-store-ids", &app.stores.writable().join(",")))
 }
 

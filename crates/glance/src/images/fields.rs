@@ -132,7 +132,13 @@ fn flag(key: &str, value: &Value) -> Result<bool> {
 
 fn number(key: &str, value: &Value) -> Result<i64> {
     let n = value.as_i64().ok_or_else(|| invalid(key, &format!("{value} is not of type 'integer'")))?;
-    if (0..=i64::from(i32::MAX)).contains(&n) { Ok(n) } else { Err(invalid(key, &format!("{n} is out of range"))) }
+    if n < 0 {
+        return Err(Error::bad_request(format!("Invalid value '{n}' for parameter '{key}': Cannot be a negative value")));
+    }
+    if n > i64::from(i32::MAX) {
+        return Err(Error::bad_request(format!("'{key}' value out of range, must not exceed {}.", i32::MAX)));
+    }
+    Ok(n)
 }
 
 fn format(key: &str, value: &Value, known: &[&str]) -> Result<Option<String>> {

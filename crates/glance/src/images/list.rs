@@ -17,7 +17,7 @@ const PAGE_MAX: u64 = 1000;
 
 pub async fn list(app: Glance, ctx: Context, query: Query) -> Result<Reply> {
     let page = Page::parse(&query, PAGE, PAGE_MAX)?;
-    let sort = order::columns(&page)?;
+    let sort = order::columns(&page, &query)?;
     let mut condition = filter::visible(&ctx, &query)?;
     for (key, value) in &query.0 {
         if let Some(more) = filter::condition(key, value)? {
@@ -28,7 +28,7 @@ pub async fn list(app: Glance, ctx: Context, query: Query) -> Result<Reply> {
         condition = condition.add(image::Column::OsHidden.eq(false));
     }
     if let Some(marker) = &page.marker {
-        let (image, _) = seen(&app, &ctx, marker).await.map_err(|_| Error::bad_request(format!("Invalid marker: {marker}")))?;
+        let (image, _) = seen(&app, &ctx, marker).await.map_err(|error| Error::bad_request(error.message))?;
         condition = condition.add(order::behind(&sort, &image.row));
     }
     let mut select = image::Entity::find().filter(condition).limit(page.limit + 1);

@@ -1,9 +1,10 @@
 //! `PATCH`: a subset of JSON patch, in two media types. Pure: an image and operations in, an image out.
 
-use kit::{Error, Kind, Result};
+use kit::{Error, Result};
 use serde_json::Value;
 
 use super::{Image, fields};
+use crate::fault::unsupported;
 
 const MEDIA_TYPES: &[&str] = &["application/openstack-images-v2.1-json-patch", "application/openstack-images-v2.0-json-patch"];
 
@@ -26,8 +27,7 @@ impl Op {
 /// Reads a patch in the form its media type says.
 pub fn read(media_type: &str, body: &[u8]) -> Result<Vec<Op>> {
     let Some(form) = MEDIA_TYPES.iter().position(|known| *known == media_type) else {
-        let message = format!("The request's media type must be one of: {}", MEDIA_TYPES.join(", "));
-        return Err(Error::new(Kind::UnsupportedMediaType, message));
+        return Err(unsupported(media_type));
     };
     let body: Value = serde_json::from_slice(body).map_err(|_| Error::bad_request("Malformed JSON in request body."))?;
     let Value::Array(list) = body else { return Err(Error::bad_request("Request body must be a JSON array of operation objects.")) };
@@ -44,9 +44,10 @@ fn read_op(change: &Value) -> Result<Op> {
 
 /// `{"replace": "/name", "value": "x"}`
 fn read_old_op(change: &Value) -> Result<Op> {
-    let found = ["add", "replace", "remove"].iter().find_map(|op| Some((*op, change.get(op)?.as_str()?)));
-    let none = || Error::bad_request("Operation objects must contain exactly one member named \"add\", \"remove\", or \"replace\".");
-    let (op, path) = found.ok_or_else(none)?;
+    let mut found = ["add", "replace", "remove"].iter().filter_map(|op| Some((*op, change.get(op)?.as_str()?)));
+    let (Some((op, path)), None) = (found.next(), found.next()) else {
+        return Err(Error::bad_request("Operation objects must contain only one member named \"add\", \"remove\", or \"replace\"."));
+    };
     build(op, path, change)
 }
 
@@ -58,7 +59,7 @@ fn build(op: &str, path: &str, change: &Value) -> Result<Op> {
         "add" => Ok(Op::Add(path, value()?)),
         "replace" => Ok(Op::Replace(path, value()?)),
         "remove" => Ok(Op::Remove(path)),
-        _ => Err(Error::bad_request(format!("Operations must be one of \"add\", \"replace\" or \"remove\", not \"{op}\"."))),
+        _ => Err(Error::bad_request(format!("Invalid operation: `{op}`. It must be one of the following: add, remove, replace."))),
     }
 }
 
@@ -66,24 +67,24 @@ fn build(op: &str, path: &str, change: &Value) -> Result<Op> {
 fn pointer(path: &str) -> Result<Vec<String>> {
     let bad = || Error::bad_request(format!("Invalid JSON pointer for this resource: '{path}'"));
     let rest = path.strip_prefix('/').ok_or_else(bad)?;
+    if rest.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
+        return Err(Error::bad_request(format!("Pointer `{path}` contains \"~\" not part of a recognized escape sequence.")));
+    }
     let parts: Vec<String> = rest.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
-    let deep = parts.len() > 1 && !matches!(parts.first().map(String::as_str), Some("locations" | "tags"));
+    let deep = parts.len() > 1 && parts.first().is_none_or(|first| first != "locations");
     if deep || parts.iter().any(|part| part.trim().is_empty()) { Err(bad()) } else { Ok(parts) }
 }
 
 /// Applies all changes, or says which cannot be.
 pub fn apply(mut image: Image, changes: &[Op]) -> Result<Image> {
     for change in changes {
-        let [key, rest @ ..] = change.path() else { continue };
+        let [key, ..] = change.path() else { continue };
         if key == "id" {
             return Err(Error::forbidden("Attribute 'id' is read-only."));
         }
         fields::check_writable(key)?;
         let absent = || Error::conflict(format!("Property {key} does not exist."));
         match change {
-            Op::Add(_, value) if key == "tags" && !rest.is_empty() => {
-                image.tags.insert(fields::tag(value)?);
-            }
             Op::Add(_, value) => fields::set(&mut image, key, value)?,
             Op::Replace(..) if !fields::is_base(key) && !image.properties.contains_key(key) => return Err(absent()),
             Op::Replace(_, value) => fields::set(&mut image, key, value)?,
@@ -99,6 +100,8 @@ pub fn apply(mut image: Image, changes: &[Op]) -> Result<Image> {
 
 #[cfg(test)]
 mod tests {
+    use kit::Kind;
+
     use super::*;
 
     fn patch(text: &str) -> Result<Image> {
@@ -133,6 +136,10 @@ mod tests {
         assert_eq!(kind(r#"[{"op": "replace", "path": "/status", "value": "active"}]"#), Kind::Forbidden);
         assert_eq!(kind(r#"[{"op": "replace", "path": "/min_ram", "value": "x"}]"#), Kind::BadRequest);
         assert_eq!(kind(r#"[{"op": "add", "path": "/a/b", "value": "x"}]"#), Kind::BadRequest);
+        assert_eq!(kind(r#"[{"op": "add", "path": "/tags/-", "value": "x"}]"#), Kind::BadRequest);
+        assert_eq!(kind(r#"[{"op": "add", "path": "/a~2b", "value": "x"}]"#), Kind::BadRequest);
+        let twice = read(MEDIA_TYPES[1], br#"[{"add": "/name", "replace": "/name", "value": "x"}]"#);
+        assert_eq!(twice.unwrap_err().kind, Kind::BadRequest);
         assert_eq!(kind(r#"{"op": "add"}"#), Kind::BadRequest);
         assert_eq!(read("application/json", b"[]").unwrap_err().kind, Kind::UnsupportedMediaType);
     }

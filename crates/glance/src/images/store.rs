@@ -105,6 +105,7 @@ async fn insert_parts(tx: &DatabaseTransaction, image: &Image) -> Result<()> {
 pub async fn fill(tx: &DatabaseTransaction, filled: &image::Model, from: Status) -> Result<bool> {
     let done = image::Entity::update_many()
         .col_expr(image::Column::DiskFormat, Expr::val(filled.disk_format.clone()))
+        .col_expr(image::Column::ContainerFormat, Expr::val(filled.container_format.clone()))
         .col_expr(image::Column::Size, Expr::val(filled.size))
         .col_expr(image::Column::VirtualSize, Expr::val(filled.virtual_size))
         .col_expr(image::Column::Checksum, Expr::val(filled.checksum.clone()))

@@ -4,6 +4,7 @@
 
 mod convert;
 mod locations;
+mod region;
 mod run;
 mod stage;
 
@@ -11,22 +12,27 @@ use kit::{Context, Error, Json, Kind, Path, Raw, Reply, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::data::check_formats;
 use crate::data::transfer::{self, Plan};
 use crate::entity::{Status, task};
-use crate::fault::{not_yours, transition};
-use crate::images::{Image, permitted, seen};
+use crate::images::{Image, seen};
 use crate::{Glance, tasks};
 pub use locations::{Location, add as add_location, add_to, list as list_locations};
+pub use region::{Regions, Remote};
 pub use run::from_task;
 pub use stage::stage;
 
-pub const METHODS: &[&str] = &["glance-direct", "web-download", "copy-image"];
+const METHODS: &[&str] = &["glance-direct", "web-download", "copy-image"];
+/// Where other regions are known.
+const AMONG_REGIONS: &str = "glance-download";
+
+/// The ways to import that there are here.
+pub fn methods(app: &Glance) -> Vec<&'static str> {
+    METHODS.iter().copied().chain(app.regions.is_some().then_some(AMONG_REGIONS)).collect()
+}
 
 /// Body of `POST .../import`.
 #[derive(Deserialize)]
 struct Import {
-    method: Method,
     #[serde(default)]
     stores: Option<Vec<String>>,
     #[serde(default)]
@@ -36,10 +42,12 @@ struct Import {
 }
 
 #[derive(Deserialize)]
-struct Method {
+pub struct Method {
     name: String,
-    #[serde(default)]
     uri: Option<String>,
+    glance_region: Option<String>,
+    glance_image_id: Option<String>,
+    glance_service_interface: Option<String>,
 }
 
 fn yes() -> bool {
@@ -47,7 +55,7 @@ fn yes() -> bool {
 }
 
 /// Where the data comes from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub enum Source {
     Staged,
     Web {
@@ -55,6 +63,8 @@ pub enum Source {
         /// What the SHA-512 of it must be.
         expected: Option<String>,
     },
+    /// Another region's glance.
+    Glance(Remote),
     /// The stores that have it already.
     Stores,
 }
@@ -64,26 +74,34 @@ impl Source {
     fn states(&self) -> (Status, Status) {
         match self {
             Source::Staged => (Status::Uploading, Status::Importing),
-            Source::Web { .. } => (Status::Queued, Status::Importing),
+            Source::Web { .. } | Source::Glance(_) => (Status::Queued, Status::Importing),
             Source::Stores => (Status::Active, Status::Active),
         }
     }
 }
 
-pub async fn info(_: Glance, _: Context) -> Result<Reply> {
-    Reply::ok(&json!({"import-methods": {"description": "Import methods available.", "type": "array", "value": METHODS}}))
+pub async fn info(app: Glance, _: Context) -> Result<Reply> {
+    let methods = methods(&app);
+    Reply::ok(&json!({"import-methods": {"description": "Import methods available.", "type": "array", "value": methods}}))
 }
 
 /// `POST /images/{id}/import`
 pub async fn import(app: Glance, ctx: Context, id: Path<String>, body: Json<Value>, raw: Raw) -> Result<Reply> {
-    let read = Import::deserialize(&body.0).map_err(|error| Error::bad_request(format!("Invalid import request: {error}")))?;
-    let source = source(&app, &read.method)?;
-    let image = allowed(&app, &ctx, &id.0, &source).await?;
-    check_formats(&image)?;
+    let method = method(&app, &body.0)?;
+    let read = read(&body.0)?;
+    let (image, target) = seen(&app, &ctx, &id.0).await?;
+    check_ready(&method.name, &image)?;
+    let rule = if method.name == "copy-image" { "copy_image" } else { "modify_image" };
+    ctx.enforce(rule, &target)?;
+    let source = source(&app, &ctx, &method)?;
     let header = raw.parts.headers.get("x-image-meta-store").and_then(|value| value.to_str().ok());
     let mut stores = stores(&app, &read, header)?;
-    if source == Source::Stores {
-        stores.retain(|store| !image.locations.iter().any(|location| location.store == *store));
+    if matches!(source, Source::Stores) {
+        let has = |store: &String| image.locations.iter().any(|location| location.store == *store);
+        if let Some(store) = stores.iter().find(|store| !read.all_stores && has(store)) {
+            return Err(Error::bad_request(format!("Image is already present at store '{store}'")));
+        }
+        stores.retain(|store| !has(store));
     }
     let input = json!({"image_id": image.row.id, "import_req": without_secrets(&body.0), "backend": stores});
     let task = tasks::new(&ctx, "api_image_import", &image.row.id, &input)?;
@@ -95,6 +113,34 @@ pub async fn import(app: Glance, ctx: Context, id: Path<String>, body: Json<Valu
     Ok(Reply::empty(http::StatusCode::ACCEPTED))
 }
 
+/// The method of a request, if there is such a one here.
+fn method(app: &Glance, body: &Value) -> Result<Method> {
+    let lacks = |key: &str| Error::bad_request(format!("Import request requires a '{key}' field."));
+    let method = body.get("method").ok_or_else(|| lacks("method"))?;
+    if method.is_object() && method.get("name").is_none() {
+        return Err(lacks("name"));
+    }
+    let method = Method::deserialize(method).map_err(unreadable)?;
+    if methods(app).contains(&method.name.as_str()) {
+        return Ok(method);
+    }
+    Err(Error::bad_request(format!("Unknown import method name '{}'.", method.name)))
+}
+
+/// The rest of it.
+fn read(body: &Value) -> Result<Import> {
+    for key in ["all_stores", "all_stores_must_succeed"] {
+        if body.get(key).is_some_and(|value| !value.is_boolean()) {
+            return Err(Error::bad_request(format!("'{key}' must be boolean value only")));
+        }
+    }
+    Import::deserialize(body).map_err(unreadable)
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::bad_request(format!("Invalid import request: {error}"))
+}
+
 /// Takes the image on its way; the rest happens without the client.
 pub async fn begin(app: &Glance, image: Image, source: Source, stores: Vec<String>, all: bool, task: task::Model) -> Result<()> {
     let (from, to) = source.states();
@@ -104,41 +150,34 @@ pub async fn begin(app: &Glance, image: Image, source: Source, stores: Vec<Strin
     Ok(())
 }
 
-fn source(app: &Glance, method: &Method) -> Result<Source> {
+fn source(app: &Glance, ctx: &Context, method: &Method) -> Result<Source> {
     match method.name.as_str() {
         "glance-direct" => Ok(Source::Staged),
         "copy-image" => Ok(Source::Stores),
-        "web-download" => {
-            let uri = method.uri.clone().ok_or_else(|| Error::bad_request("'uri' is required for the web-download method"))?;
+        AMONG_REGIONS => Ok(Source::Glance(Remote::read(ctx, method)?)),
+        _ => {
+            let none = || Error::bad_request("URI for web-download does not pass filtering: None");
+            let uri = method.uri.clone().ok_or_else(none)?;
             app.web.check(&uri).map_err(|refused| Error::bad_request(refused.0))?;
             Ok(Source::Web { uri, expected: None })
         }
-        other => Err(Error::bad_request(format!("Unknown import method name '{other}'."))),
     }
 }
 
-/// The image, if it may be imported in this way now.
-async fn allowed(app: &Glance, ctx: &Context, id: &str, source: &Source) -> Result<Image> {
-    let image = match source {
-        Source::Staged | Source::Web { .. } => permitted(app, ctx, id, "modify_image").await?,
-        Source::Stores => {
-            let (image, target) = seen(app, ctx, id).await?;
-            if !ctx.allows("copy_image", &target) {
-                return Err(not_yours("copy_image"));
-            }
-            image
-        }
+/// 409 unless the image is in the state to be imported in this way, and says what it will be.
+fn check_ready(method: &str, image: &Image) -> Result<()> {
+    let refused = match (method, image.row.status) {
+        ("copy-image", Status::Active) => None,
+        ("copy-image", _) => Some("Only images with status active can be targeted for copying".to_owned()),
+        (_, Status::Active) => Some("Image with status active cannot be target for import".to_owned()),
+        ("glance-direct", Status::Uploading) => None,
+        ("glance-direct", _) => Some("Image needs to be staged before 'glance-direct' method can be used".to_owned()),
+        (_, Status::Queued) => None,
+        _ => Some(format!("Image needs to be in 'queued' state to use '{method}' method")),
     };
-    let now = image.row.status;
-    let (from, to) = source.states();
-    if now == from {
-        return Ok(image);
-    }
-    Err(match source {
-        Source::Staged if now == Status::Queued => Error::conflict("Image needs to be staged before 'glance-direct' method can be used"),
-        Source::Stores => Error::conflict("Only images with status active can be targeted for copying"),
-        Source::Staged | Source::Web { .. } => transition(now.as_str(), to.as_str()),
-    })
+    let unset = [("container_format", &image.row.container_format), ("disk_format", &image.row.disk_format)];
+    let unset = || unset.iter().find(|(_, value)| value.is_none()).map(|(name, _)| format!("'{name}' needs to be set before import"));
+    refused.or_else(unset).map_or(Ok(()), |message| Err(Error::conflict(message)))
 }
 
 /// The stores the data goes to.
@@ -152,7 +191,7 @@ fn stores(app: &Glance, read: &Import, header: Option<&str>) -> Result<Vec<Strin
         (Some(named), false) if !named.is_empty() => {
             let mut stores = Vec::new();
             for id in named {
-                let id = app.stores.chosen(Some(id))?.id.clone();
+                let id = app.stores.chosen(Some(id)).map_err(|error| Error::conflict(error.message))?.id.clone();
                 if !stores.contains(&id) {
                     stores.push(id);
                 }

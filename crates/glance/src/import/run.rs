@@ -1,10 +1,12 @@
 //! An import in the background: get the data, convert it where that is asked for, bring it to the stores.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use kit::{Context, Error, Result};
 use serde_json::{Value, json};
 
-use super::{Source, begin, convert, text};
+use super::{Source, begin, convert, region, text};
 use crate::data::bring::{bring, put};
 use crate::data::scratch::Received;
 use crate::data::transfer::{self, Transfer};
@@ -16,17 +18,17 @@ use crate::{Glance, quota, tasks};
 pub async fn run(app: Glance, image: Image, source: Source, transfer: Transfer) {
     let id = image.row.id.clone();
     let back_to = match source {
-        Source::Staged | Source::Web { .. } => Status::Queued,
+        Source::Staged | Source::Web { .. } | Source::Glance(_) => Status::Queued,
         Source::Stores => Status::Active,
     };
     let done = match &source {
-        Source::Staged | Source::Web { .. } => fresh(&app, image, &source, &transfer).await,
+        Source::Staged | Source::Web { .. } | Source::Glance(_) => fresh(&app, image, &source, &transfer).await,
         Source::Stores => copy(&app, image, &transfer).await,
     };
     if let Err(error) = done {
         tracing::warn!(image = id, %error, "import failed");
         transfer::fail(&app, &transfer, back_to, &error).await;
-    } else if source == Source::Staged
+    } else if matches!(source, Source::Staged)
         && let Err(error) = app.scratch.unstage(&id).await
     {
         tracing::warn!(image = id, %error, "staged data could not be removed");
@@ -35,11 +37,18 @@ pub async fn run(app: Glance, image: Image, source: Source, transfer: Transfer) 
 
 async fn fresh(app: &Glance, mut image: Image, source: &Source, transfer: &Transfer) -> Result<()> {
     let room = quota::room(app, &image.row.owner, None).await?;
+    let mut adopts = BTreeMap::new();
     let mut received = match source {
         Source::Web { uri, expected } => {
             let answer = app.web.get(uri).await.map_err(|refused| Error::bad_request(refused.0))?;
             let received = app.scratch.receive(Body::new(answer.into_body()), room).await?;
             check_hash(&received, expected.as_deref())?;
+            received
+        }
+        Source::Glance(remote) => {
+            let (info, received) = remote.fetch(app, room).await?;
+            adopts = region::adopted(&info);
+            (image.row.disk_format, image.row.container_format) = (info.disk_format, info.container_format);
             received
         }
         Source::Staged | Source::Stores => app.scratch.read(app.scratch.staged(&image.row.id)).await?,
@@ -50,7 +59,7 @@ async fn fresh(app: &Glance, mut image: Image, source: &Source, transfer: &Trans
         image.row.disk_format = Some(target.as_str().to_owned());
         received = converted;
     }
-    bring(app, image, transfer, received).await
+    bring(app, image, &transfer.adopting(adopts), received).await
 }
 
 /// From a store that has it to others.
@@ -63,7 +72,7 @@ async fn copy(app: &Glance, image: Image, transfer: &Transfer) -> Result<()> {
     transfer::activate(app, transfer, image.row, kept).await
 }
 
-fn check_hash(received: &Received, expected: Option<&str>) -> Result<()> {
+pub fn check_hash(received: &Received, expected: Option<&str>) -> Result<()> {
     match expected {
         Some(expected) if !expected.eq_ignore_ascii_case(&received.sha512) => {
             Err(Error::bad_request("The image's data does not have the hash it should have."))

@@ -54,6 +54,7 @@ fn image_schema() -> Value {
         json!({"type": ["null", "string"], "enum": known, "description": what})
     };
     let maybe = |kind: &str| json!(["null", kind]);
+    let digest = |longest: u64, what: &str| json!({"type": maybe("string"), "readOnly": true, "maxLength": longest, "description": what});
     json!({
         "name": "image",
         "properties": {
@@ -65,9 +66,9 @@ fn image_schema() -> Value {
             "visibility": {"type": "string", "enum": ["community", "public", "private", "shared"], "description": "Scope of image accessibility"},
             "protected": {"type": "boolean", "description": "If true, image will not be deletable."},
             "os_hidden": {"type": "boolean", "description": "If true, image will not appear in default image list response."},
-            "checksum": read_only(maybe("string"), "md5 hash of image contents."),
-            "os_hash_algo": read_only(maybe("string"), "Algorithm to calculate the os_hash_value"),
-            "os_hash_value": read_only(maybe("string"), "Hexdigest of the image contents using the algorithm specified by the os_hash_algo"),
+            "checksum": digest(32, "md5 hash of image contents."),
+            "os_hash_algo": digest(64, "Algorithm to calculate the os_hash_value"),
+            "os_hash_value": digest(128, "Hexdigest of the image contents using the algorithm specified by the os_hash_algo"),
             "owner": text("Owner of the image"),
             "size": read_only(maybe("integer"), "Size of image file in bytes"),
             "virtual_size": read_only(maybe("integer"), "Virtual size of image in bytes"),
@@ -79,6 +80,8 @@ fn image_schema() -> Value {
             "min_ram": {"type": "integer", "description": "Amount of ram (in MB) required to boot image."},
             "min_disk": {"type": "integer", "description": "Amount of disk space (in GB) required to boot image."},
             "stores": read_only(json!("string"), "Store in which image data resides. Only present when the operator has enabled multiple stores."),
+            "direct_url": read_only(json!("string"), "URL to access the image file kept in external store"),
+            "locations": locations_schema(),
             "self": read_only(json!("string"), "An image self url"),
             "file": read_only(json!("string"), "An image file url"),
             "schema": read_only(json!("string"), "An image schema url"),
@@ -89,6 +92,32 @@ fn image_schema() -> Value {
             {"rel": "enclosure", "href": "{file}"},
             {"rel": "describedby", "href": "{schema}"},
         ],
+    })
+}
+
+fn locations_schema() -> Value {
+    json!({
+        "type": "array",
+        "description": "A set of URLs to access the image file kept in external store",
+        "items": {
+            "type": "object",
+            "properties": {
+                "url": {"type": "string", "maxLength": 255},
+                "metadata": {"type": "object"},
+                "validation_data": {
+                    "type": "object",
+                    "description": "Values to be used to populate the corresponding image properties.",
+                    "additionalProperties": false,
+                    "required": ["os_hash_algo", "os_hash_value"],
+                    "properties": {
+                        "checksum": {"type": "string", "minLength": 32, "maxLength": 32},
+                        "os_hash_algo": {"type": "string", "maxLength": 64},
+                        "os_hash_value": {"type": "string", "maxLength": 128},
+                    },
+                },
+            },
+            "required": ["url", "metadata"],
+        },
     })
 }
 

@@ -13,8 +13,10 @@ pub async fn delete(app: Glance, ctx: Context, Path((store_id, id)): Path<(Strin
     if image.row.status != Status::Active {
         return Err(Error::conflict("It's not allowed to remove image data from store if image status is not 'active'"));
     }
-    let read_only = app.stores.find(&store_id).is_none_or(|store| store.read_only);
-    let found = image.locations.into_iter().find(|location| location.store == store_id).filter(|_| !read_only);
+    if app.stores.find(&store_id).is_none_or(|store| store.read_only) {
+        return Err(Error::conflict(format!("The selected store {store_id} is not available on this node.")));
+    }
+    let found = image.locations.into_iter().find(|location| location.store == store_id);
     let missing = || Error::not_found(format!("Image {id} is not stored in store {store_id}."));
     let only = "Cannot delete image data from the only store containing it. Consider deleting the image instead.";
     take_away(&app, found.ok_or_else(missing)?, only).await?;

@@ -70,7 +70,7 @@ impl Stores {
             Some(id) => self.find(id).filter(|store| !store.read_only),
             None => self.iter().find(|store| !store.read_only),
         };
-        found.ok_or_else(|| Error::bad_request(format!("Store {} is not available on this node, skipping it.", id.unwrap_or("default"))))
+        found.ok_or_else(|| Error::bad_request(format!("Store for identifier {} not found", id.unwrap_or("default"))))
     }
 
     /// The ids of the stores that can be written.

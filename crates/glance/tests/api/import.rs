@@ -101,7 +101,7 @@ async fn stores_are_listed_chosen_and_left() {
         cloud.ask(who, "DELETE", &format!("/v2/stores/{store}/{id}"), &[], Body::empty()).await.status.as_u16()
     };
     assert_eq!(leave(ALICE, "second").await, 403);
-    assert_eq!(leave(ADMIN, "third").await, 404);
+    assert_eq!(leave(ADMIN, "third").await, 409);
     assert_eq!(leave(ADMIN, "second").await, 204);
     assert_eq!(leave(ADMIN, "second").await, 404);
     assert_eq!(leave(ADMIN, "file").await, 403, "the last one");
@@ -118,8 +118,8 @@ async fn imports_say_how_they_went() {
     let direct = json!({"method": {"name": "glance-direct"}, "stores": ["file", "second"]});
     assert_eq!(import(&cloud, ALICE, &id, direct.clone()).await, 409, "nothing is staged");
     stage(&cloud, &id, "data").await;
-    assert_eq!(import(&cloud, ALICE, &id, json!({"method": {"name": "web-download"}})).await, 400);
-    assert_eq!(import(&cloud, ALICE, &id, json!({"method": {"name": "glance-direct"}, "stores": ["x"]})).await, 400);
+    assert_eq!(import(&cloud, ALICE, &id, json!({"method": {"name": "web-download"}})).await, 409, "something is staged");
+    assert_eq!(import(&cloud, ALICE, &id, json!({"method": {"name": "glance-direct"}, "stores": ["x"]})).await, 409);
     assert_eq!(import(&cloud, ALICE, &id, json!({"method": {"name": "glance-direct"}, "stores": ["file"], "all_stores": true})).await, 400);
     assert_eq!(import(&cloud, BOB, &id, direct.clone()).await, 404);
     assert_eq!(import(&cloud, ALICE, &id, direct.clone()).await, 202);

@@ -12,4 +12,6 @@ mod import;
 mod locations;
 mod metadefs;
 mod pending;
+mod regions;
 mod s3;
+mod words;

@@ -55,6 +55,11 @@ pub async fn open_with(dir: tempfile::TempDir, set: impl FnOnce(&mut Config)) ->
     config.image_size_cap = 600 << 20;
     set(&mut config);
     let glance = glance::open(config).await.unwrap();
+    let service = service(&glance);
+    Cloud { dir, glance, service }
+}
+
+fn service(glance: &Glance) -> Service {
     let who = |_: Glance, token: String| -> futures::future::BoxFuture<'static, kit::Result<Identity>> {
         Box::pin(async move {
             let (project, roles) = token.split_once(':').ok_or_else(kit::Error::unauthorized)?;
@@ -66,11 +71,16 @@ pub async fn open_with(dir: tempfile::TempDir, set: impl FnOnce(&mut Config)) ->
             })
         })
     };
-    let service = glance.service(Authenticator::own(who, "http://keystone:5000")).unwrap();
-    Cloud { dir, glance, service }
+    glance.service(Authenticator::own(who, "http://keystone:5000")).unwrap()
 }
 
 impl Cloud {
+    /// The same cloud, in which other regions are known.
+    pub fn among(self, regions: glance::Regions) -> Cloud {
+        let glance = self.glance.among(regions);
+        Cloud { service: service(&glance), glance, ..self }
+    }
+
     pub async fn raw(&self, who: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {
         let mut request = Request::builder().method(method).uri(path).header("x-auth-token", who);
         for (name, value) in headers {

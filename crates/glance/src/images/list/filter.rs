@@ -87,7 +87,7 @@ pub fn condition(key: &str, value: &str) -> Result<Option<Condition>> {
 
 /// The values of `in:a,"b,c"`, or the value itself.
 fn words(value: &str) -> Vec<String> {
-    let Some(list) = value.strip_prefix("in:") else { return vec![value.to_owned()] };
+    let Some(list) = value.strip_prefix("in:") else { return vec![value.strip_prefix("eq:").unwrap_or(value).to_owned()] };
     let mut words = Vec::new();
     let (mut word, mut quoted) = (String::new(), false);
     for c in list.chars() {
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn lists_of_values_may_quote_commas() {
-        assert_eq!(words("plain"), ["plain"]);
+        assert_eq!((words("plain"), words("eq:plain")), (vec!["plain".to_owned()], vec!["plain".to_owned()]));
         assert_eq!(words("in:a,\"b,c\",d"), ["a", "b,c", "d"]);
     }
 

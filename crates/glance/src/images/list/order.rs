@@ -1,7 +1,7 @@
 //! The order of a list, and what comes behind a row in it.
 
 use kit::collection::Page;
-use kit::{Error, Result};
+use kit::{Error, Query, Result};
 use sea_orm::Condition;
 use sea_orm::sea_query::{Expr, ExprTrait, Func};
 
@@ -20,7 +20,18 @@ const KEYS: &[(&str, Column)] = &[
 ];
 
 /// The columns to sort by, with true for ascending; the id last, so that every image has one place.
-pub fn columns(page: &Page) -> Result<Vec<(Column, bool)>> {
+pub fn columns(page: &Page, query: &Query) -> Result<Vec<(Column, bool)>> {
+    let directions: Vec<&str> = query.all("sort_dir").collect();
+    let keys = query.all("sort_key").count();
+    if query.has("sort") && keys + directions.len() > 0 {
+        return Err(Error::bad_request("Old and new sorting syntax cannot be combined"));
+    }
+    if let Some(wrong) = directions.iter().find(|text| !matches!(**text, "asc" | "desc")) {
+        return Err(Error::bad_request(format!("Invalid sort direction: {wrong}")));
+    }
+    if directions.len() > 1 && directions.len() != keys.max(1) {
+        return Err(Error::bad_request("Number of sort dirs does not match the number of sort keys"));
+    }
     let mut sort = Vec::new();
     for (key, ascending) in &page.sort {
         let found = KEYS.iter().find(|(name, _)| name == key);
@@ -30,7 +41,8 @@ pub fn columns(page: &Page) -> Result<Vec<(Column, bool)>> {
         })?;
         sort.push((*column, *ascending));
     }
-    let last = sort.last().is_some_and(|(_, ascending)| *ascending);
+    // a direction without a key is one for the time
+    let last = sort.last().map_or(directions == ["asc"], |(_, ascending)| *ascending);
     if !sort.iter().any(|(column, _)| matches!(column, Column::CreatedAt)) {
         sort.push((Column::CreatedAt, last));
     }
