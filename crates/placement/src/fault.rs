@@ -56,7 +56,8 @@ fn detail(error: &Error) -> String {
         | Kind::Unavailable
         | Kind::TimedOut => "The request could not be completed.",
     };
-    if error.message == general { general.to_owned() } else { format!("{general}\n\n {}  ", error.message) }
+    let words = error.message.replacen("Policy doesn't allow", "Policy does not allow", 1);
+    if words == general { words } else { format!("{general}\n\n {words}  ") }
 }
 
 /// 409: somebody else's write came first; read again, and retry.

@@ -17,6 +17,9 @@ const PAGE_MAX: u64 = 1000;
 
 pub async fn list(app: Glance, ctx: Context, query: Query) -> Result<Reply> {
     let page = Page::parse(&query, PAGE, PAGE_MAX)?;
+    if query.has("changes-since") {
+        return Err(Error::bad_request("The \"changes-since\" filter is no longer available on v2."));
+    }
     let sort = order::columns(&page, &query)?;
     let mut condition = filter::visible(&ctx, &query)?;
     for (key, value) in &query.0 {

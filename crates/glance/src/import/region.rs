@@ -77,9 +77,11 @@ impl Remote {
         let mut places = catalog.into_iter().filter(|service| service.r#type == "image").flat_map(|service| service.endpoints);
         let here = |region: &Option<String>| region.as_ref().is_some_and(|region| region.eq_ignore_ascii_case(&self.region));
         let place = places.find(|place| place.interface == self.interface && here(&place.region)).ok_or_else(missing)?;
+        // some catalogs lead to the version, not to its root
+        let url = place.url.trim_end_matches('/').trim_end_matches("/v2");
         let endpoint = match &regions.authorities {
-            Some(file) => Endpoint::trusting(file, &place.url).map_err(|error| Error::unavailable(error.message))?,
-            None => Endpoint::http(&place.url),
+            Some(file) => Endpoint::trusting(file, url).map_err(|error| Error::unavailable(error.message))?,
+            None => Endpoint::http(url),
         };
         Ok(Glances::new(endpoint))
     }

@@ -27,7 +27,7 @@ pub async fn list(app: Glance, ctx: Context, query: Query) -> Result<Reply> {
         condition = condition.add(Column::Namespace.in_subquery(select));
     }
     if let Some(marker) = &page.marker {
-        let row = seen(&app, &ctx, marker).await.map_err(|_| Error::bad_request(format!("Invalid marker: {marker}")))?;
+        let row = seen(&app, &ctx, marker).await?;
         condition = condition.add(behind(column, ascending, &row));
     }
     let order = if ascending { Order::Asc } else { Order::Desc };
@@ -95,9 +95,17 @@ fn behind(column: Column, ascending: bool, row: &Model) -> Condition {
     Condition::any().add(beyond(column, place)).add(same)
 }
 
+/// What may be said of a namespace.
+#[rustfmt::skip]
+const KEYS: &[&str] = &[
+    "namespace", "display_name", "description", "visibility", "protected", "owner", "resource_type_associations", "properties", "objects",
+    "tags", "created_at", "updated_at", "schema", "self",
+];
+
 /// `POST /metadefs/namespaces`, with what is in it if the client says so at once.
 pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Reply> {
     let body = fields::object(body.0)?;
+    fields::known(&body, KEYS)?;
     let row = read(&body, ctx.project_id()?)?;
     let parts = defaults::parts(&body, &row.namespace)?;
     let (made, types) = (row.clone(), parts.associations.clone());
@@ -107,6 +115,8 @@ pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Repl
     if !types.is_empty() {
         view.insert("resource_type_associations".into(), types.iter().map(resource_types::view).collect::<Vec<_>>().into());
     }
+    // what was defined with it, as it was said
+    view.extend(["objects", "properties", "tags"].into_iter().filter_map(|part| Some((part.to_owned(), body.get(part)?.clone()))));
     Ok(Reply::created(&view)?.header("location", &location))
 }
 

@@ -27,8 +27,11 @@ async fn two_regions() -> (Cloud, Cloud) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(kit::serve::serve(listener, far.service.clone(), Default::default()));
     let place = |interface: &str, region: &str, url: &str| json!({"interface": interface, "region": region, "url": url});
-    let image =
-        json!([place("public", "Near", "http://127.0.0.1:1"), place("admin", "Far", "http://127.0.0.1:1"), place("public", "Far", &url)]);
+    let image = json!([
+        place("public", "Near", "http://127.0.0.1:1"),
+        place("admin", "Far", "http://127.0.0.1:1"),
+        place("public", "Far", &format!("{url}/v2/"))
+    ]);
     let catalog = json!({"catalog": [{"type": "compute", "endpoints": []}, {"type": "image", "endpoints": image}]}).to_string();
     let keystone = serve(Router::new().route("/v3/auth/catalog", get(move || std::future::ready(catalog.clone())))).await;
     let regions = Regions { identity: Identity::new(Endpoint::http(&keystone)), authorities: None };

@@ -58,10 +58,24 @@ async fn lists_are_sorted_in_one_way() {
         ("sort=name:asc&sort_key=size", "Old and new sorting syntax cannot be combined"),
         ("sort_dir=up", "Invalid sort direction: up"),
         ("sort_key=name&sort_dir=asc&sort_dir=desc", "Number of sort dirs does not match the number of sort keys"),
+        ("changes-since=2026-01-01", "filter is no longer available on v2."),
         ("marker=nope", "No image found with ID nope"),
     ] {
         says(&cloud.get(ALICE, &format!("/v2/images?{query}")).await, 400, words);
     }
+}
+
+#[tokio::test]
+async fn namespaces_are_answered_as_they_were_said() {
+    let cloud = cloud().await;
+    let said = json!({"namespace": "N", "tags": [{"name": "t"}], "properties": {"p": {"title": "P", "type": "string"}}, "objects": [{"name": "o"}]});
+    let made = cloud.send(ADMIN, "POST", "/v2/metadefs/namespaces", &said).await;
+    let body = made.json();
+    let shown = ["tags", "properties", "objects"].map(|key| body[key].clone());
+    assert_eq!((made.status.as_u16(), shown), (201, ["tags", "properties", "objects"].map(|key| said[key].clone())));
+    let more = cloud.send(ADMIN, "POST", "/v2/metadefs/namespaces", &json!({"namespace": "M", "colour": "blue"})).await;
+    says(&more, 400, "Additional properties are not allowed ('colour' was unexpected)");
+    assert_eq!(cloud.get(ADMIN, "/v2/metadefs/namespaces?marker=nope").await.status, 404);
 }
 
 #[tokio::test]

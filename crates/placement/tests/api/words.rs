@@ -1,7 +1,7 @@
 //! What OpenStack's own placement was seen to answer, where it is not to be guessed: generations, codes, words, repeated parameters.
 
 use kit::ids;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{claim, cloud};
 
@@ -62,6 +62,9 @@ async fn queries_are_read_as_placement_reads_them() {
         assert_eq!((answer.status.as_u16(), answer.code()), (400, format!("placement.{code}").as_str()), "{path}: {}", answer.body);
         assert!(answer.body["errors"][0]["detail"].as_str().unwrap().contains(words), "{path}: {}", answer.body);
     }
+    let refused = cloud.ask_as("p:reader", "1.39", "GET", "/traits", None).await;
+    let words = "Access was denied to this resource.\n\n Policy does not allow placement:traits:list to be performed.  ";
+    assert_eq!((refused.status.as_u16(), refused.body["errors"][0]["detail"].as_str()), (403, Some(words)));
     let unknown = cloud.get(&format!("/resource_providers/{}", ids::uuid())).await;
     assert_eq!((unknown.status.as_u16(), unknown.code()), (404, "placement.undefined_code"));
 }
