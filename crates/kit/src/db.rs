@@ -4,6 +4,7 @@
 //! that wait for each other are therefore grouped: each runs in a savepoint of one transaction, and all are acknowledged by one commit.
 //! Readers have connections of their own and never wait for the writer (WAL).
 
+use std::ffi::{c_char, c_int};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -143,20 +144,38 @@ impl Db {
     }
 }
 
-/// SQLite counts its memory under one lock for the whole process unless told, before its first use, not to. Nobody reads the count, and
-/// every allocation of every service waits for it.
+/// What is said to SQLite once, before its first use. It counts its memory under one lock for the whole process unless told not to: nobody
+/// reads the count, and every allocation of every service waits for it.
 #[allow(unsafe_code)]
-fn uncounted() {
+fn prepare_library() {
     static ONCE: Once = Once::new();
-    // SAFETY: takes one int for this option; it refuses, and changes nothing, when SQLite is in use already
-    ONCE.call_once(|| _ = unsafe { libsqlite3_sys::sqlite3_config(libsqlite3_sys::SQLITE_CONFIG_MEMSTATUS, 0) });
+    // SAFETY: the first takes one int for this option, and refuses, changing nothing, when SQLite is in use already; the second keeps the
+    // pointer to a function that lives as long as the process
+    ONCE.call_once(|| unsafe {
+        libsqlite3_sys::sqlite3_config(libsqlite3_sys::SQLITE_CONFIG_MEMSTATUS, 0);
+        libsqlite3_sys::sqlite3_auto_extension(Some(keep_plans));
+    });
+}
+
+/// Run by SQLite for each connection it opens: a statement keeps its plan. Else one with `LIMIT $1`, which is every look for one row, is
+/// planned anew each time it runs, in case a plan for just this number were better.
+#[allow(unsafe_code)]
+unsafe extern "C" fn keep_plans(
+    db: *mut libsqlite3_sys::sqlite3,
+    _: *mut *mut c_char,
+    _: *const libsqlite3_sys::sqlite3_api_routines,
+) -> c_int {
+    // SAFETY: the connection is the one being opened; the option takes an int and where to put the answer, which nobody wants
+    unsafe { libsqlite3_sys::sqlite3_db_config(db, libsqlite3_sys::SQLITE_DBCONFIG_ENABLE_QPSG, 1 as c_int, std::ptr::null_mut::<c_int>()) }
 }
 
 fn sqlite(url: &str, connections: u32) -> ConnectOptions {
-    uncounted();
+    prepare_library();
     ConnectOptions::new(url)
         .max_connections(connections)
         .min_connections(1)
+        // a connection is a thread of this process: there is no wire that could have broken meanwhile
+        .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(30))
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(|options| {
@@ -249,16 +268,25 @@ impl Writer {
         outcome
     }
 
-    /// Runs one change in a savepoint of the group's transaction.
+    /// Runs one change in the group's transaction: the first opens it, and may end it as long as there is no other; each further one has a
+    /// savepoint.
     async fn join<T, F>(&self, group: &mut Group, change: F) -> Result<T>
     where
         F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T>>,
     {
-        let outer = match group.tx.take() {
-            Some(tx) => tx,
-            None => self.conn.begin().await?,
+        let Some(outer) = &group.tx else {
+            let tx = self.conn.begin().await?;
+            return match guarded(change(&tx)).await {
+                Ok(value) => {
+                    group.tx = Some(tx);
+                    Ok(value)
+                }
+                Err(error) => {
+                    tx.rollback().await?;
+                    Err(error)
+                }
+            };
         };
-        let outer = group.tx.insert(outer);
         let savepoint = outer.begin().await?;
         match guarded(change(&savepoint)).await {
             Ok(value) => {
