@@ -28,10 +28,13 @@ const ALL: usize = 8 << 20;
 /// What is asked: everything in a request that an answer may depend on, apart from the caller's rights.
 pub(crate) struct Question {
     text: String,
-    identity: Arc<Identity>,
+    callers: Callers,
     /// Commits there were before the answer was looked for.
     commits: u64,
 }
+
+/// Who asks, and the service that asks for them.
+type Callers = (Arc<Identity>, Option<Arc<Identity>>);
 
 /// The kept answers of one service.
 pub(crate) struct Answers {
@@ -46,7 +49,7 @@ struct Kept {
 }
 
 struct Answer {
-    identity: Arc<Identity>,
+    callers: Callers,
     commits: u64,
     since: Instant,
     headers: HeaderMap,
@@ -60,21 +63,22 @@ impl Answers {
 
     /// The question of a request, whose answer depends on `headers` too; none where an answer cannot be kept.
     pub(crate) fn question(&self, ctx: &Context, parts: &Parts, headers: &[&str]) -> Option<Question> {
-        let identity = ctx.identity.clone().filter(|_| ctx.service.is_none())?;
+        let callers = (ctx.identity.clone()?, ctx.service.clone());
         let commits = self.db.commits()?;
-        let mut text = format!("{}\n{}\n{}\n{}", ctx.token, ctx.version, ctx.base_url, parts.uri);
+        let service = ctx.service.as_ref().map_or("", |service| &service.user.id);
+        let mut text = format!("{}\n{service}\n{}\n{}\n{}", ctx.token, ctx.version, ctx.base_url, parts.uri);
         for value in headers.iter().map(|name| parts.headers.get(*name)) {
             text.push('\n');
             text.push_str(value.map_or(Some(""), |value| value.to_str().ok())?);
         }
-        Some(Question { text, identity, commits })
+        Some(Question { text, callers, commits })
     }
 
     /// The kept answer, if it still holds.
     pub(crate) fn find(&self, question: &Question) -> Option<Reply> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = kept.answers.get(&question.text)?;
-        let holds = answer.commits == question.commits && answer.since.elapsed() < LIFE && answer.identity == question.identity;
+        let holds = answer.commits == question.commits && answer.since.elapsed() < LIFE && answer.callers == question.callers;
         holds.then(|| {
             let mut response = Response::new(Body::from(answer.body.clone()));
             response.headers_mut().clone_from(&answer.headers);
@@ -91,7 +95,7 @@ impl Answers {
         let (parts, body) = reply.0.into_parts();
         let body = body.collect().await.map_err(crate::Error::internal)?.to_bytes();
         let answer = Answer {
-            identity: question.identity,
+            callers: question.callers,
             commits: question.commits,
             since: Instant::now(),
             headers: parts.headers.clone(),
@@ -168,7 +172,12 @@ mod tests {
     }
 
     async fn about(service: &Service, path: &str, token: &str, subject: &str) -> String {
-        let request = Request::get(path).header("x-auth-token", token).header("x-subject-token", subject).body(Body::empty()).unwrap();
+        asked(service, path, &[("x-auth-token", token), ("x-subject-token", subject)]).await
+    }
+
+    async fn asked(service: &Service, path: &str, headers: &[(&str, &str)]) -> String {
+        let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Body::empty()).unwrap();
         let body = service.call(request).await.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(body.to_vec()).unwrap()
     }
@@ -190,5 +199,18 @@ mod tests {
         assert_eq!(about(&service, "/kept", "a", "b").await, "6");
         assert_eq!(about(&service, "/kept", "a", "c").await, "7");
         assert_eq!(about(&service, "/kept", "a", "b").await, "6");
+    }
+
+    #[tokio::test]
+    async fn what_a_service_is_told_in_a_users_name_is_kept_for_that_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::Sqlite(dir.path().join("t.sqlite")), &[]).await.unwrap();
+        let service = service(&db);
+        let by = |name| [("x-auth-token", "a"), ("x-service-token", name)];
+        assert_eq!(get(&service, "/kept", "a").await, "0");
+        assert_eq!(asked(&service, "/kept", &by("nova")).await, "1");
+        assert_eq!(asked(&service, "/kept", &by("nova")).await, "1");
+        assert_eq!(asked(&service, "/kept", &by("cinder")).await, "2");
+        assert_eq!(get(&service, "/kept", "a").await, "0");
     }
 }
