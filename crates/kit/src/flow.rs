@@ -3,7 +3,8 @@
 //! A flow is written in the same transaction as the promise it fulfils. Before a step runs, the journal says which step it is; after a
 //! crash the flow goes on with that step, so **steps can run twice** and must look before they act (ids are chosen before the first side
 //! effect). When a step fails, the undos run from that step back to the first; an undo tolerates that there is nothing to undo and is
-//! tried again until it succeeds. A finished flow leaves the journal; what happened is told elsewhere (events, faults).
+//! tried again until it succeeds. A finished flow leaves the journal, and what is to change with that ([`Flow::end`]) does so in the same
+//! transaction; what happened is told elsewhere (events, faults).
 //!
 //! ```text
 //!   insert -> step 0 -> step 1 -> ... -> (gone)
@@ -12,6 +13,7 @@
 //! ```
 
 mod journal;
+mod run;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, QueryOrder, QuerySelect, Set};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryOrder, QuerySelect, Set};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::journal::{ActiveModel, Column, Entity, Model};
@@ -51,6 +53,11 @@ pub trait Flow: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// The steps in order.
     fn steps() -> Vec<Step<Self>>;
+
+    /// After the last step, what changes in the transaction in which the flow leaves the journal. While it fails the flow stays there.
+    fn end<'a>(&'a self, _: &'a Self::App, _: &'a DatabaseTransaction) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 type Run<F> = for<'a> fn(&'a mut F, &'a <F as Flow>::App) -> BoxFuture<'a, Result<()>>;
@@ -131,7 +138,7 @@ impl<A: Clone + Send + Sync + 'static> Builder<A> {
 
     /// Knows how to run flows of type `F`.
     pub fn with<F: Flow<App = A>>(mut self) -> Builder<A> {
-        self.kinds.insert(F::KIND, Arc::new(|flows, row| Box::pin(run::<F>(flows, row))));
+        self.kinds.insert(F::KIND, Arc::new(|flows, row| Box::pin(run::run::<F>(flows, row))));
         self
     }
 
@@ -332,64 +339,6 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
     }
 }
 
-/// Runs one flow to its end, forward or backward.
-async fn run<F: Flow>(flows: Flows<F::App>, row: Model) -> Result<()> {
-    let mut flow: F = serde_json::from_str(&row.state)?;
-    let steps = F::steps();
-    let (id, mut at) = (row.id.as_str(), row.step as usize);
-    let mut failure = row.backward.then(|| Error::internal(row.error.clone().unwrap_or_default()));
-    while failure.is_none() {
-        let Some(step) = steps.get(at) else { return flows.forget(id).await };
-        let mut outcome = (step.run)(&mut flow, &flows.0.app).await;
-        match flows.0.probe.as_ref().map_or(Probe::Go, |probe| probe(F::KIND, step.name)) {
-            Probe::Go => {}
-            Probe::Fail => outcome = Err(Error::internal(format!("{} was made to fail", step.name))),
-            Probe::Crash => return Err(Error::internal(format!("{} was made to crash", step.name))),
-        }
-        let state = serde_json::to_string(&flow)?;
-        match outcome {
-            Ok(()) => {
-                at += 1;
-                // the last step's journal entry would be forgotten at once
-                if at < steps.len() {
-                    flows.update(id, move |row| (row.state, row.step) = (Set(state), Set(at as i64))).await?;
-                }
-            }
-            Err(error) => {
-                let text = error.to_string();
-                tracing::warn!(flow = F::KIND, subject = row.subject, step = step.name, error = text, "failed; undoing");
-                flows
-                    .update(id, move |row| {
-                        (row.state, row.step, row.backward, row.error) = (Set(state), Set(at as i64), Set(true), Set(Some(text)));
-                    })
-                    .await?;
-                failure = Some(error);
-            }
-        }
-    }
-    let why = failure.unwrap_or_else(|| Error::internal("undone"));
-    for index in (0..=at.min(steps.len().saturating_sub(1))).rev() {
-        if let Some((step, undo)) = steps.get(index).and_then(|step| step.undo.map(|undo| (step, undo))) {
-            undo_until_done(step.name, undo, &mut flow, &flows.0.app, &why).await?;
-        }
-        let state = serde_json::to_string(&flow)?;
-        flows.update(id, move |row| (row.state, row.step) = (Set(state), Set(index as i64 - 1))).await?;
-    }
-    flows.forget(id).await
-}
-
-/// Tries an undo a few times; when it still fails, the flow stays in the journal and is taken up again with the next sign of life.
-async fn undo_until_done<F: Flow>(name: &str, undo: UndoRun<F>, flow: &mut F, app: &F::App, why: &Error) -> Result<()> {
-    for pause in RETRY {
-        match undo(flow, app, why).await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::warn!(step = name, %error, "could not be undone; trying again"),
-        }
-        tokio::time::sleep(pause).await;
-    }
-    undo(flow, app, why).await
-}
-
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -433,6 +382,14 @@ mod tests {
         fn steps() -> Vec<Step<Self>> {
             crate::steps![Self: pack / unpack, travel / return_home]
         }
+
+        fn end<'a>(&'a self, log: &'a Log, tx: &'a DatabaseTransaction) -> BoxFuture<'a, Result<()>> {
+            Box::pin(async move {
+                let there = Entity::find().count(tx).await?;
+                log.lock().unwrap().push(format!("home {there}"));
+                Ok(())
+            })
+        }
     }
 
     async fn run_with(probe: fn(&str, &str) -> Probe) -> (Vec<String>, usize) {
@@ -457,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn steps_run_in_order_and_leave_no_journal() {
-        assert_eq!(run_with(|_, _| Probe::Go).await, (vec!["pack".into(), "travel 1".into()], 0));
+        assert_eq!(run_with(|_, _| Probe::Go).await, (vec!["pack".into(), "travel 1".into(), "home 1".into()], 0));
     }
 
     #[tokio::test]
@@ -485,12 +442,12 @@ mod tests {
         while running[0].busy("s1").await.unwrap() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(log.lock().unwrap().join(","), "pack,travel 1");
+        assert_eq!(log.lock().unwrap().join(","), "pack,travel 1,home 1");
     }
 
     #[tokio::test]
     async fn a_crash_repeats_the_step_it_fell_in() {
         let (seen, left) = run_with(|_, step| if step == "travel" { Probe::Crash } else { Probe::Go }).await;
-        assert_eq!((seen.join(","), left), ("pack,travel 1,travel 1".into(), 0));
+        assert_eq!((seen.join(","), left), ("pack,travel 1,travel 1,home 1".into(), 0));
     }
 }

@@ -66,7 +66,7 @@ fn read(ctx: &Context, event: &Value) -> Result<ExternalEvent> {
 
 /// Tells the host; 404 for a server that is not there, 422 for one that is on no host yet.
 async fn dispatch(app: &Nova, ctx: &Context, event: ExternalEvent) -> Result<u16> {
-    let Some(server) = store::load(app.db.read(), &event.instance_id).await? else { return Ok(404) };
+    let Some(server) = store::standing(app.db.read(), &event.instance_id).await? else { return Ok(404) };
     let Some(host) = server.host else { return Ok(422) };
     if event.name == "network-changed" {
         let (app, id) = (app.clone(), server.id.clone());

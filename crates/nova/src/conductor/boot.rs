@@ -3,20 +3,21 @@
 //! ```text
 //!   schedule  -> the scheduler chooses and claims a host; it is recorded on the server    undo: free ports, volumes and the claim, set ERROR
 //!   build     -> the host builds; one that refuses leads to the next alternate            undo: end the guest
-//!   finish    -> ACTIVE, and the action ends
+//!   end       -> ACTIVE, and the action ends
 //! ```
 //!
 //! Every step may run twice: the server's own row (host, vm_state, build_outcome) says how far it got.
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kit::flow::{Flow, Step};
 use kit::{Error, Kind, Result, steps};
 use rpc::Caller;
 use rpc::compute::{BuildInstance, TerminateInstance, compute_topic};
 use rpc::conductor::{BuildOutcome, Fault, own_topic};
 use rpc::scheduler::{Destination, FilterResult, SelectDestinations, Selection, TOPIC};
-use sea_orm::Set;
+use sea_orm::{DatabaseTransaction, Set};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 
@@ -51,7 +52,25 @@ impl Flow for Boot {
     const KIND: &'static str = "boot";
 
     fn steps() -> Vec<Step<Self>> {
-        steps![Self: schedule / give_up, build / destroy, finish]
+        steps![Self: schedule / give_up, build / destroy]
+    }
+
+    /// The server is ACTIVE if the host has not said so itself, and the action ends.
+    fn end<'a>(&'a self, app: &'a Nova, tx: &'a DatabaseTransaction) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let change = ActiveModel {
+                vm_state: Set(VmState::Active.word().into()),
+                task_state: Set(None),
+                power_state: Set(1),
+                launched_at: Set(Some(kit::clock::Timestamp::now())),
+                ..Default::default()
+            };
+            let guard = Guard { vm_state: Some(VmState::Building.word().into()), ..Guard::alive() };
+            store::change(tx, &self.instance_id, guard, change).await?;
+            instance_actions::end(tx, &self.instance_id, &self.caller.request_id, false).await?;
+            app.builds.forget(&self.instance_id);
+            Ok(())
+        })
     }
 }
 
@@ -114,14 +133,17 @@ impl Boot {
 
     /// Steps 12 to 29 happen on the host; here one waits for them, and turns to the next host when one refuses.
     async fn build(&mut self, app: &Nova) -> Result<()> {
-        let server = self.server(app).await?;
+        let server = match store::standing(app.db.read(), &self.instance_id).await? {
+            Some(server) if !server.is_deleting() => server,
+            _ => return Err(self.is_gone()),
+        };
         if server.vm_state == VmState::Active.word() {
             return Ok(());
         }
         let begin = self.destinations.iter().position(|d| Some(&d.host) == server.host.as_ref()).unwrap_or(0);
         let candidates: Vec<Destination> = self.destinations.iter().skip(begin).take(app.config.max_attempts).cloned().collect();
         for (attempt, destination) in candidates.iter().enumerate() {
-            if attempt > 0 && !self.move_to(app, &server, destination).await? {
+            if attempt > 0 && !self.move_to(app, destination).await? {
                 continue;
             }
             let outcome = self.build_on(app, destination).await?;
@@ -142,13 +164,14 @@ impl Boot {
     }
 
     /// The next alternate: the claim moves, and the server belongs to it. False when it has no room any more.
-    async fn move_to(&self, app: &Nova, server: &Model, destination: &Destination) -> Result<bool> {
+    async fn move_to(&mut self, app: &Nova, destination: &Destination) -> Result<bool> {
+        let server = self.server(app).await?;
         let devices = store::block_devices_of(app.db.read(), &server.id).await?;
         let resources = claims::resources(&server.flavor.0, &devices);
         if !claims::claim(app, &server.id, (&server.project_id, &server.user_id), destination, &resources).await? {
             return Ok(false);
         }
-        self.record_host(app, server, destination).await
+        self.record_host(app, &server, destination).await
     }
 
     /// Casts the build and waits, looking after it now and then because the answer may have been lost.
@@ -207,28 +230,6 @@ impl Boot {
             super::delete::terminate(app, &host, message).await?;
         }
         Ok(())
-    }
-
-    /// The server is ACTIVE if the host has not said so itself, and the action ends.
-    async fn finish(&mut self, app: &Nova) -> Result<()> {
-        app.builds.forget(&self.instance_id);
-        let (id, request) = (self.instance_id.clone(), self.caller.request_id.clone());
-        app.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let change = ActiveModel {
-                        vm_state: Set(VmState::Active.word().into()),
-                        task_state: Set(None),
-                        power_state: Set(1),
-                        launched_at: Set(Some(kit::clock::Timestamp::now())),
-                        ..Default::default()
-                    };
-                    let guard = Guard { vm_state: Some(VmState::Building.word().into()), ..Guard::alive() };
-                    store::change(tx, &id, guard, change).await?;
-                    instance_actions::end(tx, &id, &request, false).await
-                })
-            })
-            .await
     }
 
     /// The server, unless it is gone or going.

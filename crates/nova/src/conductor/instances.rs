@@ -12,10 +12,11 @@ use sea_orm::{ConnectionTrait, Set};
 
 use crate::Nova;
 use crate::instance_actions::record::Span;
+use crate::notifications::updates::Update;
 use crate::servers::block_devices;
-use crate::servers::instance::{ActiveModel, Column, Entity, Model, addresses};
+use crate::servers::instance::{ActiveModel, Column, Entity, addresses};
 use crate::servers::states::{TaskState, VmState};
-use crate::servers::store::{self, Guard};
+use crate::servers::store::{self, Guard, Standing};
 
 /// Steps 15 to 18: the request off the queue, the row, the answer.
 pub async fn get(app: &Nova, message: GetInstance) -> Result<Option<Instance>> {
@@ -40,11 +41,8 @@ pub async fn save(app: &Nova, message: SaveInstance) -> Result<Saved> {
         .db
         .write(move |tx| {
             Box::pin(async move {
-                let Some(server) = store::load(tx, &message.instance_id).await? else { return Ok((Saved::Gone, None)) };
-                if server.host.as_deref() != Some(&message.host) {
-                    return Ok((Saved::Gone, None));
-                }
-                if server.task_state.as_deref() == Some(TaskState::Deleting.word()) {
+                let Some(server) = store::standing(tx, &message.instance_id).await? else { return Ok((Saved::Gone, None)) };
+                if server.host.as_deref() != Some(&message.host) || server.is_deleting() {
                     return Ok((Saved::Gone, None));
                 }
                 if message.expected_task_state.as_ref().is_some_and(|expected| *expected != server.task_state) {
@@ -62,16 +60,17 @@ pub async fn save(app: &Nova, message: SaveInstance) -> Result<Saved> {
         })
         .await?;
     if let Some(before) = before {
-        app.updates.push(&before, &app.builds.request_of(&before.id).unwrap_or_default(), false);
+        let request_id = app.builds.request_of(&before.id).unwrap_or_default();
+        app.updates.push(&before.id, Update { request_id, vm_state: before.vm_state, task_state: before.task_state, name: None });
     }
     Ok(saved)
 }
 
-fn changes(message: SaveInstance, server: &Model) -> ActiveModel {
+fn changes(message: SaveInstance, server: &Standing) -> ActiveModel {
     let mut change = <ActiveModel as Default>::default();
     if let Some(vm_state) = message.vm_state {
         // a server that works again has no fault to show
-        if vm_state != "error" && server.fault.is_some() {
+        if vm_state != "error" && server.has_fault {
             change.fault = Set(None);
         }
         change.vm_state = Set(vm_state);

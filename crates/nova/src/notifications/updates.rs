@@ -24,21 +24,28 @@ pub struct Update {
 #[derive(Default)]
 pub struct Updates(Mutex<IndexMap<String, Update>>);
 
+impl Update {
+    pub fn of(before: &Model, request_id: &str, renamed: bool) -> Update {
+        Update {
+            request_id: request_id.to_owned(),
+            vm_state: before.vm_state.clone(),
+            task_state: before.task_state.clone(),
+            name: renamed.then(|| before.name.clone()),
+        }
+    }
+}
+
 impl Updates {
     /// A server changed that was like this before.
-    pub fn push(&self, before: &Model, request_id: &str, renamed: bool) {
+    pub fn push(&self, id: &str, before: Update) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST {
             return;
         }
-        let name = renamed.then(|| before.name.clone());
-        let update = waiting.entry(before.id.clone()).or_insert_with(|| Update {
-            request_id: request_id.to_owned(),
-            vm_state: before.vm_state.clone(),
-            task_state: before.task_state.clone(),
-            name: None,
-        });
-        update.name = update.name.take().or(name);
+        match waiting.get_mut(id) {
+            Some(earlier) => earlier.name = earlier.name.take().or(before.name),
+            None => drop(waiting.insert(id.to_owned(), before)),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -69,14 +76,14 @@ mod tests {
     fn changes_that_come_together_are_one() {
         let updates = Updates::default();
         let mut server = a_server("a");
-        updates.push(&server, "r", false);
+        updates.push("a", Update::of(&server, "r", false));
         server.vm_state = "stopped".into();
-        updates.push(&server, "r", true);
-        updates.push(&a_server("b"), "r", false);
+        updates.push("a", Update::of(&server, "r", true));
+        updates.push("b", Update::of(&a_server("b"), "r", false));
         let taken = updates.take();
         assert_eq!(taken.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((taken["a"].vm_state.as_str(), taken["a"].name.as_deref()), ("active", Some("s")));
-        updates.push(&server, "r", false);
+        updates.push("a", Update::of(&server, "r", false));
         updates.put_back(taken);
         assert_eq!(updates.take()["a"].vm_state, "active");
         assert!(updates.is_empty());

@@ -11,6 +11,7 @@ use super::store::{self, Guard};
 use super::view::{self, Beside, Detailed, Shown};
 use super::{create, delete, list};
 use crate::microversions::KEY_NAME_ON_REBUILD;
+use crate::notifications::updates::Update;
 use crate::{Nova, os_services, validate};
 
 #[derive(Serialize)]
@@ -91,7 +92,7 @@ pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Upd
     }
     let renamed = body.name.is_some();
     store::save(&app, &row.id, Guard::default(), change).await?;
-    app.updates.push(&row, &ctx.request_id, renamed);
+    app.updates.push(&row.id, Update::of(&row, &ctx.request_id, renamed));
     let row = store::fetch(&app, &ctx, &id.0).await?;
     Reply::ok(&after_change(&app, &ctx, row).await?)
 }

@@ -8,7 +8,7 @@ use kit::{Context, Error, Result};
 use rpc::compute::BlockDevice;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ConnectionTrait, QueryOrder, Set, Statement};
+use sea_orm::{ConnectionTrait, FromQueryResult, QueryOrder, QuerySelect, Set, Statement};
 
 use super::block_devices;
 use super::instance::{ActiveModel, Column, Entity, Model, StoredFault};
@@ -38,6 +38,30 @@ pub async fn fetch_any(db: &impl ConnectionTrait, ctx: &Context, id: &str, delet
 /// The row, for nova's own work.
 pub async fn load(db: &impl ConnectionTrait, id: &str) -> Result<Option<Model>> {
     Ok(Entity::find_by_id(id).filter(Column::Deleted.eq(false)).one(db).await?)
+}
+
+/// How a server stands, without the documents that make its row long.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Standing {
+    pub id: String,
+    pub host: Option<String>,
+    pub vm_state: String,
+    pub task_state: Option<String>,
+    pub launched_at: Option<Timestamp>,
+    pub has_fault: bool,
+}
+
+impl Standing {
+    pub fn is_deleting(&self) -> bool {
+        self.task_state.as_deref() == Some(TaskState::Deleting.word())
+    }
+}
+
+/// That of a server that is not deleted.
+pub async fn standing(db: &impl ConnectionTrait, id: &str) -> Result<Option<Standing>> {
+    let columns = [Column::Id, Column::Host, Column::VmState, Column::TaskState, Column::LaunchedAt];
+    let select = Entity::find_by_id(id).filter(Column::Deleted.eq(false)).select_only().columns(columns);
+    Ok(select.column_as(Column::Fault.is_not_null(), "has_fault").into_model().one(db).await?)
 }
 
 /// When a change applies.
@@ -135,7 +159,6 @@ pub async fn boots_from_volume(db: &impl ConnectionTrait, instance_id: &str) -> 
 /// The volumes of some servers: (volume, ends with the server).
 pub async fn volumes_of(db: &impl ConnectionTrait, ids: &[String]) -> Result<HashMap<String, Vec<(String, bool)>>> {
     use block_devices::{Column, Entity};
-    use sea_orm::QuerySelect;
     let mut volumes: HashMap<String, Vec<(String, bool)>> = HashMap::new();
     if ids.is_empty() {
         return Ok(volumes);
