@@ -1,6 +1,7 @@
 //! The agent's loop: hear what is desired, make it so, say what is wired.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::bus::{Bus, Handlers};
@@ -47,8 +48,8 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
         sequence: None,
         fetched: None,
         dirty: Dirty::default(),
-        wired: BTreeSet::new(),
-        reported: BTreeSet::new(),
+        wired: Arc::default(),
+        reported: Arc::default(),
         retold: BTreeSet::new(),
         retry: Retry::default(),
     };
@@ -84,9 +85,9 @@ struct Agent<D> {
     /// What the last fetch had, and when: updates on their way at that time are part of it.
     fetched: Option<(u64, Instant)>,
     dirty: Dirty,
-    wired: BTreeSet<String>,
+    wired: Arc<BTreeSet<String>>,
     /// Ports that neutron-server knows to be wired.
-    reported: BTreeSet<String>,
+    reported: Arc<BTreeSet<String>>,
     /// Ports that it told of since, and may not have believed before: one that waits here for its guest is not this host's yet.
     retold: BTreeSet<String>,
     retry: Retry,
@@ -110,7 +111,7 @@ impl<D: Dataplane> Agent<D> {
                 _ = reconcile.tick() => self.dirty.everything = true,
                 _ = refetch.tick() => {
                     self.sequence = None;
-                    self.reported.clear();
+                    self.reported = Arc::default();
                 }
                 _ = self.retry.due() => {}
             }
@@ -190,12 +191,15 @@ impl<D: Dataplane> Agent<D> {
 
     /// Tell neutron-server which ports came up or went down, all in one message.
     async fn report(&mut self) -> bool {
+        if Arc::ptr_eq(&self.wired, &self.reported) && self.retold.is_empty() {
+            return true;
+        }
         let unheard = |id: &&String| !self.reported.contains(*id) || self.retold.contains(*id);
         let up: Vec<String> = self.wired.iter().filter(unheard).cloned().collect();
         let still_wanted = |id: &&String| self.desired.ports.contains_key(*id);
         let down: Vec<String> = self.reported.difference(&self.wired).filter(still_wanted).cloned().collect();
         if up.is_empty() && down.is_empty() {
-            self.reported.clone_from(&self.wired);
+            self.reported = self.wired.clone();
             self.retold.clear();
             return true;
         }
@@ -204,7 +208,7 @@ impl<D: Dataplane> Agent<D> {
         let message = PortsWired { host: self.host.clone(), up, down };
         match self.bus.call(SERVER_TOPIC, message, ANSWER).await {
             Ok(()) => {
-                self.reported.clone_from(&self.wired);
+                self.reported = self.wired.clone();
                 self.retold.clear();
                 true
             }
@@ -274,7 +278,7 @@ mod tests {
         let bus = Bus::local();
         let state = Arc::new(Mutex::new(fixtures::state()));
         let mut wired = server(&bus, state.clone());
-        let _agent = AbortOnDropHandle::new(tokio::spawn(run(Config::for_tests(), bus.clone(), Sim)));
+        let _agent = AbortOnDropHandle::new(tokio::spawn(run(Config::for_tests(), bus.clone(), Sim::default())));
         assert_eq!(next(&mut wired).await.up, [fixtures::PORT_A, fixtures::PORT_B]);
 
         let update = |sequence, id: &str| Update { sequence, changes: vec![Change::Port(fixtures::port(id, 20))] };

@@ -22,13 +22,15 @@ pub struct Dirty {
     pub everything: bool,
     /// Something is desired that was not: the firewall may differ.
     pub rules: bool,
+    /// Ports came, changed or went.
+    pub ports: bool,
     pub networks: BTreeSet<String>,
     pub routers: BTreeSet<String>,
 }
 
 impl Dirty {
     pub fn everything() -> Dirty {
-        Dirty { everything: true, rules: true, ..Dirty::default() }
+        Dirty { everything: true, rules: true, ports: true, ..Dirty::default() }
     }
 
     pub fn network(&self, id: &str) -> bool {
@@ -55,6 +57,7 @@ impl Desired {
     pub fn apply(&mut self, change: Change, dirty: &mut Dirty) {
         // What is known of other hosts' ports is no part of the firewall.
         dirty.rules |= !matches!(change, Change::Peers { .. });
+        dirty.ports |= matches!(change, Change::Port(_) | Change::PortGone(_));
         match change {
             Change::Network(network) => {
                 dirty.networks.insert(network.id.clone());

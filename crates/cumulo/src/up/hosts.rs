@@ -130,7 +130,7 @@ impl Starting<'_> {
                 self.compute(host, Arc::new(Sim::new()));
             }
             if self.cloud.roles.has(Role::NeutronAgent) {
-                self.agent(self.agent_settings(host), neutron_agent::Sim);
+                self.agent(self.agent_settings(host), neutron_agent::Sim::default());
             }
         }
         if let (true, Some(host)) = (self.cloud.roles.has(Role::CinderVolume), names.first()) {

@@ -233,7 +233,7 @@ impl Dataplane for Linux {
         }
         let wired = self.ready(desired, &places, &self.host.links().await?);
         self.waiting = wired.len() < desired.ports.len();
-        Ok(Outcome { wired, complete })
+        Ok(Outcome { wired: Arc::new(wired), complete })
     }
 
     async fn changed(&mut self) {

@@ -5,6 +5,7 @@ pub mod sim;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::Result;
 use crate::desired::{Desired, Dirty};
@@ -15,8 +16,8 @@ pub use sim::Sim;
 /// What came of an attempt to make the host as desired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Ports whose traffic flows.
-    pub wired: BTreeSet<String>,
+    /// Ports whose traffic flows: where nothing changed, the very set of before.
+    pub wired: Arc<BTreeSet<String>>,
     /// False when something could not be done (it is in the log) and should be tried again.
     pub complete: bool,
 }

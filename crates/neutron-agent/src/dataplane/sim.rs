@@ -1,16 +1,23 @@
 //! A host without a network: every port is wired as soon as it is known. Needs no root.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::Result;
 use crate::dataplane::{Dataplane, Outcome};
 use crate::desired::{Desired, Dirty};
 
+/// Remembers what is wired: most of what an agent hears is of ports on other hosts, and there are many of both.
 #[derive(Debug, Default)]
-pub struct Sim;
+pub struct Sim(Arc<BTreeSet<String>>);
 
 impl Dataplane for Sim {
-    async fn apply(&mut self, desired: &Desired, _: &Dirty) -> Result<Outcome> {
-        let wired = desired.ports.values().filter(|port| port.admin_state_up).map(|port| port.id.clone()).collect();
-        Ok(Outcome { wired, complete: true })
+    async fn apply(&mut self, desired: &Desired, dirty: &Dirty) -> Result<Outcome> {
+        if dirty.everything || dirty.ports {
+            let up = desired.ports.values().filter(|port| port.admin_state_up);
+            self.0 = Arc::new(up.map(|port| port.id.clone()).collect());
+        }
+        Ok(Outcome { wired: self.0.clone(), complete: true })
     }
 
     async fn changed(&mut self) {
