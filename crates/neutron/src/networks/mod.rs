@@ -151,8 +151,7 @@ pub async fn usable(tx: &Tx<'_>, ctx: &Context, id: &str, what: &str) -> Result<
 /// them, and before counting them: changes of one network follow each other, and no two ever wait for each other. Rows that only name a
 /// network do not wait for it.
 pub async fn turn(tx: &Tx<'_>, mut networks: Vec<String>) -> Result<()> {
-    // SQLite has one writer anyway
-    if tx.db.get_database_backend() != DbBackend::Postgres {
+    if !take_turns(tx) {
         return Ok(());
     }
     networks.sort_unstable();
@@ -161,6 +160,11 @@ pub async fn turn(tx: &Tx<'_>, mut networks: Vec<String>) -> Result<()> {
         sql::query(tx.db, "SELECT 1 FROM networks WHERE id = $1 FOR NO KEY UPDATE", [network.into()]).await?;
     }
     Ok(())
+}
+
+/// Whether there is more than one who writes, so that turns have to be taken: SQLite has one writer anyway.
+pub fn take_turns(tx: &Tx<'_>) -> bool {
+    tx.db.get_database_backend() == DbBackend::Postgres
 }
 
 /// A subnet came, changed or went: so did what the network is.

@@ -13,7 +13,7 @@ use crate::{Tx, ipam, networks, sql, subnets};
 /// Makes the port of a network on a host, if it shall have one and has none.
 pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Result<()> {
     let id = id(&network.id, host);
-    if fetch::<Model, _>(tx.db, &id).await?.is_some() {
+    if exists(tx, &id).await? {
         return Ok(());
     }
     // two guests may come to a host at once: the second waits here and finds the port of the first
@@ -22,7 +22,7 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
     if said(tx, &network.id, host).await? == Some(false) {
         return Ok(());
     }
-    if wanted.is_empty() || fetch::<Model, _>(tx.db, &id).await?.is_some() {
+    if wanted.is_empty() || exists(tx, &id).await? {
         return Ok(());
     }
     let mut port = create::new(network, &network.project_id);
@@ -32,6 +32,10 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
     port.host_id = host.to_owned();
     port.status = ACTIVE.into();
     create::insert_with(tx, network, port, None, Some(wanted)).await.map(drop)
+}
+
+async fn exists(tx: &Tx<'_>, id: &str) -> Result<bool> {
+    sql::exists(tx.db, "SELECT 1 FROM ports WHERE id = $1", [id.into()]).await
 }
 
 /// What was said of a network's server on a host.
@@ -57,7 +61,7 @@ pub async fn say(tx: &Tx<'_>, network: &networks::Model, host: &str, wanted: boo
 
 /// Whether a host serves a network, or would as soon as there is a subnet with DHCP.
 pub async fn is_served(tx: &Tx<'_>, network: &str, host: &str) -> Result<bool> {
-    Ok(fetch::<Model, _>(tx.db, &id(network, host)).await?.is_some() || said(tx, network, host).await? == Some(true))
+    Ok(exists(tx, &id(network, host)).await? || said(tx, network, host).await? == Some(true))
 }
 
 /// A network whose subnets want DHCP and that nobody serves gets a server, if there is a host for it.

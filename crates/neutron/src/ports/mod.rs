@@ -169,6 +169,9 @@ const VNIC_TYPES: &[&str] = &[
 
 /// Waits for the turn on the networks of those of these ports that are there.
 pub async fn turn(tx: &Tx<'_>, ports: Vec<String>) -> kit::Result<()> {
+    if !networks::take_turns(tx) {
+        return Ok(());
+    }
     let ports: Vec<Model> = with(tx.db, "id", &ports).await?;
     networks::turn(tx, ports.into_iter().map(|port| port.network_id).collect()).await
 }
