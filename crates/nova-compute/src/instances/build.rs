@@ -29,10 +29,13 @@ pub async fn build(host: Host, request: BuildInstance) {
         Err(error) => outcome(&request.instance_id, &error),
     };
     timeline.send().await;
+    // a guest that runs was saved as such, and is in the next report; of one that is no more conductor hears sooner
+    if !matches!(outcome, BuildOutcome::Running) {
+        host.report_now.notify_one();
+    }
     let BuildInstance { caller, instance_id, answer_to, .. } = request;
     let finished = BuildFinished { caller, instance_id, host: host.name().to_owned(), outcome };
     tell(&host, answer_to.as_deref(), finished).await;
-    host.report_now.notify_one();
 }
 
 /// Tells the conductor that waits, or any other when that one is gone.
