@@ -1,10 +1,10 @@
-//! Simulated boots: how many a second, and how long one takes, with few and many servers present.
+//! Simulated boots: how many a second, how long one takes and what it costs the processors, with few and many servers present.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cloud::Api;
+use crate::cloud::{Api, Cloud};
 use crate::{Outcome, median, note};
 
 /// Servers booted for one figure.
@@ -13,7 +13,7 @@ const BOOTS: usize = 200;
 const PRESENT: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-pub async fn measure(api: &Api) -> Outcome<Value> {
+pub async fn measure(cloud: &Cloud, api: &Api) -> Outcome<Value> {
     let image = api.any_image().await?;
     let network = api.network("bench", "10.128.0.0/16").await?;
     let mut figures = serde_json::Map::new();
@@ -23,11 +23,13 @@ pub async fn measure(api: &Api) -> Outcome<Value> {
             throughput(api, &image, &network, 8, present.saturating_sub(count(api).await?)).await?;
         }
         for clients in [1, 8] {
+            let before = cloud.cpu_ms()?;
             let per_second = throughput(api, &image, &network, clients, BOOTS).await?;
+            let cpu = (cloud.cpu_ms()? - before) / BOOTS as f64;
             let latency = latency(api, &image, &network, clients).await?;
             figures.insert(
                 format!("servers_{present}_clients_{clients}"),
-                json!({"boots_per_second": per_second, "post_to_active_median_ms": latency}),
+                json!({"boots_per_second": per_second, "post_to_active_median_ms": latency, "cpu_ms_per_boot": cpu}),
             );
         }
     }

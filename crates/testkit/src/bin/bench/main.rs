@@ -75,7 +75,7 @@ async fn shared(binary: &Path, sections: &mut Sections) -> Outcome<()> {
     let cloud = cloud::Cloud::start(binary, &["--sim-hosts", "8"]).await?;
     let api = cloud.admin().await?;
     api.lift_quotas().await?;
-    sections.take("sim_boots", boots::measure(&api)).await;
+    sections.take("sim_boots", boots::measure(&cloud, &api)).await;
     sections.take("reads", reads::measure(&cloud, &api)).await;
     sections.take("ports", ports::measure(&cloud, &api)).await;
     sections.take("images", images::measure(&cloud, &api)).await;
