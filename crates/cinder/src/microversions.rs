@@ -2,7 +2,8 @@
 
 use kit::microversion::{Microversion, Versions};
 
-pub const VERSIONS: Versions = Versions { service: "volume", min: Microversion(3, 0), max: Microversion(3, 71), legacy_header: None };
+pub const VERSIONS: Versions =
+    Versions { service: "volume", min: Microversion(3, 0), max: Microversion(3, 71), legacy_header: None, compute_request_id: true };
 
 /// An image made from a volume can say who sees it.
 pub const UPLOAD_VISIBILITY: Microversion = Microversion(3, 1);
@@ -30,6 +31,8 @@ pub const SUMMARY_METADATA: Microversion = Microversion(3, 36);
 pub const LIMITS_OF_PROJECT: Microversion = Microversion(3, 39);
 /// Volumes in use can be extended.
 pub const EXTEND_IN_USE: Microversion = Microversion(3, 42);
+/// An image that nova made of a server on a volume stands for the volume's snapshot.
+pub const NOVA_IMAGES: Microversion = Microversion(3, 46);
 /// Lists can count.
 pub const WITH_COUNT: Microversion = Microversion(3, 45);
 /// Services tell how their backend is.

@@ -46,6 +46,8 @@ pub struct Versions {
     pub max: Microversion,
     /// An older header with the bare number, when the service has one.
     pub legacy_header: Option<&'static str>,
+    /// Answers name their request in `X-Compute-Request-Id`, too, where older clients look for it.
+    pub compute_request_id: bool,
 }
 
 impl Versions {
@@ -150,6 +152,7 @@ mod tests {
         min: Microversion(2, 1),
         max: Microversion(2, 79),
         legacy_header: Some("x-openstack-nova-api-version"),
+        compute_request_id: true,
     };
 
     fn ask(pairs: &[(&'static str, &'static str)]) -> Result<Microversion> {

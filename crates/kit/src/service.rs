@@ -347,6 +347,9 @@ fn finish<S>(inner: &Inner<S>, response: &mut Response<Body>, request_id: &str, 
         }
     };
     set("x-openstack-request-id", request_id);
+    if inner.versions.is_some_and(|versions| versions.compute_request_id) {
+        set("x-compute-request-id", request_id);
+    }
     if let Some(versions) = &inner.versions
         && version != Microversion::NONE
     {
@@ -354,7 +357,6 @@ fn finish<S>(inner: &Inner<S>, response: &mut Response<Body>, request_id: &str, 
         let mut vary = "OpenStack-API-Version".to_owned();
         if let Some(legacy) = versions.legacy_header {
             set(legacy, &version.to_string());
-            set("x-compute-request-id", request_id);
             vary = format!("{vary}, X-OpenStack-Nova-API-Version");
         }
         set("vary", &vary);

@@ -8,6 +8,7 @@ pub const VERSIONS: Versions = Versions {
     min: Microversion(2, 1),
     max: Microversion(2, 104),
     legacy_header: Some("x-openstack-nova-api-version"),
+    compute_request_id: true,
 };
 
 /// Keypairs have a type; creating one answers 201, deleting one 204.

@@ -2,7 +2,8 @@
 
 use kit::microversion::{Microversion, Versions};
 
-pub const VERSIONS: Versions = Versions { service: "placement", min: Microversion(1, 0), max: Microversion(1, 39), legacy_header: None };
+pub const VERSIONS: Versions =
+    Versions { service: "placement", min: Microversion(1, 0), max: Microversion(1, 39), legacy_header: None, compute_request_id: false };
 
 /// Providers link to their aggregates.
 pub const AGGREGATES: Microversion = Microversion(1, 1);
