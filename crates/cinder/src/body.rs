@@ -49,6 +49,17 @@ pub fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool
     }
 }
 
+/// 400 for an action that is none of the resource's.
+pub fn no_such_action(request: &Value) -> Error {
+    let key = request.as_object().and_then(|request| request.keys().next()).map_or("None", String::as_str);
+    Error::bad_request(format!("There is no such action: {key}. Verify the request body and Content-Type header and try again."))
+}
+
+/// What is given, if only as null.
+pub fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
 /// Reads `true`, `"True"`, `1`, `"off"`; nothing for anything else.
 pub fn truth(value: &Value) -> Option<bool> {
     match value {

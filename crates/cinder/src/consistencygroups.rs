@@ -58,7 +58,7 @@ fn view(group: &Group) -> Value {
 
 fn brief(ctx: &Context, id: &str, name: &Option<String>, place: &str) -> Value {
     let path = format!("/{place}/{id}");
-    let links = json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": format!("{}{path}", ctx.base_url)}]);
+    let links = json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": ctx.bookmark(&path)}]);
     json!({"id": id, "name": name, "links": links})
 }
 

@@ -2,9 +2,10 @@
 
 use http::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{Auth, Endpoint, Result};
+use crate::query::encode;
+use crate::{Auth, Endpoint, Result, found};
 
 /// Nova knows all the events that are sent since 2.93: `volume-reimaged` is the newest of them.
 const VERSION: &[(&str, &str)] = &[("openstack-api-version", "compute 2.93")];
@@ -23,6 +24,20 @@ impl Compute {
         let (path, body) = ("/v2.1/os-server-external-events", json!({"events": events}));
         self.0.call_with(auth, Method::POST, path, Some(&body), VERSION).await.map(drop)
     }
+
+    /// How a server has a volume; nothing when there is no such server, or it does not have the volume.
+    pub async fn server_volume(&self, auth: &Auth, server_id: &str, volume_id: &str) -> Result<Option<ServerVolume>> {
+        let path = format!("/v2.1/servers/{}/os-volume_attachments/{}", encode(server_id), encode(volume_id));
+        let answer = found(self.0.call_with(auth, Method::GET, &path, None::<&Value>, VERSION).await)?;
+        answer.map(|answer| answer.take("volumeAttachment")).transpose()
+    }
+}
+
+/// A volume of a server.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ServerVolume {
+    /// Cinder's attachment, by which the server has it.
+    pub attachment_id: Option<String>,
 }
 
 /// One event of `os-server-external-events`.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ActiveModel, Attachment, Column, Entity, store, view};
-use crate::body::Body;
+use crate::body::{Body, no_such_action};
 use crate::microversions::ATTACHMENT_MODE;
 use crate::page::{self, Sorts};
 use crate::volumes::{AttachStatus, Volume, api as volumes, store as volume_store};
@@ -97,7 +97,7 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
 
 pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let (attachment, volume) = find(&app, &ctx, &id).await?;
-    refuse_behind_nova(&ctx, &attachment)?;
+    refuse_behind_nova(&app, &ctx, &attachment).await?;
     disconnect(&app, &volume, &attachment).await?;
     let left = store::of_volume(app.db().read(), &volume.id).await?;
     Reply::ok(&json!({"attachments": left.iter().map(view::brief).collect::<Vec<_>>()}))
@@ -119,7 +119,7 @@ pub async fn detail(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
 /// `{"os-complete": {}}`: the server has the volume.
 pub async fn action(app: Cinder, ctx: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
     if body.as_object().is_none_or(|body| body.len() != 1 || !body.contains_key("os-complete")) {
-        return Err(Error::bad_request("There is no such action"));
+        return Err(no_such_action(&body));
     }
     let (attachment, _) = find(&app, &ctx, &id).await?;
     match attachment.status {
@@ -182,14 +182,18 @@ pub fn mode(volume: &Volume, asked: Option<&str>) -> Result<String> {
     }
 }
 
-/// What a server uses must be detached through compute, which knows whether the guest has let go (CVE-2023-2088).
-fn refuse_behind_nova(ctx: &Context, attachment: &Attachment) -> Result<()> {
+/// What a server uses must be detached through compute, which knows whether the guest has let go (CVE-2023-2088). What compute knows nothing
+/// of is nobody's any more.
+pub async fn refuse_behind_nova(app: &Cinder, ctx: &Context, attachment: &Attachment) -> Result<()> {
     let of_service = |identity: &Option<std::sync::Arc<kit::context::Identity>>| identity.as_ref().is_some_and(|i| i.has_role("service"));
-    match &attachment.instance_id {
-        Some(server) if attachment.connector.is_some() && !of_service(&ctx.service) && !of_service(&ctx.identity) => {
-            Err(Error::conflict(format!("Detach volume from instance {server} using the Compute API")))
-        }
-        _ => Ok(()),
+    let Some(server) = attachment.instance_id.as_ref().filter(|_| attachment.connector.is_some()) else { return Ok(()) };
+    if of_service(&ctx.service) || of_service(&ctx.identity) {
+        return Ok(());
+    }
+    let used = app.compute().server_volume(&ctx.auth(), server, &attachment.volume_id).await?;
+    match used.is_some_and(|used| used.attachment_id.is_none_or(|id| id == attachment.id)) {
+        true => Err(Error::conflict(format!("Detach volume from instance {server} using the Compute API"))),
+        false => Ok(()),
     }
 }
 

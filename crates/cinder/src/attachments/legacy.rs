@@ -39,12 +39,13 @@ pub async fn attach(app: Cinder, _: Context, volume: Volume, body: Value) -> Res
 }
 
 /// `os-detach`, and `os-force_detach`: the attachment named, or the only one.
-pub async fn detach(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+pub async fn detach(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
     let all = store::of_volume(app.db().read(), &volume.id).await?;
     let named = body["attachment_id"].as_str();
     let wanted: Vec<&Attachment> = all.iter().filter(|attachment| named.is_none_or(|id| attachment.id == id)).collect();
     match wanted.as_slice() {
         [attachment] => {
+            api::refuse_behind_nova(&app, &ctx, attachment).await?;
             api::disconnect(&app, &volume, attachment).await?;
             app.db().write(move |tx| Box::pin(async move { volumes::finish(tx, &volume.id, Change::Detached).await })).await?;
         }
@@ -68,7 +69,10 @@ pub async fn initialize(app: Cinder, _: Context, volume: Volume, body: Value) ->
 }
 
 /// `os-terminate_connection`
-pub async fn terminate(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+pub async fn terminate(app: Cinder, ctx: Context, volume: Volume, _: Value) -> Result<Reply> {
+    for attachment in store::of_volume(app.db().read(), &volume.id).await? {
+        api::refuse_behind_nova(&app, &ctx, &attachment).await?;
+    }
     let message = TerminateConnection { attachment_id: volume.id.clone(), volume_id: volume.id.clone() };
     hosts::call(&app, volume.host.as_deref(), message, PATIENCE).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))

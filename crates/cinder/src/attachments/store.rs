@@ -53,6 +53,12 @@ pub async fn add(tx: &impl ConnectionTrait, volume_id: &str, row: ActiveModel) -
         | Status::ErrorBackingUp
         | Status::ErrorManaging => false,
     };
+    if volume.status.is_error() {
+        return Err(volumes::invalid(format!(
+            "Volume attachments can not be created if the volume is in an error state. The Volume {volume_id} currently has a status of: {} ",
+            volume.status.text()
+        )));
+    }
     if !free {
         return Err(volumes::invalid(format!(
             "Volume {volume_id} status must be available or downloading to reserve, but the current status is {}.",

@@ -28,7 +28,7 @@ pub fn of_volume(ctx: &Context, attachment: &Attachment) -> Value {
         "server_id": attachment.instance_id, "device": attachment.mountpoint, "host_name": null,
         "attached_at": attachment.attached_at.map(|at| at.to_micros()),
     });
-    if ctx.is_admin() {
+    if ctx.is_service_or_admin() {
         view["host_name"] = json!(attachment.host);
     }
     view

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::flows::DeleteBackup;
 use super::{ActiveModel, Backup, Change, Column, Entity, Status, store, view};
 use crate::Cinder;
-use crate::body::{Body, text};
+use crate::body::{Body, no_such_action, text};
 use crate::filter::{nothing, times};
 use crate::microversions::{LIKE_FILTER, TIME_FILTERS};
 use crate::page::{self, Rows, Sorts};
@@ -93,7 +93,7 @@ pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(body): 
         let backup = find_for(&app, &ctx, &id, "volume_extension:backup_admin_actions:force_delete").await?;
         return promise_removal(app, &ctx, backup, Change::ForceDelete).await;
     }
-    let Some(reset) = body.get("os-reset_status") else { return Err(Error::bad_request("There is no such action.")) };
+    let Some(reset) = body.get("os-reset_status") else { return Err(no_such_action(&body)) };
     let backup = find_for(&app, &ctx, &id, "volume_extension:backup_admin_actions:reset_status").await?;
     let status = reset["status"].as_str().and_then(Status::parse).filter(|status| matches!(status, Status::Available | Status::Error));
     let status = status.ok_or_else(|| Error::bad_request("Invalid input for field/attribute status. It is not 'available' or 'error'."))?;

@@ -7,7 +7,7 @@ use kit::call::Wrapper;
 use kit::clock::Timestamp;
 use kit::db::Json as DbJson;
 use kit::{Context, Error, Reply, Result, Versioned, ids};
-use sea_orm::EntityTrait;
+use sea_orm::{ConnectionTrait, EntityTrait};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -127,13 +127,7 @@ async fn promise(
         .db()
         .write(move |tx| {
             Box::pin(async move {
-                match &backup.snapshot_id {
-                    Some(snapshot) => snapshots::store::change_or_refuse(tx, snapshot, snapshots::Change::BackUp).await?,
-                    None => {
-                        let change = if force { volumes::Change::BackUpInUse } else { volumes::Change::BackUp };
-                        volumes::store::change_or_refuse(tx, &volume.id, change).await?;
-                    }
-                }
+                mark(tx, &volume.id, backup.snapshot_id.as_deref(), force).await?;
                 quotas::store::charge(tx, &backup.project_id, &quotas::backup(backup.size)).await?;
                 let flow = CreateBackup {
                     caller,
@@ -153,6 +147,29 @@ async fn promise(
         .await?;
     app.flows()?.start(&flow_id);
     Ok(())
+}
+
+/// What is read becomes busy, or 400 says why it cannot be read now.
+async fn mark(tx: &impl ConnectionTrait, volume_id: &str, snapshot_id: Option<&str>, force: bool) -> Result<()> {
+    if let Some(id) = snapshot_id {
+        if snapshots::store::change(tx, id, snapshots::Change::BackUp).await? {
+            return Ok(());
+        }
+        let status = snapshots::store::fetch(tx, id).await?.status.text();
+        let sentence = "Snapshot to be backed up must be available, but the current status is";
+        return Err(Error::bad_request(format!("Invalid snapshot: {sentence} \"{status}\".")));
+    }
+    let change = if force { volumes::Change::BackUpInUse } else { volumes::Change::BackUp };
+    if volumes::store::change(tx, volume_id, change).await? {
+        return Ok(());
+    }
+    Err(match volumes::store::fetch(tx, volume_id).await?.status {
+        volumes::Status::InUse => volumes::store::invalid("Backing up an in-use volume must use the force flag."),
+        status => volumes::store::invalid(format!(
+            "Volume to be backed up must be available or in-use, but the current status is \"{}\".",
+            status.text()
+        )),
+    })
 }
 
 fn no_parent() -> Error {

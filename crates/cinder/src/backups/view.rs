@@ -35,7 +35,8 @@ struct BackupView<'a> {
     #[since(3.43)]
     metadata: &'a BTreeMap<String, String>,
     #[since(3.56)]
-    user_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
     #[since(3.64)]
     #[serde(skip_serializing_if = "Option::is_none")]
     encryption_key_id: Option<&'a str>,
@@ -43,7 +44,7 @@ struct BackupView<'a> {
 
 fn links(ctx: &Context, id: &str) -> Value {
     let path = format!("/backups/{id}");
-    json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": format!("{}{path}", ctx.base_url)}])
+    json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": ctx.bookmark(&path)}])
 }
 
 /// `{id, name, links}`
@@ -76,7 +77,7 @@ pub async fn many(app: &Cinder, ctx: &Context, backups: &[Backup]) -> Result<Vec
             data_timestamp: backup.data_at.to_micros(),
             project_id: ctx.is_admin().then_some(&*backup.project_id),
             metadata: &backup.metadata.0,
-            user_id: &backup.user_id,
+            user_id: ctx.is_admin().then_some(&*backup.user_id),
             encryption_key_id: backup.encryption_key_id.as_deref(),
         };
         Ok(serde_json::to_value(At(&view, ctx.version))?)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::flows::{DeleteGroupSnapshot, MakeGroupSnapshot};
 use super::{ActiveModel, Column, Entity, GroupSnapshot, store};
-use crate::body::{Body, text};
+use crate::body::{Body, no_such_action, text};
 use crate::filter::nothing;
 use crate::groups::{self, Status};
 use crate::page::{self, Rows, Sorts};
@@ -31,7 +31,7 @@ pub const SORTS: Sorts<Entity> = &[
 ];
 
 fn brief(whole: &GroupSnapshot) -> Value {
-    json!({"id": whole.id, "name": whole.name})
+    json!({"id": whole.id, "name": whole.name, "group_type_id": whole.type_id})
 }
 
 fn detailed(ctx: &Context, whole: &GroupSnapshot) -> Value {
@@ -59,8 +59,7 @@ impl Wrapper for NewGroupSnapshot {
 
 pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewGroupSnapshot>) -> Result<Reply> {
     let whole = make(&app, &ctx, body).await?;
-    let answer = json!({"id": whole.id, "name": whole.name, "group_type_id": whole.type_id});
-    Reply::json(StatusCode::ACCEPTED, &json!({"group_snapshot": answer}))
+    Reply::json(StatusCode::ACCEPTED, &json!({"group_snapshot": brief(&whole)}))
 }
 
 /// A snapshot of each of a group's volumes, and what holds them together.
@@ -181,7 +180,7 @@ pub async fn detail(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
 
 /// `reset_status`
 pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(body): Json<Value>) -> Result<Reply> {
-    let Some(reset) = body.get("reset_status") else { return Err(Error::bad_request("There is no such action.")) };
+    let Some(reset) = body.get("reset_status") else { return Err(no_such_action(&body)) };
     let whole = find_for(&app, &ctx, &id, ctx.rule).await?;
     let status = reset["status"].as_str().and_then(Status::parse);
     let status = status.ok_or_else(|| Error::bad_request("Invalid group snapshot status: it is no status of one."))?;

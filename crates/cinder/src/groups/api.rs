@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::flows::DeleteGroup;
 use super::{ActiveModel, Column, Entity, Group, Status, store, view};
-use crate::body::truth;
+use crate::body::{no_such_action, truth};
 use crate::filter::nothing;
 use crate::page::{self, Rows, Sorts};
 use crate::volumes::filters;
@@ -48,7 +48,7 @@ pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(body): 
         return promise_removal(app, group, truth(&delete["delete-volumes"]) == Some(true)).await;
     }
     let Some(reset) = body.get("reset_status").filter(|_| ctx.speaks(crate::microversions::RESET_GROUP)) else {
-        return Err(Error::bad_request("There is no such action."));
+        return Err(no_such_action(&body));
     };
     let group = find_for(&app, &ctx, &id, "group:reset_status").await?;
     let status = reset["status"].as_str().and_then(Status::parse);

@@ -25,7 +25,7 @@ fn view(ctx: &Context, message: &Model) -> Value {
         "id": message.id, "event_id": message.event_id, "user_message": message.user_message, "message_level": message.message_level,
         "resource_type": message.resource_type, "resource_uuid": message.resource_uuid, "request_id": message.request_id,
         "created_at": message.created_at.to_micros(), "guaranteed_until": message.expires_at.to_micros(),
-        "links": [{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": format!("{}{path}", ctx.base_url)}],
+        "links": [{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": ctx.bookmark(&path)}],
     })
 }
 

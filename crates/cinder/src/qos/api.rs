@@ -26,8 +26,8 @@ fn view(qos: &QosSpecs) -> Value {
 
 fn shown(ctx: &Context, qos: &QosSpecs) -> Value {
     let path = format!("/qos-specs/{}", qos.id);
-    let bookmark = format!("{}{path}", ctx.base_url);
-    json!({"qos_specs": view(qos), "links": [{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": bookmark}]})
+    let links = json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": ctx.bookmark(&path)}]);
+    json!({"qos_specs": view(qos), "links": links})
 }
 
 pub async fn list(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {

@@ -35,7 +35,10 @@ pub async fn update(app: Cinder, ctx: Context, Path(project): Path<String>, Json
     let wanted = wanted(&app, &body, "quota_set").await?;
     let used = store::in_use(app.db().read(), &project).await?;
     if let Some((name, limit)) = wanted.iter().find(|(name, limit)| **limit >= 0 && used.get(*name).is_some_and(|used| used > limit)) {
-        return Err(Error::bad_request(format!("Invalid input received: the new limit {limit} of {name} is below what is in use.")));
+        let usage = used.get(name).copied().unwrap_or_default();
+        return Err(Error::bad_request(format!(
+            "Quota {name} limit must be equal or greater than existing resources. Current usage is {usage} and the requested limit is {limit}."
+        )));
     }
     write(&app, project.clone(), wanted).await?;
     let limits = store::limits_of(app.db().read(), &project).await?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{ActiveModel, Change, Snapshot, Status, api, store};
 use crate::Cinder;
+use crate::body::no_such_action;
 use crate::manageable::snapshots as manageable;
 
 pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request): Json<Value>) -> Result<Reply> {
@@ -21,7 +22,7 @@ pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request
         "os-force_delete" => "volume_extension:snapshot_admin_actions:force_delete",
         "os-update_snapshot_status" => "snapshot_extension:snapshot_actions:update_snapshot_status",
         "os-unmanage" => "snapshot_extension:snapshot_unmanage",
-        _ => return Err(Error::bad_request(format!("There is no such action: {key}"))),
+        _ => return Err(no_such_action(&request)),
     };
     let snapshot = api::find_for(&app, &ctx, &id, rule).await?;
     match key.as_str() {

@@ -18,7 +18,7 @@ use crate::body::{Body, boolean, text};
 use crate::filter::{flag, nothing, pairs, times};
 use crate::microversions::{CONSUMES_QUOTA, LIKE_FILTER, SNAPSHOT_IN_USE, SNAPSHOT_METADATA_FILTER, TIME_FILTERS};
 use crate::page::{self, Rows, Sorts};
-use crate::volumes::{self, metadata};
+use crate::volumes::{self, Volume, metadata};
 use crate::{Cinder, quotas, types};
 
 const SORTS: Sorts<Entity> = &[
@@ -32,6 +32,9 @@ const SORTS: Sorts<Entity> = &[
     ("name", Column::Name),
     ("display_name", Column::Name),
 ];
+
+/// Why a snapshot is not deleted.
+const BUSY: &str = "Snapshot status must be available or error and must not be part of a group.";
 
 /// `POST /snapshots`
 #[derive(Deserialize, Versioned)]
@@ -55,17 +58,13 @@ impl Wrapper for NewSnapshot {
 pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewSnapshot>) -> Result<Reply> {
     let volume = volumes::api::find(&app, &ctx, body.volume_id.as_deref().unwrap_or("None")).await?;
     if ctx.speaks(SNAPSHOT_IN_USE) && body.force == Some(false) {
-        return Err(Error::bad_request("Invalid value for 'force': False. It is invalid since microversion 3.66."));
+        return Err(Error::bad_request(
+            "Since microversion 3.66 the 'force' flag is invalid for this request.  For backward compatability, however, when the 'force' \
+             flag is passed with a value evaluating to True, it is silently ignored.",
+        ));
     }
     let in_use = body.force == Some(true) || ctx.speaks(SNAPSHOT_IN_USE);
-    match volume.status {
-        volumes::Status::Available => {}
-        volumes::Status::InUse if in_use => {}
-        status => {
-            let sentence = "Volume must be available to be copied";
-            return Err(volumes::store::invalid(format!("{sentence}, but volume {} status is {}.", volume.id, status.text())));
-        }
-    }
+    check(&volume, in_use)?;
     let pairs = body.metadata.unwrap_or_default();
     metadata::check(&pairs)?;
     let snapshot = Snapshot {
@@ -101,10 +100,27 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewSnapshot>) ->
     Reply::json(StatusCode::ACCEPTED, &json!({"snapshot": answer}))
 }
 
+/// 400 for a volume that there can be no snapshot of now.
+fn check(volume: &Volume, in_use: bool) -> Result<()> {
+    let why = match volume.status {
+        _ if volume.host.is_none() => "The snapshot cannot be created because volume has not been scheduled to any host.".to_owned(),
+        volumes::Status::Maintenance => "The snapshot cannot be created when the volume is in maintenance mode.".to_owned(),
+        _ if volumes::migrate::is_migrating(volume) => "Snapshot cannot be created while volume is migrating.".to_owned(),
+        volumes::Status::Error => "The snapshot cannot be created when the volume is in error status.".to_owned(),
+        volumes::Status::Available => return Ok(()),
+        volumes::Status::InUse if in_use => return Ok(()),
+        status => {
+            let expected = if in_use { "available, in-use" } else { "available" };
+            format!("Volume {} status must be {expected}, but current status is: {}.", volume.id, status.text())
+        }
+    };
+    Err(volumes::store::invalid(why))
+}
+
 pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result<Reply> {
     let snapshot = find(&app, &ctx, &id).await?;
-    if let Some(group) = &snapshot.group_snapshot_id {
-        return Err(Error::bad_request(format!("Invalid snapshot: Snapshot {id} is part of the group snapshot {group}.")));
+    if snapshot.group_snapshot_id.is_some() {
+        return Err(Error::bad_request(format!("Invalid snapshot: {BUSY}")));
     }
     promise_removal(app, snapshot, Change::Delete).await
 }
@@ -116,7 +132,9 @@ pub async fn promise_removal(app: Cinder, snapshot: Snapshot, change: Change) ->
         .db()
         .write(move |tx| {
             Box::pin(async move {
-                store::change_or_refuse(tx, &snapshot.id, change).await?;
+                if !store::change(tx, &snapshot.id, change).await? {
+                    return Err(Error::bad_request(format!("Invalid snapshot: {BUSY}")));
+                }
                 let volume = volumes::store::fetch(tx, &snapshot.volume_id).await?;
                 let type_name = types::store::name(tx, &volume.type_id).await?;
                 let flow = DeleteSnapshot { snapshot_id: snapshot.id, volume_id: volume.id, host: volume.host, type_name };

@@ -69,7 +69,8 @@ pub fn changed(ctx: &Context, snapshot: &Snapshot) -> Result<Value> {
 /// As lists without detail show it.
 pub fn brief(ctx: &Context, snapshot: &Snapshot) -> Result<Value> {
     let mut view = detail(ctx, snapshot)?;
-    let extended = |key: &String| key.starts_with("os-extended") || matches!(key.as_str(), "consumes_quota" | "group_snapshot_id");
+    let extended =
+        |key: &String| key.starts_with("os-extended") || matches!(key.as_str(), "consumes_quota" | "group_snapshot_id" | "user_id");
     if let Some(fields) = view.as_object_mut() {
         fields.retain(|key, _| !extended(key));
     }

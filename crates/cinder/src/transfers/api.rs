@@ -45,7 +45,7 @@ struct TransferView<'a> {
 
 fn links(ctx: &Context, id: &str) -> Value {
     let path = format!("/os-volume-transfer/{id}");
-    json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": format!("{}{path}", ctx.base_url)}])
+    json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": ctx.bookmark(&path)}])
 }
 
 /// `{id, volume_id, name, links}`

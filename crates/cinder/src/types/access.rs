@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{VolumeType, store};
 use crate::Cinder;
+use crate::body::no_such_action;
 
 /// A row of `type_access`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -42,7 +43,7 @@ pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(body): 
         return grant(app, ctx, id, project(action)?).await;
     }
     let Some(action) = body.get("removeProjectAccess") else {
-        return Err(Error::bad_request("There is no such action."));
+        return Err(no_such_action(&body));
     };
     ctx.enforce("volume_extension:volume_type_access:removeProjectAccess", &kit::policy::Target::new())?;
     revoke(app, ctx, id, project(action)?).await

@@ -59,6 +59,7 @@ pub async fn update(
 
 pub async fn delete(app: Cinder, ctx: Context, Path((id, key)): Path<(String, String)>) -> Result<Reply> {
     let kind = store::find(app.db().read(), &ctx, &id).await?;
+    unused(&app, &kind).await?;
     let mut specs = kind.extra_specs.0;
     if specs.remove(&key).is_none() {
         return Err(no_spec(&id, &key));
@@ -80,12 +81,18 @@ pub fn check(specs: &BTreeMap<String, String>) -> Result<()> {
 async fn add(app: &Cinder, ctx: &Context, id: &str, more: BTreeMap<String, String>) -> Result<()> {
     let kind = store::find(app.db().read(), ctx, id).await?;
     check(&more)?;
-    if more.contains_key("multiattach") && volumes::store::uses_type(app.db().read(), &kind.id).await? {
-        return Err(Error::bad_request(format!("Volume Type {} is in use: its extra spec multiattach cannot be changed.", kind.id)));
-    }
+    unused(app, &kind).await?;
     let mut specs = kind.extra_specs.0;
     specs.extend(more);
     store::update(app, &kind.id, ActiveModel { extra_specs: Set(DbJson(specs)), ..Default::default() }).await
+}
+
+/// 400 while there are volumes of the type: what they were promised does not change.
+async fn unused(app: &Cinder, kind: &VolumeType) -> Result<()> {
+    match volumes::store::uses_type(app.db().read(), &kind.id).await? {
+        true => Err(Error::bad_request("Volume Type is currently in use.")),
+        false => Ok(()),
+    }
 }
 
 fn no_spec(id: &str, key: &str) -> Error {

@@ -70,8 +70,9 @@ pub async fn default_of(db: &impl ConnectionTrait, project: &str) -> Result<Volu
     Entity::find().filter(Column::Name.eq(DEFAULT)).one(db).await?.ok_or_else(|| not_found(DEFAULT))
 }
 
-pub fn not_found(id: &str) -> Error {
-    Error::not_found(format!("Volume type {id} could not be found."))
+pub fn not_found(id_or_name: &str) -> Error {
+    let named = if kit::ids::parse_uuid(id_or_name).is_some() { "" } else { "with name " };
+    Error::not_found(format!("Volume type {named}{id_or_name} could not be found."))
 }
 
 /// All names by id.

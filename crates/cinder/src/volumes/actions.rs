@@ -52,8 +52,9 @@ pub const ACTIONS: &[Action] = actions! {
     "os-retype", 0, "volume:retype", retype::retype;
     "revert", 40, "volume:revert_to_snapshot", revert::revert;
     "os-reimage", 68, "volume:reimage", reimage::reimage;
-    "os-extend_volume_completion", 71, "volume_extension:volume_actions:extend_volume_completion", extend::complete;
+    "os-extend_volume_completion", 71, "volume_extension:volume_admin_actions:extend_volume_completion", extend::complete;
     "os-migrate_volume", 0, "volume_extension:volume_admin_actions:migrate_volume", migrate::migrate;
+    "os-migrate_volume_completion", 0, "volume_extension:volume_admin_actions:migrate_volume_completion", migrate::complete;
     "os-unmanage", 0, "volume_extension:volume_unmanage", manageable::unmanage;
     "os-reset_status", 0, "volume_extension:volume_admin_actions:reset_status", reset::reset_status;
     "os-force_delete", 0, "volume_extension:volume_admin_actions:force_delete", force_delete;
@@ -61,22 +62,34 @@ pub const ACTIONS: &[Action] = actions! {
 
 pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request): Json<Value>) -> Result<Reply> {
     let mut keys = request.as_object().into_iter().flatten();
-    let (Some((key, body)), None) = (keys.next(), keys.next()) else {
+    let (Some((key, fields)), None) = (keys.next(), keys.next()) else {
         return Err(Error::bad_request(
             "The server could not comply with the request since it is either malformed or otherwise incorrect.",
         ));
     };
     let action = ACTIONS.iter().find(|action| action.key == key && ctx.speaks(action.since));
-    let action = action.ok_or_else(|| Error::bad_request(format!("There is no such action: {key}")))?;
+    let action = action.ok_or_else(|| body::no_such_action(&request))?;
     let volume = api::find_for(&app, &ctx, &id, action.rule).await?;
-    (action.run)(app, ctx, volume, body.clone()).await
+    (action.run)(app, ctx, volume, fields.clone()).await
 }
 
 async fn reserve(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
     if volume.multiattach && volume.status == Status::InUse {
         return accepted();
     }
-    mark(&app, volume, Change::Reserve).await
+    app.db()
+        .write(move |tx| {
+            Box::pin(async move {
+                if store::change(tx, &volume.id, Change::Reserve).await? {
+                    return Ok(());
+                }
+                let status = store::fetch(tx, &volume.id).await?.status.text();
+                let expected = if volume.multiattach { "available or in-use" } else { "available" };
+                Err(store::invalid(format!("Volume status must be {expected} to reserve, but the status is {status}.")))
+            })
+        })
+        .await?;
+    accepted()
 }
 
 /// Back to what the attachments say, which with none is available.
@@ -95,11 +108,19 @@ async fn unreserve(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<
 }
 
 async fn begin_detaching(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
-    mark(&app, volume, Change::BeginDetaching).await
+    let begun = app.db().write(move |tx| Box::pin(async move { store::change(tx, &volume.id, Change::BeginDetaching).await })).await?;
+    match begun {
+        true => accepted(),
+        false => {
+            Err(store::invalid("Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' to detach."))
+        }
+    }
 }
 
+/// What is not being detached stays as it is.
 async fn roll_detaching(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
-    mark(&app, volume, Change::RollDetaching).await
+    app.db().write(move |tx| Box::pin(async move { store::change(tx, &volume.id, Change::RollDetaching).await })).await?;
+    accepted()
 }
 
 async fn set_bootable(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
@@ -111,10 +132,14 @@ async fn set_bootable(app: Cinder, _: Context, volume: Volume, body: Value) -> R
 async fn set_readonly(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
     let readonly = flag(&body, "readonly")?;
     if volume.status != Status::Available {
-        return Err(store::invalid("Volume status must be available to update readonly flag."));
+        return Err(store::invalid(format!(
+            "Volume {} status must be available to update readonly flag, but current status is: {}.",
+            volume.id,
+            volume.status.text()
+        )));
     }
     store::update(&app, &volume.id, ActiveModel { readonly: Set(readonly), ..Default::default() }).await?;
-    metadata::write(&app, &volume.id, Kind::User, [("readonly".to_owned(), python(readonly).to_owned())].into(), false).await?;
+    metadata::write(&app, &volume.id, Kind::Admin, [("readonly".to_owned(), python(readonly).to_owned())].into(), false).await?;
     accepted()
 }
 
@@ -143,12 +168,7 @@ async fn image_metadata(app: &Cinder, volume: &Volume) -> Result<Reply> {
 }
 
 async fn force_delete(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
-    delete::promise(&app, volume, true, false).await?;
-    accepted()
-}
-
-async fn mark(app: &Cinder, volume: Volume, change: Change) -> Result<Reply> {
-    app.db().write(move |tx| Box::pin(async move { store::change_or_refuse(tx, &volume.id, change).await })).await?;
+    delete::ask(&app, volume, true, false).await?;
     accepted()
 }
 

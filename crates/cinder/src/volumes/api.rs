@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use kit::call::Wrapper;
 use kit::policy::Target;
-use kit::{Context, Path, Query, Reply, Result, Versioned};
+use kit::{Context, Error, Path, Query, Reply, Result, Versioned};
 use sea_orm::Set;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ActiveModel, Volume, filters, store, view};
+use super::{ActiveModel, Status, Volume, filters, store, view};
 use crate::Cinder;
-use crate::body::{Body, text};
+use crate::body::{Body, given, text};
 use crate::microversions::SUMMARY_METADATA;
 use crate::page::{self, Rows};
 
@@ -51,10 +51,14 @@ pub async fn summary(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
 /// `PUT /volumes/{id}`
 #[derive(Deserialize, Versioned)]
 pub struct UpdateVolume {
-    name: Option<String>,
-    display_name: Option<String>,
-    description: Option<String>,
-    display_description: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    display_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    display_description: Option<Option<String>>,
     metadata: Option<BTreeMap<String, String>>,
 }
 
@@ -64,12 +68,21 @@ impl Wrapper for UpdateVolume {
 
 pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body): Body<UpdateVolume>) -> Result<Reply> {
     let volume = find(&app, &ctx, &id).await?;
-    let mut row = ActiveModel { ..Default::default() };
-    if let Some(name) = text("name", body.name.or(body.display_name))? {
-        row.name = Set(Some(name));
+    let (name, description) = (body.name.or(body.display_name), body.description.or(body.display_description));
+    if ctx.strict && name.is_none() && description.is_none() && body.metadata.is_none() {
+        return Err(Error::bad_request(
+            "Invalid input for field/attribute volume. Value: {}. {} is not valid under any of the given schemas",
+        ));
     }
-    if let Some(description) = body.description.or(body.display_description) {
-        row.description = Set(text("description", Some(description))?);
+    if volume.status == Status::Maintenance {
+        return Err(store::invalid("The volume cannot be updated during maintenance."));
+    }
+    let mut row = ActiveModel { ..Default::default() };
+    if let Some(name) = name {
+        row.name = Set(text("name", name)?);
+    }
+    if let Some(description) = description {
+        row.description = Set(text("description", description)?);
     }
     if let Some(metadata) = body.metadata {
         super::metadata::check(&metadata)?;

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::store::{self, Kind};
-use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, encryption, metadata, view};
+use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, encryption, metadata, source, view};
 use crate::body::{BodyAndHints, boolean, integer, text};
 use crate::keys::{self, Key};
 use crate::messages::{self, Action};
 use crate::scheduler::{self, Wish};
-use crate::{Cinder, backups, groups, hosts, quotas, services, snapshots, types};
+use crate::types::{self, VolumeType};
+use crate::{Cinder, groups, hosts, quotas, services};
 
 /// An image may be large and glance slow; a repeated message would find the first one's work.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -34,10 +35,10 @@ pub struct NewVolume {
     description: Option<String>,
     display_description: Option<String>,
     #[serde(rename = "imageRef")]
-    image_ref: Option<String>,
-    image_id: Option<String>,
-    snapshot_id: Option<String>,
-    source_volid: Option<String>,
+    pub(super) image_ref: Option<String>,
+    pub(super) image_id: Option<String>,
+    pub(super) snapshot_id: Option<String>,
+    pub(super) source_volid: Option<String>,
     volume_type: Option<String>,
     availability_zone: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
@@ -48,7 +49,7 @@ pub struct NewVolume {
     group_id: Option<String>,
     consistencygroup_id: Option<String>,
     #[since(3.47)]
-    backup_id: Option<String>,
+    pub(super) backup_id: Option<String>,
 }
 
 impl Wrapper for NewVolume {
@@ -56,30 +57,14 @@ impl Wrapper for NewVolume {
     const BESIDE: &'static [&'static str] = &["OS-SCH-HNT:scheduler_hints"];
 }
 
-/// What it will be made from, and how large that is.
-struct Source {
-    from: VolumeSource,
-    /// Where it must be made.
-    host: Option<String>,
-    least: i64,
-    bootable: bool,
-    image: BTreeMap<String, String>,
-    /// The type of a volume that names none.
-    kind: Option<String>,
-    /// Of an encrypted volume.
-    key: Option<String>,
-}
-
 pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAndHints<NewVolume>) -> Result<Reply> {
-    let source = source(&app, &ctx, &body).await?;
-    let size = size(&body, &source)?;
+    let source = source::of(&app, &ctx, &body).await?;
+    let size = source::size(body.size, &source)?;
     let pairs = body.metadata.clone().unwrap_or_default();
     metadata::check(&pairs)?;
-    let zone = body.availability_zone.clone().unwrap_or_else(|| app.zone().to_owned());
-    if !services::store::zones(app.db().read()).await?.contains(&zone) && zone != app.zone() {
-        return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
-    }
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref().or(source.kind.as_deref())).await?;
+    kind.check_size(size)?;
+    let zone = zone(&app, body.availability_zone.clone(), &kind).await?;
     let key = encryption::key_for(&app, ctx.project_id()?, &kind, &source.from, source.key.as_deref()).await?;
     let group = match body.group_id.as_ref().or(body.consistencygroup_id.as_ref()) {
         Some(group) => Some(group_for(&app, &ctx, group, &kind.id).await?),
@@ -158,6 +143,22 @@ async fn promise(
     Ok(())
 }
 
+/// Where it shall be: as asked, where the type says, or where volumes are.
+async fn zone(app: &Cinder, asked: Option<String>, kind: &VolumeType) -> Result<String> {
+    let mut known = services::store::zones(app.db().read()).await?;
+    known.insert(app.zone().to_owned());
+    if let Some(zone) = asked.as_ref().filter(|zone| !known.contains(*zone)) {
+        return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
+    }
+    let Some(own) = kind.zones() else { return Ok(asked.unwrap_or_else(|| app.zone().to_owned())) };
+    let chosen = match asked {
+        Some(zone) => own.contains(&&*zone).then_some(zone),
+        None => own.iter().find(|zone| known.contains(**zone)).map(|zone| (*zone).to_owned()),
+    };
+    let sentence = "Volume type is only supported in these availability zones";
+    chosen.ok_or_else(|| Error::bad_request(format!("{sentence}: {}", own.join(", "))))
+}
+
 /// The group a volume may be born into.
 async fn group_for(app: &Cinder, ctx: &Context, id: &str, type_id: &String) -> Result<String> {
     let group = groups::api::find_for(app, ctx, id, "group:get").await?;
@@ -179,122 +180,6 @@ async fn hosts_of(app: &Cinder, hint: &Value) -> Result<Vec<String>> {
     };
     let volumes = Entity::find().filter(Column::Id.is_in(ids)).all(app.db().read()).await?;
     Ok(volumes.into_iter().filter_map(|volume| volume.host).collect())
-}
-
-/// Looks the source up in the caller's name, so that nobody copies what they may not read.
-async fn source(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source> {
-    let image_id = body.image_ref.as_ref().or(body.image_id.as_ref()).filter(|id| !id.is_empty());
-    let given = [image_id.is_some(), body.snapshot_id.is_some(), body.source_volid.is_some(), body.backup_id.is_some()]
-        .iter()
-        .filter(|given| **given)
-        .count();
-    if given > 1 {
-        return Err(Error::bad_request("Invalid input received: Only one of snapshot, source volume, image or backup can be given."));
-    }
-    if let Some(id) = &body.backup_id {
-        return from_backup(app, ctx, id).await;
-    }
-    if let Some(id) = image_id {
-        return from_image(app, ctx, id).await;
-    }
-    if let Some(id) = &body.snapshot_id {
-        let snapshot = snapshots::api::find_for(app, ctx, id, "volume:get_snapshot").await?;
-        if snapshot.status != snapshots::Status::Available {
-            return Err(Error::bad_request("Invalid snapshot: Originating snapshot status must be available."));
-        }
-        let volume = store::fetch(app.db().read(), &snapshot.volume_id).await?;
-        let from = VolumeSource::Snapshot { volume_id: snapshot.volume_id, snapshot_id: snapshot.id };
-        return copy(app, volume, from, snapshot.size).await;
-    }
-    if let Some(id) = &body.source_volid {
-        let volume = super::api::find_for(app, ctx, id, "volume:get").await?;
-        if volume.status != Status::Available {
-            return Err(store::invalid(format!(
-                "Volume status must be available to be copied, but current status is: {}.",
-                volume.status.text()
-            )));
-        }
-        let (from, size) = (VolumeSource::Volume { volume_id: volume.id.clone() }, volume.size);
-        return copy(app, volume, from, size).await;
-    }
-    Ok(Source { from: VolumeSource::Blank, host: None, least: 1, bootable: false, image: BTreeMap::new(), kind: None, key: None })
-}
-
-async fn from_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
-    let backup = backups::api::find_for(app, ctx, id, "backup:restore").await?;
-    if backup.status != backups::Status::Available {
-        return Err(Error::bad_request(format!("Invalid backup: Backup {id} is not available: its status is {}.", backup.status.text())));
-    }
-    let from = VolumeSource::Backup { backup_id: backup.data_id().to_owned() };
-    let about = backup.about.map(|about| about.0).unwrap_or_default();
-    Ok(Source {
-        from,
-        // what is in a bucket can be brought anywhere
-        host: backup.bucket.is_none().then_some(backup.host),
-        least: backup.size,
-        bootable: about.bootable,
-        image: about.image_metadata,
-        kind: about.type_id,
-        key: backup.encryption_key_id,
-    })
-}
-
-async fn copy(app: &Cinder, volume: Volume, from: VolumeSource, least: i64) -> Result<Source> {
-    let image = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
-    let (kind, key) = (Some(volume.type_id), volume.encryption_key_id);
-    Ok(Source { from, host: volume.host, least, bootable: volume.bootable, image, kind, key })
-}
-
-/// GiB that a volume needs to hold an image that the caller may use, in place of what it holds.
-pub async fn image_size(app: &Cinder, ctx: &Context, id: &str) -> Result<i64> {
-    let source = from_image(app, ctx, id).await?;
-    match source.key {
-        None => Ok(source.least),
-        Some(_) => Err(Error::bad_request(format!("Invalid input received: Image {id} is of an encrypted volume: make a new one of it."))),
-    }
-}
-
-async fn from_image(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
-    let image = match app.images().show(&ctx.auth(), id).await {
-        Ok(image) => image,
-        Err(error) if error.status == 404 => {
-            return Err(Error::bad_request(format!("Invalid image identifier or unable to access requested image: {id}")));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if image.status != "active" {
-        return Err(Error::bad_request(format!("Invalid input received: Image {id} is not active.")));
-    }
-    let mut properties = image.properties();
-    let key = properties.remove(encryption::IMAGE_KEY);
-    let bytes = image.virtual_size.max(image.size).unwrap_or_default();
-    // what was encrypted is larger than what is in it
-    let of_file = if key.is_some() { 0 } else { bytes.div_ceil(1 << 30) };
-    let least = of_file.max(image.min_disk).max(1);
-    let kind = properties.remove("cinder_img_volume_type");
-    let from = VolumeSource::Image { image_id: image.id };
-    let least = i64::try_from(least).unwrap_or(i64::MAX);
-    Ok(Source { from, host: None, least, bootable: true, image: BTreeMap::new(), kind, key })
-}
-
-fn size(body: &NewVolume, source: &Source) -> Result<i64> {
-    let size = match (body.size, &source.from) {
-        (Some(size), _) => size,
-        (None, VolumeSource::Volume { .. } | VolumeSource::Snapshot { .. } | VolumeSource::Backup { .. }) => source.least,
-        (None, VolumeSource::Blank | VolumeSource::Image { .. }) => {
-            return Err(Error::bad_request("Invalid input received: Volume size must be an integer greater than 0."));
-        }
-    };
-    if size < 1 {
-        return Err(Error::bad_request(format!("Invalid input received: Volume size '{size}' must be an integer and greater than 0")));
-    }
-    if size < source.least {
-        return Err(Error::bad_request(format!(
-            "Invalid input received: Volume size '{size}'GB cannot be smaller than what it is made from, {}GB.",
-            source.least
-        )));
-    }
-    Ok(size)
 }
 
 /// schedule -> build -> announce

@@ -8,7 +8,7 @@ use kit::{Context, Error, Path, Query, Reply, Result};
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Status, Volume, api, migrate, store};
+use super::{AttachStatus, Change, Status, Volume, api, migrate, store};
 use crate::microversions::FORCE_DELETE;
 use crate::{Cinder, attachments, hosts, quotas, snapshots, types};
 
@@ -16,15 +16,20 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>, query: Query) -> Result<Reply> {
     let volume = api::find(&app, &ctx, &id).await?;
-    if let Some(group) = &volume.group_id {
-        return Err(refusal(&volume, &format!("must not be part of a group ({group})")));
-    }
     let force = ctx.speaks(FORCE_DELETE) && query.flag("force");
     if force {
         api::find_for(&app, &ctx, &id, "volume:force_delete").await?;
     }
-    promise(&app, volume, force, query.flag("cascade")).await?;
+    ask(&app, volume, force, query.flag("cascade")).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// Deletes a volume that somebody asks to be deleted: those of a group go with it only.
+pub async fn ask(app: &Cinder, volume: Volume, force: bool, cascade: bool) -> Result<()> {
+    match volume.group_id {
+        Some(_) => Err(refusal(force)),
+        None => promise(app, volume, force, cascade).await,
+    }
 }
 
 /// Marks the volume and begins the flow.
@@ -36,17 +41,14 @@ pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -
             Box::pin(async move {
                 let volume = store::lock(tx, &volume.id).await?;
                 let uses = attachments::store::of_volume(tx, &volume.id).await?;
-                if !force && migrate::is_migrating(&volume) {
-                    return Err(refusal(&volume, "must not be migrating"));
-                }
-                if !force && !uses.is_empty() {
-                    return Err(refusal(&volume, "must not be attached"));
-                }
+                // what is only reserved can be forced away, what a guest writes to cannot
+                let held = uses.iter().any(|attachment| !force || attachment.status == AttachStatus::Attached);
                 let snapshots = snapshots::store::of_volume(tx, &volume.id).await?;
-                if snapshots.iter().any(|snapshot| !cascade || !snapshot.status.is_settled()) {
-                    return Err(refusal(&volume, "must not have snapshots"));
+                let kept = snapshots.iter().any(|snapshot| !cascade || !snapshot.status.is_settled());
+                let change = if force { Change::ForceDelete } else { Change::Delete };
+                if migrate::is_migrating(&volume) || held || kept || !store::change(tx, &volume.id, change).await? {
+                    return Err(refusal(force));
                 }
-                store::change_or_refuse(tx, &volume.id, if force { Change::ForceDelete } else { Change::Delete }).await?;
                 if volume.host.is_none() && volume.status == Status::Error {
                     // it never came to a host
                     return forget(tx, &volume.id).await.map(|()| None);
@@ -63,12 +65,12 @@ pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -
     Ok(())
 }
 
-fn refusal(volume: &Volume, why: &str) -> Error {
-    store::invalid(format!(
-        "Volume status must be available or error or error_restoring or error_extending or error_managing and {why}, but volume {} is {}.",
-        volume.id,
-        volume.status.text()
-    ))
+fn refusal(force: bool) -> Error {
+    let allowed: Vec<String> = Change::Delete.rule().0.iter().map(|status| status.text()).collect();
+    let status = if force { String::new() } else { format!("status must be {} and ", allowed.join(" or ")) };
+    let sentence = "must not be migrating, attached, belong to a group, have snapshots, awaiting a transfer, \
+                    or be disassociated from snapshots after volume transfer.";
+    store::invalid(format!("Volume {status}{sentence}"))
 }
 
 /// destroy -> forget

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use kit::flow::{Flow, Step};
+use kit::policy::Target;
 use kit::{Context, Error, Reply, Result};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,10 @@ pub async fn extend(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     let size = size.filter(|size| *size > 0).ok_or_else(|| {
         Error::bad_request(format!("Invalid input for field/attribute new_size. Value: {wanted}. {wanted} is not of type 'integer'"))
     })?;
+    if volume.status == Status::InUse && ctx.speaks(EXTEND_IN_USE) {
+        ctx.enforce("volume:extend_attached_volume", &Target::project(&volume.project_id))?;
+    }
+    types::store::fetch(app.db().read(), &volume.type_id).await?.check_size(size)?;
     let change = if ctx.speaks(EXTEND_IN_USE) { Change::ExtendInUse } else { Change::Extend };
     let (flows, request_id) = (app.flows()?.clone(), ctx.request_id.to_string());
     let flow_id = app
@@ -36,7 +41,14 @@ pub async fn extend(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
                         volume.size
                     )));
                 }
-                store::change_or_refuse(tx, &volume.id, change).await?;
+                if !store::change(tx, &volume.id, change).await? {
+                    return Err(store::invalid(format!(
+                        "Volume {} status must be '{}' to extend, currently {}.",
+                        volume.id,
+                        expected(change),
+                        volume.status.text()
+                    )));
+                }
                 let types = types::store::names(tx).await?;
                 let type_name = types.get(&volume.type_id).cloned().unwrap_or_default();
                 quotas::store::check_volume_size(tx, &volume.project_id, size).await?;
@@ -57,6 +69,10 @@ pub async fn extend(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
         .await?;
     app.flows()?.start(&flow_id);
     Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+fn expected(change: Change) -> String {
+    change.rule().0.iter().map(|status| status.text()).collect::<Vec<_>>().join(" or ")
 }
 
 /// `os-extend_volume_completion`: for storages whose volumes grow only when the guest's host has done its part. Those of ours grow at once,

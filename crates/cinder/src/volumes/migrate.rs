@@ -13,7 +13,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{ActiveModel, Change, Column, Entity, Status, Volume, retype, store};
+use super::{ActiveModel, Change, Column, Entity, Status, Volume, api, retype, store};
 use crate::body::truth;
 use crate::manageable::api::host_named;
 use crate::quotas::store as quota;
@@ -33,7 +33,7 @@ pub async fn migrate(app: Cinder, ctx: Context, volume: Volume, body: Value) -> 
     let host = host.ok_or_else(|| Error::bad_request("Must specify 'host' or 'cluster' to migrate to."))?;
     let host = host_named(&app, host).await?;
     if volume.host.as_ref() == Some(&host) {
-        return Err(Error::bad_request("Invalid input received: Destination host must be different than the current host."));
+        return Err(refusal(&volume));
     }
     begin(&app, &ctx, volume, host, truth(&body["lock_volume"]) == Some(true), None).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
@@ -88,11 +88,34 @@ pub fn is_migrating(volume: &Volume) -> bool {
 }
 
 fn check(volume: &Volume, has_snapshots: bool) -> Result<()> {
-    let sentence = "Volume status must be available, and it must not be migrating, have snapshots or be in a group, to migrate";
-    if volume.status != Status::Available || is_migrating(volume) || has_snapshots || volume.group_id.is_some() {
-        return Err(store::invalid(format!("{sentence}: volume {} is {}.", volume.id, volume.status.text())));
+    match volume.status != Status::Available || is_migrating(volume) || has_snapshots || volume.group_id.is_some() {
+        true => Err(refusal(volume)),
+        false => Ok(()),
     }
-    Ok(())
+}
+
+fn refusal(volume: &Volume) -> Error {
+    store::invalid(format!(
+        "Volume {} status must be available, must not be migrating, have snapshots, be replicated, be part of a group and destination \
+         host/cluster must be different than the current one",
+        volume.id
+    ))
+}
+
+/// `os-migrate_volume_completion`: compute says that a server has another volume in place of this one. Ours move without its help, so that
+/// there is never a migration to complete, and what was swapped stays swapped.
+pub async fn complete(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let id = body["new_volume"].as_str().and_then(kit::ids::parse_uuid);
+    let id = id.ok_or_else(|| Error::bad_request("Invalid input for field/attribute new_volume. It is not a UUID."))?;
+    let new = api::find_for(&app, &ctx, &id, "volume:get").await?;
+    match (&volume.migration_status, &new.migration_status) {
+        (None, None) => Reply::ok(&json!({"save_volume_id": new.id})),
+        (None, Some(_)) => Err(store::invalid("Source volume not mid-migration.")),
+        (Some(_), None) => Err(store::invalid("Destination volume not mid-migration.")),
+        (Some(_), Some(status)) => {
+            Err(store::invalid(format!("Destination has migration_status {status}, expected target:{}.", volume.id)))
+        }
+    }
 }
 
 /// prepare -> fill -> move_over -> leave

@@ -14,6 +14,7 @@ pub mod reimage;
 pub mod reset;
 pub mod retype;
 pub mod revert;
+pub mod source;
 pub mod status;
 pub mod store;
 pub mod upload;

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::store::{self, Kind};
-use super::{ActiveModel, Change, Column, Entity, Volume, create, metadata};
+use super::{ActiveModel, Change, Column, Entity, Volume, create, metadata, source};
 use crate::body::truth;
 use crate::messages::{self, Action};
-use crate::{Cinder, hosts};
+use crate::{Cinder, attachments, hosts};
 
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -25,7 +25,10 @@ pub async fn reimage(app: Cinder, ctx: Context, volume: Volume, body: Value) -> 
     if reserved {
         ctx.enforce("volume:reimage_reserved", &Target::project(&volume.project_id))?;
     }
-    let least = create::image_size(&app, &ctx, &image_id).await?;
+    if attachments::store::of_volume(app.db().read(), &volume.id).await?.len() > 1 {
+        return Err(Error::conflict("Cannot re-image a volume which is attached to more than one server."));
+    }
+    let least = source::image_size(&app, &ctx, &image_id).await?;
     if volume.size < least {
         return Err(store::invalid(format!("Volume size {}GB cannot be smaller than what the image needs, {least}GB.", volume.size)));
     }

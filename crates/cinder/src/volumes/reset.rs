@@ -23,16 +23,22 @@ pub async fn reset_status(app: Cinder, _: Context, volume: Volume, body: Value) 
         return Err(Error::bad_request("Must specify 'status', 'attach_status' or 'migration_status' for update."));
     }
     if let Some(status) = status {
-        row.status = Set(Status::parse(status).ok_or_else(|| invalid("status", status))?);
+        let wanted = Status::parse(&status.to_lowercase()).ok_or_else(|| invalid("status", status))?;
+        refuse_untrue(&app, &volume, wanted).await?;
+        row.status = Set(wanted);
     }
+    let attach = match attach {
+        Some(status) => Some(AttachStatus::parse(&status.to_lowercase()).ok_or_else(|| invalid("attach_status", status))?),
+        None => None,
+    };
     if let Some(status) = attach {
-        row.attach_status = Set(AttachStatus::parse(status).ok_or_else(|| invalid("attach_status", status))?);
+        row.attach_status = Set(status);
     }
     if let Some(status) = migration {
         let known = MIGRATION.iter().find(|known| known.eq_ignore_ascii_case(status)).ok_or_else(|| invalid("migration_status", status))?;
         row.migration_status = Set(Some((*known).to_owned()).filter(|known| known != "none"));
     }
-    let detached = attach.and_then(AttachStatus::parse) == Some(AttachStatus::Detached);
+    let detached = attach == Some(AttachStatus::Detached);
     let id = volume.id.clone();
     let ended = app
         .db()
@@ -49,6 +55,17 @@ pub async fn reset_status(app: Cinder, _: Context, volume: Volume, body: Value) 
         .await?;
     tokio::spawn(tell_host(app, volume, ended));
     Ok(Reply::empty(StatusCode::ACCEPTED))
+}
+
+/// Two things are not so because somebody says so: a deletion, and a use by nobody.
+async fn refuse_untrue(app: &Cinder, volume: &Volume, wanted: Status) -> Result<()> {
+    if wanted == Status::Deleting {
+        return Err(Error::bad_request("Cannot reset-state to deleting"));
+    }
+    if wanted == Status::InUse && attachments::store::of_volume(app.db().read(), &volume.id).await?.is_empty() {
+        return Err(Error::bad_request("Cannot reset-state to in-use because volume does not have any attachments."));
+    }
+    Ok(())
 }
 
 /// A host that cannot be told now asks at its next start.

@@ -21,7 +21,8 @@ pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     if !matches!(policy, "never" | "on-demand") {
         return Err(Error::bad_request("migration_policy must be 'on-demand' or 'never', passed: ".to_owned() + policy));
     }
-    let kind = types::store::find(app.db().read(), &ctx, new).await.map_err(|_| invalid_type(new))?;
+    let kind = types::store::find(app.db().read(), &ctx, new).await?;
+    kind.check_size(volume.size)?;
     let old = types::store::fetch(app.db().read(), &volume.type_id).await?;
     check(&volume, &old, &kind)?;
     types::encryption::refuse_change(app.db().read(), &old, &kind).await?;
@@ -58,7 +59,11 @@ fn check(volume: &Volume, old: &VolumeType, new: &VolumeType) -> Result<()> {
             return Err(Error::bad_request("Invalid input received: Retype cannot change front-end qos specs for in-use volume."));
         }
         if old.multiattach() != new.multiattach() {
-            return Err(store::invalid("Changing the multiattach of a volume in use is not possible: detach it first."));
+            return Err(Error::bad_request(format!(
+                "Invalid input received: Invalid volume_type passed, retypes affecting multiattach are only allowed on available volumes, the \
+                 specified volume however currently has a status of: {}.",
+                volume.status.text()
+            )));
         }
     }
     Ok(())
@@ -97,8 +102,4 @@ pub async fn become_type(tx: &impl ConnectionTrait, id: &str, kind: &VolumeType)
     let row = ActiveModel { type_id: Set(kind.id.clone()), multiattach: Set(kind.multiattach()), ..Default::default() };
     Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx).await?;
     Ok(())
-}
-
-fn invalid_type(name: &str) -> Error {
-    Error::bad_request(format!("Invalid volume type: {name} could not be found."))
 }

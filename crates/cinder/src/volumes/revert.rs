@@ -14,22 +14,16 @@ use crate::{Cinder, hosts};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub async fn revert(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
-    let id = body["snapshot_id"].as_str();
-    let id = id.ok_or_else(|| Error::bad_request("Invalid input for field/attribute revert. 'snapshot_id' is a required property"))?;
-    let wanted = snapshots::api::find_for(&app, &ctx, id, "volume:get_snapshot").await?;
+pub async fn revert(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
+    let id = body["snapshot_id"].as_str().unwrap_or("None");
     let latest = snapshot_store::of_volume(app.db().read(), &volume.id).await?.into_iter().max_by_key(|snapshot| snapshot.created_at);
-    if wanted.volume_id != volume.id || latest.is_none_or(|latest| latest.id != wanted.id) {
-        return Err(Error::bad_request(format!(
-            "Invalid snapshot: Specified snapshot {id} is None or not the latest one of volume {}.",
-            volume.id
-        )));
+    let wanted = latest.ok_or_else(|| Error::bad_request(format!("Volume {} doesn't have any snapshots.", volume.id)))?;
+    if wanted.id != id {
+        return Err(Error::bad_request(format!("Specified snapshot {id} is None or not the latest one of volume {}.", volume.id)));
     }
+    let sentence = format!("Can't revert volume {} to its latest snapshot {id}.", volume.id);
     if volume.size != wanted.size {
-        return Err(store::invalid(format!(
-            "Can't revert volume {} to its latest snapshot {id}. The volume size must be equal to the snapshot size.",
-            volume.id
-        )));
+        return Err(Error::bad_request(format!("{sentence} The volume size must be equal to the snapshot size.")));
     }
     let flow = RevertVolume { volume_id: volume.id, snapshot_id: wanted.id, host: volume.host, size: volume.size };
     let flows = app.flows()?.clone();
@@ -37,8 +31,12 @@ pub async fn revert(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
         .db()
         .write(move |tx| {
             Box::pin(async move {
-                store::change_or_refuse(tx, &flow.volume_id, Change::Revert).await?;
-                snapshot_store::change_or_refuse(tx, &flow.snapshot_id, snapshots::Change::Restore).await?;
+                if !store::change(tx, &flow.volume_id, Change::Revert).await? {
+                    return Err(Error::conflict(format!("Invalid volume: {sentence} Volume's status must be 'available'.")));
+                }
+                if !snapshot_store::change(tx, &flow.snapshot_id, snapshots::Change::Restore).await? {
+                    return Err(Error::conflict(format!("Invalid snapshot: {sentence} Snapshot's status must be 'available'.")));
+                }
                 flows.insert(tx, &flow.volume_id, &flow).await
             })
         })

@@ -243,6 +243,20 @@ impl Status {
         Status::try_from_value(&text.to_owned()).ok()
     }
 
+    /// As the API shows it: who asks for a volume need not know that it is taken over rather than made.
+    pub fn shown(self) -> Status {
+        match self {
+            Managing => Creating,
+            ErrorManaging => Status::Error,
+            other => other,
+        }
+    }
+
+    /// Something went wrong with it.
+    pub fn is_error(self) -> bool {
+        matches!(self, Status::Error | ErrorDeleting | ErrorExtending | ErrorRestoring | ErrorBackingUp | ErrorManaging)
+    }
+
     /// The states in which a volume's attachments decide its status.
     pub fn follows_attachments(self) -> bool {
         match self {

@@ -11,11 +11,12 @@ use super::status::{Change, settle};
 use super::{ActiveModel, Column, Entity, Status, Volume};
 use crate::{Cinder, attachments, keys, transfers};
 
-/// Which metadata: the user's own, or the image's it was made from.
+/// Which metadata: the user's own, the image's it was made from, or what cinder itself says among the user's, who cannot change it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     User,
     Image,
+    Admin,
 }
 
 impl Kind {
@@ -23,6 +24,7 @@ impl Kind {
         match self {
             Kind::User => "user",
             Kind::Image => "image",
+            Kind::Admin => "admin",
         }
     }
 }

@@ -41,7 +41,8 @@ pub struct VolumeView {
     encryption_key_id: Option<String>,
     multiattach: bool,
     attachments: Vec<Value>,
-    migration_status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    migration_status: Option<Option<String>>,
     #[serde(rename = "os-vol-tenant-attr:tenant_id")]
     tenant_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +71,7 @@ pub struct VolumeView {
 /// The links of a volume.
 pub fn links(ctx: &Context, id: &str) -> Value {
     let path = format!("/volumes/{id}");
-    json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": format!("{}{path}", ctx.base_url)}])
+    json!([{"rel": "self", "href": ctx.link(&path)}, {"rel": "bookmark", "href": ctx.bookmark(&path)}])
 }
 
 /// `{id, name, links}`
@@ -97,7 +98,10 @@ pub async fn many(app: &Cinder, ctx: &Context, volumes: Vec<Volume>) -> Result<V
     let ids: Vec<String> = volumes.iter().map(|volume| volume.id.clone()).collect();
     let db = app.db().read();
     let mut pairs: HashMap<(String, bool), BTreeMap<String, String>> = HashMap::new();
-    for pair in store::metadata_of(db, &ids).await? {
+    let mut rows = store::metadata_of(db, &ids).await?;
+    // what cinder says comes last, over what the user says
+    rows.sort_by_key(|pair| pair.kind == Kind::Admin.text());
+    for pair in rows {
         pairs.entry((pair.volume_id, pair.kind == Kind::Image.text())).or_default().insert(pair.key, pair.value);
     }
     let mut uses: HashMap<String, Vec<Value>> = HashMap::new();
@@ -130,7 +134,7 @@ fn bare(ctx: &Context, volume: Volume) -> VolumeView {
     let admin = ctx.is_admin();
     VolumeView {
         links: links(ctx, &volume.id),
-        status: volume.status.text(),
+        status: volume.status.shown().text(),
         size: volume.size,
         availability_zone: volume.availability_zone,
         created_at: volume.created_at.to_micros(),
@@ -151,7 +155,7 @@ fn bare(ctx: &Context, volume: Volume) -> VolumeView {
         encryption_key_id: volume.encryption_key_id,
         multiattach: volume.multiattach,
         attachments: Vec::new(),
-        migration_status: volume.migration_status.clone(),
+        migration_status: admin.then(|| volume.migration_status.clone()),
         tenant_id: volume.project_id,
         volume_image_metadata: None,
         service_uuid: None,

@@ -44,7 +44,11 @@ async fn a_volume_goes_back_to_its_latest_snapshot_only() {
     let revert = async |snapshot: &str| act(&world, "member", &id, "3.40", json!({"revert": {"snapshot_id": snapshot}})).await.0;
     assert_eq!(act(&world, "member", &id, "3.39", json!({"revert": {"snapshot_id": second}})).await.0, 400);
     assert_eq!(revert(&first).await, 400);
-    assert_eq!(revert("none").await, 404);
+    assert_eq!(revert("none").await, 400);
+    let status = |status: &str| json!({"os-reset_status": {"status": status}});
+    assert_eq!(act(&world, "admin", &id, "3.0", status("error")).await.0, 202);
+    assert_eq!(revert(&second).await, 409, "it must be available");
+    assert_eq!(act(&world, "admin", &id, "3.0", status("available")).await.0, 202);
     assert_eq!(revert(&second).await, 202);
     world.status(&id, "available").await;
     world.until("it is free", async |w| w.get(&format!("/v3/snapshots/{second}")).await["snapshot"]["status"] == "available").await;
@@ -75,7 +79,7 @@ async fn a_volume_changes_its_type_with_its_quota() {
     let retype =
         async |name: &str| act(&world, "member", &id, "3.0", json!({"os-retype": {"new_type": name, "migration_policy": "never"}})).await.0;
     assert_eq!(retype("one").await, 400);
-    assert_eq!(retype("none").await, 400);
+    assert_eq!(retype("none").await, 404);
     assert_eq!(retype("two").await, 202);
     assert_eq!(world.get(&format!("/v3/volumes/{id}")).await["volume"]["volume_type"], "two");
     assert_eq!((world.used("gigabytes_one").await, world.used("gigabytes_two").await, world.used("gigabytes").await), (0, 3, 3));
@@ -95,12 +99,12 @@ async fn a_volume_is_let_go_and_taken_over_again() {
     let new = |name: &Value| json!({"volume": {"host": "sim1@sim", "ref": {"source-name": name}, "name": "taken"}});
     assert_eq!(world.ask("member", Method::POST, "/v3/manageable_volumes", Some(new(&name))).await.0, 403);
     let (status, body) = world.ask("admin", Method::POST, "/v3/manageable_volumes", Some(new(&name))).await;
-    assert_eq!((status, &body["volume"]["status"]), (202, &json!("managing")));
+    assert_eq!((status, &body["volume"]["status"]), (202, &json!("creating")));
     let taken = body["volume"]["id"].as_str().unwrap();
     world.status(taken, "available").await;
     assert_eq!(world.ask("admin", Method::GET, &format!("/v3/volumes/{taken}"), None).await.1["volume"]["size"], 4);
     let (_, body) = world.ask("admin", Method::POST, "/v3/os-volume-manage", Some(new(&name))).await;
-    world.status(body["volume"]["id"].as_str().unwrap(), "error_managing").await;
+    world.status(body["volume"]["id"].as_str().unwrap(), "error").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,3 +18,4 @@ mod snapshots;
 mod transfers;
 mod types;
 mod volumes;
+mod words;

@@ -35,6 +35,45 @@ async fn what_changed_says_less_than_what_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_an_administrators_is_shown_to_administrators() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1, "metadata": {"a": "1"}})).await;
+    let path = format!("/v3/p1/volumes/{id}");
+    let (_, shown, headers) = world.send("member", Method::GET, &path, "3.71", None).await;
+    assert!(shown["volume"].get("migration_status").is_none());
+    assert_eq!(shown["volume"]["links"][1]["href"], format!("http://cloud:8776/p1/volumes/{id}"));
+    assert_eq!(headers["x-compute-request-id"], headers["x-openstack-request-id"]);
+    let (_, shown) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+    assert_eq!(shown["volume"]["migration_status"], json!(null));
+    let (_, made) = world.post("/v3/backups", json!({"backup": {"volume_id": id}})).await;
+    let path = format!("/v3/backups/{}", made["backup"]["id"].as_str().unwrap());
+    assert!(world.send("member", Method::GET, &path, "3.56", None).await.1["backup"].get("user_id").is_none());
+    assert_eq!(world.send("admin", Method::GET, &path, "3.56", None).await.1["backup"]["user_id"], "u-member");
+    world.status(&id, "available").await;
+    // what cinder says among the user's pairs is not the user's
+    let act = async |body: Value| world.post(&format!("/v3/volumes/{id}/action"), body).await.0;
+    assert_eq!(act(json!({"os-update_readonly_flag": {"readonly": true}})).await, 202);
+    let pairs = json!({"metadata": {"a": "2", "readonly": "no"}});
+    assert_eq!(world.ask("member", Method::PUT, &format!("/v3/volumes/{id}/metadata"), Some(pairs.clone())).await, (200, pairs.clone()));
+    assert_eq!(world.get(&format!("/v3/volumes/{id}/metadata")).await, pairs);
+    assert_eq!(world.get(&format!("/v3/volumes/{id}")).await["volume"]["metadata"], json!({"a": "2", "readonly": "True"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_says_what_to_change() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1, "name": "n", "description": "d"})).await;
+    let change = async |fields: Value, version: &str| {
+        let (status, body, _) =
+            world.send("member", Method::PUT, &format!("/v3/volumes/{id}"), version, Some(json!({"volume": fields}))).await;
+        (status, body["volume"]["name"].clone())
+    };
+    assert_eq!(change(json!({}), "3.52").await, (200, json!("n")));
+    assert_eq!(change(json!({}), "3.53").await.0, 400);
+    assert_eq!(change(json!({"name": null}), "3.53").await, (200, json!(null)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_id_is_nothing() {
     let world = world().await;
     for (method, path) in [(Method::GET, "/v3/volumes/"), (Method::DELETE, "/v3/volumes/"), (Method::GET, "/v3/p1/volumes/")] {

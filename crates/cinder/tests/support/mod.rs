@@ -28,6 +28,10 @@ pub const IMAGE: &str = "11111111-1111-4111-8111-111111111111";
 pub const LOCKED_IMAGE: &str = "22222222-2222-4222-8222-222222222222";
 pub const KEY: &str = "33333333-3333-4333-8333-333333333333";
 
+/// One that nova made of a server on a volume, and the snapshot that it names.
+pub const NOVA_IMAGE: &str = "44444444-4444-4444-8444-444444444444";
+pub const NOVA_SNAPSHOT: &str = "55555555-5555-4555-8555-555555555555";
+
 pub struct World {
     pub dir: tempfile::TempDir,
     pub bus: Bus,
@@ -215,8 +219,17 @@ impl LocalService for StandIn {
         let image = json!({"id": IMAGE, "status": "active", "visibility": "public", "name": "tiny", "min_disk": 2, "size": 4,
             "disk_format": "raw", "container_format": "bare", "os_distro": "cumulo", "created_at": "", "updated_at": ""});
         let (status, body) = match request.uri().path() {
+            "/v2/images" if request.method() == Method::GET => (200, json!({"images": []})),
             // one made of a volume is the one there is, without its file
             "/v2/images" => (201, json!({"id": IMAGE, "status": "queued", "visibility": "private", "created_at": "", "updated_at": ""})),
+            // nova knows one server, and that it has whatever volume is asked about
+            path if path.starts_with("/v2.1/servers/server1/os-volume_attachments/") => (200, json!({"volumeAttachment": {}})),
+            path if path.ends_with(NOVA_IMAGE) => {
+                let mut of_server = image;
+                let root = json!([{"boot_index": 0, "source_type": "snapshot", "snapshot_id": NOVA_SNAPSHOT}]);
+                (of_server["id"], of_server["block_device_mapping"]) = (json!(NOVA_IMAGE), json!(root.to_string()));
+                (200, of_server)
+            }
             path if path.ends_with("/file") => (204, json!({})),
             "/v3/auth/tokens" => (201, json!({"token": {}})),
             path if path.ends_with(IMAGE) => (200, image),
