@@ -7,8 +7,8 @@ use serde_json::Map;
 
 /// `true`, `False`, `1` ...
 pub fn flag(name: &str, value: &str) -> Result<bool> {
-    let value = serde_json::Value::String(value.to_owned());
-    crate::body::truth(&value).ok_or_else(|| Error::bad_request(format!("Value '{value}' is not a valid {name} filter.")))
+    let text = serde_json::Value::String(value.to_owned());
+    crate::body::truth(&text).ok_or_else(|| Error::bad_request(format!("Invalid input received: '{name} = {value}'")))
 }
 
 /// `{"key": "value"}`, or the same as Python writes it.

@@ -7,6 +7,8 @@ pub const VERSIONS: Versions =
 
 /// An image made from a volume can say who sees it.
 pub const UPLOAD_VISIBILITY: Microversion = Microversion(3, 1);
+/// `bootable=maybe` is refused rather than true.
+pub const STRICT_FLAGS: Microversion = Microversion(3, 2);
 /// Lists filter by the image's metadata.
 pub const GLANCE_METADATA_FILTER: Microversion = Microversion(3, 4);
 /// Services name their cluster.

@@ -1,5 +1,8 @@
 //! Who may do what: cinder's rule names with their defaults. Routes and actions name these rules.
 
+use kit::Context;
+use kit::policy::Target;
+
 const READER: &str = "rule:xena_system_admin_or_project_reader";
 const MEMBER: &str = "rule:xena_system_admin_or_project_member";
 const ADMIN: &str = "rule:admin_api";
@@ -10,6 +13,8 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("volume:get_all", READER),
     ("volume:get", READER),
     ("volume:create", MEMBER),
+    ("volume:create_from_image", MEMBER),
+    ("volume:multiattach", MEMBER),
     ("volume:update", MEMBER),
     ("volume:delete", MEMBER),
     ("volume:force_delete", ADMIN),
@@ -143,10 +148,28 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("volume_extension:quotas:show", READER),
     ("volume_extension:quotas:update", ADMIN),
     ("volume_extension:quotas:delete", ADMIN),
-    ("volume_extension:quota_classes", ADMIN),
+    ("volume_extension:quota_classes:get", ADMIN),
+    ("volume_extension:quota_classes:update", ADMIN),
     ("limits_extension:used_limits", READER),
     ("volume_extension:services:index", ADMIN),
     ("volume_extension:services:update", ADMIN),
     ("scheduler_extension:scheduler_stats:get_pools", ADMIN),
     ("volume:availability_zone_list", "@"),
+    // what is shown of a thing to whom
+    ("volume_extension:volume_host_attribute", ADMIN),
+    ("volume_extension:volume_mig_status_attribute", ADMIN),
+    ("volume_extension:volume_tenant_attribute", READER),
+    ("volume_extension:extended_snapshot_attributes", READER),
+    ("volume_extension:access_types_extra_specs", READER),
+    ("volume_extension:types_extra_specs:read_sensitive", ADMIN),
+    ("volume_extension:access_types_qos_specs_id", ADMIN),
+    ("backup:backup_project_attribute", ADMIN),
+    ("group:group_project_attribute", ADMIN),
+    ("group:group_snapshot_project_attribute", ADMIN),
 ];
+
+/// Whether a rule lets the caller see a part of what is shown. Such rules ask who looks, not whose the thing is.
+pub fn shows(ctx: &Context, rule: &str) -> bool {
+    let target = ctx.project_id().map_or_else(|_| Target::new(), Target::project);
+    ctx.allows(rule, &target)
+}

@@ -290,8 +290,8 @@ fn project_routes() -> Routes<Cinder> {
         .deferred()
         .get("/os-quota-sets/{project_id}/defaults", "volume_extension:quotas:show", quotas::api::defaults)
         .deferred()
-        .get("/os-quota-class-sets/{class_name}", "volume_extension:quota_classes", quotas::api::show_class)
-        .put("/os-quota-class-sets/{class_name}", "volume_extension:quota_classes", quotas::api::update_class)
+        .get("/os-quota-class-sets/{class_name}", "volume_extension:quota_classes:get", quotas::api::show_class)
+        .put("/os-quota-class-sets/{class_name}", "volume_extension:quota_classes:update", quotas::api::update_class)
 }
 
 fn service_routes() -> Routes<Cinder> {

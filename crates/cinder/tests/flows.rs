@@ -96,6 +96,7 @@ async fn growing_gives_its_quota_back_when_it_fails() {
     world.status(&id, "error_extending").await;
     quiet(&world, &id).await;
     assert_eq!(world.used("gigabytes").await, 1);
+    told(&world, &id, "VOLUME_VOLUME_007").await;
     delete(&world, &id).await;
 
     for step in ["grow", "announce", "tell"] {
@@ -109,6 +110,27 @@ async fn growing_gives_its_quota_back_when_it_fails() {
         assert_eq!((world.used("gigabytes").await, &world.get(&format!("/v3/volumes/{id}")).await["volume"]["size"]), (5, &json!(5)));
         delete(&world, &id).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_stays_says_why() {
+    let world = world_with(once(Probe::Fail, "delete_snapshot", "destroy")).await;
+    let volume = world.volume(json!({"size": 1})).await;
+    let snapshot = world.snapshot(&volume, json!({})).await;
+    let path = format!("/v3/snapshots/{snapshot}");
+    assert_eq!(world.ask("member", Method::DELETE, &path, None).await.0, 202);
+    world.until("it stays", async |w| w.get(&path).await["snapshot"]["status"] == "error_deleting").await;
+    told(&world, &snapshot, "VOLUME_VOLUME_SNAPSHOT_010").await;
+}
+
+/// Waits until the user is told of a resource, of what was done to it.
+async fn told(world: &World, resource: &str, event: &str) {
+    let list = format!("/v3/messages?resource_uuid={resource}");
+    world
+        .until("the user is told", async |world| {
+            world.get(&list).await["messages"][0]["event_id"].as_str().is_some_and(|id| id.starts_with(event))
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use super::{ActiveModel, Attachment, Column, Entity, store, view};
 use crate::body::{Body, no_such_action};
 use crate::microversions::ATTACHMENT_MODE;
 use crate::page::{self, Sorts};
-use crate::volumes::{AttachStatus, Volume, api as volumes, store as volume_store};
+use crate::volumes::{AttachStatus, Status, Volume, api as volumes, store as volume_store};
 use crate::{Cinder, hosts, qos, types};
 
 /// How long a host may take to export a volume, or to end that.
@@ -58,6 +58,9 @@ impl Wrapper for UpdateAttachment {
 
 pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewAttachment>) -> Result<Reply> {
     let volume = volumes::find(&app, &ctx, &body.volume_uuid).await?;
+    if volume.multiattach && volume.bootable && volume.status == Status::InUse {
+        ctx.enforce("volume:multiattach_bootable_volume", &Target::project(&volume.project_id))?;
+    }
     let connector = body.connector.filter(|connector| connector.as_object().is_some_and(|object| !object.is_empty()));
     let asked =
         body.mode.as_deref().filter(|_| ctx.speaks(ATTACHMENT_MODE)).or_else(|| connector.as_ref().and_then(|c| c["mode"].as_str()));

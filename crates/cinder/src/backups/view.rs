@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Backup, store};
 use crate::Cinder;
+use crate::policies::shows;
 
 #[derive(Serialize, Versioned)]
 struct BackupView<'a> {
@@ -56,6 +57,7 @@ pub fn brief(ctx: &Context, backup: &Backup) -> Value {
 pub async fn many(app: &Cinder, ctx: &Context, backups: &[Backup]) -> Result<Vec<Value>> {
     let ids: Vec<String> = backups.iter().map(|backup| backup.id.clone()).collect();
     let parents = store::parents_among(app.db().read(), &ids).await?;
+    let owners = shows(ctx, "backup:backup_project_attribute");
     let view = |backup: &Backup| {
         let view = BackupView {
             id: &backup.id,
@@ -75,9 +77,9 @@ pub async fn many(app: &Cinder, ctx: &Context, backups: &[Backup]) -> Result<Vec
             has_dependent_backups: parents.contains(&backup.id),
             snapshot_id: &backup.snapshot_id,
             data_timestamp: backup.data_at.to_micros(),
-            project_id: ctx.is_admin().then_some(&*backup.project_id),
+            project_id: owners.then_some(&*backup.project_id),
             metadata: &backup.metadata.0,
-            user_id: ctx.is_admin().then_some(&*backup.user_id),
+            user_id: owners.then_some(&*backup.user_id),
             encryption_key_id: backup.encryption_key_id.as_deref(),
         };
         Ok(serde_json::to_value(At(&view, ctx.version))?)

@@ -16,6 +16,7 @@ use crate::body::{Body, no_such_action, text};
 use crate::filter::nothing;
 use crate::groups::{self, Status};
 use crate::page::{self, Rows, Sorts};
+use crate::policies::shows;
 use crate::snapshots::flows::CreateSnapshot;
 use crate::snapshots::{self, Snapshot};
 use crate::volumes::{self, filters};
@@ -39,7 +40,7 @@ fn detailed(ctx: &Context, whole: &GroupSnapshot) -> Value {
         "id": whole.id, "group_id": whole.group_id, "group_type_id": whole.type_id, "status": whole.status.text(),
         "created_at": whole.created_at.to_micros(), "name": whole.name, "description": whole.description,
     });
-    if ctx.is_admin() && ctx.speaks(crate::microversions::GROUP_PROJECT) {
+    if ctx.speaks(crate::microversions::GROUP_PROJECT) && shows(ctx, "group:group_snapshot_project_attribute") {
         view["project_id"] = json!(whole.project_id);
     }
     view

@@ -59,7 +59,7 @@ impl DeleteGroupSnapshot {
     async fn empty(&mut self, app: &Cinder) -> Result<()> {
         for snapshot in store::snapshots_of(app.db().read(), &self.id).await? {
             if snapshot.status != snapshots::Status::Deleting {
-                promise_removal(app.clone(), snapshot, Change::ForceDelete).await?;
+                promise_removal(app.clone(), None, snapshot, Change::ForceDelete).await?;
             }
         }
         until("the deletion of a group's snapshots", || all_gone(app.clone(), self.id.clone())).await

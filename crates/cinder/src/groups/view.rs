@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Group;
+use crate::policies::shows;
 
 #[derive(Serialize, Versioned)]
 struct GroupView<'a> {
@@ -51,7 +52,7 @@ pub fn detail(ctx: &Context, group: &Group, volumes: Option<Vec<String>>) -> Res
         source_group_id: &group.source_group_id,
         volumes,
         replication_status: "disabled",
-        project_id: ctx.is_admin().then_some(&*group.project_id),
+        project_id: shows(ctx, "group:group_project_attribute").then_some(&*group.project_id),
     };
     Ok(serde_json::to_value(At(&view, ctx.version))?)
 }

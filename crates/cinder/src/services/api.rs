@@ -169,7 +169,7 @@ pub async fn extensions(_: Cinder, _: Context) -> Result<Reply> {
 pub async fn resource_filters(_: Cinder, _: Context, query: Query) -> Result<Reply> {
     let all = [
         ("volume", filters::KNOWN),
-        ("snapshot", &["name", "status", "volume_id", "metadata", "created_at", "updated_at", "consumes_quota"][..]),
+        ("snapshot", &["name", "status", "volume_id", "metadata", "availability_zone", "created_at", "updated_at", "consumes_quota"][..]),
         ("backup", &["name", "status", "volume_id", "created_at", "updated_at"][..]),
         ("group", &["name", "status", "availability_zone", "group_type"][..]),
         ("group_snapshot", &["name", "status", "group_id"][..]),

@@ -27,7 +27,7 @@ pub async fn act(app: Cinder, ctx: Context, Path(id): Path<String>, Json(request
     let snapshot = api::find_for(&app, &ctx, &id, rule).await?;
     match key.as_str() {
         "os-reset_status" => reset_status(app, snapshot, body).await,
-        "os-force_delete" => api::promise_removal(app, snapshot, Change::ForceDelete).await,
+        "os-force_delete" => api::promise_removal(app, Some(ctx.caller()), snapshot, Change::ForceDelete).await,
         "os-unmanage" => manageable::unmanage(app, snapshot).await,
         _ => update_status(app, snapshot, body).await,
     }
@@ -51,6 +51,10 @@ async fn update_status(app: Cinder, snapshot: Snapshot, body: &Value) -> Result<
         return Err(Error::bad_request("Progress must be an integer percentage"));
     }
     let progress = body["progress"].as_str().map(str::to_owned);
+    if !matches!(snapshot.status, Status::Creating | Status::Deleting) {
+        let status = snapshot.status.text();
+        return Err(Error::bad_request(format!("Snapshot status {status} not allowed for update_snapshot_status")));
+    }
     if !snapshot.status.may_be_told(status) {
         return Err(Error::bad_request(format!(
             "Provided snapshot status {} not allowed for snapshot with status {}.",

@@ -8,7 +8,8 @@ use kit::clock::Timestamp;
 use kit::db::Json as DbJson;
 use kit::policy::Target;
 use kit::{Context, Error, Path, Query, Reply, Result, Versioned, ids};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Select, Set};
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select, Set};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -122,11 +123,11 @@ pub async fn delete(app: Cinder, ctx: Context, Path(id): Path<String>) -> Result
     if snapshot.group_snapshot_id.is_some() {
         return Err(Error::bad_request(format!("Invalid snapshot: {BUSY}")));
     }
-    promise_removal(app, snapshot, Change::Delete).await
+    promise_removal(app, Some(ctx.caller()), snapshot, Change::Delete).await
 }
 
-/// Marks the snapshot and begins the flow.
-pub async fn promise_removal(app: Cinder, snapshot: Snapshot, change: Change) -> Result<Reply> {
+/// Marks the snapshot and begins the flow, which tells the caller if it fails.
+pub async fn promise_removal(app: Cinder, caller: Option<rpc::Caller>, snapshot: Snapshot, change: Change) -> Result<Reply> {
     let flows = app.flows()?.clone();
     let flow_id = app
         .db()
@@ -137,7 +138,7 @@ pub async fn promise_removal(app: Cinder, snapshot: Snapshot, change: Change) ->
                 }
                 let volume = volumes::store::fetch(tx, &snapshot.volume_id).await?;
                 let type_name = types::store::name(tx, &volume.type_id).await?;
-                let flow = DeleteSnapshot { snapshot_id: snapshot.id, volume_id: volume.id, host: volume.host, type_name };
+                let flow = DeleteSnapshot { caller, snapshot_id: snapshot.id, volume_id: volume.id, host: volume.host, type_name };
                 flows.insert(tx, &flow.snapshot_id, &flow).await
             })
         })
@@ -190,6 +191,11 @@ pub async fn detail(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
     page.with(rows).reply(&ctx, &query, "/snapshots/detail", "snapshots", "snapshots_links")
 }
 
+fn volumes_in(zone: &str) -> SelectStatement {
+    let select = volumes::Entity::find().select_only().column(volumes::Column::Id);
+    select.filter(volumes::Column::AvailabilityZone.eq(zone)).into_query()
+}
+
 /// A snapshot that the caller may see, and on which the route's rule lets the caller act.
 pub async fn find(app: &Cinder, ctx: &Context, id: &str) -> Result<Snapshot> {
     find_for(app, ctx, id, ctx.rule).await
@@ -223,6 +229,7 @@ fn select(ctx: &Context, query: &Query) -> Result<Select<Entity>> {
             "name~" if ctx.speaks(LIKE_FILTER) => select.filter(Column::Name.contains(value)),
             "description" => select.filter(Column::Description.eq(value)),
             "user_id" => select.filter(Column::UserId.eq(value)),
+            "availability_zone" => select.filter(Column::VolumeId.in_subquery(volumes_in(value))),
             "status" => match Status::parse(value) {
                 Some(status) => select.filter(Column::Status.eq(status)),
                 None => select.filter(nothing()),

@@ -53,6 +53,9 @@ impl CreateSnapshot {
 /// destroy -> forget
 #[derive(Serialize, Deserialize)]
 pub struct DeleteSnapshot {
+    /// Who asked for it, and is told if it fails.
+    #[serde(default)]
+    pub caller: Option<rpc::Caller>,
     pub snapshot_id: String,
     pub volume_id: String,
     pub host: Option<String>,
@@ -74,7 +77,10 @@ impl DeleteSnapshot {
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 
-    async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+    async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
+        if let Some(caller) = &self.caller {
+            messages::tell(app, caller, Action::DeleteSnapshot, &self.snapshot_id, error).await;
+        }
         store::turn(app, &self.snapshot_id, Change::DeleteFailed).await
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Snapshot, Status};
+use crate::policies::shows;
 
 #[derive(Serialize, Versioned)]
 struct SnapshotView<'a> {
@@ -26,14 +27,20 @@ struct SnapshotView<'a> {
     user_id: &'a str,
     #[since(3.65)]
     consumes_quota: bool,
-    #[serde(rename = "os-extended-snapshot-attributes:progress")]
-    progress: &'a str,
-    #[serde(rename = "os-extended-snapshot-attributes:project_id")]
-    project_id: &'a str,
+    #[serde(rename = "os-extended-snapshot-attributes:progress", skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a str>,
+    #[serde(rename = "os-extended-snapshot-attributes:project_id", skip_serializing_if = "Option::is_none")]
+    project_id: Option<&'a str>,
 }
 
 /// Everything about a snapshot at the caller's version.
 pub fn detail(ctx: &Context, snapshot: &Snapshot) -> Result<Value> {
+    let extended = shows(ctx, "volume_extension:extended_snapshot_attributes");
+    let progress = match (&snapshot.progress, snapshot.status) {
+        (Some(told), _) => told,
+        (None, Status::Creating) => "0%",
+        (None, _) => "100%",
+    };
     let view = SnapshotView {
         id: &snapshot.id,
         created_at: snapshot.created_at.to_micros(),
@@ -47,12 +54,8 @@ pub fn detail(ctx: &Context, snapshot: &Snapshot) -> Result<Value> {
         group_snapshot_id: &snapshot.group_snapshot_id,
         user_id: &snapshot.user_id,
         consumes_quota: true,
-        progress: match (&snapshot.progress, snapshot.status) {
-            (Some(told), _) => told,
-            (None, Status::Creating) => "0%",
-            (None, _) => "100%",
-        },
-        project_id: &snapshot.project_id,
+        progress: extended.then_some(progress),
+        project_id: extended.then_some(&*snapshot.project_id),
     };
     Ok(serde_json::to_value(At(&view, ctx.version))?)
 }

@@ -92,6 +92,9 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewTransfer>) ->
     if volume.encryption_key_id.is_some() && !ctx.speaks(crate::microversions::TRANSFER_ENCRYPTED) {
         return Err(volumes::store::invalid("transferring encrypted volume is not supported"));
     }
+    if volume.encryption_key_id.is_some() && body.no_snapshots == Some(true) {
+        return Err(volumes::store::invalid("transferring an encrypted volume without its snapshots is not supported"));
+    }
     let key = ids::hex().get(..16).unwrap_or_default().to_owned();
     let salt = ids::hex();
     let transfer = Transfer {
@@ -108,13 +111,15 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewTransfer>) ->
     app.db()
         .write(move |tx| {
             Box::pin(async move {
-                volumes::store::change_or_refuse(tx, &row.volume_id, Change::OfferTransfer).await?;
-                if !attachments::store::of_volume(tx, &row.volume_id).await?.is_empty() {
-                    return Err(volumes::store::invalid("status must be available, and the volume attached nowhere"));
+                let free = volumes::store::change(tx, &row.volume_id, Change::OfferTransfer).await?;
+                if !free || !attachments::store::of_volume(tx, &row.volume_id).await?.is_empty() {
+                    return Err(volumes::store::invalid("status must be available"));
                 }
                 let snapshots = snapshots::store::of_volume(tx, &row.volume_id).await?;
-                if !row.no_snapshots && snapshots.iter().any(|snapshot| snapshot.status != snapshots::Status::Available) {
-                    return Err(Error::bad_request("Invalid snapshot: the snapshots of a volume must be available to be transferred."));
+                let busy = snapshots.iter().find(|snapshot| snapshot.status != snapshots::Status::Available);
+                if let Some(busy) = busy.filter(|_| !row.no_snapshots) {
+                    let sentence = format!("snapshot: {} status must be available", busy.id);
+                    return Err(Error::bad_request(format!("Invalid snapshot: {sentence}")));
                 }
                 Entity::insert(ActiveModel::from(row)).exec_without_returning(tx).await?;
                 Ok(())

@@ -16,6 +16,7 @@ use super::{ActiveModel, Column, DEFAULT, Entity, VolumeType, specs, store};
 use crate::body::{Body, boolean, text};
 use crate::microversions::TYPE_SPEC_FILTER;
 use crate::page::{self, Sorts};
+use crate::policies::shows;
 use crate::quotas::store as quota;
 use crate::{Cinder, filter};
 
@@ -32,9 +33,12 @@ const SORTS: Sorts<Entity> = &[
 pub fn view(ctx: &Context, kind: &VolumeType) -> Value {
     let mut view = json!({
         "id": kind.id, "name": kind.name, "description": kind.description, "is_public": kind.is_public,
-        "os-volume-type-access:is_public": kind.is_public, "extra_specs": specs::visible(ctx, kind),
+        "os-volume-type-access:is_public": kind.is_public,
     });
-    if ctx.is_admin() {
+    if shows(ctx, "volume_extension:access_types_extra_specs") {
+        view["extra_specs"] = json!(specs::visible(ctx, kind));
+    }
+    if shows(ctx, "volume_extension:access_types_qos_specs_id") {
         view["qos_specs_id"] = json!(kind.qos_id);
     }
     view

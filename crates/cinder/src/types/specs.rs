@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ActiveModel, VolumeType, store};
+use crate::policies::shows;
 use crate::volumes::metadata;
 use crate::{Cinder, volumes};
 
@@ -18,7 +19,8 @@ const OPEN: &[&str] = &["multiattach", "RESKEY:availability_zones", "replication
 
 /// The extra specs that the caller may see.
 pub fn visible<'a>(ctx: &Context, kind: &'a VolumeType) -> BTreeMap<&'a str, &'a str> {
-    let shown = |key: &&String| ctx.is_admin() || OPEN.contains(&key.as_str());
+    let all = shows(ctx, "volume_extension:types_extra_specs:read_sensitive");
+    let shown = |key: &&String| all || OPEN.contains(&key.as_str());
     kind.extra_specs.0.iter().filter(|(key, _)| shown(key)).map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 

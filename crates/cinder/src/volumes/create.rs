@@ -7,6 +7,7 @@ use http::StatusCode;
 use kit::call::Wrapper;
 use kit::clock::Timestamp;
 use kit::flow::{Flow, Step};
+use kit::policy::Target;
 use kit::{Context, Error, Reply, Result, Versioned, ids};
 use rpc::volume::VolumeSource;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
@@ -59,6 +60,9 @@ impl Wrapper for NewVolume {
 
 pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAndHints<NewVolume>) -> Result<Reply> {
     let source = source::of(&app, &ctx, &body).await?;
+    if matches!(source.from, VolumeSource::Image { .. }) {
+        ctx.enforce("volume:create_from_image", &Target::project(ctx.project_id()?))?;
+    }
     let size = source::size(body.size, &source)?;
     let pairs = body.metadata.clone().unwrap_or_default();
     metadata::check(&pairs)?;
@@ -66,6 +70,13 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
     kind.check_size(size)?;
     let zone = zone(&app, body.availability_zone.clone(), &kind).await?;
     let key = encryption::key_for(&app, ctx.project_id()?, &kind, &source.from, source.key.as_deref()).await?;
+    let multiattach = kind.multiattach() || body.multiattach == Some(true);
+    if multiattach {
+        ctx.enforce("volume:multiattach", &Target::project(ctx.project_id()?))?;
+    }
+    if multiattach && key.is_some() {
+        return Err(store::invalid("Multiattach cannot be used with encrypted volumes."));
+    }
     let group = match body.group_id.as_ref().or(body.consistencygroup_id.as_ref()) {
         Some(group) => Some(group_for(&app, &ctx, group, &kind.id).await?),
         None => None,
@@ -82,7 +93,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         attach_status: Set(AttachStatus::Detached),
         migration_status: Set(None),
         bootable: Set(source.bootable),
-        multiattach: Set(kind.multiattach() || body.multiattach == Some(true)),
+        multiattach: Set(multiattach),
         readonly: Set(false),
         availability_zone: Set(zone.clone()),
         host: Set(None),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ActiveModel, Change, Column, Entity, Status, Volume, store};
+use crate::messages::{self, Action};
 use crate::microversions::EXTEND_IN_USE;
 use crate::{Cinder, hosts, quotas, types};
 
@@ -28,7 +29,7 @@ pub async fn extend(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     }
     types::store::fetch(app.db().read(), &volume.type_id).await?.check_size(size)?;
     let change = if ctx.speaks(EXTEND_IN_USE) { Change::ExtendInUse } else { Change::Extend };
-    let (flows, request_id) = (app.flows()?.clone(), ctx.request_id.to_string());
+    let (flows, caller) = (app.flows()?.clone(), ctx.caller());
     let flow_id = app
         .db()
         .write(move |tx| {
@@ -54,7 +55,7 @@ pub async fn extend(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
                 quotas::store::check_volume_size(tx, &volume.project_id, size).await?;
                 quotas::store::charge(tx, &volume.project_id, &quotas::gigabytes(size - volume.size, &type_name)).await?;
                 let flow = ExtendVolume {
-                    request_id,
+                    caller,
                     volume_id: volume.id.clone(),
                     project_id: volume.project_id,
                     type_name,
@@ -87,7 +88,8 @@ pub async fn complete(_: Cinder, _: Context, volume: Volume, body: Value) -> Res
 /// grow -> announce -> tell
 #[derive(Serialize, Deserialize)]
 pub struct ExtendVolume {
-    request_id: String,
+    #[serde(default)]
+    caller: rpc::Caller,
     volume_id: String,
     project_id: String,
     type_name: String,
@@ -113,7 +115,8 @@ impl ExtendVolume {
     }
 
     /// The quota comes back with the change of the status, so once.
-    async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+    async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
+        messages::tell(app, &self.caller, Action::ExtendVolume, &self.volume_id, error).await;
         let (id, project) = (self.volume_id.clone(), self.project_id.clone());
         let charges = quotas::gigabytes(self.new_size - self.old_size, &self.type_name);
         app.db()
@@ -145,7 +148,7 @@ impl ExtendVolume {
     /// Tells nova, which lets the guest see it.
     async fn tell(&mut self, app: &Cinder) -> Result<()> {
         if self.was_in_use {
-            super::events::tell(app, &self.request_id, &self.volume_id, "volume-extended", &self.volume_id).await;
+            super::events::tell(app, &self.caller.request_id, &self.volume_id, "volume-extended", &self.volume_id).await;
         }
         Ok(())
     }

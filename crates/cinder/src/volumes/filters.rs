@@ -7,7 +7,7 @@ use super::store::{Kind, pairs, status_filter};
 use super::{AttachStatus, Column, Entity, store};
 use crate::filter;
 use crate::filter::{flag, nothing, times};
-use crate::microversions::{CONSUMES_QUOTA, GLANCE_METADATA_FILTER, GROUP_FILTER, LIKE_FILTER, TIME_FILTERS};
+use crate::microversions::{CONSUMES_QUOTA, GLANCE_METADATA_FILTER, GROUP_FILTER, LIKE_FILTER, STRICT_FLAGS, TIME_FILTERS};
 use crate::page::Sorts;
 
 /// The filters that are known, for `/resource_filters`.
@@ -66,8 +66,8 @@ pub fn select(ctx: &Context, query: &Query) -> Result<Select<Entity>> {
             "status" => status_filter(value).map_or_else(nothing, Condition::from),
             "attach_status" => Column::AttachStatus.eq(AttachStatus::parse(value)).into(),
             "availability_zone" => Column::AvailabilityZone.eq(value).into(),
-            "bootable" => Column::Bootable.eq(flag("bootable", value)?).into(),
-            "multiattach" => Column::Multiattach.eq(flag("multiattach", value)?).into(),
+            "bootable" => Column::Bootable.eq(strict_flag(ctx, "bootable", value)?).into(),
+            "multiattach" => Column::Multiattach.eq(strict_flag(ctx, "multiattach", value)?).into(),
             "size" => value.parse::<i64>().map_or_else(|_| nothing(), |size| Column::Size.eq(size).into()),
             "migration_status" => Column::MigrationStatus.eq(value).into(),
             "user_id" => Column::UserId.eq(value).into(),
@@ -89,6 +89,14 @@ pub fn select(ctx: &Context, query: &Query) -> Result<Select<Entity>> {
         select = select.filter(condition);
     }
     Ok(select)
+}
+
+/// Before 3.2 whatever is not said to be false is true.
+fn strict_flag(ctx: &Context, name: &str, value: &str) -> Result<bool> {
+    match ctx.speaks(STRICT_FLAGS) {
+        true => flag(name, value),
+        false => Ok(!value.is_empty() && !matches!(value, "False" | "false" | "FALSE")),
+    }
 }
 
 fn metadata(kind: Kind, text: &str) -> Result<Condition> {

@@ -2,6 +2,7 @@
 //! the types changes hands with it.
 
 use http::StatusCode;
+use kit::policy::Target;
 use kit::{Context, Error, Reply, Result};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     kind.check_size(volume.size)?;
     let old = types::store::fetch(app.db().read(), &volume.type_id).await?;
     check(&volume, &old, &kind)?;
+    if kind.multiattach() && !volume.multiattach {
+        ctx.enforce("volume:multiattach", &Target::project(&volume.project_id))?;
+    }
     types::encryption::refuse_change(app.db().read(), &old, &kind).await?;
     let services = services::store::volume_hosts(app.db().read()).await?;
     let fits = services.iter().any(|service| Some(&service.host) == volume.host.as_ref() && satisfies(service, &kind.extra_specs.0));

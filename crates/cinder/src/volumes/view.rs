@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::store::{self, Kind};
 use super::{AttachStatus, Volume};
+use crate::policies::shows;
 use crate::{Cinder, attachments, consistencygroups, groups, services, types};
 
 /// `GET /volumes/{id}`; what only administrators see is absent for others.
@@ -43,8 +44,8 @@ pub struct VolumeView {
     attachments: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     migration_status: Option<Option<String>>,
-    #[serde(rename = "os-vol-tenant-attr:tenant_id")]
-    tenant_id: String,
+    #[serde(rename = "os-vol-tenant-attr:tenant_id", skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     volume_image_metadata: Option<BTreeMap<String, String>>,
     #[since(3.48)]
@@ -114,6 +115,7 @@ pub async fn many(app: &Cinder, ctx: &Context, volumes: Vec<Volume>) -> Result<V
         groups::store::of_type(db, &consistencygroups::type_id(), volumes.iter().filter_map(|v| v.group_id.as_deref())).await?;
     let types = types::store::names(db).await?;
     let services = services::store::ids(db).await?;
+    let sight = Sight::of(ctx);
     let view = |volume: Volume| {
         let view = VolumeView {
             metadata: pairs.remove(&(volume.id.clone(), false)).unwrap_or_default(),
@@ -122,16 +124,35 @@ pub async fn many(app: &Cinder, ctx: &Context, volumes: Vec<Volume>) -> Result<V
             volume_type: types.get(&volume.type_id).cloned(),
             consistencygroup_id: volume.group_id.clone().filter(|id| consistent.contains(id)),
             service_uuid: volume.host.as_ref().and_then(|host| services.get(host)).cloned(),
-            ..bare(ctx, volume)
+            ..bare(ctx, &sight, volume)
         };
         Ok(serde_json::to_value(At(&view, ctx.version))?)
     };
     volumes.into_iter().map(view).collect()
 }
 
+/// What the caller may see of volumes beyond what everybody sees.
+struct Sight {
+    admin: bool,
+    host: bool,
+    migration: bool,
+    tenant: bool,
+}
+
+impl Sight {
+    fn of(ctx: &Context) -> Sight {
+        Sight {
+            admin: ctx.is_admin(),
+            host: shows(ctx, "volume_extension:volume_host_attribute"),
+            migration: shows(ctx, "volume_extension:volume_mig_status_attribute"),
+            tenant: shows(ctx, "volume_extension:volume_tenant_attribute"),
+        }
+    }
+}
+
 /// What the row alone tells.
-fn bare(ctx: &Context, volume: Volume) -> VolumeView {
-    let admin = ctx.is_admin();
+fn bare(ctx: &Context, sight: &Sight, volume: Volume) -> VolumeView {
+    let admin = sight.admin;
     VolumeView {
         links: links(ctx, &volume.id),
         status: volume.status.shown().text(),
@@ -156,15 +177,15 @@ fn bare(ctx: &Context, volume: Volume) -> VolumeView {
         multiattach: volume.multiattach,
         attachments: Vec::new(),
         migration_status: admin.then(|| volume.migration_status.clone()),
-        tenant_id: volume.project_id,
+        tenant_id: sight.tenant.then_some(volume.project_id),
         volume_image_metadata: None,
         service_uuid: None,
         shared_targets: false,
         consumes_quota: true,
         // a backend is one pool of its own name
-        host: admin.then(|| volume.host.map(|host| format!("{host}#{}", host.rsplit('@').next().unwrap_or_default()))),
-        migstat: admin.then_some(volume.migration_status),
-        name_id: admin.then_some(None),
+        host: sight.host.then(|| volume.host.map(|host| format!("{host}#{}", host.rsplit('@').next().unwrap_or_default()))),
+        migstat: sight.migration.then_some(volume.migration_status),
+        name_id: sight.migration.then_some(None),
         provider_id: admin.then_some(None),
         cluster_name: admin.then_some(None),
         id: volume.id,

@@ -60,6 +60,38 @@ async fn what_is_an_administrators_is_shown_to_administrators() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_says_who_sees_what() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1})).await;
+    let kind = json!({"volume_type": {"name": "many", "extra_specs": {"multiattach": "<is> True"}}});
+    assert_eq!(world.ask("admin", Method::POST, "/v3/types", Some(kind)).await.0, 200);
+    world.rules(
+        "volume_extension:volume_host_attribute: role:member
+volume_extension:volume_tenant_attribute: role:admin
+volume_extension:extended_snapshot_attributes: role:admin
+volume_extension:types_extra_specs:read_sensitive: role:admin
+volume_extension:access_types_extra_specs: role:admin
+volume:create_from_image: role:admin
+volume:multiattach: role:admin
+volume:extend_attached_volume: role:admin",
+    );
+    let volume = world.get(&format!("/v3/volumes/{id}")).await["volume"].clone();
+    assert_eq!(volume["os-vol-host-attr:host"], "sim1@sim#sim");
+    assert!(volume.get("os-vol-tenant-attr:tenant_id").is_none() && volume.get("os-vol-mig-status-attr:migstat").is_none());
+    let snapshot = world.snapshot(&id, json!({})).await;
+    let shown = world.get(&format!("/v3/snapshots/{snapshot}")).await;
+    assert!(shown["snapshot"].get("os-extended-snapshot-attributes:progress").is_none());
+    assert!(world.get("/v3/types/default").await["volume_type"].get("extra_specs").is_none());
+    for fields in [json!({"size": 2, "imageRef": crate::support::IMAGE}), json!({"size": 1, "volume_type": "many"})] {
+        assert_eq!(world.post("/v3/volumes", json!({"volume": fields})).await.0, 403);
+    }
+    let action = format!("/v3/volumes/{id}/action");
+    assert_eq!(world.post(&action, json!({"os-retype": {"new_type": "many"}})).await.0, 403);
+    assert_eq!(world.post(&action, json!({"os-attach": {"instance_uuid": "s", "mountpoint": "/dev/vdb"}})).await.0, 202);
+    assert_eq!(world.post(&action, json!({"os-extend": {"new_size": 2}})).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_says_what_to_change() {
     let world = world().await;
     let id = world.volume(json!({"size": 1, "name": "n", "description": "d"})).await;

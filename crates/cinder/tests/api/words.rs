@@ -136,6 +136,24 @@ async fn a_type_says_how_large_and_where_its_volumes_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lists_are_filtered_as_strictly_as_the_version_says() {
+    let world = world().await;
+    let id = world.volume(json!({"size": 1})).await;
+    world.snapshot(&id, json!({})).await;
+    let found = async |path: &str, version: &str| {
+        let (status, body, _) = world.send("member", Method::GET, path, version, None).await;
+        (status, body.as_object().and_then(|body| body.values().next()).and_then(Value::as_array).map_or(0, Vec::len))
+    };
+    assert_eq!(found("/v3/volumes?bootable=maybe", "3.1").await, (200, 0));
+    assert_eq!(found("/v3/volumes?bootable=False", "3.1").await, (200, 1));
+    let (status, body, _) = world.send("member", Method::GET, "/v3/volumes?bootable=maybe", "3.2", None).await;
+    assert_eq!(words((status, body), 400), "Invalid input received: 'bootable = maybe'");
+    for (zone, count) in [("nova", 1), ("mars", 0)] {
+        assert_eq!(found(&format!("/v3/snapshots?availability_zone={zone}"), "3.0").await, (200, count));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_migration_is_completed_by_nobody_else() {
     let world = world().await;
     let (old, new) = (world.volume(json!({"size": 1})).await, world.volume(json!({"size": 1})).await);

@@ -86,6 +86,11 @@ impl World {
         (self.app, self.service) = (app, service);
     }
 
+    /// An operator's rules.
+    pub fn rules(&self, yaml: &str) {
+        self.service.override_policy(yaml).unwrap();
+    }
+
     /// Where this cinder keeps its data.
     pub fn location(&self) -> Location {
         location(self.dir.path().into())
