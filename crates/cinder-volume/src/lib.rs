@@ -32,6 +32,8 @@ pub struct Config {
     /// The operator's words for cinder's scheduler: which volumes are for here, and how welcome each is.
     pub filter_function: Option<String>,
     pub goodness_function: Option<String>,
+    /// Where the storage is, if not in the cloud's own zone.
+    pub availability_zone: Option<String>,
 }
 
 /// Serves the volumes of this host until `stop`. Exports stay as they are when it ends: guests go on.

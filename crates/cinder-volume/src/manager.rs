@@ -227,6 +227,7 @@ impl Manager {
             storage_protocol: self.backend.protocol().to_owned(),
             filter_function: self.config.filter_function.clone(),
             goodness_function: self.config.goodness_function.clone(),
+            availability_zone: self.config.availability_zone.clone(),
         };
         self.bus.cast(SERVER_TOPIC, message).await
     }

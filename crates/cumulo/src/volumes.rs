@@ -31,6 +31,9 @@ pub struct Backend {
     pub filter_function: Option<String>,
     #[serde(default)]
     pub goodness_function: Option<String>,
+    /// Its availability zone, if it is not the cloud's.
+    #[serde(default)]
+    pub availability_zone: Option<String>,
 }
 
 impl Volumes {
@@ -69,6 +72,7 @@ impl Volumes {
             host: format!("{host}@{name}"),
             filter_function: backend.and_then(|backend| backend.filter_function.clone()),
             goodness_function: backend.and_then(|backend| backend.goodness_function.clone()),
+            availability_zone: backend.and_then(|backend| backend.availability_zone.clone()),
         }
     }
 }

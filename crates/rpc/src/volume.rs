@@ -244,6 +244,9 @@ pub struct Heartbeat {
     pub filter_function: Option<String>,
     #[serde(default)]
     pub goodness_function: Option<String>,
+    /// Where it is, if not where the others are.
+    #[serde(default)]
+    pub availability_zone: Option<String>,
 }
 message!(Heartbeat => (), "heartbeat");
 

@@ -17,7 +17,7 @@ use crate::keys::{self, Key};
 use crate::messages::{self, Action};
 use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume};
-use crate::{Cinder, hosts, quotas, types};
+use crate::{Cinder, hosts, quotas, services, types};
 
 /// `POST /backups/{id}/restore`
 #[derive(Deserialize, Versioned)]
@@ -65,6 +65,7 @@ async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String
     let kind = types::store::find_for(app.db().read(), ctx, own).await?;
     let source = VolumeSource::Backup { backup_id: backup.id.clone() };
     let key = volumes::encryption::key_for(app, ctx.project_id()?, &kind, &source, backup.encryption_key_id.as_deref()).await?;
+    let host = keeper::of(app, backup).await?;
     let volume = Volume {
         id: ids::uuid(),
         project_id: ctx.project_id()?.to_owned(),
@@ -81,8 +82,8 @@ async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String
         bootable: backup.about.as_ref().is_some_and(|about| about.0.bootable),
         multiattach: kind.multiattach(),
         readonly: false,
-        availability_zone: backup.availability_zone.clone(),
-        host: Some(keeper::of(app, backup).await?),
+        availability_zone: services::store::zone_of(app, &host).await?,
+        host: Some(host),
         type_id: kind.id,
         snapshot_id: None,
         source_volid: None,

@@ -16,7 +16,7 @@ use crate::body::{Body, text};
 use crate::volumes::create::CreateVolume;
 use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume};
-use crate::{Cinder, group_snapshots, group_types, keys, quotas, types};
+use crate::{Cinder, group_snapshots, group_types, keys, quotas, services, types};
 
 /// `POST /groups`
 #[derive(Deserialize, Versioned)]
@@ -50,6 +50,8 @@ pub async fn make(app: &Cinder, ctx: &Context, body: NewGroup) -> Result<Group> 
             volume_types.push(found);
         }
     }
+    let availability_zone = body.availability_zone.unwrap_or_else(|| app.zone().to_owned());
+    services::store::check_zone(app, &availability_zone).await?;
     let group = Group {
         id: ids::uuid(),
         project_id: ctx.project_id()?.to_owned(),
@@ -58,7 +60,7 @@ pub async fn make(app: &Cinder, ctx: &Context, body: NewGroup) -> Result<Group> 
         description: text("description", body.description)?,
         type_id: kind.id,
         volume_types: DbJson(volume_types),
-        availability_zone: body.availability_zone.unwrap_or_else(|| app.zone().to_owned()),
+        availability_zone,
         // nothing on any host has to be made for it
         status: Status::Available,
         group_snapshot_id: None,

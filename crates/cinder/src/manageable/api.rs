@@ -54,6 +54,10 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
     }
     let host = body.host.as_deref().and_then(|host| host.split('#').next()).unwrap_or_default().to_owned();
     let host = host_named(&app, &host).await?;
+    let zone = match body.availability_zone {
+        Some(zone) => zone,
+        None => services::store::zone_of(&app, &host).await?,
+    };
     let name = reference(&body.reference)?;
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref()).await?;
     let pairs = body.metadata.unwrap_or_default();
@@ -74,7 +78,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
         bootable: body.bootable.unwrap_or(false),
         multiattach: kind.multiattach(),
         readonly: false,
-        availability_zone: body.availability_zone.unwrap_or_else(|| app.zone().to_owned()),
+        availability_zone: zone,
         host: Some(host.clone()),
         type_id: kind.id,
         snapshot_id: None,

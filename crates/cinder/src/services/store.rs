@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use kit::clock::Timestamp;
-use kit::{Result, ids};
+use kit::{Error, Result, ids};
 use rpc::volume::Heartbeat;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
@@ -17,7 +17,7 @@ pub async fn seen(app: &Cinder, kind: &'static str, beat: Heartbeat) -> Result<(
         id: Set(ids::uuid()),
         host: Set(beat.host),
         kind: Set(kind.to_owned()),
-        availability_zone: Set(app.zone().to_owned()),
+        availability_zone: Set(beat.availability_zone.unwrap_or_else(|| app.zone().to_owned())),
         disabled: Set(false),
         disabled_reason: Set(None),
         total_gb: Set(beat.total_capacity_gb),
@@ -65,6 +65,20 @@ pub async fn is_up(db: &impl ConnectionTrait, host: &str) -> Result<bool> {
 /// The id of each host's volume service.
 pub async fn ids(db: &impl ConnectionTrait) -> Result<HashMap<String, String>> {
     Ok(volume_hosts(db).await?.into_iter().map(|service| (service.host, service.id)).collect())
+}
+
+/// Where a host's volumes are.
+pub async fn zone_of(app: &Cinder, host: &str) -> Result<String> {
+    let hosts = volume_hosts(app.db().read()).await?;
+    Ok(hosts.into_iter().find(|service| service.host == host).map_or_else(|| app.zone().to_owned(), |service| service.availability_zone))
+}
+
+/// 400 for a zone in which no volumes are kept.
+pub async fn check_zone(app: &Cinder, zone: &str) -> Result<()> {
+    match zone == app.zone() || zones(app.db().read()).await?.contains(zone) {
+        true => Ok(()),
+        false => Err(Error::bad_request(format!("Availability zone '{zone}' is invalid."))),
+    }
 }
 
 /// The zones that have a volume service.

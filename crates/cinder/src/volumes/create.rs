@@ -14,6 +14,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::source::Source;
 use super::store::{self, Kind};
 use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, encryption, metadata, source, view};
 use crate::body::{BodyAndHints, boolean, integer, text};
@@ -68,7 +69,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
     metadata::check(&pairs)?;
     let kind = types::store::find_for(app.db().read(), &ctx, body.volume_type.as_deref().or(source.kind.as_deref())).await?;
     kind.check_size(size)?;
-    let zone = zone(&app, body.availability_zone.clone(), &kind).await?;
+    let zone = zone(&app, body.availability_zone.clone(), &source, &kind).await?;
     let key = encryption::key_for(&app, ctx.project_id()?, &kind, &source.from, source.key.as_deref()).await?;
     let multiattach = kind.multiattach() || body.multiattach == Some(true);
     if multiattach {
@@ -154,15 +155,21 @@ async fn promise(
     Ok(())
 }
 
-/// Where it shall be: as asked, where the type says, or where volumes are.
-async fn zone(app: &Cinder, asked: Option<String>, kind: &VolumeType) -> Result<String> {
-    let mut known = services::store::zones(app.db().read()).await?;
-    known.insert(app.zone().to_owned());
-    if let Some(zone) = asked.as_ref().filter(|zone| !known.contains(*zone)) {
-        return Err(Error::bad_request(format!("Availability zone '{zone}' is invalid.")));
+/// Where it shall be: as asked, where its source is, where the type says, or where volumes are.
+async fn zone(app: &Cinder, asked: Option<String>, source: &Source, kind: &VolumeType) -> Result<String> {
+    if let Some(zone) = &asked {
+        services::store::check_zone(app, zone).await?;
     }
-    let Some(own) = kind.zones() else { return Ok(asked.unwrap_or_else(|| app.zone().to_owned())) };
-    let chosen = match asked {
+    if asked.is_some() && source.zone.is_some() && asked != source.zone {
+        return Err(Error::bad_request(format!(
+            "Invalid input received: Volume must be in the same availability zone as the {}",
+            source.word()
+        )));
+    }
+    let wanted = asked.or_else(|| source.zone.clone());
+    let Some(own) = kind.zones() else { return Ok(wanted.unwrap_or_else(|| app.zone().to_owned())) };
+    let known = services::store::zones(app.db().read()).await?;
+    let chosen = match wanted {
         Some(zone) => own.contains(&&*zone).then_some(zone),
         None => own.iter().find(|zone| known.contains(**zone)).map(|zone| (*zone).to_owned()),
     };

@@ -18,7 +18,7 @@ use crate::body::truth;
 use crate::manageable::api::host_named;
 use crate::quotas::store as quota;
 use crate::types::{self, VolumeType};
-use crate::{Cinder, hosts, snapshots};
+use crate::{Cinder, hosts, services, snapshots};
 
 /// A volume may be large.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
@@ -182,10 +182,11 @@ impl MigrateVolume {
         self.end_export(app).await
     }
 
-    /// One look tells that it is there, and of its new type.
+    /// One look tells that it is there, in the zone of that place, and of its new type.
     async fn move_over(&mut self, app: &Cinder) -> Result<()> {
         let (id, row, kind) = (self.volume_id.clone(), self.said("success"), self.retyped_to.clone());
-        let row = ActiveModel { host: Set(Some(self.to.clone())), ..row };
+        let availability_zone = Set(services::store::zone_of(app, &self.to).await?);
+        let row = ActiveModel { host: Set(Some(self.to.clone())), availability_zone, ..row };
         let moved = app.db().write(move |tx| {
             Box::pin(async move {
                 Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;

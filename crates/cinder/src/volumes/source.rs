@@ -12,13 +12,14 @@ use super::create::NewVolume;
 use super::store::{self, Kind};
 use super::{Status, Volume, encryption};
 use crate::microversions::NOVA_IMAGES;
-use crate::{Cinder, backups, snapshots};
+use crate::{Cinder, backups, services, snapshots};
 
 /// What it will be made from, and how large that is.
 pub struct Source {
     pub from: VolumeSource,
-    /// Where it must be made.
+    /// Where it must be made, and the zone of that.
     pub host: Option<String>,
+    pub zone: Option<String>,
     pub least: i64,
     /// GiB of an image's file, where `least` may be more.
     pub file: i64,
@@ -28,6 +29,17 @@ pub struct Source {
     pub kind: Option<String>,
     /// Of an encrypted volume.
     pub key: Option<String>,
+}
+
+impl Source {
+    /// As a refusal names it.
+    pub fn word(&self) -> &'static str {
+        match self.from {
+            VolumeSource::Snapshot { .. } => "snapshot",
+            VolumeSource::Backup { .. } => "backup",
+            VolumeSource::Blank | VolumeSource::Image { .. } | VolumeSource::Volume { .. } => "source volume",
+        }
+    }
 }
 
 pub async fn of(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source> {
@@ -49,7 +61,7 @@ pub async fn of(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source>
         return of_volume(app, ctx, id).await;
     }
     let from = VolumeSource::Blank;
-    Ok(Source { from, host: None, least: 1, file: 0, bootable: false, image: BTreeMap::new(), kind: None, key: None })
+    Ok(Source { from, host: None, zone: None, least: 1, file: 0, bootable: false, image: BTreeMap::new(), kind: None, key: None })
 }
 
 /// The size asked for, or that of the source.
@@ -102,11 +114,17 @@ async fn of_backup(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
         return Err(Error::bad_request("Invalid backup: Originating backup status must be one of 'available' values"));
     }
     let from = VolumeSource::Backup { backup_id: backup.data_id().to_owned() };
+    // what is in a bucket can be brought anywhere
+    let host = backup.bucket.is_none().then_some(backup.host);
+    let zone = match &host {
+        Some(host) => Some(services::store::zone_of(app, host).await?),
+        None => None,
+    };
     let about = backup.about.map(|about| about.0).unwrap_or_default();
     Ok(Source {
         from,
-        // what is in a bucket can be brought anywhere
-        host: backup.bucket.is_none().then_some(backup.host),
+        host,
+        zone,
         least: backup.size,
         file: 0,
         bootable: about.bootable,
@@ -138,8 +156,8 @@ async fn of_volume(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
 
 async fn copy(app: &Cinder, volume: Volume, from: VolumeSource, least: i64) -> Result<Source> {
     let image = store::metadata(app.db().read(), &volume.id, Kind::Image).await?;
-    let (kind, key) = (Some(volume.type_id), volume.encryption_key_id);
-    Ok(Source { from, host: volume.host, least, file: 0, bootable: volume.bootable, image, kind, key })
+    let (kind, key, zone) = (Some(volume.type_id), volume.encryption_key_id, Some(volume.availability_zone));
+    Ok(Source { from, host: volume.host, zone, least, file: 0, bootable: volume.bootable, image, kind, key })
 }
 
 /// A disk in the `block_device_mapping` of an image.
@@ -188,5 +206,5 @@ fn of_image(image: ImageInfo) -> Result<Source> {
     let (least, file) = (gib(file.max(image.min_disk).max(1)), gib(file));
     let kind = properties.remove("cinder_img_volume_type");
     let from = VolumeSource::Image { image_id: image.id };
-    Ok(Source { from, host: None, least, file, bootable: true, image: BTreeMap::new(), kind, key })
+    Ok(Source { from, host: None, zone: None, least, file, bootable: true, image: BTreeMap::new(), kind, key })
 }

@@ -43,6 +43,42 @@ async fn a_frozen_host_gets_nothing_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backend_may_be_in_a_zone_of_its_own() {
+    let world = world().await;
+    let config = cinder_volume::Config { host: "sim2@sim".into(), availability_zone: Some("mars".into()), ..Default::default() };
+    world.host_with(config).await;
+    let (_, zones) = world.ask("member", Method::GET, "/v3/os-availability-zone", None).await;
+    let names: Vec<&Value> = zones["availabilityZoneInfo"].as_array().unwrap().iter().map(|zone| &zone["zoneName"]).collect();
+    assert_eq!(names, ["mars", "nova"]);
+    let place = async |id: &str| {
+        let (_, shown) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+        let volume = &shown["volume"];
+        (volume["availability_zone"].as_str().unwrap().to_owned(), volume["os-vol-host-attr:host"].as_str().unwrap().to_owned())
+    };
+    let here = world.volume(json!({"size": 1})).await;
+    assert_eq!(place(&here).await, ("nova".into(), "sim1@sim#sim".into()));
+    let there = world.volume(json!({"size": 1, "availability_zone": "mars"})).await;
+    assert_eq!(place(&there).await, ("mars".into(), "sim2@sim#sim".into()));
+    // a copy is where its source is
+    let copy = world.volume(json!({"source_volid": there})).await;
+    assert_eq!(place(&copy).await.0, "mars");
+    let (status, body) = world.post("/v3/volumes", json!({"volume": {"source_volid": there, "availability_zone": "nova"}})).await;
+    let said = "Invalid input received: Volume must be in the same availability zone as the source volume";
+    assert_eq!((status, &body["badRequest"]["message"]), (400, &json!(said)));
+    // a type says where its volumes are
+    let far = json!({"volume_type": {"name": "far", "extra_specs": {"RESKEY:availability_zones": "venus,mars"}}});
+    assert_eq!(world.ask("admin", Method::POST, "/v3/types", Some(far)).await.0, 200);
+    let typed = world.volume(json!({"size": 1, "volume_type": "far"})).await;
+    assert_eq!(place(&typed).await.0, "mars");
+    let wrong = json!({"volume": {"size": 1, "volume_type": "far", "availability_zone": "nova"}});
+    assert_eq!(world.post("/v3/volumes", wrong).await.0, 400);
+    // who moves is elsewhere
+    let action = json!({"os-migrate_volume": {"host": "sim2@sim#sim"}});
+    assert_eq!(world.ask("admin", Method::POST, &format!("/v3/volumes/{here}/action"), Some(action)).await.0, 202);
+    world.until("it is there", async |_| place(&here).await == ("mars".into(), "sim2@sim#sim".into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metadata_changes_only_if_it_is_what_the_client_thinks() {
     let world = world().await;
     let id = world.volume(json!({"size": 1, "metadata": {"a": "1"}})).await;

@@ -68,8 +68,12 @@ pub async fn world_with(probe: Option<ProbeFn>) -> World {
 impl World {
     /// Another host for volumes.
     pub async fn another_host(&self, host: &str) -> Arc<SimBackend> {
+        self.host_with(cinder_volume::Config { host: host.into(), ..Default::default() }).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn host_with(&self, config: cinder_volume::Config) -> Arc<SimBackend> {
         let sim = Arc::new(SimBackend::new());
-        let config = cinder_volume::Config { host: host.into(), ..Default::default() };
         tokio::spawn(cinder_volume::run(config, self.bus.clone(), sim.clone(), images(), session(), self.stop.clone()));
         self.until("the other host is up", async |world| {
             let (_, pools) = world.ask("admin", Method::GET, "/v3/scheduler-stats/get_pools", None).await;
