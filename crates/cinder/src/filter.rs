@@ -13,11 +13,35 @@ pub fn flag(name: &str, value: &str) -> Result<bool> {
 
 /// `{"key": "value"}`, or the same as Python writes it.
 pub fn pairs(name: &str, text: &str) -> Result<Vec<(String, String)>> {
-    let json: Map<String, serde_json::Value> = serde_json::from_str(text)
-        .or_else(|_| serde_json::from_str(&text.replace('\'', "\"")))
-        .map_err(|_| Error::bad_request(format!("Invalid filter {name}: {text}")))?;
+    let read = |text: &str| serde_json::from_str::<Map<String, serde_json::Value>>(text).ok();
+    let json = read(text).or_else(|| read(&unquoted(text)?));
+    let json = json.ok_or_else(|| Error::bad_request(format!("Invalid filter {name}: {text}")))?;
     let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     Ok(json.into_iter().map(|(key, value)| (key, text(value))).collect())
+}
+
+/// Python's `{'a': u'b'}` as JSON; nothing for what ends within a text.
+fn unquoted(python: &str) -> Option<String> {
+    let mut json = String::new();
+    let mut signs = python.chars().peekable();
+    while let Some(sign) = signs.next() {
+        match sign {
+            'u' if matches!(signs.peek(), Some('\'' | '"')) => {}
+            '\'' | '"' => {
+                let mut text = String::new();
+                loop {
+                    match signs.next()? {
+                        '\\' => text.push(signs.next()?),
+                        other if other == sign => break,
+                        other => text.push(other),
+                    }
+                }
+                json.push_str(&serde_json::Value::String(text).to_string());
+            }
+            other => json.push(other),
+        }
+    }
+    Some(json)
 }
 
 /// `gt:2026-01-01,lte:2026-02-01`
@@ -43,4 +67,27 @@ pub fn times(column: impl ColumnTrait, text: &str) -> Result<Condition> {
 pub fn nothing() -> Condition {
     use sea_orm::sea_query::{Expr, ExprTrait};
     Condition::all().add(Expr::value(1).eq(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_read_as_json_and_as_python_of_any_age() {
+        for (text, value) in [
+            (r#"{"a": "it's"}"#, "it's"),
+            ("{'a': 'b'}", "b"),
+            ("{u'a': u'b'}", "b"),
+            (r#"{'a': "it's"}"#, "it's"),
+            (r"{'a': 'it\'s'}", "it's"),
+            (r#"{'a': 'say "b"'}"#, r#"say "b""#),
+            ("{'a': 1}", "1"),
+        ] {
+            assert_eq!(pairs("metadata", text).unwrap(), [("a".to_owned(), value.to_owned())], "{text}");
+        }
+        for text in ["", "a", "[]", "{'a': 'b", "{'a'}"] {
+            assert!(pairs("metadata", text).is_err(), "{text}");
+        }
+    }
 }

@@ -48,6 +48,12 @@ pub async fn of(app: &Cinder, ctx: &Context, body: &NewVolume) -> Result<Source>
     if given.iter().filter(|given| **given).count() > 1 {
         return Err(Error::bad_request("Invalid input received: Only one of snapshot, source volume, image or backup can be given."));
     }
+    for (field, id) in [("snapshot_id", &body.snapshot_id), ("source_volid", &body.source_volid), ("backup_id", &body.backup_id)] {
+        if let Some(id) = id.as_ref().filter(|id| kit::ids::parse_uuid(id).is_none()) {
+            let sentence = format!("Invalid input for field/attribute {field}. Value: {id}.");
+            return Err(Error::bad_request(format!("{sentence} '{id}' is not valid under any of the given schemas")));
+        }
+    }
     if let Some(id) = &body.backup_id {
         return of_backup(app, ctx, id).await;
     }

@@ -75,7 +75,12 @@ async fn bad_requests_change_nothing() {
     for body in [json!([]), json!({}), json!({"volume": 1}), json!(null)] {
         assert_eq!(world.post("/v3/volumes", body).await.0, 400);
     }
-    for (fields, status) in [(json!({"size": 1, "volume_type": "none"}), 404), (json!({"source_volid": "none"}), 404)] {
+    for (fields, status) in [
+        (json!({"size": 1, "volume_type": "none"}), 404),
+        (json!({"source_volid": kit::ids::uuid()}), 404),
+        (json!({"source_volid": "none"}), 400),
+        (json!({"size": 1, "snapshot_id": "none"}), 400),
+    ] {
         assert_eq!(world.post("/v3/volumes", json!({"volume": fields})).await.0, status);
     }
     assert_eq!(world.get("/v3/volumes").await["volumes"], json!([]));
