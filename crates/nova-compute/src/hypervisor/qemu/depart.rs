@@ -164,8 +164,9 @@ async fn end(qmp: &Qmp) -> Result<Ended> {
     loop {
         let seen = qmp.execute("query-migrate", json!({})).await?;
         match seen["status"].as_str().unwrap_or("none") {
-            "completed" => return Ok(Ended::Completed),
-            "none" | "failed" | "cancelled" => return Ok(Ended::Not),
+            // of one by which the guest came here, QEMU tells as well until another begins
+            "completed" if has_left(qmp).await? => return Ok(Ended::Completed),
+            "completed" | "none" | "failed" | "cancelled" => return Ok(Ended::Not),
             status if Instant::now() > deadline => {
                 return Err(Error::new(Kind::TimedOut, format!("The migration does not end: it is {status}.")));
             }
@@ -174,6 +175,11 @@ async fn end(qmp: &Qmp) -> Result<Ended> {
         }
         tokio::time::sleep(LOOK / 8).await;
     }
+}
+
+/// Whether the guest stands still because it was sent.
+async fn has_left(qmp: &Qmp) -> Result<bool> {
+    Ok(qmp.execute("query-status", json!({})).await?["status"] == "postmigrate")
 }
 
 async fn set_capabilities(qmp: &Qmp, on: bool) -> Result<()> {

@@ -32,9 +32,9 @@ struct State {
 }
 
 impl Fake {
-    /// Serves one connection.
+    /// Serves one connection. The guest came by a migration, of which QEMU tells until another begins.
     pub fn start(socket: &Path, mishap: Mishap) -> Arc<Fake> {
-        let state = State { migration: "none", mirror: "none", runs: true };
+        let state = State { migration: "completed", mirror: "none", runs: true };
         let fake = Arc::new(Fake { mishap, told: Mutex::default(), state: Mutex::new(state) });
         let (listener, serving) = (UnixListener::bind(socket).unwrap(), fake.clone());
         tokio::spawn(async move {
