@@ -18,6 +18,10 @@ use crate::image::Image;
 /// An image that makes `qemu-img` take more than this is not one to be believed: seconds of CPU, KiB of address space.
 const LIMITS: &str = "ulimit -t 1200; ulimit -v 2097152; exec qemu-img \"$@\"";
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// What QEMU says when it makes something encrypted and no tick of the clock fell into the moment in which it tried how fast the processor
+/// is. On a fast one that is often so; it did nothing yet, and the next moment is as good.
+const UNMEASURED: &str = "Unable to get accurate CPU usage";
+const UNMEASURED_TRIES: u32 = 20;
 
 /// An empty disk.
 pub async fn create(layout: &Layout, bytes: u64, key: Option<&Secret>) -> Result<()> {
@@ -156,19 +160,25 @@ fn lock(key: Option<&Secret>) -> Vec<String> {
 
 /// Runs `qemu-img` within limits, with the key of the encrypted disks that its arguments name; its words are the error's source.
 pub async fn qemu_img<'a>(word: &str, arguments: impl IntoIterator<Item = &'a OsStr>, key: Option<&Secret>) -> Result<Vec<u8>> {
-    let mut command = Command::new("sh");
-    command.args(["-c", LIMITS, "qemu-img", word]).kill_on_drop(true).env("LC_ALL", "C");
-    if key.is_some() {
-        command.args(["--object", luks::OBJECT]);
+    let arguments: Vec<&OsStr> = arguments.into_iter().collect();
+    let mut tries = 0..UNMEASURED_TRIES;
+    loop {
+        let mut command = Command::new("sh");
+        command.args(["-c", LIMITS, "qemu-img", word]).kill_on_drop(true).env("LC_ALL", "C");
+        if key.is_some() {
+            command.args(["--object", luks::OBJECT]);
+        }
+        command.args(&arguments);
+        let output = tokio::time::timeout(PATIENCE, told(command, key)).await;
+        let output = output.map_err(|_| Error::unavailable("qemu-img did not finish in time."))??;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let words = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
+        if !(words.contains(UNMEASURED) && tries.next().is_some()) {
+            return Err(Error::internal(format!("qemu-img failed ({}): {words}", output.status)));
+        }
     }
-    command.args(arguments);
-    let output = tokio::time::timeout(PATIENCE, told(command, key)).await;
-    let output = output.map_err(|_| Error::unavailable("qemu-img did not finish in time."))??;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let words = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect::<String>();
-    Err(Error::internal(format!("qemu-img failed ({}): {words}", output.status)))
 }
 
 /// Runs a program to its end, with the key on its standard input.

@@ -21,6 +21,9 @@ const TEND: Duration = Duration::from_secs(1);
 /// A daemon that lived this long is taken for healthy.
 const HEALTHY: Duration = Duration::from_secs(10);
 const QUEUE: usize = 64;
+/// How long QEMU may take to end what it was told to end.
+const LETTING_GO: Duration = Duration::from_secs(10);
+const LETTING_GO_LOOK: Duration = Duration::from_millis(2);
 
 /// Something to be done to a served volume.
 #[derive(Clone, Debug)]
@@ -254,12 +257,9 @@ impl Served {
     }
 
     async fn agree_on(&self, qmp: &mut Qmp, top: &str) -> Result<()> {
-        let have = exported(qmp).await?;
-        for id in &have {
-            if !self.exports.iter().any(|export| daemon::export_id(&export.attachment_id) == *id) {
-                qmp.execute("block-export-del", json!({"id": id, "mode": "hard"})).await?;
-            }
-        }
+        let wanted = |id: &String| self.exports.iter().any(|export| daemon::export_id(&export.attachment_id) == *id);
+        let (have, gone): (Vec<_>, Vec<_>) = exported(qmp).await?.into_iter().partition(wanted);
+        withdraw(qmp, &gone).await?;
         for export in &self.exports {
             let id = daemon::export_id(&export.attachment_id);
             if !have.contains(&id) {
@@ -276,10 +276,11 @@ impl Served {
         if virtual_size(qmp, &top).await? >= bytes {
             return self.agree_on(qmp, &top).await;
         }
-        for id in exported(qmp).await? {
-            qmp.execute("block-export-del", json!({"id": id, "mode": "hard"})).await?;
-        }
-        let resized = qmp.execute("block_resize", json!({"node-name": top, "size": bytes})).await;
+        let all = exported(qmp).await?;
+        let resized = match withdraw(qmp, &all).await {
+            Ok(()) => qmp.execute("block_resize", json!({"node-name": top, "size": bytes})).await,
+            Err(error) => Err(error),
+        };
         self.agree_on(qmp, &top).await?;
         resized.map(drop)
     }
@@ -320,6 +321,24 @@ async fn exported(qmp: &mut Qmp) -> Result<Vec<String>> {
     let exports = qmp.execute("query-block-exports", json!({})).await?;
     let live = exports.as_array().into_iter().flatten().filter(|export| export["shutting-down"] != json!(true));
     Ok(live.filter_map(|export| export["id"].as_str().map(str::to_owned)).collect())
+}
+
+/// Ends exports, and waits until QEMU has let go of them: until then each still holds the volume, and its name.
+async fn withdraw(qmp: &mut Qmp, ids: &[String]) -> Result<()> {
+    for id in ids {
+        qmp.execute("block-export-del", json!({"id": id, "mode": "hard"})).await?;
+    }
+    let began = Instant::now();
+    loop {
+        let exports = qmp.execute("query-block-exports", json!({})).await?;
+        if !exports.as_array().into_iter().flatten().any(|export| export["shutting-down"] == json!(true)) {
+            return Ok(());
+        }
+        if began.elapsed() > LETTING_GO {
+            return Err(Error::unavailable("The volume's users are not let go of yet."));
+        }
+        tokio::time::sleep(LETTING_GO_LOOK).await;
+    }
 }
 
 async fn image(qmp: &mut Qmp, top: &str) -> Result<Value> {
