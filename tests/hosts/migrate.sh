@@ -20,7 +20,7 @@ booted=$(guest "$one" cat /proc/sys/kernel/random/boot_id)
 check "a file on disk" guest "$one" 'echo kept > proof && sync'
 check "a file in memory" guest "$one" 'sudo mount -t tmpfs none /mnt && echo kept | sudo tee /mnt/proof'
 check "a file on the volume" guest "$one" 'echo kept | sudo dd of=/dev/vdc conv=fsync'
-guest "$one" '(while sleep 1; do date +%s > alive; done) </dev/null >/dev/null 2>&1 &'
+guest "$one" '(while sleep 1; do date +%s > alive.new; mv alive.new alive; done) </dev/null >/dev/null 2>&1 &'
 
 on_host() { [ "$(field OS-EXT-SRV-ATTR:host server show g)" = "$1" ] && status_of server g ACTIVE; }
 # same WHERE: it is the guest it was, and nothing of it is elsewhere.
