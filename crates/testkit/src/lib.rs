@@ -12,6 +12,7 @@ pub mod authorization;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sdk::{Answer, Auth, Endpoint};
@@ -32,6 +33,16 @@ pub struct Cloud {
 /// What listens, in the order of [`Cloud::ports`].
 const APIS: [&str; 8] = ["keystone", "nova", "placement", "glance", "neutron", "cinder", "keystone_admin", "join"];
 
+/// Ports for a cloud that is about to listen. They lie below those that the kernel gives to whoever connects, and each process looks in a
+/// place of its own, so that nobody takes one meanwhile.
+fn free_ports(count: usize) -> Vec<u16> {
+    static LOOKED_AT: AtomicU32 = AtomicU32::new(0);
+    let place = std::process::id().wrapping_mul(64);
+    let looks = std::iter::repeat_with(|| place.wrapping_add(LOOKED_AT.fetch_add(1, Ordering::Relaxed)));
+    let ports = looks.map(|look| 10_000 + (look % 20_000) as u16);
+    ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
+}
+
 impl Cloud {
     /// Starts one with some simulated hosts.
     pub async fn start(binary: &str, hosts: u32) -> Cloud {
@@ -41,10 +52,7 @@ impl Cloud {
     /// The same, with some tables more in its configuration.
     pub async fn start_with(binary: &str, hosts: u32, tables: &str) -> Cloud {
         let state = tempfile::tempdir().unwrap();
-        // holding all sockets until the last port is known keeps them apart
-        let sockets: Vec<TcpListener> = APIS.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
-        drop(sockets);
+        let ports = free_ports(APIS.len());
         let mut text = String::new();
         if let Ok(url) = std::env::var("CUMULO_TEST_DATABASE") {
             let name = state.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_lowercase();
