@@ -32,9 +32,7 @@ pub fn fault(error: &Error, context: &FaultContext<'_>) -> Reply {
     let page = format!(
         "<html>\n <head>\n  <title>{code}</title>\n </head>\n <body>\n  <h1>{code}</h1>\n  {text}<br /><br />\n\n\n </body>\n</html>"
     );
-    let mut reply = Reply::body("text/html; charset=UTF-8", page);
-    *reply.0.status_mut() = status;
-    reply
+    Reply::body("text/html; charset=UTF-8", page).status(status)
 }
 
 /// What is said in general, in glance's words.

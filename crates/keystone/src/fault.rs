@@ -20,6 +20,13 @@ pub fn envelope(error: &Error, _: &FaultContext<'_>) -> Reply {
     if matches!(error.kind, Kind::Unavailable | Kind::TooManyRequests) { reply.header("retry-after", "1") } else { reply }
 }
 
+/// 404 at a path that is none: a page for people.
+pub fn nowhere() -> Reply {
+    let page = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not found on the \
+                server. If you entered the URL manually please check your spelling and try again.</p>\n";
+    Reply::body("text/html; charset=utf-8", page).status(StatusCode::NOT_FOUND)
+}
+
 /// Policy refusals have keystone's own sentence.
 fn message(error: &Error) -> String {
     let rule = error.message.strip_prefix("Policy doesn't allow ").and_then(|m| m.strip_suffix(" to be performed."));

@@ -16,8 +16,8 @@ use crate::projects::tags;
 use crate::roles::implications;
 use crate::trusts::api as trusts;
 use crate::{
-    Keystone, application_credentials, consumers, discovery, domain_config, domains, endpoints, federation, groups, policies, projects,
-    regions, roles, services, tokens, users, v2,
+    Keystone, application_credentials, consumers, discovery, domain_config, domains, endpoints, fault, federation, groups, policies,
+    projects, regions, roles, services, tokens, users, v2,
 };
 
 /// Discovery, and v2.0 as it was.
@@ -47,6 +47,7 @@ pub fn v3() -> Routes<Keystone> {
     ]
     .into_iter()
     .fold(auth(), Routes::merge)
+    .nowhere(fault::nowhere)
 }
 
 #[rustfmt::skip]

@@ -53,6 +53,12 @@ impl Reply {
         Reply(response)
     }
 
+    /// The same answer with another status.
+    pub fn status(mut self, status: StatusCode) -> Reply {
+        *self.0.status_mut() = status;
+        self
+    }
+
     /// Sets a header; one whose value HTTP cannot carry is left out.
     pub fn header(mut self, name: &'static str, value: &str) -> Reply {
         if let Ok(value) = HeaderValue::from_str(value) {

@@ -9,7 +9,7 @@ use http::Method;
 
 use crate::call::{Boxed, Handler};
 use crate::microversion::Microversion;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Reply, Result};
 
 /// Bytes a JSON body may have unless its row says otherwise.
 const BODY_LIMIT: usize = 1 << 20;
@@ -37,11 +37,12 @@ pub struct Routes<S> {
     rows: Vec<Route<S>>,
     exact: bool,
     bare_since: Option<Microversion>,
+    nowhere: Option<fn() -> Reply>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     fn default() -> Self {
-        Routes { rows: Vec::new(), exact: false, bare_since: None }
+        Routes { rows: Vec::new(), exact: false, bare_since: None, nowhere: None }
     }
 }
 
@@ -133,6 +134,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// What is answered at a path that is not in the table. Where this is given, the table is no secret: which paths and methods there are
+    /// is said before anybody is asked for a token.
+    pub fn nowhere(mut self, answer: fn() -> Reply) -> Self {
+        self.nowhere = Some(answer);
+        self
+    }
+
     /// The rows of another table behind these.
     pub fn merge(mut self, other: Routes<S>) -> Self {
         self.rows.extend(other.rows);
@@ -171,6 +179,8 @@ pub(crate) struct Table<S> {
     pub(crate) exact: bool,
     /// See [`Routes::bare_since`].
     pub(crate) bare_since: Option<Microversion>,
+    /// See [`Routes::nowhere`].
+    pub(crate) nowhere: Option<fn() -> Reply>,
 }
 
 impl<S> Table<S> {
@@ -187,7 +197,8 @@ impl<S> Table<S> {
         for (path, rows) in by_path {
             paths.insert(path, rows).map_err(Error::internal)?;
         }
-        Ok(Table { rows: routes.rows, paths, first_segments, exact: routes.exact, bare_since: routes.bare_since })
+        let Routes { rows, exact, bare_since, nowhere } = routes;
+        Ok(Table { rows, paths, first_segments, exact, bare_since, nowhere })
     }
 
     /// Whether a path can begin with this segment.

@@ -208,11 +208,20 @@ async fn answer<S: Clone + Send + Sync + 'static>(
         let call = Call { app: inner.app.clone(), ctx, params: found.params, parts, body: Some(body), limit: row.limit };
         return Ok((row.handler)(call).await?);
     }
-    let (mount, rest) = mounted(inner.mounts, path).unwrap_or((Mount { prefix: "", strict: true }, path));
+    let mounted = mounted(inner.mounts, path);
+    let (mount, rest) = mounted.unwrap_or((Mount { prefix: "", strict: true }, path));
     let rest = if inner.json_suffix { rest.strip_suffix(".json").unwrap_or(rest) } else { rest };
-    // keystone's own table has routes without a token, so it looks first; everybody else checks the token before saying anything
-    let public =
-        inner.table.find(rest).and_then(|f| f.row(&parts.method, Microversion::NONE).ok().map(|r| r.rule == PUBLIC)).unwrap_or(false);
+    // a table may have routes without a token, so it is looked at first; unless it is no secret, nothing is said before the token is checked
+    let found = inner.table.find(rest);
+    let row = found.as_ref().map(|found| found.row(&parts.method, Microversion::NONE));
+    let public = matches!(&row, Some(Ok(row)) if row.rule == PUBLIC);
+    if let Some(nowhere) = inner.table.nowhere {
+        match row.filter(|_| mounted.is_some()) {
+            None => return Ok(nowhere()),
+            Some(Err(other)) => return Err(refuse(other)),
+            Some(Ok(_)) => {}
+        }
+    }
     if let Some(authenticator) = &inner.authenticator
         && !public
     {

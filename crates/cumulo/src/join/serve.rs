@@ -58,7 +58,5 @@ impl Controller {
 }
 
 fn fault(error: &Error, _context: &FaultContext<'_>) -> Reply {
-    let mut reply = Reply::body("text/plain; charset=UTF-8", error.message.clone());
-    *reply.0.status_mut() = error.kind.status();
-    reply
+    Reply::body("text/plain; charset=UTF-8", error.message.clone()).status(error.kind.status())
 }

@@ -24,10 +24,10 @@ pub async fn download(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> 
         let reply = Reply::body("application/octet-stream", body).header("content-length", &size.to_string());
         return Ok(summed(reply.header("accept-ranges", "bytes"), &image));
     };
-    let mut reply = Reply::body("application/octet-stream", open(&app, &image, from, until).await?)
+    let reply = Reply::body("application/octet-stream", open(&app, &image, from, until).await?)
+        .status(StatusCode::PARTIAL_CONTENT)
         .header("content-length", &(until - from).to_string())
         .header("content-range", &format!("bytes {from}-{}/{size}", until - 1));
-    *reply.0.status_mut() = StatusCode::PARTIAL_CONTENT;
     Ok(summed(reply, &image))
 }
 

@@ -106,7 +106,6 @@ pub async fn access_token(keystone: Keystone, _: Context, signed: Signed) -> Res
 
 fn form(id: &str, secret: &str, end: Option<Timestamp>) -> Reply {
     let end = end.map(|end| format!("&oauth_expires_at={}", end.to_micros_z())).unwrap_or_default();
-    let mut reply = Reply::body("application/x-www-form-urlencoded", format!("oauth_token={id}&oauth_token_secret={secret}{end}"));
-    *reply.0.status_mut() = StatusCode::CREATED;
-    reply
+    let body = format!("oauth_token={id}&oauth_token_secret={secret}{end}");
+    Reply::body("application/x-www-form-urlencoded", body).status(StatusCode::CREATED)
 }

@@ -65,7 +65,10 @@ async fn wrong_bodies_are_refused_and_change_nothing() {
     cloud.send(Method::POST, "/v3/users", &[("x-auth-token", &admin)], "{").await.expect(400);
     let put = cloud.put(&admin, "/v3/users").await.expect(405);
     assert_eq!((put.header("allow"), &put.body["message"]), ("GET, POST", &json!("The method is not allowed for the requested URL.")));
-    cloud.get(&admin, "/v3/unheard-of").await.expect(404);
+    for path in ["/v3/unheard-of", "/users", "/v4/users"] {
+        let unknown = cloud.send(Method::GET, path, &[], "").await.expect(404);
+        assert_eq!(unknown.header("content-type"), "text/html; charset=utf-8", "{path}");
+    }
     assert_eq!(cloud.get(&admin, "/v3/users?name=x").await.body["users"], json!([]));
 }
 

@@ -125,9 +125,7 @@ fn missing() -> Error {
 /// Guests read status and text.
 fn fault(error: &Error, _context: &FaultContext<'_>) -> Reply {
     let status = if error.kind.status() == StatusCode::UNAUTHORIZED { StatusCode::FORBIDDEN } else { error.kind.status() };
-    let mut reply = Reply::body("text/plain; charset=UTF-8", error.message.clone());
-    *reply.0.status_mut() = status;
-    reply
+    Reply::body("text/plain; charset=UTF-8", error.message.clone()).status(status)
 }
 
 #[cfg(test)]
