@@ -66,8 +66,8 @@ fn tracked(root: &Path) -> Result<Vec<String>, String> {
     Ok(names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
-/// The workspace's root, which is above this crate.
+/// The workspace's root, which is above this crate. Cargo says where it is now: one target folder may serve several clones.
 fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    here.parent().unwrap_or(&here).to_path_buf()
 }

@@ -5,10 +5,9 @@ use sea_orm::ConnectionTrait;
 
 use crate::common::Cloud;
 
-/// All there are, by their files.
+/// All there are, by their files in the crate, where cargo runs its tests.
 fn migrations() -> Vec<Migration> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir("migrations").unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let migration = |(version, file)| Migration { version, sql: String::leak(std::fs::read_to_string(file).unwrap()) };
     (1..).zip(files).map(migration).collect()
