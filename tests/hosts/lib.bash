@@ -39,6 +39,13 @@ start_nats() {
 }
 stop_nats() { kill -9 "${pids[nats]}"; wait "${pids[nats]}" 2>/dev/null; }
 
+# restart_postgres: it dies, every connection with it, and comes back with what was committed.
+restart_postgres() {
+  local data=${CUMULO_TEST_DATABASE##*host=}/data
+  (cd "$data" && setpriv --reuid nobody --regid nogroup --clear-groups "$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)/pg_ctl" \
+    -D "$data" -m immediate -w restart >/dev/null)
+}
+
 # control NAME ROLES LINES...: a process of the controller.
 control() {
   local name=$1 roles=$2; shift 2

@@ -82,8 +82,32 @@ ready neutron1
 boots f 4
 eventually "networks are wired without ${speaker%/}" 120 at f ACTIVE 4
 
+# the database dies in the middle of transactions: what was acknowledged is in it, and goes on
+ready neutron1
+boots g 8
+restart_postgres
+eventually "boots go on when PostgreSQL is back" 120 at g ACTIVE 8
+
+# keystone, glance, placement and cinder die during boots
+boots h 4
+crash api
+control api keystone,glance-api,placement,cinder-api
+ready api
+eventually "boots go on when what they asked is back" 120 at h ACTIVE 4
+
+# one host is cut off for as long as it takes to be missed: what is asked for meanwhile goes to the other
+ip link set w-h1 down
+only_h2() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c State | grep up)" = "h2 up" ]; }
+eventually "the host is missed" 120 only_h2
+boots i 4
+eventually "the other host takes them" 60 at i ACTIVE 4
+ip link set w-h1 up
+eventually "the host is there again" 60 both
+boots j 4
+eventually "and takes servers again" 60 at j ACTIVE 4
+
 # nothing is lost, and nothing is left
-expect "every server that was acknowledged is ACTIVE" '^36$' sh -c "openstack server list --status ACTIVE -f value -c ID | wc -l"
+expect "every server that was acknowledged is ACTIVE" '^56$' sh -c "openstack server list --status ACTIVE -f value -c ID | wc -l"
 check "server delete" sh -c "openstack server delete \$(openstack server list -f value -c ID)"
 eventually "all are gone" 120 sh -c '[ -z "$(openstack server list -f value -c ID)" ]'
 eventually "no port is left" 30 sh -c '[ -z "$(openstack port list --device-owner compute:nova -f value -c ID)" ]'

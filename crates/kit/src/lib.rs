@@ -9,7 +9,7 @@
 //! - [`error`]: one error type from the database to the wire.
 //! - [`db`]: a service's database, with grouped commits; [`clock`]: times as it keeps them.
 //! - [`bus`]: calls and casts between processes; [`flow`]: durable steps with undo; [`undo`]: the same in memory, for hosts;
-//!   [`lease`]: what only one of several processes does.
+//!   [`lease`]: what only one of several processes does; [`gather`]: what many want, done in one go.
 //! - [`reconcile`]: what runs now and then and repairs; [`telemetry`]: logs, one file for each component; [`files`]: keys and secrets on disk;
 //!   [`daemons`]: programs that outlive us.
 
@@ -25,6 +25,7 @@ pub mod db;
 pub mod error;
 pub mod files;
 pub mod flow;
+pub mod gather;
 pub mod ids;
 pub mod lease;
 pub mod microversion;

@@ -101,7 +101,8 @@ impl<D: Dataplane> Agent<D> {
         // The first ticks come at once, and the beginning does all that anyway.
         tokio::join!(reconcile.tick(), refetch.tick());
         loop {
-            self.make_it_so().await;
+            // boxed, as the agent waits far longer than it works
+            Box::pin(self.make_it_so()).await;
             tokio::select! {
                 update = updates.recv() => match update {
                     Some(update) => self.take_in(update, &mut updates),

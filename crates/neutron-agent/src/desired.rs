@@ -45,7 +45,7 @@ impl Dirty {
 impl Desired {
     pub fn from_state(state: HostState) -> Desired {
         Desired {
-            networks: state.networks.into_iter().map(|n| (n.id.clone(), n)).collect(),
+            networks: state.networks.into_iter().map(|n| (n.id.clone(), in_order(n))).collect(),
             ports: state.ports.into_iter().map(|p| (p.id.clone(), p)).collect(),
             routers: state.routers.into_iter().map(|r| (r.id.clone(), r)).collect(),
             security_groups: state.security_groups.into_iter().map(|g| (g.id.clone(), g)).collect(),
@@ -62,7 +62,7 @@ impl Desired {
             Change::Network(network) => {
                 dirty.networks.insert(network.id.clone());
                 dirty.routers.extend(self.routers_of(&network.id));
-                self.networks.insert(network.id.clone(), network);
+                self.networks.insert(network.id.clone(), in_order(network));
             }
             Change::NetworkGone(id) => {
                 self.networks.remove(&id);
@@ -124,8 +124,15 @@ impl Desired {
         let Some(network) = self.networks.get_mut(network_id) else {
             return;
         };
-        network.peers.retain(|peer| !gone.contains(&peer.port_id) && !now.iter().any(|new| new.port_id == peer.port_id));
-        network.peers.extend(now);
+        if !gone.is_empty() {
+            network.peers.retain(|peer| !gone.contains(&peer.port_id));
+        }
+        for peer in now {
+            match network.peers.binary_search_by(|known| known.port_id.cmp(&peer.port_id)) {
+                Ok(place) => network.peers[place] = peer,
+                Err(place) => network.peers.insert(place, peer),
+            }
+        }
     }
 
     fn change_members(&mut self, group_id: &str, added: &[IpAddr], removed: &[IpAddr]) {
@@ -147,6 +154,12 @@ impl Desired {
     }
 }
 
+/// With its peers by their ids: they are many and change often, a few at a time, and so each finds its place.
+fn in_order(mut network: Network) -> Network {
+    network.peers.sort_unstable_by(|a, b| a.port_id.cmp(&b.port_id));
+    network
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +174,20 @@ mod tests {
         let network = desired.networks[fixtures::NET].clone();
         desired.apply(Change::Network(network), &mut dirty);
         assert!(dirty.router(fixtures::ROUTER) && !dirty.everything);
+    }
+
+    #[test]
+    fn peers_come_change_and_go() {
+        let mut desired = Desired::from_state(fixtures::state());
+        let peer = |id: &str, mac: &str| Peer { port_id: id.into(), mac_address: mac.into(), ..Peer::default() };
+        let mut change = |now: Vec<Peer>, gone: &[&str]| {
+            let gone = gone.iter().map(|id| (*id).to_owned()).collect();
+            desired.apply(Change::Peers { network_id: fixtures::NET.into(), now, gone }, &mut Dirty::default());
+            let peers = desired.networks[fixtures::NET].peers.iter();
+            peers.filter(|peer| peer.port_id.len() == 2).map(|peer| peer.mac_address.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(change(vec![peer("p2", "2"), peer("p1", "1")], &[]), ["1", "2"]);
+        assert_eq!(change(vec![peer("p3", "3"), peer("p1", "one")], &["p2"]), ["one", "3"]);
     }
 
     #[test]

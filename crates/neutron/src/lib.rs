@@ -54,9 +54,11 @@ use kit::auth::{Authenticator, ServiceSession};
 use kit::bus::Bus;
 use kit::clock::Timestamp;
 use kit::db::{Db, Location, Migration};
+use kit::gather::Gather;
 use kit::lease::Lease;
 use kit::service::{Mount, Service, ServiceParts};
 use kit::{Error, Result};
+use rpc::network::Heartbeat;
 use sea_orm::DatabaseTransaction;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -115,6 +117,7 @@ struct Inner {
     db: Db,
     config: Config,
     hosts: agents::Publisher,
+    beats: Gather<Heartbeat, ()>,
     nova: nova::Notifier,
     placement: placement::Reporter,
     claims: qos::claims::Claims,
@@ -217,7 +220,7 @@ pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, s
     let (placement, bandwidths) = placement::channel();
     let claims = qos::claims::Claims::new(cloud.placement.clone(), session.clone());
     Ok(Neutron {
-        app: App(Arc::new(Inner { db, config, hosts, nova, placement, claims })),
+        app: App(Arc::new(Inner { db, config, hosts, beats: Gather::default(), nova, placement, claims })),
         bus,
         hosts: Mutex::new(Some(hosts_inbox)),
         nova: Mutex::new(Some(nova_inbox)),

@@ -29,3 +29,8 @@ pub async fn number<C: ConnectionTrait>(db: &C, sql: &str, values: impl IntoIter
 pub async fn exists<C: ConnectionTrait>(db: &C, sql: &str, values: impl IntoIterator<Item = Value>) -> Result<bool> {
     Ok(!query(db, sql, values).await?.is_empty())
 }
+
+/// So many parameters from this one on: `$2, $3, $4`.
+pub fn parameters(first: usize, count: usize) -> String {
+    (first..first + count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
+}

@@ -52,7 +52,7 @@ pub async fn run(
     let host = Host::new(config, bus.clone(), cloud, session, hypervisor, store);
     let work = async {
         // first, so that no command meets a guest that is not known yet
-        instances::adopt(&host).await?;
+        Box::pin(instances::adopt(&host)).await?;
         let handlers = instances::handlers(&host);
         let _commands = AbortOnDropHandle::new(bus.serve(&compute_topic(host.name()), handlers, CONCURRENCY));
         report::run(host.clone()).await;

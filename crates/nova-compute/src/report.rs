@@ -1,5 +1,7 @@
 //! What conductor is told of this host: that it lives, what it has, and what its guests do.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use kit::Result;
@@ -16,8 +18,10 @@ const GATHER: Duration = Duration::from_millis(200);
 /// Reports at once, then regularly, and soon after a guest changed by itself.
 pub async fn run(host: Host) {
     let mut changes = host.hypervisor.changes();
+    let mut told = None;
     loop {
-        if let Err(error) = report(&host).await {
+        // boxed, as the loop waits far longer than it reports
+        if let Err(error) = Box::pin(report(&host, &mut told)).await {
             tracing::warn!(%error, "conductor could not be told that this host lives");
         }
         tokio::select! {
@@ -28,12 +32,26 @@ pub async fn run(host: Host) {
     }
 }
 
-async fn report(host: &Host) -> Result<()> {
+/// `told` is the digest of what conductor was last told the host has. It is told again when that changed, or when it knows no such host.
+async fn report(host: &Host, told: &mut Option<u64>) -> Result<()> {
     let inventory = inventory(&host.config, &*host.hypervisor);
+    let digest = digest(&inventory)?;
     let mut guests = host.hypervisor.guests();
     guests.retain(|(id, _)| !host.is_busy(id));
     let instances = guests.into_iter().map(|(id, state)| (id, state.number())).collect();
-    host.ask(ReportHost { host: host.name().to_owned(), inventory, instances: Some(instances) }).await
+    let news = (*told != Some(digest)).then(|| inventory.clone());
+    let report = ReportHost { host: host.name().to_owned(), inventory: news, instances: Some(instances) };
+    if !host.ask(report).await?.known {
+        host.ask(ReportHost { host: host.name().to_owned(), inventory: Some(inventory), instances: None }).await?;
+    }
+    *told = Some(digest);
+    Ok(())
+}
+
+fn digest(inventory: &HostInventory) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(inventory)?.hash(&mut hasher);
+    Ok(hasher.finish())
 }
 
 /// What the host has.
@@ -71,13 +89,23 @@ fn local_gb(config: &Config) -> u64 {
 }
 
 fn cpu_info(vcpus: u32) -> Value {
+    json!({"arch": std::env::consts::ARCH, "model": CPU.model, "vendor": CPU.vendor, "features": CPU.features,
+           "topology": {"sockets": 1, "cores": vcpus, "threads": 1, "cells": 1}})
+}
+
+/// What this machine's processor says of itself.
+struct Cpu {
+    model: String,
+    vendor: String,
+    features: Vec<String>,
+}
+
+static CPU: LazyLock<Cpu> = LazyLock::new(|| {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let value = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
         value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
     };
-    let flags = field("flags");
-    let features: Vec<&str> = flags.split_whitespace().collect();
-    json!({"arch": std::env::consts::ARCH, "model": field("model name"), "vendor": field("vendor_id"),
-           "topology": {"sockets": 1, "cores": vcpus, "threads": 1, "cells": 1}, "features": features})
-}
+    let features = field("flags").split_whitespace().map(str::to_owned).collect();
+    Cpu { model: field("model name"), vendor: field("vendor_id"), features }
+});

@@ -8,6 +8,7 @@ use kit::bus::Bus;
 use kit::clock::Timestamp;
 use kit::db::{Db, Location, Migration};
 use kit::flow::Flows;
+use kit::gather::Gather;
 use kit::{Error, Result};
 use sdk::Cloud;
 
@@ -41,6 +42,8 @@ pub struct Inner {
     pub feed: Feed,
     /// Builds that somebody here waits for.
     pub builds: Builds,
+    /// Hosts that say they live.
+    pub beats: Gather<String, bool>,
     /// What hosts said of their guests.
     pub reported: Reported,
     /// The hosts whose allocations were looked at.
@@ -96,6 +99,7 @@ pub async fn open(location: &Location, config: Config, bus: Bus, cloud: Cloud, s
         relay: Relay::default(),
         feed: Feed::default(),
         builds: Builds::default(),
+        beats: Gather::default(),
         reported: Reported::default(),
         healed: Rounds::default(),
         hosts: Cache::default(),

@@ -84,7 +84,7 @@ async fn a_guest_that_ended_by_itself_is_stopped() {
     let hypervisors = cloud.get("/v2.1/os-hypervisors/detail").await.body;
     assert_eq!(hypervisors["hypervisors"][0]["state"], "up");
     let inventory = support::inventory("h1");
-    let report = ReportHost { host: "h1".into(), inventory, instances: Some(vec![(id.clone(), 4)]) };
+    let report = ReportHost { host: "h1".into(), inventory: Some(inventory), instances: Some(vec![(id.clone(), 4)]) };
     cloud.bus.call(TOPIC, report, Duration::from_secs(10)).await.unwrap();
     let shown = cloud.wait(&id, "SHUTOFF").await;
     assert_eq!(shown["OS-EXT-STS:power_state"], 4);

@@ -135,11 +135,18 @@ pub enum BuildOutcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReportHost {
     pub host: String,
-    pub inventory: HostInventory,
+    /// `None` when it is what conductor was told before.
+    pub inventory: Option<HostInventory>,
     /// Guests on this host with their power state, for the power-state sync; `None` when not looked at this time.
     pub instances: Option<Vec<(String, u8)>>,
 }
-message!(ReportHost => (), "report_host");
+message!(ReportHost => Heard, "report_host");
+
+/// conductor -> nova-compute: whether it knows the host. If not, it is to be told everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    pub known: bool,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostInventory {

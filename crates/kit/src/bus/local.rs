@@ -14,7 +14,7 @@ pub struct Topics(Arc<Mutex<HashMap<String, Topic>>>);
 
 #[derive(Clone)]
 struct Topic {
-    sender: mpsc::Sender<Envelope>,
+    sender: mpsc::Sender<Box<Envelope>>,
     receiver: Queue,
 }
 
@@ -26,7 +26,7 @@ impl Topics {
     }
 
     pub async fn send(&self, topic: &str, envelope: Envelope) -> Result<()> {
-        let room = self.topic(topic).sender.send_timeout(envelope, ROOM).await;
+        let room = self.topic(topic).sender.send_timeout(Box::new(envelope), ROOM).await;
         room.map_err(|_| Error::unavailable(format!("The queue of {topic} is full")))
     }
 

@@ -29,7 +29,8 @@ const ROOM: Duration = Duration::from_secs(5);
 type Payload = Vec<u8>;
 type Answer = std::result::Result<Payload, WireError>;
 type Handler = Arc<dyn Fn(Payload) -> BoxFuture<'static, Answer> + Send + Sync>;
-type Queue = Arc<tokio::sync::Mutex<mpsc::Receiver<Envelope>>>;
+/// Boxed, since a channel keeps room for dozens, and there are two topics for each host.
+type Queue = Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Envelope>>>>;
 
 /// The message bus of this process.
 #[derive(Clone)]
@@ -70,6 +71,8 @@ impl Bus {
     /// Send, and wait for the answer until `deadline` has passed.
     pub async fn call<M: Message>(&self, topic: &str, message: M, deadline: Duration) -> Result<M::Reply> {
         let payload = serde_json::to_vec(&message)?;
+        // what is sent may be large, and the answer long in coming
+        drop(message);
         let answer = async {
             match &self.0 {
                 Carrier::Local(topics) => topics.call(topic, M::METHOD, payload).await,
@@ -111,7 +114,7 @@ async fn work(topic: String, queue: Queue, handlers: Handlers, concurrency: usiz
         let handler = handlers.0.get(envelope.method.as_str()).cloned();
         let topic = topic.clone();
         tokio::spawn(async move {
-            let Envelope { method, payload, reply } = envelope;
+            let Envelope { method, payload, reply } = *envelope;
             let answer = match handler {
                 Some(handler) => handler(payload).await,
                 None => {

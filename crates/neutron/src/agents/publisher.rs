@@ -17,6 +17,7 @@ use sea_orm::DatabaseConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use super::peers::{Moved, Peers};
 use super::router_state::{self, Carried};
 use super::told::{Named, Told};
 use super::{Touched, distinct, state};
@@ -27,6 +28,8 @@ use crate::{App, ports};
 const QUEUE: usize = 8192;
 /// Notices taken together.
 const BATCH: usize = 512;
+/// How often what nobody needs to hear of any more is forgotten.
+const TIDY: Duration = Duration::from_secs(60);
 /// The least time between two rounds. A lone change is told at once; of many that come together, each host hears in one message.
 const ROUND: Duration = Duration::from_millis(10);
 
@@ -83,6 +86,9 @@ struct Hosts {
     app: App,
     bus: Bus,
     told: HashMap<String, Told>,
+    /// Of all networks that were told.
+    peers: Peers,
+    tidied: Instant,
     /// The last sequence given to any host: above all that an earlier server can have given.
     next: u64,
 }
@@ -90,7 +96,7 @@ struct Hosts {
 /// Publishes until the inbox closes.
 pub async fn publish(app: App, bus: Bus, inbox: Inbox) {
     let next = u64::try_from(Timestamp::now().0).unwrap_or_default();
-    let mut hosts = Hosts { app, bus, told: HashMap::new(), next };
+    let mut hosts = Hosts { app, bus, told: HashMap::new(), peers: Peers::default(), tidied: Instant::now(), next };
     let mut commands = Vec::with_capacity(BATCH);
     let mut inbox = inbox.lock().await;
     let mut rounds = tokio::time::interval(ROUND);
@@ -114,7 +120,7 @@ pub async fn publish(app: App, bus: Bus, inbox: Inbox) {
             && let Err(error) = hosts.publish(distinct(touched)).await
         {
             tracing::error!(%error, "what changed could not be read; hosts will fetch everything");
-            hosts.told.clear();
+            hosts.forget();
         }
         for command in others {
             hosts.handle(command).await;
@@ -131,7 +137,7 @@ impl Hosts {
                 let _ = answer.send(state);
             }
             Command::Moved => {
-                for host in self.told.drain().map(|(host, _)| host).collect::<Vec<_>>() {
+                for host in self.forget() {
                     self.nudge(&host).await;
                 }
             }
@@ -141,6 +147,12 @@ impl Hosts {
                 None => self.nudge(&host).await,
             },
         }
+    }
+
+    /// Nothing is known any more of what hosts were told; these were told something.
+    fn forget(&mut self) -> Vec<String> {
+        self.peers = Peers::default();
+        self.told.drain().map(|(host, _)| host).collect()
     }
 
     /// An update that a host cannot place makes it fetch.
@@ -153,7 +165,7 @@ impl Hosts {
     }
 
     async fn fetch(&mut self, host: &str) -> Result<HostState> {
-        let mut state = state::host(self.app.db().read(), host).await?;
+        let mut state = state::host(self.app.db().read(), &mut self.peers, host).await?;
         self.next += 1;
         state.sequence = self.told.get(host).map_or(self.next, |told| told.sequence);
         self.told.insert(host.to_owned(), Told::from_state(&state));
@@ -168,10 +180,14 @@ impl Hosts {
             return Ok(());
         }
         let db = self.app.db().read().clone();
-        let now = Now::read(&db, &touched).await?;
+        if self.tidied.elapsed() > TIDY {
+            self.peers.keep(&self.told.values().flat_map(|told| &told.networks).collect());
+            self.tidied = Instant::now();
+        }
+        let now = Now::read(&db, &mut self.peers, &touched).await?;
         let mut lost = Vec::new();
         for (host, told) in &mut self.told {
-            let changes = changes(&db, host, told, &touched, &now).await?;
+            let changes = changes(&db, &mut self.peers, host, told, &touched, &now).await?;
             if changes.is_empty() {
                 continue;
             }
@@ -198,13 +214,14 @@ struct Now {
     /// Hosts that wait for those guests, by port.
     awaited: HashMap<String, HashSet<String>>,
     routers: HashMap<String, Carried>,
-    vteps: HashMap<String, IpAddr>,
+    /// Where those ports are and were.
+    moved: HashMap<String, Moved>,
     /// By group, the touched addresses and whether each is a member.
     members: HashMap<String, Vec<(IpAddr, bool)>>,
 }
 
 impl Now {
-    async fn read(db: &DatabaseConnection, touched: &[Touched]) -> Result<Now> {
+    async fn read(db: &DatabaseConnection, peers: &mut Peers, touched: &[Touched]) -> Result<Now> {
         let ids = |pick: fn(&Touched) -> Option<&String>| touched.iter().filter_map(pick).cloned().collect::<Vec<_>>();
         let ports = ids(|t| if let Touched::Port(id) = t { Some(id) } else { None });
         let routers = ids(|t| if let Touched::Router(id) = t { Some(id) } else { None });
@@ -217,20 +234,33 @@ impl Now {
                 members.entry(group_id.clone()).or_default().push((*address, member));
             }
         }
-        let ids: Vec<String> = guests.iter().map(|port| port.id.clone()).collect();
+        let bound: Vec<String> = guests.iter().map(|port| port.id.clone()).collect();
+        let vteps = if rows.is_empty() { HashMap::new() } else { state::vteps(db).await? };
+        let rows: HashMap<String, ports::Model> = rows.into_iter().map(|port| (port.id.clone(), port)).collect();
+        let moved = ports.into_iter().map(|id| {
+            let moved = peers.change(&id, rows.get(&id), &vteps);
+            (id, moved)
+        });
         Ok(Now {
             members,
-            awaited: state::awaited(db, &ids).await?,
+            awaited: state::awaited(db, &bound).await?,
             guests: state::ports(db, &guests).await?.into_iter().map(|port| (port.id.clone(), port)).collect(),
             routers: router_state::read(db, &routers).await?.into_iter().map(|carried| (carried.router.id.clone(), carried)).collect(),
-            vteps: if rows.is_empty() { HashMap::new() } else { state::vteps(db).await? },
-            ports: rows.into_iter().map(|port| (port.id.clone(), port)).collect(),
+            moved: moved.collect(),
+            ports: rows,
         })
     }
 }
 
 /// What one host has to hear, and notes it as told.
-async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: &[Touched], now: &Now) -> Result<Vec<Change>> {
+async fn changes(
+    db: &DatabaseConnection,
+    peers: &mut Peers,
+    host: &str,
+    told: &mut Told,
+    touched: &[Touched],
+    now: &Now,
+) -> Result<Vec<Change>> {
     let mut changes = Changes::default();
     for what in touched {
         match what {
@@ -238,7 +268,10 @@ async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: 
                 let here = now.ports.get(id).is_some_and(|port| port.host_id == host)
                     || now.awaited.get(id).is_some_and(|hosts| hosts.contains(host));
                 port(told, &mut changes, id, now.guests.get(id).filter(|_| here));
-                peer(told, &mut changes, id, host, now);
+                // a port on another host came to a network that this host knows, changed there, or left
+                if let Some((network, came)) = now.moved.get(id).and_then(|moved| moved.seen_from(host, &told.networks)) {
+                    changes.peer(network, id, came);
+                }
                 served(told, &mut changes, id, host, now);
             }
             Touched::Router(id) => router(told, &mut changes, id, now.routers.get(id).and_then(|carried| carried.on(host))),
@@ -264,7 +297,7 @@ async fn changes(db: &DatabaseConnection, host: &str, told: &mut Told, touched: 
     for (group, members) in now.members.iter().filter(|(group, _)| told.groups.contains_key(*group)) {
         changes.members.push((group.clone(), members_changed(group, members)));
     }
-    complete(db, host, told, changes).await
+    complete(db, peers, host, told, changes).await
 }
 
 #[derive(Default)]
@@ -283,14 +316,16 @@ struct Changes {
 }
 
 impl Changes {
-    fn peer(&mut self, network: &str, came: Option<wire::Peer>, left: Option<String>) {
+    fn peer(&mut self, network: &str, id: &str, came: Option<&wire::Peer>) {
         let index = self.peers.iter().position(|(id, _)| id == network).unwrap_or_else(|| {
             self.peers.push((network.to_owned(), Change::Peers { network_id: network.to_owned(), now: Vec::new(), gone: Vec::new() }));
             self.peers.len() - 1
         });
         if let Some((_, Change::Peers { now, gone, .. })) = self.peers.get_mut(index) {
-            now.extend(came);
-            gone.extend(left);
+            match came {
+                Some(peer) => now.push(peer.clone()),
+                None => gone.push(id.to_owned()),
+            }
         }
     }
 }
@@ -299,22 +334,6 @@ impl Changes {
 fn members_changed(group: &str, members: &[(IpAddr, bool)]) -> Change {
     let those = |wanted: bool| members.iter().filter(|(_, member)| *member == wanted).map(|(address, _)| *address).collect();
     Change::Members { group_id: group.to_owned(), added: those(true), removed: those(false) }
-}
-
-/// A port on another host came to a network that this host knows, changed there, or left.
-fn peer(told: &mut Told, changes: &mut Changes, id: &str, host: &str, now: &Now) {
-    let elsewhere = |port: &&ports::Model| !port.host_id.is_empty() && port.host_id != host && told.networks.contains(&port.network_id);
-    match now.ports.get(id).filter(elsewhere) {
-        Some(port) => {
-            told.peers.insert(id.to_owned(), port.network_id.clone());
-            changes.peer(&port.network_id, Some(state::peer(port, &now.vteps)), None);
-        }
-        None => {
-            if let Some(network) = told.peers.remove(id) {
-                changes.peer(&network, None, Some(id.to_owned()));
-            }
-        }
-    }
 }
 
 /// A DHCP server came to the host, or left it: its network is told anew.
@@ -369,7 +388,7 @@ fn router(told: &mut Told, changes: &mut Changes, id: &str, now: Option<wire::Ro
 }
 
 /// Adds what the host needs for it and has not, in front; and what it has and no longer needs, behind.
-async fn complete(db: &DatabaseConnection, host: &str, told: &mut Told, mut changes: Changes) -> Result<Vec<Change>> {
+async fn complete(db: &DatabaseConnection, peers: &mut Peers, host: &str, told: &mut Told, mut changes: Changes) -> Result<Vec<Change>> {
     let mut all = Vec::new();
     let needed = told.ports.values().map(|(network, _)| network).chain(told.routers.values().flatten());
     if !changes.ports.is_empty() || !changes.routers.is_empty() {
@@ -378,11 +397,9 @@ async fn complete(db: &DatabaseConnection, host: &str, told: &mut Told, mut chan
     }
     changes.networks.sort_unstable();
     changes.networks.dedup();
-    let networks = if changes.networks.is_empty() { Vec::new() } else { state::networks(db, &changes.networks, host).await? };
+    let networks = if changes.networks.is_empty() { Vec::new() } else { state::networks(db, peers, &changes.networks, host).await? };
     let found: HashSet<String> = networks.iter().map(|network| network.id.clone()).collect();
-    for network in &networks {
-        told.network(network);
-    }
+    told.networks.extend(found.iter().cloned());
     changes.peers.retain(|(id, _)| !found.contains(id));
     all.extend(networks.into_iter().map(Change::Network));
     all.extend(changes.peers.drain(..).map(|(_, change)| change));
@@ -393,7 +410,6 @@ async fn complete(db: &DatabaseConnection, host: &str, told: &mut Told, mut chan
     all.extend(changes.members.into_iter().map(|(_, change)| change));
     for gone in changes.networks.iter().filter(|id| !found.contains(*id)) {
         if told.networks.remove(gone) {
-            told.peers.retain(|_, on| on != gone);
             all.push(Change::NetworkGone(gone.clone()));
         }
     }

@@ -1,9 +1,12 @@
 //! What agents say to the server.
 
+use std::collections::HashMap;
+
 use kit::bus::{Bus, Handlers};
 use kit::clock::Timestamp;
 use kit::{Result, ids};
 use rpc::network::{FetchState, Heartbeat, PortsWired, SERVER_TOPIC};
+use sea_orm::Value;
 use tokio::task::JoinHandle;
 
 use super::relay::Relayed;
@@ -40,41 +43,63 @@ pub fn serve(app: &App, bus: &Bus) -> JoinHandle<()> {
     bus.serve(SERVER_TOPIC, handlers, CONCURRENCY)
 }
 
+/// An agent says that it lives, alone or with many others. Routers that wait for a host get one at once.
 async fn heartbeat(app: &App, message: Heartbeat) -> Result<()> {
-    let host = message.host.clone();
-    let means = Means { bandwidths: message.bandwidths.clone(), packets: message.packet_rate };
-    let moved = app.write(move |tx| {
-        Box::pin(async move {
-            let now = Timestamp::now().0;
-            let moved = move_vtep(&tx, &message).await?;
-            let alive =
-                sql::execute(tx.db, "UPDATE agents SET heartbeat_at = $1 WHERE host = $2", [now.into(), message.host.as_str().into()])
-                    .await?;
-            if alive >= message.agent_types.len() as u64 {
-                return Ok(moved);
-            }
-            for kind in &message.agent_types {
-                let insert = "INSERT INTO agents (id, host, agent_type, admin_state_up, description, started_at, heartbeat_at, created_at, vtep) \
-                              VALUES ($1, $2, $3, TRUE, '', $4, $4, $4, $5) ON CONFLICT DO NOTHING";
-                let vtep = message.vtep.map(|ip| ip.to_string());
-                let values = [ids::uuid().into(), message.host.as_str().into(), kind.as_str().into(), now.into(), vtep.into()];
-                sql::execute(tx.db, insert, values).await?;
-            }
-            Ok(message.vtep.is_some())
-        })
-    });
-    if moved.await? {
-        app.0.hosts.moved().await;
-    }
-    app.0.placement.heard(&host, means);
-    app.0.hosts.heard(host).await;
-    routers::reconcile(app).await
+    app.0.beats.go(message, |messages| heard(app, messages)).await
 }
 
-/// Notes where the host's tunnels end; true when that is elsewhere than before.
-async fn move_vtep(tx: &Tx<'_>, message: &Heartbeat) -> Result<bool> {
-    let vtep = message.vtep.map(|ip| ip.to_string());
-    let update = "UPDATE agents SET vtep = $1 WHERE host = $2 AND COALESCE(vtep, '') <> $3";
-    let values = [vtep.clone().into(), message.host.as_str().into(), vtep.unwrap_or_default().into()];
-    Ok(sql::execute(tx.db, update, values).await? > 0)
+async fn heard(app: &App, messages: Vec<Heartbeat>) -> Result<Vec<()>> {
+    let means = |message: &Heartbeat| Means { bandwidths: message.bandwidths.clone(), packets: message.packet_rate };
+    let all: Vec<(String, Means)> = messages.iter().map(|message| (message.host.clone(), means(message))).collect();
+    if app.write(move |tx| Box::pin(async move { note(&tx, &messages).await })).await? {
+        app.0.hosts.moved().await;
+    }
+    let answers = vec![(); all.len()];
+    for (host, means) in all {
+        app.0.placement.heard(&host, means);
+        app.0.hosts.heard(host).await;
+    }
+    routers::reconcile(app).await?;
+    Ok(answers)
+}
+
+/// Notes that the agents live; true when a host's tunnels end elsewhere than before.
+async fn note(tx: &Tx<'_>, messages: &[Heartbeat]) -> Result<bool> {
+    let now = Timestamp::now().0;
+    let mut moved = false;
+    for some in messages.chunks(CONCURRENCY) {
+        let hosts: Vec<Value> = some.iter().map(|message| message.host.as_str().into()).collect();
+        let known = format!("SELECT host, vtep FROM agents WHERE host IN ({})", sql::parameters(1, hosts.len()));
+        let mut vteps: HashMap<String, Vec<Option<String>>> = HashMap::new();
+        for row in sql::query(tx.db, &known, hosts.clone()).await? {
+            vteps.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
+        }
+        let beat = format!("UPDATE agents SET heartbeat_at = $1 WHERE host IN ({})", sql::parameters(2, hosts.len()));
+        sql::execute(tx.db, &beat, std::iter::once(now.into()).chain(hosts)).await?;
+        for message in some {
+            let agents = vteps.get(&message.host).map(Vec::as_slice).unwrap_or_default();
+            let vtep = message.vtep.map(|ip| ip.to_string());
+            if agents.iter().any(|known| *known != vtep) {
+                sql::execute(tx.db, "UPDATE agents SET vtep = $1 WHERE host = $2", [vtep.clone().into(), message.host.as_str().into()])
+                    .await?;
+                moved = true;
+            }
+            if agents.len() < message.agent_types.len() {
+                enrol(tx, message, vtep, now).await?;
+                moved |= message.vtep.is_some();
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// Agents that were never heard of.
+async fn enrol(tx: &Tx<'_>, message: &Heartbeat, vtep: Option<String>, now: i64) -> Result<()> {
+    for kind in &message.agent_types {
+        let insert = "INSERT INTO agents (id, host, agent_type, admin_state_up, description, started_at, heartbeat_at, created_at, vtep) \
+                      VALUES ($1, $2, $3, TRUE, '', $4, $4, $4, $5) ON CONFLICT DO NOTHING";
+        let values = [ids::uuid().into(), message.host.as_str().into(), kind.as_str().into(), now.into(), vtep.clone().into()];
+        sql::execute(tx.db, insert, values).await?;
+    }
+    Ok(())
 }

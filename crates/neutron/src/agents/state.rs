@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 use kit::Result;
 use rpc::network as wire;
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
+use sea_orm::DatabaseConnection;
 
+use super::peers::Peers;
 use super::router_state;
 use crate::ports;
 use crate::resource::with;
 use crate::{address_groups, networks, qos, security_groups, sql, subnets, trunks};
 
 /// Networks as one host should know them, with its DHCP ports.
-pub async fn networks(db: &DatabaseConnection, ids: &[String], host: &str) -> Result<Vec<wire::Network>> {
+pub async fn networks(db: &DatabaseConnection, peers: &mut Peers, ids: &[String], host: &str) -> Result<Vec<wire::Network>> {
     let mut subnets: HashMap<String, Vec<subnets::Model>> = HashMap::new();
     for subnet in with::<subnets::Model, _>(db, "network_id", ids).await? {
         subnets.entry(subnet.network_id.clone()).or_default().push(subnet);
@@ -23,9 +24,9 @@ pub async fn networks(db: &DatabaseConnection, ids: &[String], host: &str) -> Re
     let mut dhcp: HashMap<String, ports::Model> =
         with(db, "id", &dhcp).await?.into_iter().map(|port: ports::Model| (port.network_id.clone(), port)).collect();
     let networks: Vec<networks::Model> = with(db, "id", ids).await?;
-    let mut peers = peers(db, ids, host).await?;
+    peers.learn(db, ids).await?;
     let whole = |network: networks::Model| {
-        let peers = peers.remove(&network.id).unwrap_or_default();
+        let peers = peers.of(&network.id, host);
         let mut subnets = subnets.remove(&network.id).unwrap_or_default();
         subnets.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         let dhcp = dhcp.remove(&network.id);
@@ -48,24 +49,6 @@ fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<
         dns_domain: network.dns_domain,
         peers,
     }
-}
-
-/// Ports of networks on other hosts than this, by network.
-async fn peers(db: &DatabaseConnection, ids: &[String], host: &str) -> Result<HashMap<String, Vec<wire::Peer>>> {
-    let vteps = vteps(db).await?;
-    let mut peers: HashMap<String, Vec<wire::Peer>> = HashMap::new();
-    for some in ids.chunks(1000) {
-        let elsewhere = ports::Entity::find()
-            .filter(ports::Column::NetworkId.is_in(some.iter().map(String::as_str)))
-            .filter(ports::Column::HostId.is_not_in(["", host]));
-        for port in elsewhere.all(db).await? {
-            peers.entry(port.network_id.clone()).or_default().push(peer(&port, &vteps));
-        }
-    }
-    for some in peers.values_mut() {
-        some.sort_by(|a, b| a.port_id.cmp(&b.port_id));
-    }
-    Ok(peers)
 }
 
 /// A port as other hosts know it.
@@ -233,7 +216,7 @@ pub async fn is_member(db: &DatabaseConnection, group: &str, address: IpAddr) ->
 }
 
 /// Everything that should be on a host, without its sequence.
-pub async fn host(db: &DatabaseConnection, host: &str) -> Result<wire::HostState> {
+pub async fn host(db: &DatabaseConnection, peers: &mut Peers, host: &str) -> Result<wire::HostState> {
     let bound = "SELECT id FROM ports WHERE host_id = $1 AND device_owner NOT LIKE 'network:%' \
                  UNION SELECT port_id FROM inactive_bindings WHERE host = $1";
     let bound = sql::texts(db, bound, [host.into()]).await?;
@@ -245,7 +228,7 @@ pub async fn host(db: &DatabaseConnection, host: &str) -> Result<wire::HostState
     let served = "SELECT network_id FROM ports WHERE host_id = $1 AND device_owner = 'network:dhcp'";
     let served = sql::texts(db, served, [host.into()]).await?;
     let needed: HashSet<String> = needed.into_iter().chain(served).collect();
-    let networks = networks(db, &needed.into_iter().collect::<Vec<_>>(), host).await?;
+    let networks = networks(db, peers, &needed.into_iter().collect::<Vec<_>>(), host).await?;
     let used: HashSet<String> = ports.iter().flat_map(|port| port.security_groups.clone()).collect();
     let used: Vec<String> = used.into_iter().collect();
     let mut security_groups = groups(db, &used).await?;

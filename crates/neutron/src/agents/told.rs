@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use rpc::network::{Change, HostState, Network, SecurityGroup};
+use rpc::network::{Change, HostState, SecurityGroup};
 
 use super::state;
 
@@ -17,8 +17,6 @@ pub struct Told {
     pub networks: HashSet<String>,
     /// Ports of DHCP servers, with their networks.
     pub served: HashMap<String, String>,
-    /// Ports on other hosts, with their networks.
-    pub peers: HashMap<String, String>,
     /// Groups with what their rules name.
     pub groups: HashMap<String, Named>,
     pub address_groups: HashSet<String>,
@@ -39,26 +37,16 @@ impl Named {
 
 impl Told {
     pub fn from_state(state: &HostState) -> Told {
-        let mut told = Told {
+        Told {
             sequence: state.sequence,
             heard: Instant::now(),
             ports: state.ports.iter().map(|p| (p.id.clone(), (p.network_id.clone(), p.security_groups.clone()))).collect(),
             routers: state.routers.iter().map(|r| (r.id.clone(), state::networks_of(r))).collect(),
-            networks: HashSet::new(),
+            networks: state.networks.iter().map(|network| network.id.clone()).collect(),
             served: state.networks.iter().filter_map(|n| Some((n.dhcp.as_ref()?.port_id.clone(), n.id.clone()))).collect(),
-            peers: HashMap::new(),
             groups: state.security_groups.iter().map(|g| (g.id.clone(), Named::by(g))).collect(),
             address_groups: state.address_groups.iter().map(|g| g.id.clone()).collect(),
-        };
-        state.networks.iter().for_each(|network| told.network(network));
-        told
-    }
-
-    /// A network is told whole, with its peers.
-    pub fn network(&mut self, network: &Network) {
-        self.networks.insert(network.id.clone());
-        self.peers.retain(|_, on| *on != network.id);
-        self.peers.extend(network.peers.iter().map(|peer| (peer.port_id.clone(), network.id.clone())));
+        }
     }
 
     fn needs_network(&self, id: &String) -> bool {
@@ -83,7 +71,6 @@ impl Told {
         let networks: Vec<String> = self.networks.iter().filter(|id| !self.needs_network(id)).cloned().collect();
         for id in networks {
             self.networks.remove(&id);
-            self.peers.retain(|_, on| *on != id);
             all.push(Change::NetworkGone(id));
         }
         let needed = self.needed_groups();

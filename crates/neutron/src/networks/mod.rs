@@ -185,11 +185,10 @@ struct SubnetOf {
 async fn subnets_of(db: &DatabaseConnection, rows: &[Model]) -> Result<HashMap<String, Vec<SubnetOf>>> {
     let mut subnets: HashMap<String, Vec<SubnetOf>> = HashMap::new();
     for some in rows.chunks(1000) {
-        let places: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
         let statement = format!(
             "SELECT s.network_id, s.id, s.ip_version, p.address_scope_id FROM subnets s LEFT JOIN subnetpools p ON p.id = s.subnetpool_id \
              WHERE s.network_id IN ({}) ORDER BY s.created_at, s.id",
-            places.join(",")
+            sql::parameters(1, some.len())
         );
         for row in sql::query(db, &statement, some.iter().map(|network| network.id.as_str().into())).await? {
             let subnet = SubnetOf { id: row.try_get_by_index(1)?, ip_version: row.try_get_by_index(2)?, scope: row.try_get_by_index(3)? };

@@ -115,10 +115,9 @@ async fn of<C: ConnectionTrait>(db: &C, trunks: &[String]) -> Result<Vec<Subport
 async fn subports_where<C: ConnectionTrait>(db: &C, column: &str, values: &[String]) -> Result<Vec<Subport>> {
     let mut subports = Vec::new();
     for some in values.chunks(1000) {
-        let places: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
         let select = format!(
             "SELECT port_id, trunk_id, segmentation_type, segmentation_id FROM subports WHERE {column} IN ({}) ORDER BY segmentation_id, port_id",
-            places.join(",")
+            sql::parameters(1, some.len())
         );
         for row in sql::query(db, &select, some.iter().map(|value| value.as_str().into())).await? {
             subports.push(Subport {

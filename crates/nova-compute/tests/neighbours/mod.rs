@@ -193,7 +193,7 @@ fn conductor(world: &Arc<World>, outcomes: mpsc::Sender<BuildOutcome>) {
         .on(move |_: GetInstance| std::future::ready(Ok(Some(get.instance.lock().unwrap().clone()))))
         .on(move |_: HostInstances| std::future::ready(Ok(vec![all.instance.lock().unwrap().clone()])))
         .on(move |change: SaveInstance| std::future::ready(Ok(save.save(change))))
-        .on(|_: ReportHost| std::future::ready(Ok(())))
+        .on(|_: ReportHost| std::future::ready(Ok(Heard { known: true })))
         .on(move |message: RecordEvents| {
             events.events.lock().unwrap().extend(message.events.into_iter().map(|event| event.event));
             std::future::ready(Ok(()))

@@ -1,4 +1,5 @@
-//! What hosts report: that they live, what they have, and what runs on them. Placement is told only what changed.
+//! What hosts report: that they live, what they have, and what runs on them. Placement is told only what changed, and those that only live
+//! are noted together.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Result, ids};
-use rpc::conductor::{HostInventory, ReportHost};
+use rpc::conductor::{Heard, HostInventory, ReportHost};
 use sdk::placement::{Inventory, InventoryMap};
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
@@ -27,21 +28,50 @@ const SETTLED: Duration = Duration::from_secs(5);
 const CHUNK: usize = 500;
 
 /// A host is alive.
-pub async fn report(app: &Nova, message: ReportHost) -> Result<()> {
-    let known = node::Entity::find().filter(node::Column::Host.eq(&message.host)).one(app.db.read()).await?;
-    let changed = known.as_ref().is_none_or(|known| known.inventory.0 != message.inventory);
-    let node_id = ids::derived("compute_node", &message.host);
-    if changed {
-        tell_placement(app, &node_id, &message.inventory).await?;
+pub async fn report(app: &Nova, message: ReportHost) -> Result<Heard> {
+    let known = match message.inventory {
+        Some(inventory) => take_in(app, &message.host, inventory).await.map(|()| true)?,
+        None => app.beats.go(message.host.clone(), |hosts| beat(app, hosts)).await?,
+    };
+    if let Some(instances) = message.instances {
+        sync_power(app, &message.host, instances).await?;
     }
-    alive(app, &message.host, &node_id, changed.then(|| message.inventory.clone())).await?;
+    Ok(Heard { known })
+}
+
+/// What the host has.
+async fn take_in(app: &Nova, host: &str, inventory: HostInventory) -> Result<()> {
+    let known = node::Entity::find().filter(node::Column::Host.eq(host)).one(app.db.read()).await?;
+    let changed = known.as_ref().is_none_or(|known| known.inventory.0 != inventory);
+    let node_id = ids::derived("compute_node", host);
+    if changed {
+        tell_placement(app, &node_id, &inventory).await?;
+    }
+    alive(app, host, &node_id, changed.then_some(inventory)).await?;
     if changed {
         app.hosts.forget();
     }
-    match message.instances {
-        Some(instances) => sync_power(app, &message.host, instances).await,
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+/// These hosts live and are as they were; for each, whether it is known: what it has came and goes with its service.
+async fn beat(app: &Nova, hosts: Vec<String>) -> Result<Vec<bool>> {
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                let mut known = Vec::with_capacity(hosts.len());
+                for some in hosts.chunks(CHUNK) {
+                    if services::beat(tx, some, COMPUTE).await? == some.len() as u64 {
+                        known.extend(some.iter().map(|_| true));
+                    } else {
+                        let found = services::named(tx, some, COMPUTE).await?;
+                        known.extend(some.iter().map(|host| found.contains(host)));
+                    }
+                }
+                Ok(known)
+            })
+        })
+        .await
 }
 
 async fn tell_placement(app: &Nova, node_id: &str, inventory: &HostInventory) -> Result<()> {

@@ -2,13 +2,13 @@
 
 pub mod api;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kit::clock::Timestamp;
 use kit::{Error, Result, ids};
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, NotSet, QueryOrder, Set};
+use sea_orm::{ConnectionTrait, NotSet, QueryOrder, QuerySelect, Set};
 
 use crate::Nova;
 use crate::servers::store;
@@ -74,6 +74,19 @@ pub async fn ensure(tx: &impl ConnectionTrait, host: &str, service: &str, zone: 
     };
     Entity::insert(ActiveModel::from(row.clone())).exec_without_returning(tx).await?;
     Ok(row)
+}
+
+/// A sign of life of many at once; how many of them there are.
+pub async fn beat(tx: &impl ConnectionTrait, hosts: &[String], service: &str) -> Result<u64> {
+    let change = ActiveModel { reported_at: Set(Timestamp::now()), ..Default::default() };
+    let those = Entity::update_many().set(change).filter(Column::Service.eq(service)).filter(Column::Host.is_in(hosts));
+    Ok(those.exec(tx).await?.rows_affected)
+}
+
+/// Those of the hosts that have the service.
+pub async fn named(tx: &impl ConnectionTrait, hosts: &[String], service: &str) -> Result<HashSet<String>> {
+    let those = Entity::find().select_only().column(Column::Host).filter(Column::Service.eq(service)).filter(Column::Host.is_in(hosts));
+    Ok(those.into_tuple::<String>().all(tx).await?.into_iter().collect())
 }
 
 /// The nova-computes.

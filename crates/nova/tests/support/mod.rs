@@ -175,7 +175,7 @@ impl Cloud {
                 }
             });
         self.bus.serve(&compute_topic(name), actions::handlers(handlers, &host), 64);
-        let report = ReportHost { host: name.to_owned(), inventory: inventory(name), instances: None };
+        let report = ReportHost { host: name.to_owned(), inventory: Some(inventory(name)), instances: None };
         self.bus.call(TOPIC, report, Duration::from_secs(10)).await.unwrap();
     }
 

@@ -144,7 +144,7 @@ impl Nats {
     }
 
     /// Moves messages into the queue until nobody reads it any more; those that NATS had sent by then are sent back, for another to take.
-    async fn fill(&self, queue: &mpsc::Sender<Envelope>, mut messages: Subscriber) {
+    async fn fill(&self, queue: &mpsc::Sender<Box<Envelope>>, mut messages: Subscriber) {
         loop {
             tokio::select! {
                 message = messages.next() => match message {
@@ -162,12 +162,12 @@ impl Nats {
     }
 
     /// Puts a message into the queue, and tells the sender of a cast; the sender of what finds no room is told that.
-    async fn take(&self, queue: &mpsc::Sender<Envelope>, message: async_nats::Message) {
+    async fn take(&self, queue: &mpsc::Sender<Box<Envelope>>, message: async_nats::Message) {
         let (Some(headers), Some(reply)) = (message.headers, message.reply) else { return };
         let inbox = Inbox { nats: self.clone(), subject: reply };
         let method = headers.get(METHOD).map(|value| value.as_str().to_owned()).unwrap_or_default();
         let (taker, reply) = if headers.get(CAST).is_some() { (Some(inbox), None) } else { (None, Some(ReplyTo::There(inbox))) };
-        let answer = match queue.try_send(Envelope { method, payload: message.payload.into(), reply }) {
+        let answer = match queue.try_send(Box::new(Envelope { method, payload: message.payload.into(), reply })) {
             Ok(()) => taker.map(|inbox| (inbox, TAKEN)),
             Err(refused) => {
                 let back = match refused.into_inner().reply {
