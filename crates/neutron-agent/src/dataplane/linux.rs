@@ -138,19 +138,26 @@ impl Linux {
         }
     }
 
-    /// Where the other ports of these networks are; answers whether all went well.
+    /// Where the other ports of these networks are. A network that fails is logged and the others go on; answers whether all went well.
     async fn tell_of_peers(&self, desired: &Desired, networks: &BTreeSet<String>) -> bool {
-        let tell = async {
-            if self.config.vtep.is_none() || networks.is_empty() {
-                return Ok(());
+        if self.config.vtep.is_none() || networks.is_empty() {
+            return true;
+        }
+        let found = async { Ok::<_, Error>((self.host.links().await?, Found::on(&self.host).await?)) };
+        let (links, found) = match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be seen which ports on other hosts are known");
+                return false;
             }
-            let (links, found) = (self.host.links().await?, Found::on(&self.host).await?);
-            for network in networks.iter().filter_map(|id| desired.networks.get(id)) {
-                found.ensure(&self.host, &links, network).await?;
-            }
-            Ok(())
         };
-        tell.await.inspect_err(|error: &Error| tracing::warn!(%error, "ports on other hosts cannot be reached")).is_ok()
+        let mut well = true;
+        for network in networks.iter().filter_map(|id| desired.networks.get(id)) {
+            let told = found.ensure(&self.host, &links, network).await;
+            well &=
+                told.inspect_err(|error| tracing::warn!(network = network.id, %error, "ports on other hosts cannot be reached")).is_ok();
+        }
+        well
     }
 
     async fn serve_router(&self, desired: &Desired, id: &str, verify: bool) -> Result<()> {

@@ -51,7 +51,7 @@ async fn take(host: &Netlink, links: &BTreeMap<String, Link>, step: &Step) -> Re
         Step::Delete(name) => host.delete(name).await,
         Step::AddBridge(name) => {
             host.add_bridge(name).await?;
-            sysctl::no_ipv6(name);
+            sysctl::mute_ipv6(name);
             Ok(())
         }
         Step::FilterBridge(name) => match links.get(name) {

@@ -9,6 +9,7 @@ use rpc::network::{Network, Port};
 use crate::Result;
 use crate::host::mac::Mac;
 use crate::host::netlink::{Forward, Hop, Link, Netlink};
+use crate::host::sysctl;
 use crate::names;
 
 /// What should be known of the peers of one network.
@@ -57,7 +58,11 @@ impl Found {
         let (Some(tunnel), Some(bridge)) = (links.get(&names::vxlan(&network.id)), links.get(&names::bridge(&network.id))) else {
             return Ok(());
         };
-        let want = Known::of(network);
+        let mut want = Known::of(network);
+        if want.neighbours.keys().any(IpAddr::is_ipv6) && !sysctl::mute_ipv6(&bridge.name) {
+            // The bridge floods neighbour discovery then.
+            want.neighbours.retain(|address, _| address.is_ipv4());
+        }
         let none = BTreeSet::new();
         let have = self.forwards.get(&tunnel.index).unwrap_or(&none);
         for forward in want.forwards.difference(have) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rpc::network::*;
 
 use crate::cloud::Cloud;
-use crate::guest::{Guest, connect, connects, echo_server, echoes, knows_vlans, pings, shell};
+use crate::guest::{Guest, connect, connects, echo_server, echoes, knows_vlans, pings, root, shell};
 use crate::sandbox::{eventually, sandboxed};
 use crate::state::{self, NET_1, NET_2, PORT_A, PORT_B, PORT_C, rule};
 use crate::{B, HOST};
@@ -91,6 +91,56 @@ fn guests_on_two_hosts_are_in_one_network() {
             !shell(&format!("bridge fdb show dev {tunnel}")).contains("fa:16:3e:00:01:12")
         })
         .await;
+    });
+}
+
+/// Neighbours are asked for once and answered on the asker's host; what a network cannot be told of, others can.
+#[test]
+fn guests_with_ipv6_find_each_other_across_hosts() {
+    sandboxed("hosts::guests_with_ipv6_find_each_other_across_hosts", async {
+        let (a6, b6) = ("fd00:1::f816:3eff:fe00:111", "fd00:1::f816:3eff:fe00:112");
+        let (mut first, mut second) = states(&[PORT_A], &[PORT_B, PORT_C]);
+        for (state, peer) in [(&mut first, b6), (&mut second, a6)] {
+            state.networks[0].peers[0].addresses.push(ip(peer));
+            let any = |direction: &str| SecurityGroupRule { ethertype: "IPv6".into(), ..rule(direction, None, None) };
+            state.security_groups[0].rules = vec![any("ingress"), any("egress")];
+            for (port, address) in [(PORT_A, a6), (PORT_B, b6)] {
+                let fixed = FixedIp { subnet_id: state::SUBNET_6.into(), ip_address: ip(address) };
+                state.ports.iter_mut().filter(|known| known.id == port).for_each(|port| port.fixed_ips.push(fixed.clone()));
+            }
+        }
+        // A neighbour that the kernel refuses: the first network in order cannot be told of its peers.
+        let mut refused = state::tenant_network("00000000-aaaa-4000-8000-000000000009", 9);
+        refused.dhcp = None;
+        refused.peers = vec![peer(PORT_C, "fa:16:3e:00:09:09", "0.0.0.0", VTEP_2)];
+        refused.peers[0].vtep = Some(ip("::2"));
+        first.networks.push(refused);
+        let (other, mut here, mut there) = start(first, second).await;
+        let (a, b) = (Guest::plug(PORT_A), Guest::plug_on(&other, PORT_B));
+        here.wired(&[PORT_A]).await;
+        there.wired(&[PORT_B]).await;
+        a.shell(&format!("ip -6 address add {a6}/64 dev eth0 nodad"));
+        b.shell(&format!("ip -6 address add {b6}/64 dev eth0 nodad"));
+        let bridge = state::bridge(NET_1);
+        let neighbours = |host: &Guest| host.shell(&format!("ip -6 neigh show dev {bridge} nud permanent"));
+        eventually("A's host knows B's address", || neighbours(&root()).contains(b6)).await;
+        eventually("B's host knows A's address", || neighbours(&other).contains(a6)).await;
+        assert!(neighbours(&root()).contains("fe80::f816:3eff:fe00:112"), "and its link-local one");
+
+        let crossed = "tcpdump -i wire0 -nn -l 'udp port 4789'";
+        shell(&format!("{crossed} > /run/crossed 2>/dev/null & echo $! > /run/tcpdump.pid"));
+        let crossed = || std::fs::read_to_string("/run/crossed").unwrap();
+        let pinged = || a.succeeds(&format!("ping -6 -c 1 -W 1 {b6}")) && crossed().contains("ICMP6, echo reply");
+        eventually("B on the other host, over the wire", pinged).await;
+        shell("kill $(cat /run/tcpdump.pid)");
+        assert!(!crossed().contains(&format!("who has {b6}")), "{}", crossed());
+
+        for host in [&root(), &other] {
+            let links = format!("for link in {bridge} $(ls /sys/class/net/{bridge}/brif); do ip -6 address show dev $link; done");
+            assert!(!host.shell(&links).contains("inet6"), "the host is not on tenants' networks: {}", host.shell(&links));
+            let settings = format!("cd /proc/sys/net/ipv6/conf/{bridge}; cat accept_ra autoconf addr_gen_mode");
+            assert_eq!(host.shell(&settings), "0\n0\n1\n");
+        }
     });
 }
 
