@@ -125,6 +125,7 @@ pub fn group() -> SecurityGroup {
             rule("ingress", Some("tcp"), Some((22, 22))),
         ],
         members: vec!["10.1.0.11".parse().unwrap(), "10.1.0.12".parse().unwrap()],
+        ..SecurityGroup::default()
     }
 }
 

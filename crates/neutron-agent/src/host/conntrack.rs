@@ -2,9 +2,10 @@
 //!
 //! Kernels differ in which filters they take, so the table is read and the entries that match are deleted one by one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
 use crate::{Error, Result};
@@ -28,8 +29,28 @@ const TYPE: u16 = 0x3fff;
 const NLMSG_HEADER: usize = 16;
 const HEADERS: usize = NLMSG_HEADER + 4;
 
-/// Forget the connections of these addresses, each in its zone, in the calling thread's namespace. Answers how many there were.
-pub fn forget(which: &BTreeSet<(u16, IpAddr)>) -> Result<usize> {
+/// Which connections of an address are to be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doomed {
+    All,
+    /// Those with these peers.
+    With(BTreeSet<IpNet>),
+}
+
+impl Doomed {
+    pub fn and(self, other: Doomed) -> Doomed {
+        match (self, other) {
+            (Doomed::With(some), Doomed::With(others)) => Doomed::With(some.union(&others).copied().collect()),
+            _ => Doomed::All,
+        }
+    }
+}
+
+/// By zone and address.
+pub type Which = BTreeMap<(u16, IpAddr), Doomed>;
+
+/// Forget these connections in the calling thread's namespace. Answers how many there were.
+pub fn forget(which: &Which) -> Result<usize> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -37,9 +58,8 @@ pub fn forget(which: &BTreeSet<(u16, IpAddr)>) -> Result<usize> {
     for family in [nix::libc::AF_INET as u8, nix::libc::AF_INET6 as u8] {
         entries.extend(dump(&socket, family)?);
     }
-    let doomed = entries.iter().filter(|e| e.addresses.iter().any(|address| which.contains(&(e.zone, *address))));
     let mut count = 0;
-    for entry in doomed {
+    for entry in entries.iter().filter(|entry| entry.is_doomed(which)) {
         delete(&socket, entry)?;
         count += 1;
     }
@@ -53,6 +73,18 @@ struct Entry {
     zone: u16,
     addresses: Vec<IpAddr>,
     identity: Vec<u8>,
+}
+
+impl Entry {
+    fn is_doomed(&self, which: &Which) -> bool {
+        self.addresses.iter().any(|address| match which.get(&(self.zone, *address)) {
+            None => false,
+            Some(Doomed::All) => true,
+            Some(Doomed::With(peers)) => {
+                self.addresses.iter().any(|other| other != address && peers.iter().any(|peer| peer.contains(other)))
+            }
+        })
+    }
 }
 
 fn dump(socket: &Socket, family: u8) -> Result<Vec<Entry>> {
@@ -182,5 +214,15 @@ mod tests {
         assert_eq!(entry.zone, 7);
         assert_eq!(entry.addresses, ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap()));
         assert_eq!(entry.identity, [tuple, zone].concat());
+    }
+    #[test]
+    fn an_entry_goes_with_its_address_or_with_both_ends() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let entry = Entry { family: 2, zone: 7, addresses: vec![ip("10.0.0.1"), ip("10.0.0.2")], identity: vec![] };
+        let doomed = |zone, address: &str, doomed: Doomed| entry.is_doomed(&Which::from([((zone, ip(address)), doomed)]));
+        assert!(doomed(7, "10.0.0.2", Doomed::All) && !doomed(8, "10.0.0.2", Doomed::All));
+        let with = |peer: &str| Doomed::With(BTreeSet::from([peer.parse().unwrap()]));
+        assert!(doomed(7, "10.0.0.1", with("10.0.0.2/32")) && doomed(7, "10.0.0.1", with("10.0.0.0/24")));
+        assert!(!doomed(7, "10.0.0.1", with("10.0.0.3/32")) && !doomed(7, "10.0.0.1", with("10.0.0.1/32")));
     }
 }

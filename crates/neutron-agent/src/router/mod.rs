@@ -14,11 +14,12 @@ use ipnet::IpNet;
 use rpc::network::{FloatingIp, Router, RouterRole};
 
 use crate::desired::Desired;
+use crate::host::conntrack::{self, Doomed, Which};
 use crate::host::link::{self, Interface};
 use crate::host::netlink::Netlink;
 use crate::host::netns::{Namespaces, Netns};
 use crate::host::ruleset::Ruleset;
-use crate::host::{conntrack, files, sysctl};
+use crate::host::{files, sysctl};
 use crate::names;
 use crate::{Error, Result};
 use advertise::Advertisements;
@@ -210,7 +211,7 @@ async fn forget_floating(netns: &Netns, old: &Router, new: &Router) -> Result<()
     });
     let forwards = old.port_forwardings.iter().filter(|was| !new.port_forwardings.contains(was));
     let addresses = floating.map(|ip| ip.floating_ip_address).chain(forwards.map(|forward| forward.floating_ip_address));
-    let gone: BTreeSet<(u16, IpAddr)> = addresses.map(|address| (0, address)).collect();
+    let gone: Which = addresses.map(|address| ((0, address), Doomed::All)).collect();
     if gone.is_empty() {
         return Ok(());
     }

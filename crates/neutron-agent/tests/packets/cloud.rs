@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::guest::Guest;
-use crate::state::{self, GROUP_1};
+use crate::state::{self, GROUP_1, PORT_A};
 
 const HOST: &str = "host-1";
 
@@ -108,6 +108,12 @@ impl Cloud {
             let report = report.unwrap_or_else(|_| panic!("never wired: {missing:?}")).unwrap();
             missing.retain(|id| !report.up.iter().any(|up| up == id));
         }
+    }
+
+    /// Waits until all that the agent was told is so: told of a port once more, it says of it once more that it is wired.
+    pub async fn settled(&mut self) {
+        self.change_port(PORT_A, |_| {}).await;
+        self.wired(&[PORT_A]).await;
     }
 
     /// Change what is desired, and tell the agent.

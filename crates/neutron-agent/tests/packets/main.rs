@@ -18,7 +18,8 @@ mod sandbox;
 mod scale;
 mod state;
 
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use cloud::Cloud;
@@ -30,6 +31,7 @@ use state::{GROUP_1, NET_1, NET_2, PORT_A, PORT_B, PORT_C, ROUTER, rule};
 const FLOATING: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 50);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 10);
 const HOST: Ipv4Addr = Ipv4Addr::new(172, 24, 4, 1);
+const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 11);
 const B: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 12);
 
 #[test]
@@ -62,6 +64,30 @@ fn groups_let_in_what_they_say_and_nothing_else() {
         cloud.change_port(PORT_B, |port| port.port_security_enabled = false).await;
         cloud.change_port(PORT_A, |port| port.port_security_enabled = false).await;
         eventually("everything goes", || pings(&a, B)).await;
+    });
+}
+
+#[test]
+fn whoever_leaves_a_group_takes_only_its_own_connections_along() {
+    sandboxed("whoever_leaves_a_group_takes_only_its_own_connections_along", async {
+        let mut cloud = Cloud::start().await;
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
+        // A is no member, so that what it says to B passes as an answer only.
+        let members = |members: &[&str]| Change::SecurityGroup(state::group(GROUP_1, members));
+        cloud.update(vec![members(&["10.1.0.12", "10.1.0.99"])]).await;
+        cloud.settled().await;
+        let server = a.run(|| TcpListener::bind(("0.0.0.0", 80))).unwrap();
+        let mut flow = guest::connect(&b, A, 80).unwrap();
+        let mut answers = server.accept().unwrap().0;
+        flow.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let mut says = |what: &[u8]| answers.write_all(what).is_ok() && flow.read_exact(&mut vec![0; what.len()]).is_ok();
+        assert!(says(b"hello"));
+        cloud.update(vec![members(&["10.1.0.12"])]).await;
+        cloud.settled().await;
+        assert!(says(b"still there"), "another left, not B");
+        cloud.update(vec![members(&[])]).await;
+        cloud.settled().await;
+        assert!(!says(b"gone"), "B left");
     });
 }
 

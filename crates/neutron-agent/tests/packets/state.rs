@@ -98,6 +98,7 @@ pub fn group(id: &str, members: &[&str]) -> SecurityGroup {
         stateful: true,
         rules: vec![rule("egress", None, None), from_members],
         members: members.iter().map(|ip| ip.parse().unwrap()).collect(),
+        ..SecurityGroup::default()
     }
 }
 

@@ -1,9 +1,9 @@
 //! What should exist on hosts, in the words of the bus, read in a number of queries that does not grow with what is read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
-use kit::Result;
+use kit::{Error, Result};
 use rpc::network as wire;
 use sea_orm::DatabaseConnection;
 
@@ -167,7 +167,8 @@ pub async fn groups(db: &DatabaseConnection, ids: &[String]) -> Result<Vec<wire:
     for group in with::<security_groups::Model, _>(db, "id", ids).await? {
         let mut rules = rules.remove(&group.id).unwrap_or_default();
         rules.sort_by(|a, b| a.id.cmp(&b.id));
-        whole.push(wire::SecurityGroup { members: members(db, &group.id).await?, id: group.id, stateful: group.stateful, rules });
+        let (members, member_prefixes) = members(db, &group.id).await?;
+        whole.push(wire::SecurityGroup { id: group.id, stateful: group.stateful, rules, members, member_prefixes });
     }
     Ok(whole)
 }
@@ -197,22 +198,37 @@ pub async fn address_groups(db: &DatabaseConnection, ids: &[String]) -> Result<V
     Ok(with::<address_groups::Model, _>(db, "id", ids).await?.into_iter().map(whole).collect())
 }
 
-/// Addresses of all ports in a group, in order.
-async fn members(db: &DatabaseConnection, group: &str) -> Result<Vec<IpAddr>> {
-    let members =
+/// Addresses of all ports in a group, and those that they may take over, in order; and what of these are prefixes.
+async fn members(db: &DatabaseConnection, group: &str) -> Result<(Vec<IpAddr>, Vec<String>)> {
+    let own =
         "SELECT a.ip_address FROM port_security_groups g JOIN ip_allocations a ON a.port_id = g.port_id WHERE g.security_group_id = $1";
-    let members = sql::texts(db, members, [group.into()]).await?;
-    let mut members: Vec<IpAddr> = members.iter().filter_map(|text| text.parse().ok()).collect();
-    members.sort_unstable();
-    members.dedup();
-    Ok(members)
+    let own = sql::texts(db, own, [group.into()]).await?;
+    let mut members: BTreeSet<IpAddr> = own.iter().filter_map(|text| text.parse().ok()).collect();
+    let mut prefixes = BTreeSet::new();
+    for pair in pairs(db, group).await? {
+        match pair.single() {
+            Some(address) => drop(members.insert(address)),
+            None => drop(prefixes.insert(pair.ip_address)),
+        }
+    }
+    Ok((members.into_iter().collect(), prefixes.into_iter().collect()))
+}
+
+/// The allowed address pairs of the ports in a group.
+async fn pairs(db: &DatabaseConnection, group: &str) -> Result<Vec<ports::AddressPair>> {
+    let with_pairs = "SELECT p.allowed_address_pairs FROM port_security_groups g JOIN ports p ON p.id = g.port_id \
+                      WHERE g.security_group_id = $1 AND p.allowed_address_pairs <> '[]'";
+    let lists = sql::texts(db, with_pairs, [group.into()]).await?;
+    let lists = lists.iter().map(|list| serde_json::from_str::<Vec<ports::AddressPair>>(list).map_err(Error::internal));
+    Ok(lists.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// Whether an address is a member of a group now.
 pub async fn is_member(db: &DatabaseConnection, group: &str, address: IpAddr) -> Result<bool> {
     let member = "SELECT 1 FROM ip_allocations a JOIN port_security_groups g ON g.port_id = a.port_id \
                   WHERE a.ip_address = $1 AND g.security_group_id = $2 LIMIT 1";
-    sql::exists(db, member, [address.to_string().into(), group.into()]).await
+    Ok(sql::exists(db, member, [address.to_string().into(), group.into()]).await?
+        || pairs(db, group).await?.iter().any(|pair| pair.single() == Some(address)))
 }
 
 /// Everything that should be on a host, without its sequence.

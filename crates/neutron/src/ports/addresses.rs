@@ -173,3 +173,17 @@ pub fn touch_members(tx: &Tx<'_>, groups: &[String], addresses: &[FixedIp]) {
         }
     }
 }
+
+/// All that a port brings to its groups came or left: its addresses, and those that it may take over.
+pub fn touch_membership(tx: &Tx<'_>, port: &Model) {
+    touch_members(tx, &port.security_groups.0, &port.fixed_ips.0);
+    for group_id in &port.security_groups.0 {
+        for pair in &port.allowed_address_pairs.0 {
+            let group_id = group_id.clone();
+            tx.touch(match pair.single() {
+                Some(address) => Touched::Member { group_id, address },
+                None => Touched::Group(group_id),
+            });
+        }
+    }
+}

@@ -6,7 +6,7 @@ use kit::policy::Target;
 use kit::{Context, Reply, Result, ids};
 use serde_json::{Value, json};
 
-use super::addresses::{Wanted, touch_members};
+use super::addresses::{Wanted, touch_membership};
 use super::{AddressPair, DOWN, Model, choose, dhcp};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
@@ -137,7 +137,7 @@ pub async fn insert_with(
     if !port.host_id.is_empty() {
         tx.touch(Touched::Port(port.id.clone()));
     }
-    touch_members(tx, &port.security_groups.0, &port.fixed_ips.0);
+    touch_membership(tx, &port);
     Ok(port)
 }
 

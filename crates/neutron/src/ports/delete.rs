@@ -3,7 +3,7 @@
 use kit::policy::Target;
 use kit::{Context, Path, Reply, Result};
 
-use super::addresses::touch_members;
+use super::addresses::touch_membership;
 use super::{FLOATING_IP, Model, dhcp};
 use crate::agents::Touched;
 use crate::attributes::IfMatch;
@@ -62,7 +62,7 @@ pub async fn remove(tx: &Tx<'_>, port: &Model) -> Result<()> {
     ipam::release(tx, port, &port.fixed_ips.0).await?;
     // the index of groups goes with the row
     resource::remove::<Model, _>(tx.db, &port.id).await?;
-    touch_members(tx, &port.security_groups.0, &port.fixed_ips.0);
+    touch_membership(tx, port);
     if port.is_bound_guest() {
         dhcp::prune(tx, &port.network_id, &port.host_id).await?;
     }

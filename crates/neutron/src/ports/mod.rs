@@ -14,6 +14,7 @@ mod wired;
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use kit::clock::Timestamp;
 use kit::db::Json;
 use sea_orm::entity::prelude::*;
@@ -97,6 +98,16 @@ pub struct AddressPair {
     /// The port's own when absent.
     #[serde(default)]
     pub mac_address: Option<String>,
+}
+
+impl AddressPair {
+    /// The address, if it is no prefix of many.
+    pub fn single(&self) -> Option<IpAddr> {
+        match self.ip_address.parse::<IpNet>() {
+            Ok(net) => (net.prefix_len() == net.max_prefix_len()).then(|| net.addr()),
+            Err(_) => self.ip_address.parse().ok(),
+        }
+    }
 }
 
 /// An option for the port's guest; without a value it is taken away.

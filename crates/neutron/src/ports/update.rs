@@ -2,7 +2,7 @@
 
 use kit::{Context, Error, Path, Reply, Result};
 
-use super::addresses::{Wanted, choose, touch_members};
+use super::addresses::{Wanted, choose, touch_membership};
 use super::create::{check_rules, check_security, free_mac, join_groups, profile};
 use super::{ACTIVE, DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp, turn};
 use crate::agents::Touched;
@@ -153,9 +153,10 @@ pub async fn settle(tx: &Tx<'_>, network: &networks::Model, before: &Model, port
         sql::execute(tx.db, "DELETE FROM port_security_groups WHERE port_id = $1", [port.id.as_str().into()]).await?;
         join_groups(tx, port).await?;
     }
-    if port.security_groups != before.security_groups || port.fixed_ips != before.fixed_ips {
-        touch_members(tx, &before.security_groups.0, &before.fixed_ips.0);
-        touch_members(tx, &port.security_groups.0, &port.fixed_ips.0);
+    let brings = |port: &Model| (port.security_groups.clone(), port.fixed_ips.clone(), port.allowed_address_pairs.clone());
+    if brings(port) != brings(before) {
+        touch_membership(tx, before);
+        touch_membership(tx, port);
     }
     if port.fixed_ips != before.fixed_ips {
         floatingips::addresses_changed(tx, port).await?;

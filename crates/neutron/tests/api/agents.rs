@@ -88,3 +88,27 @@ async fn the_hundredth_port_of_a_group_costs_what_the_second_did() {
     assert_eq!(updates.len(), 1);
     assert!(matches!(updates[0].changes.as_slice(), [Change::Members { added, removed, .. }] if added.len() == 1 && removed.is_empty()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_ports_may_take_over_are_members() {
+    let cloud = cloud().await;
+    let agent = Agent::start(&cloud, "host1").await;
+    let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let first = id(&cloud.port(DEMO, &network).await);
+    cloud.bind(&first, "host1", "s").await;
+    let second = format!("/ports/{}", id(&cloud.port(DEMO, &network).await));
+    let members = || {
+        let group = agent.state().security_groups.first().cloned().unwrap_or_default();
+        (group.members.iter().map(ToString::to_string).collect::<Vec<_>>(), group.member_prefixes)
+    };
+    eventually(async || members().0.len() == 2).await;
+    let pairs = |pairs: &[&str]| json!({"allowed_address_pairs": pairs.iter().map(|ip| json!({"ip_address": ip})).collect::<Vec<_>>()});
+    cloud.change(DEMO, &second, "port", pairs(&["10.0.0.100", "10.9.0.0/24"])).await;
+    eventually(async || members().0.contains(&"10.0.0.100".into()) && members().1 == ["10.9.0.0/24"]).await;
+    assert!(agent.is_up_to_date().await);
+    cloud.change(DEMO, &second, "port", pairs(&["10.0.0.101"])).await;
+    eventually(async || members().0.contains(&"10.0.0.101".into()) && members().1.is_empty()).await;
+    assert!(!members().0.contains(&"10.0.0.100".into()) && agent.is_up_to_date().await);
+    cloud.delete(DEMO, &second).await;
+    eventually(async || members().0.len() == 1 && agent.is_up_to_date().await).await;
+}

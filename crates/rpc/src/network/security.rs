@@ -10,8 +10,11 @@ pub struct SecurityGroup {
     /// A stateless group's rules say nothing of answers, and no connection of its ports is tracked for them.
     pub stateful: bool,
     pub rules: Vec<SecurityGroupRule>,
-    /// Addresses of all ports in the group, cloud-wide: what a rule with this remote group lets in.
+    /// Addresses of all ports in the group and those they may take over, cloud-wide: what a rule with this remote group lets in.
     pub members: Vec<IpAddr>,
+    /// Prefixes that ports in the group may take addresses of: members as well.
+    #[serde(default)]
+    pub member_prefixes: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! Security groups, in the inet family, on the packets that br_netfilter shows: stateful, and what no rule lets in is dropped.
 //!
-//! A group is two chains and two sets of its members' addresses, an address group two sets of prefixes; a port is two chains that jump to its
-//! groups. So a changed rule rewrites one chain however many ports use the group, and a new member is one set element.
+//! A group is two chains, two sets of its members' addresses and two of the prefixes among them, an address group two sets of prefixes; a port
+//! is two chains that jump to its groups. So a changed rule rewrites one chain however many ports use the group, and a new member is one set
+//! element.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rpc::network::Port;
 
-use super::{addresses, rules};
+use super::rules;
 use crate::desired::Desired;
 use crate::host::nft::Table;
 use crate::linuxbridge::numbers::Numbers;
@@ -45,67 +46,6 @@ pub fn table(desired: &Desired, numbers: &Numbers) -> Table {
     table
 }
 
-/// Connections that may no longer be allowed: (conntrack zone, address) of ports for which a rule, a group or the port itself went.
-/// They have to be forgotten, as what is established stays accepted.
-pub fn forgotten(old: (&Desired, &Table), new: (&Desired, &Table), numbers: &Numbers) -> BTreeSet<(u16, IpAddr)> {
-    // Many ports share a group, so each is judged once.
-    let narrower: BTreeSet<&String> = old.0.security_groups.keys().filter(|group| !is_kept(old, new, group)).collect();
-    let mut out = BTreeSet::new();
-    for port in old.0.ports.values() {
-        let Some(zone) = numbers.network(&port.network_id) else {
-            continue;
-        };
-        if lost(port, new.0, &narrower, numbers) {
-            out.extend(addresses(port).into_iter().map(|address| (zone, address)));
-        }
-    }
-    out
-}
-
-/// Did the port lose anything that was allowed?
-fn lost(port: &Port, new: &Desired, narrower: &BTreeSet<&String>, numbers: &Numbers) -> bool {
-    let Some(now) = new.ports.get(&port.id) else {
-        return true;
-    };
-    if !port.port_security_enabled {
-        return now.port_security_enabled;
-    }
-    if !now.port_security_enabled {
-        return false;
-    }
-    numbers.port(&port.id).is_none()
-        || addresses(port).iter().any(|address| !addresses(now).contains(address))
-        || port.security_groups.iter().any(|group| !now.security_groups.contains(group) || narrower.contains(group))
-}
-
-/// Does a group still let in and out all that it did?
-fn is_kept(old: (&Desired, &Table), new: (&Desired, &Table), group: &str) -> bool {
-    let chains = ["in", "out"].map(|short| format!("group-{group}-{short}"));
-    let rules = chains.iter().all(|chain| old.1.rules(chain).iter().all(|rule| new.1.rules(chain).contains(rule)));
-    rules && remotes(old.0, group).all(|remote| members_kept(old.0, new.0, remote)) && address_groups_kept(old.0, new.0, group)
-}
-
-fn remotes<'a>(desired: &'a Desired, group: &str) -> impl Iterator<Item = &'a String> {
-    desired.security_groups.get(group).into_iter().flat_map(|g| g.rules.iter().filter_map(|r| r.remote_group_id.as_ref()))
-}
-
-fn members_kept(old: &Desired, new: &Desired, group: &str) -> bool {
-    let members = |desired: &Desired| -> BTreeSet<IpAddr> {
-        desired.security_groups.get(group).map(|g| g.members.iter().copied().collect()).unwrap_or_default()
-    };
-    members(old).is_subset(&members(new))
-}
-
-/// Do the address groups that a group's rules name still have all their prefixes?
-fn address_groups_kept(old: &Desired, new: &Desired, group: &str) -> bool {
-    let rules = old.security_groups.get(group).map(|g| g.rules.as_slice()).unwrap_or_default();
-    let addresses = |desired: &Desired, id: &String| -> BTreeSet<String> {
-        desired.address_groups.get(id).map(|g| g.addresses.iter().cloned().collect()).unwrap_or_default()
-    };
-    let mut named = rules.iter().filter_map(|rule| rule.remote_address_group_id.as_ref());
-    named.all(|id| addresses(old, id).is_subset(&addresses(new, id)))
-}
-
 fn is_stateless(desired: &Desired, port: &Port) -> bool {
     let mut groups = port.security_groups.iter().filter_map(|id| desired.security_groups.get(id)).peekable();
     groups.peek().is_some() && groups.all(|group| !group.stateful)
@@ -125,6 +65,8 @@ fn add_members(table: &mut Table, desired: &Desired) {
             let own = members.iter().filter(|address| address.is_ipv6() == ipv6).map(IpAddr::to_string);
             table.set(rules::members(id, ipv6), spec, own);
         }
+        let prefixes = desired.security_groups.get(id).map(|g| g.member_prefixes.as_slice()).unwrap_or_default();
+        add_prefixes(table, prefixes, |ipv6| rules::prefixes(id, ipv6));
     }
 }
 
@@ -134,13 +76,18 @@ fn add_address_groups(table: &mut Table, desired: &Desired) {
     let all: BTreeSet<&String> = desired.address_groups.keys().chain(named).collect();
     for id in all {
         let addresses = desired.address_groups.get(id).map(|g| g.addresses.as_slice()).unwrap_or_default();
-        let nets: Vec<IpNet> = addresses.iter().filter_map(|text| rules::network(text)).collect();
-        // An interval set has no room for two that overlap.
-        let nets = IpNet::aggregate(&nets);
-        for (ipv6, spec) in [(false, "type ipv4_addr; flags interval;"), (true, "type ipv6_addr; flags interval;")] {
-            let own = nets.iter().filter(|net| net.addr().is_ipv6() == ipv6).map(IpNet::to_string);
-            table.set(rules::addresses(id, ipv6), spec, own);
-        }
+        add_prefixes(table, addresses, |ipv6| rules::addresses(id, ipv6));
+    }
+}
+
+/// A set of prefixes for each family.
+fn add_prefixes(table: &mut Table, prefixes: &[String], name: impl Fn(bool) -> String) {
+    let nets: Vec<IpNet> = prefixes.iter().filter_map(|text| rules::network(text)).collect();
+    // An interval set has no room for two that overlap.
+    let nets = IpNet::aggregate(&nets);
+    for (ipv6, spec) in [(false, "type ipv4_addr; flags interval;"), (true, "type ipv6_addr; flags interval;")] {
+        let own = nets.iter().filter(|net| net.addr().is_ipv6() == ipv6).map(IpNet::to_string);
+        table.set(name(ipv6), spec, own);
     }
 }
 
@@ -242,21 +189,14 @@ mod tests {
         let new = after(&old, Change::AddressGroup(with(&["10.0.0.0/8", "192.0.2.1", "fd00::/8"])));
         let script = before.diff(&table(&new, &numbers));
         assert_eq!(script, format!("add element inet {GROUPS} addresses4-ag {{ 192.0.2.1/32 }}\n"));
-        let lost = |old: &Desired, new: &Desired| !forgotten((old, &before), (new, &table(new, &numbers)), &numbers).is_empty();
-        assert!(lost(&old, &after(&old, Change::AddressGroup(with(&["10.0.0.0/8"])))));
     }
 
     #[test]
-    fn only_what_lost_something_is_forgotten() {
+    fn prefixes_among_the_members_are_in_sets_of_their_own() {
         let (desired, numbers, old) = start();
-        let forgotten = |new: &Desired| {
-            forgotten((&desired, &old), (new, &table(new, &numbers)), &numbers).into_iter().map(|f| f.1.to_string()).collect::<Vec<_>>()
-        };
-        let mut group = fixtures::group();
-        group.rules.push(fixtures::rule("ingress", Some("udp"), None));
-        assert!(forgotten(&after(&desired, Change::SecurityGroup(group.clone()))).is_empty());
-        group.rules.remove(0);
-        assert_eq!(forgotten(&after(&desired, Change::SecurityGroup(group))), ["10.1.0.11", "10.1.0.12"]);
-        assert_eq!(forgotten(&after(&desired, Change::PortGone(fixtures::PORT_A.into()))), ["10.1.0.11"]);
+        let group = rpc::network::SecurityGroup { member_prefixes: vec!["10.9.0.0/24".into()], ..fixtures::group() };
+        let script = old.diff(&table(&after(&desired, Change::SecurityGroup(group)), &numbers));
+        let set = rules::prefixes(fixtures::GROUP, false);
+        assert_eq!(script, format!("add element inet {GROUPS} {set} {{ 10.9.0.0/24 }}\n"));
     }
 }

@@ -5,6 +5,7 @@
 //! kernels) in a zone of its own for each bridge, so that tenants may use the same addresses. On the way out the mark becomes the number
 //! of the destination port, and its ingress rules run. Marks are ours only between these hooks; what has no port of ours in it passes.
 
+mod forgotten;
 mod groups;
 mod identity;
 pub mod limits;
@@ -19,7 +20,8 @@ use crate::desired::Desired;
 use crate::host::nft::Table;
 use crate::linuxbridge::numbers::Numbers;
 
-pub use groups::{GROUPS, forgotten};
+pub use forgotten::forgotten;
+pub use groups::GROUPS;
 pub use identity::IDENTITY;
 pub use limits::LIMITS;
 

@@ -15,17 +15,19 @@ pub fn compile(rules: &[SecurityGroupRule], direction: &str) -> Vec<String> {
             tracing::warn!(rule = rule.id, "a security group rule that cannot be understood is left out");
             continue;
         };
-        match (rule.port_range_min, rule.port_range_max) {
-            (Some(min), max) if subject.has_ports() => {
-                let range = (min, max.unwrap_or(min).max(min));
-                if let Some(ranges) = ports.entry(subject).or_insert_with(|| Some(vec![])) {
-                    ranges.push(range);
+        for subject in subject.in_sets() {
+            match (rule.port_range_min, rule.port_range_max) {
+                (Some(min), max) if subject.has_ports() => {
+                    let range = (min, max.unwrap_or(min).max(min));
+                    if let Some(ranges) = ports.entry(subject).or_insert_with(|| Some(vec![])) {
+                        ranges.push(range);
+                    }
                 }
-            }
-            (Some(kind), code) if subject.is_icmp() => out.push(subject.icmp(kind, code)),
-            // all ports: whatever else names ports is included
-            _ => {
-                ports.insert(subject, None);
+                (Some(kind), code) if subject.is_icmp() => out.push(subject.icmp(kind, code)),
+                // all ports: whatever else names ports is included
+                _ => {
+                    ports.insert(subject, None);
+                }
             }
         }
     }
@@ -43,6 +45,11 @@ pub fn compile(rules: &[SecurityGroupRule], direction: &str) -> Vec<String> {
 /// The name of the set of a group's addresses of one family.
 pub fn members(group_id: &str, ipv6: bool) -> String {
     format!("members{}-{group_id}", if ipv6 { 6 } else { 4 })
+}
+
+/// The name of the set of the prefixes of one family among a group's members.
+pub fn prefixes(group_id: &str, ipv6: bool) -> String {
+    format!("prefixes{}-{group_id}", if ipv6 { 6 } else { 4 })
 }
 
 /// The name of the set of an address group's prefixes of one family.
@@ -70,6 +77,8 @@ enum Remote {
     Anyone,
     Net(IpNet),
     Group(String),
+    /// Prefixes among a group's members.
+    Prefixes(String),
     AddressGroup(String),
 }
 
@@ -110,6 +119,14 @@ impl Subject {
         Some(Subject { ipv6, peer, remote, protocol })
     }
 
+    /// A remote group is two sets, so that its many addresses are in one that is quick to change.
+    fn in_sets(self) -> Vec<Subject> {
+        match &self.remote {
+            Remote::Group(id) => vec![Subject { remote: Remote::Prefixes(id.clone()), ..self.clone() }, self],
+            _ => vec![self],
+        }
+    }
+
     fn has_ports(&self) -> bool {
         matches!(self.protocol, Some(TCP | UDP | DCCP | SCTP | UDPLITE))
     }
@@ -139,6 +156,7 @@ impl Subject {
             Remote::Anyone => format!("meta nfproto {family}"),
             Remote::Net(net) => format!("{ip} {} {net}", self.peer),
             Remote::Group(id) => format!("{ip} {} @{}", self.peer, members(id, self.ipv6)),
+            Remote::Prefixes(id) => format!("{ip} {} @{}", self.peer, prefixes(id, self.ipv6)),
             Remote::AddressGroup(id) => format!("{ip} {} @{}", self.peer, addresses(id, self.ipv6)),
         };
         if let Some(protocol) = self.protocol {
@@ -240,7 +258,7 @@ mod tests {
         assert_eq!(compile(&[remote.clone()], "ingress"), ["meta nfproto ipv4 accept"]);
         remote.remote_group_id = Some("g".into());
         remote.direction = "egress".into();
-        assert_eq!(compile(&[remote.clone()], "egress"), ["ip daddr @members4-g accept"]);
+        assert_eq!(compile(&[remote.clone()], "egress"), ["ip daddr @members4-g accept", "ip daddr @prefixes4-g accept"]);
         remote.remote_group_id = None;
         remote.remote_address_group_id = Some("a".into());
         assert_eq!(compile(&[remote], "egress"), ["ip daddr @addresses4-a accept"]);
