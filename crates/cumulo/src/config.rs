@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::apis::{Endpoints, Ports};
 use crate::identity::Identity;
 use crate::images::Images;
+use crate::network::Network;
 use crate::volumes::Volumes;
 
 /// The whole configuration.
@@ -75,32 +76,6 @@ pub struct Compute {
     pub disk_allocation_ratio: f64,
     /// Memory that a host keeps for itself, MB.
     pub reserved_host_memory_mb: i64,
-}
-
-/// How this host's networks meet the outside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Network {
-    /// The external network's range on this host.
-    pub external_cidr: String,
-    /// The host's own address in it, the gateway of routers.
-    pub external_gateway: IpAddr,
-    /// The first and the last address for routers and floating IPs.
-    pub external_pool: (IpAddr, IpAddr),
-    /// Lets guests reach beyond this host, by masquerading what leaves the external network.
-    pub masquerade: bool,
-    /// Name servers told to guests of the first networks; none by default.
-    pub dns_nameservers: Vec<IpAddr>,
-    /// Where other hosts send this one's VXLAN frames: an address of this machine. Without one, tenants' networks end at the host.
-    pub vtep: Option<IpAddr>,
-    /// VLAN tags of the physical network `public` that are given out when none is asked for, as `public:100:199`; by default any.
-    pub vlan_ranges: Vec<String>,
-    /// This machine's link to the external network, given to the cloud whole. Without one, that network ends at the host.
-    pub external_interface: Option<String>,
-    /// kbit/s of that link, each way, that guests may be promised by minimum bandwidth rules; of simulated hosts, too.
-    pub external_bandwidth: Option<u32>,
-    /// Packets a second, in thousands, that guests may be promised by minimum packet rate rules.
-    pub packet_rate: Option<u32>,
 }
 
 impl Default for Config {
@@ -169,23 +144,6 @@ impl Compute {
     }
 }
 
-impl Default for Network {
-    fn default() -> Network {
-        Network {
-            external_cidr: "172.24.4.0/24".into(),
-            external_gateway: IpAddr::from([172, 24, 4, 1]),
-            external_pool: (IpAddr::from([172, 24, 4, 10]), IpAddr::from([172, 24, 4, 250])),
-            masquerade: false,
-            dns_nameservers: Vec::new(),
-            vtep: None,
-            vlan_ranges: vec!["public".into()],
-            external_interface: None,
-            external_bandwidth: None,
-            packet_rate: None,
-        }
-    }
-}
-
 impl Config {
     /// Reads a file; the defaults when there is none at the usual place. An error is one sentence.
     pub fn load(named: Option<&Path>, state_dir: &Path) -> Result<Config, String> {
@@ -218,6 +176,7 @@ impl Config {
         if self.identity.url.is_some() && self.endpoints.keystone.is_some() {
             return Err("identity.url names a keystone of others, endpoints.keystone where ours is; there is only one.".into());
         }
+        self.network.check()?;
         self.images.check()?;
         self.volumes.check()?;
         if self.token_hours == 0 {
@@ -298,6 +257,10 @@ mod tests {
             ("[identity]\nservice_password = 'p'", "identity.url"),
             ("[identity]\nurl = 'https://k'\nservice_password = 'p'\n[endpoints]\nkeystone = 'http://o:5000'", "endpoints.keystone"),
             ("[images]\nconvert_to = 'vmdk'", "convert_to"),
+            ("[network]\nphysical_mtu = 100", "physical_mtu"),
+            ("[network]\nvlan_ranges = ['public:5:4']", "vlan_ranges"),
+            ("[[network.physical_networks]]\nname = 'public'", "public"),
+            ("[[network.physical_networks]]\nname = 'a'\n[[network.physical_networks]]\nname = 'a'", "twice"),
             ("[[volumes.backends]]\nname = 'file'", "file"),
             ("[[volumes.backends]]\nname = 'a'\n[[volumes.backends]]\nname = 'a'", "twice"),
             ("[[volumes.backends]]\nname = '../a'", "../a"),

@@ -10,6 +10,7 @@ mod config;
 mod identity;
 mod images;
 mod join;
+mod network;
 mod roles;
 mod state;
 mod up;

@@ -168,13 +168,7 @@ fn among_regions(glance: Glance, apis: &sdk::Cloud, config: &Config) -> Glance {
 }
 
 fn neutron_settings(config: &Config) -> Result<neutron::Config, String> {
-    let vlan_ranges = config.network.vlan_ranges.iter().map(|text| text.parse()).collect::<Result<_, String>>();
-    Ok(neutron::Config {
-        dns_nameservers: config.network.dns_nameservers.clone(),
-        alone: config.bus.url.is_none(),
-        vlan_ranges: vlan_ranges.map_err(|error| format!("network.vlan_ranges: {error}."))?,
-        ..neutron::Config::default()
-    })
+    Ok(neutron::Config { alone: config.bus.url.is_none(), ..config.network.of_neutron()? })
 }
 
 /// Endpoints of all services: the places of those of this process, and the addresses of the others.

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::assemble::{Cloud, ended};
 use crate::config::Config;
+use crate::network::PUBLIC;
 use crate::roles::Role;
 use crate::state::{Secrets, StateDir};
 use crate::volumes::{FILE, SIM};
@@ -193,7 +194,7 @@ impl Starting<'_> {
     /// What every agent is told, on a real host or a simulated one.
     fn agent_settings(&self, host: &str) -> neutron_agent::Config {
         let network = &self.config.network;
-        let each_way = |kbps| ("public".to_owned(), Bandwidth { egress_kbps: kbps, ingress_kbps: kbps });
+        let each_way = |kbps| (PUBLIC.to_owned(), Bandwidth { egress_kbps: kbps, ingress_kbps: kbps });
         let mut settings = neutron_agent::Config::new(host, self.state, &self.secrets.metadata_secret);
         settings.bandwidths = network.external_bandwidth.map(each_way).into_iter().collect();
         settings.packet_rate = network.packet_rate;
@@ -203,12 +204,8 @@ impl Starting<'_> {
     /// What the agent of this machine is told.
     fn machine_agent(&self, host: &str) -> Result<neutron_agent::Config, String> {
         let network = &self.config.network;
-        let length = network.external_cidr.split_once('/').map_or("24", |(_, length)| length);
-        let gateway = format!("{}/{length}", network.external_gateway);
-        let gateway = gateway.parse().map_err(|_| format!("network.external_gateway: {gateway} is no address with a prefix."))?;
-        let external = neutron_agent::External { gateway: vec![gateway], interface: network.external_interface.clone() };
         let mut settings = self.agent_settings(host);
-        settings.physical_networks.insert("public".into(), external);
+        settings.physical_networks.extend(network.of_machine()?);
         settings.vtep = network.vtep.or(self.config.address);
         settings.masquerade_external = network.masquerade;
         settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], self.config.ports.metadata));
