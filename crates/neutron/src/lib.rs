@@ -118,6 +118,7 @@ struct Inner {
     config: Config,
     hosts: agents::Publisher,
     beats: Gather<Heartbeat, ()>,
+    listening: agents::Listening,
     nova: nova::Notifier,
     placement: placement::Reporter,
     claims: qos::claims::Claims,
@@ -130,6 +131,10 @@ impl App {
 
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    pub(crate) fn listening(&self) -> &agents::Listening {
+        &self.0.listening
     }
 
     pub(crate) fn claims(&self) -> &qos::claims::Claims {
@@ -220,7 +225,7 @@ pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, s
     let (placement, bandwidths) = placement::channel();
     let claims = qos::claims::Claims::new(cloud.placement.clone(), session.clone());
     Ok(Neutron {
-        app: App(Arc::new(Inner { db, config, hosts, beats: Gather::default(), nova, placement, claims })),
+        app: App(Arc::new(Inner { db, config, hosts, beats: Gather::default(), listening: agents::Listening::default(), nova, placement, claims })),
         bus,
         hosts: Mutex::new(Some(hosts_inbox)),
         nova: Mutex::new(Some(nova_inbox)),

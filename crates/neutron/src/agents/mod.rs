@@ -1,6 +1,7 @@
 //! The hosts: who is alive, what each should have, and telling them what changed.
 
 mod api;
+mod listening;
 mod peers;
 mod publisher;
 mod relay;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use api::{delete, list, show, update};
+pub use listening::Listening;
 pub use publisher::{Inbox, Publisher, channel, publish};
 pub use relay::relay;
 pub use rpc_server::serve;

@@ -59,6 +59,7 @@ async fn heard(app: &App, messages: Vec<Heartbeat>) -> Result<Vec<()>> {
         app.0.placement.heard(&host, means);
         app.0.hosts.heard(host).await;
     }
+    app.listening().heard(app.config().ha_takeover_time);
     routers::reconcile(app).await?;
     Ok(answers)
 }

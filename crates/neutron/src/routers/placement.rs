@@ -15,7 +15,7 @@ const HA_HOSTS: usize = 3;
 /// Routers placed in one go.
 const BATCH: u32 = 100;
 
-/// Puts a router, and its ports, on a host.
+/// Puts a router, and its ports, on a host, which says when they work there.
 pub async fn place(tx: &Tx<'_>, id: &str, host: &str) -> Result<()> {
     let mut router: Model = locked(tx.db, id).await?;
     if router.host == host {
@@ -24,14 +24,12 @@ pub async fn place(tx: &Tx<'_>, id: &str, host: &str) -> Result<()> {
     router.host = host.to_owned();
     router.held = host.is_empty();
     save(tx.db, &mut router).await?;
-    let status = router.port_status();
     let ports = "SELECT id FROM ports WHERE device_id = $1 AND device_owner IN ('network:router_interface', 'network:router_gateway')";
     for port in sql::texts(tx.db, ports, [id.into()]).await? {
-        sql::execute(tx.db, "UPDATE ports SET host_id = $1, status = $2 WHERE id = $3", [host.into(), status.into(), port.as_str().into()])
-            .await?;
+        sql::execute(tx.db, "UPDATE ports SET host_id = $1, status = 'DOWN' WHERE id = $2", [host.into(), port.as_str().into()]).await?;
         tx.touch(Touched::Port(port));
     }
-    sql::execute(tx.db, "UPDATE floatingips SET status = $1 WHERE router_id = $2", [status.into(), id.into()]).await?;
+    sql::execute(tx.db, "UPDATE floatingips SET status = 'DOWN' WHERE router_id = $1", [id.into()]).await?;
     sql::execute(tx.db, "DELETE FROM standby_routers WHERE router_id = $1 AND host = $2", [id.into(), host.into()]).await?;
     tx.touch(Touched::Router(id.to_owned()));
     ha::settle(tx, &router).await
@@ -96,10 +94,8 @@ pub async fn put_on(tx: &Tx<'_>, router: &Model, host: &str) -> Result<()> {
 pub async fn reconcile(app: &App) -> Result<()> {
     let db = app.db().read();
     let homeless = sql::texts(db, &format!("SELECT id FROM routers WHERE host = '' AND NOT held LIMIT {BATCH}"), []).await?;
-    let silent = "SELECT r.id FROM routers r WHERE r.ha AND r.host <> '' AND NOT EXISTS \
-                  (SELECT 1 FROM agents a WHERE a.host = r.host AND a.agent_type = 'L3 agent' AND a.heartbeat_at > $1)";
     let since = Timestamp::now().minus(app.config().ha_takeover_time).0;
-    let silent = sql::texts(db, &format!("{silent} LIMIT {BATCH}"), [since.into()]).await?;
+    let silent = if app.listening().for_long_enough(app.config().ha_takeover_time) { carried_in_silence(db, since).await? } else { vec![] };
     let short = "SELECT r.id FROM routers r WHERE r.ha AND NOT r.held AND r.host <> '' \
                  AND (SELECT COUNT(*) FROM standby_routers s WHERE s.router_id = r.id) < $1";
     let short = sql::texts(db, &format!("{short} LIMIT {BATCH}"), [(HA_HOSTS as i64 - 1).into()]).await?;
@@ -114,6 +110,13 @@ pub async fn reconcile(app: &App) -> Result<()> {
         change(app, id, |app, tx, router| Box::pin(settle_standbys(app, tx, router))).await?;
     }
     Ok(())
+}
+
+/// Routers with `ha` whose host was not heard since.
+async fn carried_in_silence<C: ConnectionTrait>(db: &C, since: i64) -> Result<Vec<String>> {
+    let silent = "SELECT r.id FROM routers r WHERE r.ha AND r.host <> '' AND NOT EXISTS \
+                  (SELECT 1 FROM agents a WHERE a.host = r.host AND a.agent_type = 'L3 agent' AND a.heartbeat_at > $1)";
+    sql::texts(db, &format!("{silent} LIMIT {BATCH}"), [since.into()]).await
 }
 
 /// Changes a router, if it is still there.
