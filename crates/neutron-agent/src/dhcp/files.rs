@@ -100,18 +100,18 @@ pub fn hosts<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> St
 /// The addresses of all guests of the network for DNS: `address name.domain name`.
 pub fn names<'a>(network: &Network, ports: impl Iterator<Item = &'a Port>) -> String {
     let mut text = String::new();
-    let mut add = |address: IpAddr, name: String| {
-        let _ = match served::domain(network) {
+    let mut add = |address: IpAddr, name: String, domain: Option<&str>| {
+        let _ = match domain {
             Some(domain) => writeln!(text, "{address} {name}.{domain} {name}"),
             None => writeln!(text, "{address} {name}"),
         };
     };
     for entry in served::entries(network, ports) {
-        add(entry.address, name(&entry));
+        add(entry.address, name(&entry), served::domain_of(entry.port, network));
     }
     for peer in network.peers.iter().filter(|peer| !peer.dns_name.is_empty()) {
         for address in &peer.addresses {
-            add(*address, host_name(&peer.dns_name, *address));
+            add(*address, host_name(&peer.dns_name, *address), served::domain(network));
         }
     }
     text
@@ -143,6 +143,8 @@ mod tests {
         let text = hosts(&network, ports.iter());
         assert_eq!(text, "fa:16:3e:00:01:11,10.1.0.11,web\nfa:16:3e:00:01:12,10.1.0.12,host-10-1-0-12\n");
         assert!(names(&network, ports.iter()).starts_with("10.1.0.11 web.openstacklocal web\n"));
+        let elsewhere = rpc::network::Port { dns_domain: "example.org.".into(), ..ports[0].clone() };
+        assert_eq!(names(&network, [elsewhere].iter()), "10.1.0.11 web.example.org web\n");
     }
 
     #[test]

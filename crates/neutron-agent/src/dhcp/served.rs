@@ -104,9 +104,19 @@ pub fn host_name(name: &str, address: IpAddr) -> String {
     name.trim_end_matches('-').to_owned()
 }
 
+/// What guests search names in.
 pub fn domain(network: &Network) -> Option<&str> {
-    let domain = network.dns_domain.trim_end_matches('.');
-    (!domain.is_empty() && domain.split('.').all(is_label)).then_some(domain)
+    labels(&network.dns_domain)
+}
+
+/// What the name of a port is in.
+pub fn domain_of<'a>(port: &'a Port, network: &'a Network) -> Option<&'a str> {
+    labels(&port.dns_domain).or_else(|| domain(network))
+}
+
+fn labels(domain: &str) -> Option<&str> {
+    let domain = domain.trim_end_matches('.');
+    domain.split('.').all(is_label).then_some(domain)
 }
 
 /// A DNS label, so that no name can smuggle in a line of configuration.

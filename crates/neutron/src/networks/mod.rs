@@ -52,6 +52,16 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// The domain of names in networks that have none.
+const DOMAIN: &str = "openstacklocal.";
+
+impl Model {
+    /// The domain of the names of its ports that have none of their own.
+    pub fn domain(&self) -> &str {
+        if self.dns_domain.is_empty() { DOMAIN } else { &self.dns_domain }
+    }
+}
+
 pub const TYPES: &[&str] = &["flat", "vlan", "vxlan", "local"];
 
 impl Resource for Model {

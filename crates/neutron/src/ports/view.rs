@@ -10,9 +10,6 @@ use super::Model;
 use crate::resource::{Resource, Seen, with};
 use crate::{networks, qos, trunks};
 
-/// The domain of names in networks that have none.
-const DOMAIN: &str = "openstacklocal.";
-
 /// Views of many ports.
 pub async fn views(db: &DatabaseConnection, rows: Vec<Model>, seen: &Seen) -> Result<Vec<Map<String, Value>>> {
     let mut networks: Vec<String> = rows.iter().map(|port| port.network_id.clone()).collect();
@@ -42,7 +39,7 @@ pub async fn views(db: &DatabaseConnection, rows: Vec<Model>, seen: &Seen) -> Re
 
 /// The name of each address, in full.
 fn assignments(port: &Model, network: &networks::Model) -> Value {
-    let domain = [&port.dns_domain, &network.dns_domain].into_iter().find(|domain| !domain.is_empty()).map_or(DOMAIN, String::as_str);
+    let domain = if port.dns_domain.is_empty() { network.domain() } else { &port.dns_domain };
     let one = |fixed: &super::FixedIp| {
         let hostname = match port.dns_name.as_str() {
             "" => format!("host-{}", fixed.ip_address.to_string().replace(['.', ':'], "-")),
