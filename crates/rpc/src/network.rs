@@ -15,7 +15,9 @@ mod router;
 mod security;
 
 pub use qos::{BandwidthLimit, MinimumBandwidth, PacketLimit, Qos};
-pub use router::{FloatingIp, MeteringLabel, MeteringRule, PortForwarding, Router, RouterGateway, RouterInterface, RouterRole};
+pub use router::{
+    AddressScopes, FloatingIp, MeteringLabel, MeteringRule, PortForwarding, Router, RouterGateway, RouterInterface, RouterRole,
+};
 pub use security::{AddressGroup, SecurityGroup, SecurityGroupRule};
 
 /// Read by neutron-server.
@@ -61,7 +63,8 @@ pub struct Bandwidth {
     pub ingress_kbps: u32,
 }
 
-/// agent -> server: these ports are wired (or no longer are). Only then is a port ACTIVE.
+/// agent -> server: these ports are wired, the cloud's own among them, and these floating IPs lead to theirs (or no longer do). Only then are
+/// they ACTIVE.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PortsWired {
     pub host: String,
@@ -135,6 +138,7 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// The addresses of the network's DHCP and metadata port on this host, one for each subnet with DHCP.
     pub dhcp: Option<DhcpPort>,
+    /// The search domain of its guests, and the domain of their names.
     pub dns_domain: String,
     /// The network's ports on other hosts: where its frames are to be flooded (every VTEP once), which MAC is behind which VTEP, what
     /// ARP and ND may be answered with here, and which names its DNS knows beside those of the local ports.
@@ -208,6 +212,9 @@ pub struct Port {
     pub admin_state_up: bool,
     /// DHCP host name.
     pub dns_name: String,
+    /// The domain of its name; its network's when empty.
+    #[serde(default)]
+    pub dns_domain: String,
     /// Options beside those of the subnet, or instead of them.
     #[serde(default)]
     pub extra_dhcp_opts: Vec<DhcpOption>,

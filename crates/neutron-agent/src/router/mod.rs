@@ -1,8 +1,9 @@
-//! The L3 agent: a namespace for each router, a leg in each of its networks, NAT, routes, limits and router advertisements. Forwarding is
+//! The L3 agent: a namespace for each router, a leg in each of its networks, NAT, address scopes, routes, limits and router advertisements. Forwarding is
 //! switched on inside the namespace only.
 
 mod advertise;
 mod nat;
+mod scopes;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +94,7 @@ async fn make(host: &Netlink, netns: &Netns, desired: &Desired, router: &Router,
     if router.role == RouterRole::Active {
         set_routes(&inside, router).await?;
     }
-    kept.ruleset.converge(vec![nat::table(router), traffic::table(router)], verify).await?;
+    kept.ruleset.converge(vec![nat::table(router), scopes::table(router), traffic::table(router)], verify).await?;
     forget_floating(netns, &kept.router, router).await?;
     kept.router = router.clone();
     let legs = if router.role == RouterRole::Active { router.interfaces.as_slice() } else { &[] };

@@ -1,16 +1,18 @@
 //! The NAT of a router as one nft table inside its namespace: floating IPs and forwarded ports by maps, everything else behind the gateway's
-//! address.
+//! address, but for what is in the address scope of the external network.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use rpc::network::{PortForwarding, Router};
+use rpc::network::{PortForwarding, Router, RouterGateway};
 
 use crate::host::nft::Table;
 use crate::names;
 
 /// Came in from the external network; ours within the router's namespace only.
 const FROM_OUTSIDE: &str = "0x1";
+/// Came from a leg whose addresses are known outside.
+const KNOWN_OUTSIDE: &str = "0x2";
 
 /// Protocols with ports.
 const PROTOCOLS: [&str; 4] = ["tcp", "udp", "sctp", "dccp"];
@@ -34,8 +36,12 @@ pub fn table(router: &Router) -> Table {
         out.push(format!("ct status dnat meta mark != {FROM_OUTSIDE} snat to ip saddr map @floating-out"));
         if let Some(address) = gateway_address(&gateway.addresses) {
             out.push(format!("ct status dnat meta mark != {FROM_OUTSIDE} snat to {address}"));
-            if gateway.enable_snat {
+            let known = known_outside(router, gateway);
+            if gateway.enable_snat && known.is_empty() {
                 out.push(format!("oifname \"{outside}\" meta mark != {FROM_OUTSIDE} snat to {address}"));
+            } else if gateway.enable_snat {
+                mark.push(format!("iifname {{ {} }} meta mark set {KNOWN_OUTSIDE}", known.join(", ")));
+                out.push(format!("oifname \"{outside}\" meta mark != {{ {FROM_OUTSIDE}, {KNOWN_OUTSIDE} }} snat to {address}"));
             }
         }
     }
@@ -55,6 +61,13 @@ pub fn table(router: &Router) -> Table {
 pub fn outer_addresses(router: &Router) -> BTreeSet<IpAddr> {
     let floating = router.floating_ips.iter().map(|ip| ip.floating_ip_address);
     floating.chain(router.port_forwardings.iter().map(|forward| forward.floating_ip_address)).filter(IpAddr::is_ipv4).collect()
+}
+
+/// Legs in the address scope of the external network: what comes from there keeps its address.
+fn known_outside(router: &Router, gateway: &RouterGateway) -> Vec<String> {
+    let scope = gateway.address_scopes.ipv4.as_ref();
+    let known = router.interfaces.iter().filter(|leg| scope.is_some() && leg.address_scopes.ipv4.as_ref() == scope);
+    known.map(|leg| format!("\"{}\"", names::router_inner(&leg.port_id))).collect()
 }
 
 /// One element for each port of the range.
@@ -95,10 +108,22 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_the_external_networks_scope_are_not_hidden() {
+        let mut router = fixtures::router();
+        router.gateway.as_mut().unwrap().address_scopes.ipv4 = Some("scope".into());
+        assert!(table(&router).replace().contains("oifname \"qg-55555555-55\" meta mark != 0x1 snat to 172.24.4.10"));
+        router.interfaces[0].address_scopes.ipv4 = Some("scope".into());
+        let text = table(&router).replace();
+        assert!(text.contains("outside iifname { \"qr-44444444-44\" } meta mark set 0x2"), "{text}");
+        assert!(text.contains("oifname \"qg-55555555-55\" meta mark != { 0x1, 0x2 } snat to 172.24.4.10"), "{text}");
+    }
+
+    #[test]
     fn ports_are_forwarded_one_by_one() {
         let mut router = fixtures::router();
         let forward = |protocol: &str, external_ports, internal_ports| PortForwarding {
             id: "forward".into(),
+            floatingip_id: "floating".into(),
             floating_ip_address: "172.24.4.60".parse().unwrap(),
             protocol: protocol.into(),
             external_ports,

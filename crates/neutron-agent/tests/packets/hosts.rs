@@ -184,6 +184,7 @@ fn a_second_host_takes_over_in_seconds() {
             network_id: NET_2.into(),
             mac_address: "fa:16:3e:00:02:01".into(),
             addresses: vec!["10.2.0.1/24".into()],
+            ..RouterInterface::default()
         });
         let legs: Vec<Peer> = router
             .interfaces

@@ -59,6 +59,7 @@ fn guests_make_addresses_and_are_routed() {
             network_id: NET_2.into(),
             mac_address: "fa:16:3e:00:02:01".into(),
             addresses: vec!["fd00:2::1/64".into()],
+            ..rpc::network::RouterInterface::default()
         });
         let any = |direction: &str| rpc::network::SecurityGroupRule { ethertype: "IPv6".into(), ..rule(direction, None, None) };
         let ping = rpc::network::SecurityGroupRule { ethertype: "IPv6".into(), ..rule("ingress", Some("ipv6-icmp"), None) };

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use rpc::network::{
-    AddressPair, Change, HostState, MeteringLabel, MeteringRule, PortForwarding, Route, RouterInterface, SecurityGroupRule,
+    AddressPair, AddressScopes, Change, HostState, MeteringLabel, MeteringRule, PortForwarding, Route, RouterInterface, SecurityGroupRule,
 };
 
 use crate::cloud::Cloud;
@@ -40,6 +40,33 @@ fn routers_hide_guests_and_floating_ips_lead_to_them() {
 }
 
 #[test]
+fn addresses_are_kept_within_a_scope_and_hidden_beyond_it() {
+    sandboxed("routers::addresses_are_kept_within_a_scope_and_hidden_beyond_it", async {
+        let mut cloud = Cloud::start().await;
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
+        cloud.set_rules(vec![rule("egress", None, None), rule("ingress", Some("tcp"), Some((22, 22)))]).await;
+        let outside = root();
+        let seen = guest::peer_server(&outside, 9000);
+        let scope = |id: &str| AddressScopes { ipv4: Some(id.into()), ipv6: None };
+        shell("ip route add 10.1.0.0/24 via 172.24.4.10");
+        eventually("B is hidden", || guest::seen_as(&b, HOST, 9000, &seen) == Some(GATEWAY)).await;
+        echo_server(&b, 22);
+        eventually("without scopes, what has a route gets in", || connects(&outside, B, 22)).await;
+        cloud.change_router(|router| router.interfaces[0].address_scopes = scope("inside")).await;
+        eventually("nothing gets into another scope", || !connects(&outside, B, 22)).await;
+        assert_eq!(guest::seen_as(&b, HOST, 9000, &seen), Some(GATEWAY));
+        assert_eq!(guest::seen_as(&a, HOST, 9000, &seen), Some(FLOATING));
+        echo_server(&a, 22);
+        assert!(connects(&outside, FLOATING, 22), "but by a floating IP");
+
+        cloud.change_router(|router| router.gateway.as_mut().unwrap().address_scopes = scope("inside")).await;
+        eventually("B is seen as it is", || guest::seen_as(&b, HOST, 9000, &seen) == Some(B)).await;
+        assert_eq!(guest::seen_as(&a, HOST, 9000, &seen), Some(FLOATING));
+        assert!(connects(&outside, B, 22), "and is reached within its scope");
+    });
+}
+
+#[test]
 fn guests_reach_the_world_when_the_host_may_masquerade() {
     sandboxed("routers::guests_reach_the_world_when_the_host_may_masquerade", async {
         let forwarding = || shell("cat /proc/sys/net/ipv4/ip_forward");
@@ -67,6 +94,7 @@ fn ports_of_a_floating_ip_are_forwarded() {
         echo_server(&b, 81);
         let forward = |id: &str, external, inner: &str, internal| PortForwarding {
             id: id.into(),
+            floatingip_id: "floating".into(),
             floating_ip_address: SHARED.into(),
             protocol: "tcp".into(),
             external_ports: external,
@@ -159,6 +187,7 @@ fn routed() -> HostState {
         network_id: NET_2.into(),
         mac_address: "fa:16:3e:00:02:01".into(),
         addresses: vec!["10.2.0.1/24".into()],
+        ..RouterInterface::default()
     });
     state
 }

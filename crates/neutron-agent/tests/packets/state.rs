@@ -112,6 +112,7 @@ pub fn router() -> Router {
             network_id: NET_1.into(),
             mac_address: "fa:16:3e:00:01:01".into(),
             addresses: vec!["10.1.0.1/24".into()],
+            ..RouterInterface::default()
         }],
         gateway: Some(RouterGateway {
             port_id: "55555555-5555-4000-8000-000000000005".into(),

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 pub use allocate::{Wanted, allocate, default_of, no_default, none_chosen};
 pub use prefixes::{add, onboard, remove};
 
+use crate::agents::Touched;
 use crate::attributes::{Attribute, Checked};
 use crate::fault::{bad_request, conflict, invalid_input};
 use crate::plain::Plain;
@@ -148,6 +149,9 @@ impl Plain for Model {
             self.check_scope(tx, ctx).await?;
             self.check_scope_is_own(before, tx, ctx).await?;
         }
+        if self.address_scope_id != before.address_scope_id {
+            self.touch_routers(tx).await?;
+        }
         if self.is_default && !before.is_default { self.check_default(tx).await } else { Ok(()) }
     }
 
@@ -162,6 +166,16 @@ impl Plain for Model {
 impl Model {
     pub fn is_v4(&self) -> bool {
         self.ip_version == 4
+    }
+
+    /// The routers on the pool's subnets shall hear in which address scope they are.
+    pub async fn touch_routers(&self, tx: &Tx<'_>) -> Result<()> {
+        let on = "SELECT DISTINCT r.id FROM routers r JOIN ports p ON p.device_id = r.id JOIN ip_allocations a ON a.port_id = p.id \
+                  JOIN subnets s ON s.id = a.subnet_id WHERE s.subnetpool_id = $1";
+        for router in sql::texts(tx.db, on, [self.id.as_str().into()]).await? {
+            tx.touch(Touched::Router(router));
+        }
+        Ok(())
     }
 
     fn check_lengths(&self) -> Result<()> {

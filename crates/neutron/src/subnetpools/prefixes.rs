@@ -82,7 +82,7 @@ pub async fn onboard(app: App, ctx: Context, id: Path<String>, input: Input) -> 
                 subnet.subnetpool_id = Some(pool.id.clone());
                 save(tx.db, &mut subnet).await?;
             }
-            Ok(())
+            pool.touch_routers(&tx).await
         })
     })
     .await?;

@@ -23,6 +23,9 @@ pub struct Router {
     pub role: RouterRole,
     #[serde(default)]
     pub metering_labels: Vec<MeteringLabel>,
+    /// The port that says of this host whether it is ready for a router that several hosts carry.
+    #[serde(default)]
+    pub ha_port_id: Option<String>,
 }
 
 /// Neutron-server names the one host that forwards, and another as soon as that one is silent.
@@ -43,6 +46,16 @@ pub struct RouterInterface {
     pub mac_address: String,
     /// `10.0.0.1/24`, one for each fixed address of the port. What the router advertises on an IPv6 subnet says the subnet.
     pub addresses: Vec<String>,
+    #[serde(default)]
+    pub address_scopes: AddressScopes,
+}
+
+/// The address scopes of a leg's subnets. Routers route within one, and hide what leaves it behind their address; subnets in none are as if in
+/// one together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressScopes {
+    pub ipv4: Option<String>,
+    pub ipv6: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +67,8 @@ pub struct RouterGateway {
     pub addresses: Vec<String>,
     pub nexthops: Vec<IpAddr>,
     pub enable_snat: bool,
+    #[serde(default)]
+    pub address_scopes: AddressScopes,
     /// For all that leaves by the router's own address.
     #[serde(default)]
     pub qos: Qos,
@@ -73,6 +88,8 @@ pub struct FloatingIp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortForwarding {
     pub id: String,
+    #[serde(default)]
+    pub floatingip_id: String,
     pub floating_ip_address: IpAddr,
     /// `tcp`, `udp`, `sctp`, `dccp`, `icmp`
     pub protocol: String,
