@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::dataplane::Dataplane;
-use crate::desired::{Desired, Dirty};
+use crate::desired::{Desired, Dirty, of_router, of_server};
 use crate::{Error, Result};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ struct Agent<D> {
     wired: Arc<BTreeSet<String>>,
     /// Ports that neutron-server knows to be wired.
     reported: Arc<BTreeSet<String>>,
-    /// Ports that it told of since, and may not have believed before: one that waits here for its guest is not this host's yet.
+    /// Those that it told of since, and may not have believed before: one that waits here for its guest is not this host's yet.
     retold: BTreeSet<String>,
     retry: Retry,
 }
@@ -127,9 +127,7 @@ impl<D: Dataplane> Agent<D> {
                 Some(last) if update.sequence == last + 1 => {
                     self.sequence = Some(update.sequence);
                     for change in update.changes {
-                        if let Change::Port(port) = &change {
-                            self.retold.insert(port.id.clone());
-                        }
+                        self.retold.extend(told_of(&change));
                         self.desired.apply(change, &mut self.dirty);
                     }
                 }
@@ -190,14 +188,14 @@ impl<D: Dataplane> Agent<D> {
         }
     }
 
-    /// Tell neutron-server which ports came up or went down, all in one message.
+    /// Tell neutron-server which ports and floating IPs came up or went down, all in one message.
     async fn report(&mut self) -> bool {
         if Arc::ptr_eq(&self.wired, &self.reported) && self.retold.is_empty() {
             return true;
         }
         let unheard = |id: &&String| !self.reported.contains(*id) || self.retold.contains(*id);
         let up: Vec<String> = self.wired.iter().filter(unheard).cloned().collect();
-        let still_wanted = |id: &&String| self.desired.ports.contains_key(*id);
+        let still_wanted = |id: &&String| self.desired.knows(id);
         let down: Vec<String> = self.reported.difference(&self.wired).filter(still_wanted).cloned().collect();
         if up.is_empty() && down.is_empty() {
             self.reported = self.wired.clone();
@@ -218,6 +216,16 @@ impl<D: Dataplane> Agent<D> {
                 false
             }
         }
+    }
+}
+
+/// What a change says of that may be up here.
+fn told_of(change: &Change) -> Vec<String> {
+    match change {
+        Change::Port(port) => vec![port.id.clone()],
+        Change::Network(network) => of_server(network).cloned().into_iter().collect(),
+        Change::Router(router) => of_router(router).into_iter().cloned().collect(),
+        _ => vec![],
     }
 }
 
@@ -280,7 +288,9 @@ mod tests {
         let state = Arc::new(Mutex::new(fixtures::state()));
         let mut wired = server(&bus, state.clone());
         let _agent = AbortOnDropHandle::new(tokio::spawn(run(Config::for_tests(), bus.clone(), Sim::default())));
-        assert_eq!(next(&mut wired).await.up, [fixtures::PORT_A, fixtures::PORT_B]);
+        // guests' ports, the router's legs, its floating IP, and the DHCP server's port
+        let all: BTreeSet<String> = next(&mut wired).await.up.into_iter().collect();
+        assert!(all.len() == 6 && all.contains(fixtures::PORT_A) && all.contains(&fixtures::router().floating_ips[0].id), "{all:?}");
 
         let update = |sequence, id: &str| Update { sequence, changes: vec![Change::Port(fixtures::port(id, 20))] };
         bus.cast(&agent_topic("host"), update(2, "third")).await.unwrap();

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use rpc::network::{AddressGroup, Change, HostState, Network, Peer, Port, Router, SecurityGroup};
+use rpc::network::{AddressGroup, Change, HostState, Network, Peer, Port, Router, RouterRole, SecurityGroup};
+
+use crate::dhcp;
 
 /// The desired state of the host, by id.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +24,7 @@ pub struct Dirty {
     pub everything: bool,
     /// Something is desired that was not: the firewall may differ.
     pub rules: bool,
-    /// Ports came, changed or went.
+    /// Ports, also the cloud's own, came, changed or went.
     pub ports: bool,
     pub networks: BTreeSet<String>,
     pub routers: BTreeSet<String>,
@@ -57,7 +59,7 @@ impl Desired {
     pub fn apply(&mut self, change: Change, dirty: &mut Dirty) {
         // What is known of other hosts' ports is no part of the firewall.
         dirty.rules |= !matches!(change, Change::Peers { .. });
-        dirty.ports |= matches!(change, Change::Port(_) | Change::PortGone(_));
+        dirty.ports |= !matches!(change, Change::Peers { .. } | Change::Members { .. });
         match change {
             Change::Network(network) => {
                 dirty.networks.insert(network.id.clone());
@@ -112,6 +114,21 @@ impl Desired {
         self.ports.values().filter(move |port| port.network_id == network_id)
     }
 
+    /// What neutron-server waits to hear of, if all goes well: ports, the cloud's own among them, and floating IPs.
+    pub fn awaited(&self) -> BTreeSet<String> {
+        let guests = self.ports.values().filter(|port| port.admin_state_up).map(|port| &port.id);
+        let servers = self.networks.values().filter_map(of_server);
+        let routers = self.routers.values().filter(|router| router.admin_state_up).flat_map(of_router);
+        guests.chain(servers).chain(routers).cloned().collect()
+    }
+
+    /// Whether neutron-server wants to hear of this port or floating IP, up or down.
+    pub fn knows(&self, id: &String) -> bool {
+        self.ports.contains_key(id)
+            || self.networks.values().any(|network| of_server(network) == Some(id))
+            || self.routers.values().any(|router| of_router(router).contains(&id))
+    }
+
     fn routers_of(&self, network_id: &str) -> Vec<String> {
         let touches = |router: &&Router| {
             router.interfaces.iter().any(|i| i.network_id == network_id)
@@ -158,6 +175,23 @@ impl Desired {
 fn in_order(mut network: Network) -> Network {
     network.peers.sort_unstable_by(|a, b| a.port_id.cmp(&b.port_id));
     network
+}
+
+/// The port of a network's DHCP server.
+pub fn of_server(network: &Network) -> Option<&String> {
+    network.dhcp.as_ref().filter(|_| dhcp::served::is_served(network)).map(|dhcp| &dhcp.port_id)
+}
+
+/// What works as soon as this host carries a router: its legs and the floating IPs on them; where it only stands by, that it does.
+pub fn of_router(router: &Router) -> Vec<&String> {
+    let mut all: Vec<&String> = router.ha_port_id.iter().collect();
+    if router.role == RouterRole::Active {
+        all.extend(router.interfaces.iter().map(|leg| &leg.port_id));
+        all.extend(router.gateway.iter().map(|leg| &leg.port_id));
+        all.extend(router.floating_ips.iter().map(|floating| &floating.id));
+        all.extend(router.port_forwardings.iter().map(|forward| &forward.floatingip_id));
+    }
+    all
 }
 
 #[cfg(test)]

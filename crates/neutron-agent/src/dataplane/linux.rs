@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Outcome};
-use crate::desired::{Desired, Dirty};
+use crate::desired::{Desired, Dirty, of_router, of_server};
 use crate::dhcp::{self, Dhcp};
 use crate::host::netlink::{Link, Netlink, name_of};
 use crate::host::netns::{Namespaces, Netns};
@@ -49,6 +49,8 @@ pub struct Linux {
     routers: Routers,
     /// Networks whose DHCP does not work yet: their ports are not ready for a guest.
     unserved: BTreeSet<String>,
+    /// Routers that do not work yet.
+    uncarried: BTreeSet<String>,
     happened: Arc<Notify>,
     /// Are there ports without their tap?
     waiting: bool,
@@ -77,6 +79,7 @@ impl Linux {
             metadata: Metadata::new(upstream),
             routers: Routers::new(&config.state_dir, namespaces.clone()),
             unserved: BTreeSet::new(),
+            uncarried: BTreeSet::new(),
             watch: watch(happened.clone())?,
             happened,
             waiting: false,
@@ -199,18 +202,32 @@ impl Linux {
         let serve = |id: String| async { (self.serve_router(desired, &id, dirty.everything).await, id) };
         let served: Vec<_> = stream::iter(routers).map(serve).buffer_unordered(AT_ONCE).collect().await;
         for (outcome, id) in served {
-            if let Err(error) = outcome {
-                tracing::warn!(router = id, %error, "a router failed");
-                well = false;
+            match outcome {
+                Ok(()) => drop(self.uncarried.remove(&id)),
+                Err(error) => {
+                    tracing::warn!(router = id, %error, "a router failed");
+                    self.uncarried.insert(id);
+                    well = false;
+                }
             }
         }
         well
     }
 
+    /// Guests' ports that are wired and served.
     fn ready(&self, desired: &Desired, places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>) -> BTreeSet<String> {
         let wired = plan::wired(desired, places, links).into_iter();
         let served = |id: &&str| desired.ports.get(*id).is_some_and(|port| !self.unserved.contains(&port.network_id));
         wired.filter(served).map(Into::into).collect()
+    }
+
+    /// The cloud's own ports that work, and floating IPs.
+    fn carried(&self, desired: &Desired, places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>) -> Vec<String> {
+        let served = desired.networks.values().filter(|network| !self.unserved.contains(&network.id));
+        let servers = served.filter(|network| plan::is_in_place(&names::dhcp_host_end(&network.id), places, links)).filter_map(of_server);
+        let carried = desired.routers.values().filter(|router| !self.uncarried.contains(&router.id));
+        let routers = carried.filter(|router| plan::is_carried(router, places, links)).flat_map(of_router);
+        servers.chain(routers).cloned().collect()
     }
 }
 
@@ -238,8 +255,10 @@ impl Dataplane for Linux {
             let links = self.host.links().await?;
             complete &= carry_out(&self.host, &links, plan::leftovers(&places, desired, &links)).await;
         }
-        let wired = self.ready(desired, &places, &self.host.links().await?);
+        let links = self.host.links().await?;
+        let mut wired = self.ready(desired, &places, &links);
         self.waiting = wired.len() < desired.ports.len();
+        wired.extend(self.carried(desired, &places, &links));
         Ok(Outcome { wired: Arc::new(wired), complete })
     }
 

@@ -16,7 +16,7 @@ pub use sim::Sim;
 /// What came of an attempt to make the host as desired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Ports whose traffic flows: where nothing changed, the very set of before.
+    /// Ports whose traffic flows, and floating IPs that lead to theirs: where nothing changed, the very set of before.
     pub wired: Arc<BTreeSet<String>>,
     /// False when something could not be done (it is in the log) and should be tried again.
     pub complete: bool,

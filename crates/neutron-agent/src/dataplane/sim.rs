@@ -1,4 +1,4 @@
-//! A host without a network: every port is wired as soon as it is known. Needs no root.
+//! A host without a network: everything is wired as soon as it is known. Needs no root.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,8 +14,7 @@ pub struct Sim(Arc<BTreeSet<String>>);
 impl Dataplane for Sim {
     async fn apply(&mut self, desired: &Desired, dirty: &Dirty) -> Result<Outcome> {
         if dirty.everything || dirty.ports {
-            let up = desired.ports.values().filter(|port| port.admin_state_up);
-            self.0 = Arc::new(up.map(|port| port.id.clone()).collect());
+            self.0 = Arc::new(desired.awaited());
         }
         Ok(Outcome { wired: self.0.clone(), complete: true })
     }

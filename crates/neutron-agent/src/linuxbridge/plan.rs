@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rpc::compute::tap_name;
-use rpc::network::{Network, RouterRole, TrunkMember};
+use rpc::network::{Network, Router, RouterRole, TrunkMember};
 
 use super::peers;
 use crate::config::Config;
@@ -198,14 +198,23 @@ pub fn leftovers(places: &BTreeMap<String, Place>, desired: &Desired, links: &BT
 
 /// Ports whose tap is where it belongs.
 pub fn wired<'a>(desired: &'a Desired, places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>) -> Vec<&'a str> {
-    let is_wired = |id: &str| {
-        let name = tap_name(id);
-        let (Some(place), Some(link)) = (places.get(&name), links.get(&name)) else {
-            return false;
-        };
-        link.up && links.get(&place.bridge).is_some_and(|bridge| bridge.up && bridge.index == link.master)
+    desired.ports.keys().map(String::as_str).filter(|id| is_in_place(&tap_name(id), places, links)).collect()
+}
+
+/// Is a link where it belongs?
+pub fn is_in_place(name: &str, places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>) -> bool {
+    let (Some(place), Some(link)) = (places.get(name), links.get(name)) else {
+        return false;
     };
-    desired.ports.keys().map(String::as_str).filter(|id| is_wired(id)).collect()
+    link.up && links.get(&place.bridge).is_some_and(|bridge| bridge.up && bridge.index == link.master)
+}
+
+/// Whether all legs of a router are where they belong.
+pub fn is_carried(router: &Router, places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>) -> bool {
+    let inner = router.interfaces.iter().map(|leg| names::router_host_end(&leg.port_id));
+    let outer = router.gateway.iter().map(|leg| names::gateway_host_end(&leg.port_id));
+    let stands_by = router.role == RouterRole::Standby;
+    router.admin_state_up && (stands_by || inner.chain(outer).all(|name| is_in_place(&name, places, links)))
 }
 
 #[cfg(test)]

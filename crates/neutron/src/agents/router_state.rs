@@ -10,13 +10,15 @@ use super::state::routes;
 use crate::floatingips::{self, port_forwardings};
 use crate::ports;
 use crate::resource::with;
-use crate::{metering, qos, routers, sql, subnets};
+use crate::{metering, qos, routers, sql, subnetpools, subnets};
 
 /// A router, and who carries it.
 pub struct Carried {
     pub router: wire::Router,
     host: String,
     standbys: Vec<String>,
+    /// By host.
+    ha_ports: HashMap<String, String>,
 }
 
 impl Carried {
@@ -27,7 +29,7 @@ impl Carried {
             _ if self.standbys.iter().any(|standby| standby == host) => wire::RouterRole::Standby,
             _ => return None,
         };
-        Some(wire::Router { role, ..self.router.clone() })
+        Some(wire::Router { role, ha_port_id: self.ha_ports.get(host).cloned(), ..self.router.clone() })
     }
 }
 
@@ -35,6 +37,8 @@ impl Carried {
 struct Parts {
     ports: Vec<ports::Model>,
     subnets: HashMap<String, subnets::Model>,
+    /// Address scopes, by subnet pool.
+    scopes: HashMap<String, String>,
     floating: Vec<floatingips::Model>,
     forwardings: Vec<port_forwardings::Model>,
     labels: Vec<(metering::Model, Vec<metering::rules::Model>)>,
@@ -51,7 +55,7 @@ pub async fn read(db: &DatabaseConnection, ids: &[String]) -> Result<Vec<Carried
     let mut carried = Vec::with_capacity(rows.len());
     for row in rows {
         let standbys = if row.ha { routers::standbys(db, &row.id).await? } else { Vec::new() };
-        carried.push(Carried { host: row.host.clone(), standbys, router: parts.router(row) });
+        carried.push(Carried { host: row.host.clone(), standbys, ha_ports: parts.ha_ports(&row.id), router: parts.router(row) });
     }
     Ok(carried)
 }
@@ -62,6 +66,8 @@ impl Parts {
         let on: HashSet<String> = ports.iter().flat_map(|port| port.fixed_ips.0.iter().map(|fixed| fixed.subnet_id.clone())).collect();
         let on: Vec<String> = on.into_iter().collect();
         let subnets: Vec<subnets::Model> = with(db, "id", &on).await?;
+        let pools: HashSet<String> = subnets.iter().filter_map(|subnet| subnet.subnetpool_id.clone()).collect();
+        let pools: Vec<subnetpools::Model> = with(db, "id", &pools.into_iter().collect::<Vec<_>>()).await?;
         let floating: Vec<floatingips::Model> = with(db, "router_id", ids).await?;
         let floating_ids: Vec<String> = floating.iter().map(|floating| floating.id.clone()).collect();
         let policies =
@@ -69,6 +75,7 @@ impl Parts {
         let policies: HashSet<String> = policies.collect();
         Ok(Parts {
             subnets: subnets.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect(),
+            scopes: pools.into_iter().filter_map(|pool| Some((pool.id, pool.address_scope_id?))).collect(),
             forwardings: with(db, "floatingip_id", &floating_ids).await?,
             labels: labels(db, rows).await?,
             effects: qos::effects(db, &policies.into_iter().collect::<Vec<_>>()).await?,
@@ -85,6 +92,7 @@ impl Parts {
             network_id: port.network_id.clone(),
             mac_address: port.mac_address.clone(),
             addresses: self.addresses(port),
+            address_scopes: self.address_scopes(port),
         };
         let (floating_ips, port_forwardings) = self.floating(&router.id);
         wire::Router {
@@ -102,15 +110,30 @@ impl Parts {
             port_forwardings,
             metering_labels: self.labels_of(&router.project_id),
             role: wire::RouterRole::Active,
+            ha_port_id: None,
             id: router.id,
             project_id: router.project_id,
             admin_state_up: router.admin_state_up,
         }
     }
 
+    fn ha_ports(&self, router: &str) -> HashMap<String, String> {
+        let own = self.ports.iter().filter(|port| port.device_id == router && port.device_owner == routers::HA_INTERFACE);
+        own.map(|port| (port.host_id.clone(), port.id.clone())).collect()
+    }
+
     /// With the prefixes of their subnets.
     fn addresses(&self, port: &ports::Model) -> Vec<String> {
         port.fixed_ips.0.iter().filter_map(|fixed| Some(self.subnets.get(&fixed.subnet_id)?.with_prefix(fixed.ip_address))).collect()
+    }
+
+    /// Those of the pools that its subnets are out of.
+    fn address_scopes(&self, port: &ports::Model) -> wire::AddressScopes {
+        let of = |v4: bool| {
+            let mut subnets = port.fixed_ips.0.iter().filter_map(|fixed| self.subnets.get(&fixed.subnet_id)).filter(|s| s.is_v4() == v4);
+            subnets.find_map(|subnet| self.scopes.get(subnet.subnetpool_id.as_ref()?)).cloned()
+        };
+        wire::AddressScopes { ipv4: of(true), ipv6: of(false) }
     }
 
     fn gateway(&self, router: &routers::Model, port: &ports::Model) -> wire::RouterGateway {
@@ -121,6 +144,7 @@ impl Parts {
             addresses: self.addresses(port),
             nexthops: port.fixed_ips.0.iter().filter_map(|fixed| self.subnets.get(&fixed.subnet_id)?.gateway()).collect(),
             enable_snat: router.enable_snat,
+            address_scopes: self.address_scopes(port),
             qos: self.effect(router.qos_policy_id.as_ref()),
         }
     }
@@ -143,6 +167,7 @@ impl Parts {
             let port = |number: i64| u16::try_from(number).ok();
             Some(wire::PortForwarding {
                 id: row.id.clone(),
+                floatingip_id: row.floatingip_id.clone(),
                 floating_ip_address: floating.address()?,
                 protocol: row.protocol.clone(),
                 external_ports: (port(row.external_first)?, port(row.external_last)?),

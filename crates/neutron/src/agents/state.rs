@@ -36,7 +36,10 @@ pub async fn networks(db: &DatabaseConnection, peers: &mut Peers, ids: &[String]
 }
 
 fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<ports::Model>, peers: Vec<wire::Peer>) -> wire::Network {
+    // what is shut down has no DHCP server, its ports go on
+    let dhcp = dhcp.filter(|_| network.admin_state_up);
     wire::Network {
+        dns_domain: network.domain().to_owned(),
         id: network.id,
         project_id: network.project_id,
         network_type: network.network_type,
@@ -46,7 +49,6 @@ fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<
         external: network.external,
         subnets: subnets.into_iter().map(subnet).collect(),
         dhcp: dhcp.map(|port| wire::DhcpPort { port_id: port.id, mac_address: port.mac_address, fixed_ips: fixed_ips(&port.fixed_ips.0) }),
-        dns_domain: network.dns_domain,
         peers,
     }
 }
@@ -139,6 +141,7 @@ fn port(port: &ports::Model) -> wire::Port {
         allowed_address_pairs: port.allowed_address_pairs.0.iter().map(pair).collect(),
         admin_state_up: port.admin_state_up,
         dns_name: port.hostname(),
+        dns_domain: port.dns_domain.clone(),
         extra_dhcp_opts: port.extra_dhcp_opts.0.iter().map(option).collect(),
         qos: wire::Qos::default(),
         trunk: None,

@@ -157,7 +157,8 @@ async fn associate(tx: &Tx<'_>, ctx: &Context, floating: &mut Model, port: &str,
     let Some(router) = routers::reaching(tx, &port, fixed, &floating.floating_network_id).await? else {
         return Err(unreachable(floating, &port, fixed));
     };
-    floating.status = if router.host.is_empty() { ports::DOWN } else { ports::ACTIVE }.into();
+    // its router's host says when it leads there
+    floating.status = ports::DOWN.into();
     floating.router_id = Some(router.id.clone());
     floating.port_id = Some(port.id.clone());
     floating.fixed_ip_address = Some(fixed.to_string());

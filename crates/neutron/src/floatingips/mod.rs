@@ -19,7 +19,7 @@ use crate::agents::Touched;
 use crate::attributes::Attribute;
 use crate::resource::{Resource, Seen, extend, fetch, remove, save, standard_view, with};
 use crate::values::Kind;
-use crate::{Tx, nova, ports};
+use crate::{Tx, nova, ports, sql};
 
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "floatingips")]
@@ -141,6 +141,18 @@ fn unreachable(floating: &Model, port: &ports::Model, fixed: IpAddr) -> Error {
         floating.floating_network_id, port.id
     );
     Error::not_found(message).code("ExternalGatewayForFloatingIPNotFound")
+}
+
+/// The host of their routers says of floating IPs whether they lead to their ports.
+pub async fn carried(tx: &Tx<'_>, host: &str, ids: &[String], status: &str) -> Result<()> {
+    let rows: Vec<Model> = with(tx.db, "id", ids).await?;
+    for floating in rows.into_iter().filter(|floating| floating.status != status) {
+        let update = "UPDATE floatingips SET status = $1, revision_number = revision_number + 1, updated_at = $2 \
+                      WHERE id = $3 AND router_id IN (SELECT id FROM routers WHERE host = $4)";
+        let values = [status.into(), Timestamp::now().0.into(), floating.id.into(), host.into()];
+        sql::execute(tx.db, update, values).await?;
+    }
+    Ok(())
 }
 
 /// A port is about to go: what leads to it leads nowhere.

@@ -11,7 +11,7 @@ use crate::agents::Touched;
 use crate::attributes::{Attribute, Checked, ID, Input};
 use crate::fault::{bad_request, conflict, invalid_attribute};
 use crate::listing::select_fields;
-use crate::ports::{self, ACTIVE, DOWN};
+use crate::ports::{self, DOWN};
 use crate::resource::{Resource, Seen, changeable, fetch, insert, remove, save, seen, with};
 use crate::values::Kind;
 use crate::{App, Tx, routers, sql};
@@ -146,7 +146,6 @@ pub async fn create(app: App, ctx: Context, floating: Path<String>, input: Input
             apply(&mut row, &checked)?;
             check(&tx, &by, &mut floating, &mut row).await?;
             insert(tx.db, &row).await?;
-            floating.status = ACTIVE.into();
             save(tx.db, &mut floating).await?;
             Ok(row)
         })

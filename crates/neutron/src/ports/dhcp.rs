@@ -5,7 +5,7 @@ use kit::Result;
 use kit::ids;
 
 use super::addresses::{Wanted, choose};
-use super::{ACTIVE, DHCP, DhcpOption, FixedIp, Model, create, delete};
+use super::{DHCP, DhcpOption, FixedIp, Model, create, delete};
 use crate::agents;
 use crate::resource::{fetch, save, with};
 use crate::{Tx, ipam, networks, sql, subnets};
@@ -30,7 +30,6 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
     port.id = id;
     port.device_owner = DHCP.into();
     port.host_id = host.to_owned();
-    port.status = ACTIVE.into();
     create::insert_with(tx, network, port, None, Some(wanted)).await.map(drop)
 }
 

@@ -4,7 +4,7 @@ use kit::{Context, Error, Path, Reply, Result};
 
 use super::addresses::{Wanted, choose, touch_membership};
 use super::create::{check_rules, check_security, free_mac, join_groups, profile};
-use super::{ACTIVE, DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp, turn};
+use super::{DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp, turn};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::conflict;
@@ -66,7 +66,7 @@ async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model, claim
     if port.host_id != before.host_id {
         port.status = DOWN.into();
     } else if port.is_clouds() && port.admin_state_up != before.admin_state_up {
-        port.status = if port.admin_state_up { ACTIVE } else { DOWN }.into();
+        port.status = DOWN.into();
         follow_state(tx, &port);
     }
     save(tx.db, &mut port).await?;

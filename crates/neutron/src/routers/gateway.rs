@@ -100,7 +100,6 @@ async fn plug(tx: &Tx<'_>, router: &mut Model, network: &networks::Model, info: 
     port.device_owner = ROUTER_GATEWAY.into();
     port.port_security_enabled = false;
     port.host_id.clone_from(&router.host);
-    port.status = router.port_status().into();
     let port = ports::insert_with(tx, network, port, None, info.wanted_ips()?).await?;
     router.gateway_port_id = Some(port.id);
     router.gateway_network_id = Some(network.id.clone());

@@ -56,7 +56,6 @@ async fn plug(tx: &Tx<'_>, router: &Model, host: &str) -> Result<()> {
     port.device_id.clone_from(&router.id);
     port.device_owner = INTERFACE.into();
     port.host_id = host.to_owned();
-    port.status = ports::ACTIVE.into();
     port.port_security_enabled = false;
     ports::insert_with(tx, &network, port, None, None).await.map(drop)
 }

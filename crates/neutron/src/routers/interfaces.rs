@@ -83,7 +83,6 @@ pub async fn attach(tx: &Tx<'_>, router: &Model, subnet: &subnets::Model) -> Res
     port.device_owner = ROUTER_INTERFACE.into();
     port.port_security_enabled = false;
     port.host_id.clone_from(&router.host);
-    port.status = router.port_status().into();
     let wanted = json!([{"subnet_id": subnet.id, "ip_address": gateway}]);
     let port = ports::insert_with(tx, &network, port, None, Some(serde_json::from_value(wanted)?)).await;
     let port = port.map_err(|error| match error.code.as_deref() {
@@ -140,7 +139,7 @@ async fn attach_port(tx: &Tx<'_>, router: &Model, mut port: ports::Model) -> Res
     port.device_id.clone_from(&router.id);
     port.device_owner = ROUTER_INTERFACE.into();
     port.host_id.clone_from(&router.host);
-    port.status = router.port_status().into();
+    port.status = ports::DOWN.into();
     save(tx.db, &mut port).await?;
     tx.touch(Touched::Port(port.id.clone()));
     tx.touch(Touched::Router(router.id.clone()));

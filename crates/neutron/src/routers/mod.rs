@@ -109,11 +109,6 @@ impl Model {
         let ports: Vec<ports::Model> = crate::resource::with(tx.db, "device_id", std::slice::from_ref(&self.id)).await?;
         Ok(ports.into_iter().filter(|port| port.device_owner == ports::ROUTER_INTERFACE).collect())
     }
-
-    /// A router's ports live where it does; they work as soon as there is a host.
-    pub fn port_status(&self) -> &'static str {
-        if self.host.is_empty() { ports::DOWN } else { ports::ACTIVE }
-    }
 }
 
 /// The router that joins a port's network to an external network, if any: floating IPs of the port go through it.

@@ -112,3 +112,37 @@ async fn addresses_that_ports_may_take_over_are_members() {
     cloud.delete(DEMO, &second).await;
     eventually(async || members().0.len() == 1 && agent.is_up_to_date().await).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_know_the_names_that_ports_show() {
+    let cloud = cloud().await;
+    let agent = Agent::start(&cloud, "host1").await;
+    let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let port = cloud.make(DEMO, "ports", "port", json!({"network_id": network, "dns_name": "vm"})).await;
+    assert_eq!(port["dns_assignment"][0]["fqdn"], "vm.openstacklocal.");
+    cloud.bind(&id(&port), "host1", "s").await;
+    eventually(async || agent.state().networks.iter().any(|network| network.dns_domain == "openstacklocal.")).await;
+    cloud.change(DEMO, &format!("/networks/{network}"), "network", json!({"dns_domain": "example.org."})).await;
+    cloud.change(DEMO, &format!("/ports/{}", id(&port)), "port", json!({"dns_domain": "example.net."})).await;
+    eventually(async || agent.state().networks.iter().any(|network| network.dns_domain == "example.org.")).await;
+    eventually(async || agent.state().ports.iter().any(|port| port.dns_domain == "example.net.")).await;
+    assert!(agent.is_up_to_date().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routers_know_the_address_scopes_they_are_in() {
+    let cloud = cloud().await;
+    let agent = Agent::start(&cloud, "host1").await;
+    let scope = id(&cloud.make(DEMO, "address-scopes", "address_scope", json!({"name": "s", "ip_version": 4})).await);
+    let pool = json!({"name": "p", "prefixes": ["10.3.0.0/16"], "default_prefixlen": 24, "address_scope_id": scope});
+    let pool = id(&cloud.make(DEMO, "subnetpools", "subnetpool", pool).await);
+    let network = id(&cloud.make(DEMO, "networks", "network", json!({"name": "n"})).await);
+    let subnet = json!({"network_id": network, "ip_version": 4, "subnetpool_id": pool});
+    let subnet = id(&cloud.make(DEMO, "subnets", "subnet", subnet).await);
+    let router = id(&cloud.make(DEMO, "routers", "router", json!({"name": "r"})).await);
+    cloud.put(DEMO, &format!("/routers/{router}/add_router_interface"), json!({"subnet_id": subnet})).await;
+    let told = || agent.state().routers.iter().flat_map(|r| r.interfaces.iter().map(|i| i.address_scopes.ipv4.clone())).collect::<Vec<_>>();
+    eventually(async || told() == [Some(scope.clone())]).await;
+    cloud.change(DEMO, &format!("/subnetpools/{pool}"), "subnetpool", json!({"address_scope_id": null})).await;
+    eventually(async || told() == [None]).await;
+}

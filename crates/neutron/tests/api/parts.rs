@@ -99,8 +99,10 @@ async fn ports_of_a_floating_ip_lead_inside() {
     let made = cloud.make(DEMO, &all, "port_forwarding", body.clone()).await;
     assert_eq!((&made["external_port"], &made["internal_port_range"]), (&json!(2222), &json!("22:22")));
     let seen = cloud.get(DEMO, &format!("/floatingips/{floating}")).await["floatingip"].clone();
-    assert_eq!((&seen["status"], seen["port_forwardings"].as_array().unwrap().len()), (&json!("ACTIVE"), 1));
+    assert_eq!((&seen["status"], seen["port_forwardings"].as_array().unwrap().len()), (&json!("DOWN"), 1));
     eventually(async || agent.state().routers.first().is_some_and(|router| router.port_forwardings.len() == 1)).await;
+    agent.wired(&[&agent.state().routers[0].port_forwardings[0].floatingip_id], &[]).await;
+    assert_eq!(cloud.get(DEMO, &format!("/floatingips/{floating}")).await["floatingip"]["status"], "ACTIVE");
     assert_eq!(agent.state().routers[0].port_forwardings[0].external_ports, (2222, 2222));
     for (change, status) in [
         (json!({}), 400),

@@ -43,7 +43,7 @@ async fn interfaces_come_and_go() {
 async fn floating_ips_live() {
     let cloud = cloud().await;
     cloud.bootstrapped().await;
-    let _agent = Agent::start(&cloud, "host1").await;
+    let agent = Agent::start(&cloud, "host1").await;
     let (public, private) = (cloud.named("networks", "public").await, cloud.named("networks", "private").await);
     let router = cloud.named("routers", "router1").await;
     let seen = cloud.get(DEMO, &format!("/routers/{router}")).await["router"].clone();
@@ -59,8 +59,13 @@ async fn floating_ips_live() {
     let joined = cloud.change(DEMO, &path, "floatingip", json!({"port_id": id(&port)})).await;
     assert_eq!(
         (&joined["status"], &joined["router_id"], &joined["port_details"]["status"]),
-        (&json!("ACTIVE"), &json!(router), &json!("DOWN"))
+        (&json!("DOWN"), &json!(router), &json!("DOWN"))
     );
+    agent.wired(&[&id(&floating)], &[]).await;
+    assert_eq!(cloud.get(DEMO, &path).await["floatingip"]["status"], "ACTIVE", "its host says that it leads there");
+    agent.wired(&[], &[&id(&floating)]).await;
+    assert_eq!(cloud.get(DEMO, &path).await["floatingip"]["status"], "DOWN");
+    agent.wired(&[&id(&floating)], &[]).await;
     let second = json!({"floatingip": {"floating_network_id": public, "port_id": id(&port)}});
     assert_eq!(cloud.refused(DEMO, Method::POST, "/floatingips", Some(second)).await, (409, "FloatingIPPortAlreadyAssociated".into()));
     let clear = json!({"router": {"external_gateway_info": {}}});
@@ -118,7 +123,14 @@ async fn a_host_that_stood_by_takes_over_from_one_that_fell_silent() {
     let states: Vec<(Value, Value)> = agents.as_array().unwrap().iter().map(state).collect();
     assert!(states.iter().any(|(_, state)| state == "active") && states.iter().any(|(_, state)| state == "standby"), "{states:?}");
     let legs = cloud.get(ADMIN, &format!("/ports?device_id={router}")).await["ports"].clone();
-    assert_eq!(legs[0]["status"], "ACTIVE");
+    assert_eq!(legs[0]["status"], "DOWN", "the new host did not say that it forwards");
+    let inner = legs.as_array().unwrap().iter().find(|leg| leg["device_owner"] == "network:router_interface").map(id).unwrap();
+    active.wired(&[&inner], &[]).await;
+    assert_eq!(cloud.get(ADMIN, &format!("/ports/{inner}")).await["port"]["status"], "DOWN", "the old one has no say in it");
+    standby.wired(&[&inner], &[]).await;
+    assert_eq!(cloud.get(ADMIN, &format!("/ports/{inner}")).await["port"]["status"], "ACTIVE");
+    let ready = |agent: &Agent| agent.state().routers.iter().find(|found| found.id == router).and_then(|router| router.ha_port_id.clone());
+    assert!(ready(standby).is_some() && ready(standby) != ready(active));
     // back again, it stands by
     active.beat().await;
     eventually(async || role(active) == Some(RouterRole::Standby) && active.is_up_to_date().await).await;
@@ -133,4 +145,33 @@ async fn a_host_that_stood_by_takes_over_from_one_that_fell_silent() {
     cloud.put(DEMO, &format!("{path}/remove_router_interface"), json!({"subnet_id": subnet})).await;
     cloud.delete(DEMO, &path).await;
     assert_eq!(cloud.refused(ADMIN, Method::GET, &format!("/networks/{}", id(&network)), None).await.0, 404);
+}
+
+/// Neither a server that was away nor a bus that was knows who is silent: the first to be heard afterwards inherits nothing from the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn routers_stay_where_they_are_when_nobody_was_heard() {
+    let patience = Duration::from_millis(1500);
+    let cloud = cloud_with(neutron::Config { ha_takeover_time: patience, ..neutron::Config::default() }).await;
+    let (one, two) = (Agent::start(&cloud, "host1").await, Agent::start(&cloud, "host2").await);
+    let router = id(&cloud.make(ADMIN, "routers", "router", json!({"ha": true, "project_id": "demo"})).await);
+    let role = |agent: &Agent| agent.state().routers.iter().find(|found| found.id == router).map(|router| router.role);
+    eventually(async || {
+        one.beat().await;
+        two.beat().await;
+        role(&one).is_some() && role(&two).is_some()
+    })
+    .await;
+    let (active, standby) = if role(&one) == Some(RouterRole::Active) { (&one, &two) } else { (&two, &one) };
+    tokio::time::sleep(patience * 2).await;
+    standby.beat().await;
+    active.beat().await;
+    standby.beat().await;
+    assert!(standby.is_up_to_date().await);
+    assert_eq!((role(active), role(standby)), (Some(RouterRole::Active), Some(RouterRole::Standby)));
+    // heard again, it is missed when it alone falls silent
+    eventually(async || {
+        standby.beat().await;
+        role(standby) == Some(RouterRole::Active)
+    })
+    .await;
 }

@@ -63,7 +63,9 @@ async fn administrators_choose_who_serves_a_network() {
     assert_eq!(cloud.refused(DEMO, Method::GET, &format!("/agents/{first}/dhcp-networks"), None).await.0, 403);
     // a server that is shut down is not on its host
     let server = cloud.get(ADMIN, &format!("/ports?network_id={network}&device_owner=network:dhcp")).await["ports"][0].clone();
-    assert_eq!(server["status"], "ACTIVE");
+    assert_eq!(server["status"], "DOWN", "its host did not say that it serves");
+    two.wired(&[&id(&server)], &[]).await;
+    assert_eq!(cloud.get(ADMIN, &format!("/ports/{}", id(&server))).await["port"]["status"], "ACTIVE");
     let server = cloud.change(ADMIN, &format!("/ports/{}", id(&server)), "port", json!({"admin_state_up": false})).await;
     assert_eq!(server["status"], "DOWN");
     eventually(async || two.state().networks.iter().all(|network| network.dhcp.is_none())).await;
