@@ -66,6 +66,7 @@ async fn heartbeat(config: Config, bus: Bus) {
             agent_types: AGENT_TYPES.map(Into::into).into(),
             vtep: config.vtep,
             physical_networks: config.physical_networks.keys().cloned().collect(),
+            interface_mappings: config.interface_mappings(),
             bandwidths: config.bandwidths.clone(),
             packet_rate: config.packet_rate,
         };

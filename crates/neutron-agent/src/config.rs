@@ -68,6 +68,12 @@ impl Config {
         (!external.gateway.is_empty()).then_some(external)
     }
 
+    /// The host's links to its physical networks, by their names.
+    pub fn interface_mappings(&self) -> BTreeMap<String, String> {
+        let linked = self.physical_networks.iter().filter_map(|(name, external)| Some((name.clone(), external.interface.clone()?)));
+        linked.collect()
+    }
+
     /// The host's link to the physical network of this one.
     pub fn uplink(&self, network: &Network) -> Option<&str> {
         self.physical_networks.get(network.physical_network.as_deref()?)?.interface.as_deref()

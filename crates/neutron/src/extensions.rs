@@ -82,6 +82,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("router_availability_zone", "Router Availability Zone"),
     ("security-group", "security-group"),
     ("security-groups-default-rules", "Default rules for security groups"),
+    ("security-groups-default-statefulness", "Security Groups Default Statefulness"),
     ("security-groups-normalized-cidr", "Normalized CIDR field for security group rules"),
     ("security-groups-remote-address-group", "Remote address group id field in security group rules"),
     ("security-groups-rules-belongs-to-default-sg", "Belongs-to-default-sg attribute for SG rules"),

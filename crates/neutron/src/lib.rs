@@ -73,6 +73,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, sql: include_str!("../migrations/0004_found_by_address.sql") },
     Migration { version: 5, sql: include_str!("../migrations/0005_packet_rates.sql") },
     Migration { version: 6, sql: include_str!("../migrations/0006_flavors.sql") },
+    Migration { version: 7, sql: include_str!("../migrations/0007_default_statefulness.sql") },
     kit::lease::migration(20),
 ];
 

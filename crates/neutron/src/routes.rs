@@ -10,7 +10,7 @@ use crate::ports::bindings;
 use crate::qos::policies;
 use crate::qos::rules::{BandwidthLimit, DscpMarking, MinimumBandwidth, MinimumPacketRate, PacketRateLimit, RuleKind};
 use crate::resource::Resource;
-use crate::security_groups::{default_rules, rules};
+use crate::security_groups::{default_rules, default_statefulness, rules};
 use crate::{
     App, address_groups, address_scopes, agents, auto_topology, availability, discovery, extensions, flavors, floatingips, listing,
     metering, networks, plain, ports, qos, quotas, rbac, routers, security_groups, subnetpools, subnets, tags, trunks,
@@ -123,6 +123,11 @@ fn security() -> Routes<App> {
         .post  ("/default-security-group-rules",                         ANY,                                 plain::create::<default_rules::Model>)
         .get   ("/default-security-group-rules/{rule_id}",               "get_default_security_group_rule",   listing::show::<default_rules::Model>)
         .delete("/default-security-group-rules/{rule_id}",               ANY,                                 plain::delete::<default_rules::Model>)
+        .get   ("/security-groups-default-statefulness",      "get_security_groups_default_statefulness",     listing::list::<default_statefulness::Model>)
+        .post  ("/security-groups-default-statefulness",      ANY,                                            default_statefulness::create)
+        .get   ("/security-groups-default-statefulness/{id}", "get_security_groups_default_statefulness",     listing::show::<default_statefulness::Model>)
+        .put   ("/security-groups-default-statefulness/{id}", ANY,                                            plain::update::<default_statefulness::Model>)
+        .delete("/security-groups-default-statefulness/{id}", ANY,                                            plain::delete::<default_statefulness::Model>)
         .get   ("/address-groups",                                       "get_address_group",                 listing::list::<address_groups::Model>)
         .post  ("/address-groups",                                       ANY,                                 plain::create::<address_groups::Model>)
         .get   ("/address-groups/{address_group_id}",                    "get_address_group",                 listing::show::<address_groups::Model>)

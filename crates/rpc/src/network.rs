@@ -47,6 +47,9 @@ pub struct Heartbeat {
     /// Provider networks (`physical_network`) the host is joined to.
     #[serde(default)]
     pub physical_networks: Vec<String>,
+    /// The host's links to those of them that it has one to.
+    #[serde(default)]
+    pub interface_mappings: BTreeMap<String, String>,
     /// Those of them of which a share can be promised, and how much there is of each.
     #[serde(default)]
     pub bandwidths: BTreeMap<String, Bandwidth>,

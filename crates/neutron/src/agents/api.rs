@@ -6,13 +6,15 @@ use kit::{Context, Path, Query, Reply, Result};
 use sea_orm::QueryResult;
 use serde_json::{Map, Value, json};
 
+use super::configurations::{self, Carried};
 use crate::attributes::{Attribute, Checked, ID, Input};
 use crate::fault::{conflict, not_found};
 use crate::listing::select_fields;
 use crate::values::Kind;
 use crate::{App, sql};
 
-const SELECT: &str = "SELECT id, host, agent_type, admin_state_up, description, started_at, heartbeat_at, created_at FROM agents";
+const SELECT: &str =
+    "SELECT id, host, agent_type, admin_state_up, description, started_at, heartbeat_at, created_at, vtep, interface_mappings FROM agents";
 
 /// What may be said of an agent.
 const ATTRIBUTES: &[Attribute] =
@@ -24,7 +26,7 @@ pub async fn list(app: App, ctx: Context, query: Query) -> Result<Reply> {
         return Reply::ok(&json!({"agents": []}));
     }
     let rows = sql::query(app.db().read(), &format!("{SELECT} ORDER BY host, agent_type"), []).await?;
-    let mut agents = rows.iter().map(|row| view(&app, row)).collect::<Result<Vec<_>>>()?;
+    let mut agents = views(&app, &rows, None).await?;
     for key in ["id", "host", "agent_type", "binary", "alive", "admin_state_up"] {
         let wanted: Vec<String> = query.all(key).map(str::to_lowercase).collect();
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase();
@@ -80,18 +82,25 @@ pub async fn delete(app: App, _: Context, id: Path<String>) -> Result<Reply> {
 
 pub async fn fetch(app: &App, id: &str) -> Result<Map<String, Value>> {
     let rows = sql::query(app.db().read(), &format!("{SELECT} WHERE id = $1"), [id.into()]).await?;
-    view(app, rows.first().ok_or_else(|| not_found("AgentNotFound", "Agent", id))?)
+    let host: Option<String> = rows.first().map(|row| row.try_get("", "host")).transpose()?;
+    views(app, &rows, host.as_deref()).await?.pop().ok_or_else(|| not_found("AgentNotFound", "Agent", id))
 }
 
 /// The agents of a kind on some hosts.
 pub async fn on_hosts(app: &App, kind: &str, hosts: &[String]) -> Result<Vec<Map<String, Value>>> {
     let rows = sql::query(app.db().read(), &format!("{SELECT} WHERE agent_type = $1 ORDER BY host"), [kind.into()]).await?;
-    let agents = rows.iter().map(|row| view(app, row)).collect::<Result<Vec<_>>>()?;
+    let agents = views(app, &rows, None).await?;
     let named = |agent: &Map<String, Value>| agent.get("host").and_then(Value::as_str).is_some_and(|host| hosts.iter().any(|h| h == host));
     Ok(agents.into_iter().filter(named).collect())
 }
 
-fn view(app: &App, row: &QueryResult) -> Result<Map<String, Value>> {
+/// `host` is the one host whose agents they are, if it is one.
+async fn views(app: &App, rows: &[QueryResult], host: Option<&str>) -> Result<Vec<Map<String, Value>>> {
+    let carried = Carried::read(app.db().read(), host).await?;
+    rows.iter().map(|row| view(app, row, &carried)).collect()
+}
+
+fn view(app: &App, row: &QueryResult, carried: &Carried) -> Result<Map<String, Value>> {
     let kind: String = row.try_get("", "agent_type")?;
     let time = |column: &str| -> Result<Timestamp> { Ok(Timestamp(row.try_get::<i64>("", column)?)) };
     let old = |time: Timestamp| time.to_micros().replace('T', " ").split('.').next().unwrap_or_default().to_owned();
@@ -103,12 +112,15 @@ fn view(app: &App, row: &QueryResult) -> Result<Map<String, Value>> {
         _ => ("neutron-linuxbridge-agent", "N/A"),
     };
     let zone = matches!(kind.as_str(), "DHCP agent" | "L3 agent").then_some("nova");
+    let (host, vtep) = (row.try_get::<String>("", "host")?, row.try_get::<Option<String>>("", "vtep")?);
+    let mappings = row.try_get::<Option<String>>("", "interface_mappings")?.unwrap_or_else(|| "{}".into());
+    let configurations = configurations::of(&kind, &host, vtep.as_deref(), &serde_json::from_str(&mappings)?, carried);
     let view = json!({
         "id": row.try_get::<String>("", "id")?, "agent_type": kind, "binary": binary, "topic": topic,
-        "host": row.try_get::<String>("", "host")?, "admin_state_up": row.try_get::<bool>("", "admin_state_up")?,
+        "host": host, "admin_state_up": row.try_get::<bool>("", "admin_state_up")?,
         "alive": Timestamp::now().since(heartbeat) < app.config().agent_down_time, "availability_zone": zone,
         "description": row.try_get::<String>("", "description")?, "created_at": old(time("created_at")?),
-        "started_at": old(time("started_at")?), "heartbeat_timestamp": old(heartbeat), "configurations": {}, "resources_synced": null,
+        "started_at": old(time("started_at")?), "heartbeat_timestamp": old(heartbeat), "configurations": configurations, "resources_synced": null,
     });
     Ok(if let Value::Object(view) = view { view } else { Map::new() })
 }

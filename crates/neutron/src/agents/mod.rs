@@ -1,6 +1,7 @@
 //! The hosts: who is alive, what each should have, and telling them what changed.
 
 mod api;
+mod configurations;
 mod listening;
 mod peers;
 mod publisher;

@@ -3,7 +3,7 @@
 use kit::policy::Target;
 use kit::{Context, Path, Query, Reply, Result};
 
-use super::{DEFAULT, Model, default_of, default_rules};
+use super::{DEFAULT, Model, default_of, default_rules, default_statefulness};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{conflict, enforce};
@@ -38,23 +38,28 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
         if name.eq_ignore_ascii_case(DEFAULT) {
             return Err(conflict("SecurityGroupDefaultAlreadyExists", "Default security group already exists."));
         }
-        let mut group = Model::new(&checked.text("project_id")?, &name, &checked.text("description")?);
-        checked.set("stateful", &mut group.stateful)?;
-        groups.push(group);
+        let group = Model::new(&checked.text("project_id")?, &name, &checked.text("description")?);
+        groups.push((group, checked.get::<bool>("stateful")?));
     }
     let groups = app.write(move |tx| {
         Box::pin(async move {
-            for group in &groups {
+            let mut made = Vec::with_capacity(groups.len());
+            for (mut group, stateful) in groups {
                 default_of(&tx, &group.project_id).await?;
+                group.stateful = match stateful {
+                    Some(stateful) => stateful,
+                    None => default_statefulness::of(&tx, &group.project_id).await?,
+                };
                 quotas::spend(&tx, &group.project_id, "security_group", 1).await?;
-                insert(tx.db, group).await?;
-                let rules = default_rules::for_group(&tx, group).await?;
+                insert(tx.db, &group).await?;
+                let rules = default_rules::for_group(&tx, &group).await?;
                 quotas::spend(&tx, &group.project_id, "security_group_rule", rules.len() as i64).await?;
                 for rule in rules {
                     insert(tx.db, &rule).await?;
                 }
+                made.push(group);
             }
-            Ok(groups)
+            Ok(made)
         })
     });
     listing::created(&app, &ctx, groups.await?, bulk).await

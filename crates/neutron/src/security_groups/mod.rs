@@ -2,6 +2,7 @@
 
 mod api;
 pub mod default_rules;
+pub mod default_statefulness;
 pub mod rules;
 
 use std::collections::HashMap;
@@ -103,7 +104,8 @@ pub async fn default_of(tx: &Tx<'_>, project: &str) -> Result<String> {
     if let Some(id) = sql::texts(tx.db, find, [project.into()]).await?.pop() {
         return Ok(id);
     }
-    let group = Model::new(project, DEFAULT, "Default security group");
+    let mut group = Model::new(project, DEFAULT, "Default security group");
+    group.stateful = default_statefulness::of(tx, project).await?;
     if insert(tx.db, &group).await? {
         for rule in default_rules::for_group(tx, &group).await? {
             insert(tx.db, &rule).await?;

@@ -25,6 +25,13 @@ async fn a_port_is_active_when_it_is_wired() {
     assert_eq!(cloud.get(DEMO, &format!("/ports/{port}")).await["port"]["status"], "DOWN");
     let agents = cloud.get(ADMIN, "/agents?agent_type=L3%20agent").await;
     assert_eq!((&agents["agents"][0]["host"], &agents["agents"][0]["alive"]), (&json!("host1"), &json!(true)));
+    let of = async |kind: &str| cloud.get(ADMIN, &format!("/agents?agent_type={kind}")).await["agents"][0]["configurations"].clone();
+    let bridges = of("Linux%20bridge%20agent").await;
+    assert_eq!((&bridges["devices"], &bridges["tunneling_ip"]), (&json!(1), &json!("192.0.2.1")));
+    assert_eq!(bridges["interface_mappings"], json!({"physnet1": "eth1"}));
+    let dhcp = of("DHCP%20agent").await;
+    assert_eq!((&dhcp["networks"], &dhcp["subnets"], &dhcp["ports"]), (&json!(1), &json!(1), &json!(2)));
+    assert_eq!(of("L3%20agent").await["routers"], 0);
     cloud.delete(DEMO, &format!("/ports/{port}")).await;
     eventually(async || agent.state().ports.is_empty() && agent.state().security_groups.is_empty()).await;
     // the server that the network got with its subnet goes with the network

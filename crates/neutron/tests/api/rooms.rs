@@ -146,3 +146,37 @@ async fn quotas_are_counted_and_kept() {
     cloud.delete(ADMIN, "/quotas/demo").await;
     assert_eq!(cloud.get(DEMO, "/quotas/demo").await["quota"]["network"], 100);
 }
+
+#[tokio::test]
+async fn new_groups_are_as_stateful_as_is_said_of_their_project_or_of_all() {
+    let cloud = cloud().await;
+    let (all, key) = ("security-groups-default-statefulness", "security_groups_default_statefulness");
+    let stateful = async |who: &str| cloud.make(who, "security-groups", "security_group", json!({"name": "g"})).await["stateful"].clone();
+    assert_eq!(stateful(DEMO).await, true);
+    let path = format!("/{all}");
+    let body = |own: serde_json::Value| Some(json!({key: own}));
+    let manager = "demo/manager";
+    for (who, own) in [(DEMO, json!({"stateful": false, "project_id": "demo"})), (manager, json!({"stateful": false}))] {
+        assert_eq!(cloud.refused(who, Method::POST, &path, body(own)).await, (403, "PolicyNotAuthorized".into()));
+    }
+    let for_all = cloud.make(ADMIN, all, key, json!({"stateful": false})).await;
+    assert_eq!((&for_all["project_id"], &for_all["stateful"]), (&json!(null), &json!(false)));
+    assert_eq!((stateful(DEMO).await, stateful(OTHER).await), (json!(false), json!(false)));
+    let own = cloud.make(manager, all, key, json!({"project_id": "demo"})).await;
+    assert_eq!((&own["project_id"], &own["stateful"]), (&json!("demo"), &json!(true)));
+    assert_eq!((stateful(DEMO).await, stateful(OTHER).await), (json!(true), json!(false)));
+    let again = cloud.call(manager, Method::POST, &format!("/v2.0{path}"), body(json!({"project_id": "demo"}))).await;
+    let words = "A security group default statefulness setting already exists for project 'demo'.";
+    assert_eq!((again.0, &again.1["NeutronError"]["message"]), (409, &json!(words)));
+    assert_eq!(cloud.get(READER, &path).await[key].as_array().unwrap().len(), 2);
+    assert_eq!(cloud.get(OTHER, &path).await[key].as_array().unwrap().len(), 1);
+    let path = format!("{path}/{}", id(&own));
+    cloud.change(manager, &path, key, json!({"stateful": false})).await;
+    assert_eq!(stateful(DEMO).await, false);
+    cloud.delete(manager, &path).await;
+    let words = format!("Security group default statefulness {} could not be found.", id(&own));
+    assert_eq!(cloud.call(DEMO, Method::GET, &format!("/v2.0{path}"), None).await.1["NeutronError"]["message"], words);
+    // the first group of a project follows, too
+    cloud.get("third/member", "/security-groups").await;
+    assert_eq!(cloud.get("third/member", "/security-groups?name=default").await["security_groups"][0]["stateful"], false);
+}
