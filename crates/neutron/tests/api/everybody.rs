@@ -131,6 +131,8 @@ impl Things {
         ] {
             things.0.push((key, id(&cloud.make(ADMIN, plural, kind, body).await)));
         }
+        let (path, kind) = ("security-groups-default-statefulness", "security_groups_default_statefulness");
+        things.0.push(("id", id(&cloud.make("demo/manager", path, kind, json!({"project_id": "demo"})).await)));
         let group = things.id("security_group_id");
         let rule = id(&cloud.get(DEMO, &format!("/security-group-rules?security_group_id={group}")).await["security_group_rules"][0]);
         let default = id(&cloud.get(ADMIN, "/default-security-group-rules").await["default_security_group_rules"][0]);
@@ -207,6 +209,9 @@ impl Things {
                 json!({"security_group_rule": {"security_group_id": named("security_group_id"), "direction": "ingress"}})
             }
             "default-security-group-rules" => json!({"default_security_group_rule": {"direction": "ingress"}}),
+            "security-groups-default-statefulness" => {
+                json!({"security_groups_default_statefulness": wish(json!({"project_id": "demo"}))})
+            }
             "address-groups" => json!({"address_group": wish(json!({"name": "a"}))}),
             "add_addresses" | "remove_addresses" => json!({"addresses": ["10.0.0.0/24"]}),
             "trunks" => json!({"trunk": wish(json!({"port_id": named("port_id")}))}),
