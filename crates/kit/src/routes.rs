@@ -9,6 +9,7 @@ use http::Method;
 
 use crate::call::{Boxed, Handler};
 use crate::microversion::Microversion;
+use crate::service::FaultContext;
 use crate::{Error, Kind, Reply, Result};
 
 /// Bytes a JSON body may have unless its row says otherwise.
@@ -27,6 +28,8 @@ pub struct Route<S> {
     pub deferred: bool,
     /// See [`Routes::kept_by`].
     pub kept: Option<&'static [&'static str]>,
+    /// See [`Routes::apart`].
+    pub apart: bool,
     /// The handler looks at the query.
     pub(crate) queried: bool,
     pub(crate) handler: Boxed<S>,
@@ -38,11 +41,15 @@ pub struct Routes<S> {
     exact: bool,
     bare_since: Option<Microversion>,
     nowhere: Option<fn() -> Reply>,
+    unmounted: Option<Unmounted>,
 }
+
+/// What is answered to paths that begin with no mount.
+pub(crate) type Unmounted = fn(&FaultContext<'_>) -> Reply;
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     fn default() -> Self {
-        Routes { rows: Vec::new(), exact: false, bare_since: None, nowhere: None }
+        Routes { rows: Vec::new(), exact: false, bare_since: None, nowhere: None, unmounted: None }
     }
 }
 
@@ -141,6 +148,21 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// What is answered, before anybody is asked for a token, at a path that begins with no mount: a choice of versions, say.
+    pub fn unmounted(mut self, answer: fn(&FaultContext<'_>) -> Reply) -> Self {
+        self.unmounted = Some(answer);
+        self
+    }
+
+    /// The last row belongs to no version of the API: its path is found without a mount, which for others is no address where
+    /// [`Routes::unmounted`] is given.
+    pub fn apart(mut self) -> Self {
+        if let Some(row) = self.rows.last_mut() {
+            row.apart = true;
+        }
+        self
+    }
+
     /// The rows of another table behind these.
     pub fn merge(mut self, other: Routes<S>) -> Self {
         self.rows.extend(other.rows);
@@ -162,6 +184,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             limit: BODY_LIMIT,
             deferred: false,
             kept: None,
+            apart: false,
             queried: H::QUERY,
             handler: handler.boxed(),
         });
@@ -181,6 +204,8 @@ pub(crate) struct Table<S> {
     pub(crate) bare_since: Option<Microversion>,
     /// See [`Routes::nowhere`].
     pub(crate) nowhere: Option<fn() -> Reply>,
+    /// See [`Routes::unmounted`].
+    pub(crate) unmounted: Option<Unmounted>,
 }
 
 impl<S> Table<S> {
@@ -197,8 +222,8 @@ impl<S> Table<S> {
         for (path, rows) in by_path {
             paths.insert(path, rows).map_err(Error::internal)?;
         }
-        let Routes { rows, exact, bare_since, nowhere } = routes;
-        Ok(Table { rows, paths, first_segments, exact, bare_since, nowhere })
+        let Routes { rows, exact, bare_since, nowhere, unmounted } = routes;
+        Ok(Table { rows, paths, first_segments, exact, bare_since, nowhere, unmounted })
     }
 
     /// Whether a path can begin with this segment.

@@ -215,6 +215,10 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     let found = inner.table.find(rest);
     let row = found.as_ref().map(|found| found.row(&parts.method, Microversion::NONE));
     let public = matches!(&row, Some(Ok(row)) if row.rule == PUBLIC);
+    let apart = matches!(&row, Some(Ok(row)) if row.apart);
+    if let Some(unmounted) = inner.table.unmounted.filter(|_| mounted.is_none() && !apart) {
+        return Ok(unmounted(&FaultContext { headers: &parts.headers, request_id, path: parts.uri.path(), version: *version }));
+    }
     if let Some(nowhere) = inner.table.nowhere {
         match row.filter(|_| mounted.is_some()) {
             None => return Ok(nowhere()),
@@ -239,6 +243,8 @@ async fn answer<S: Clone + Send + Sync + 'static>(
         ctx.identified = Timestamp::now();
     }
     let (segment, rest) = split_project(inner, rest);
+    let named = !inner.table.exact || rest == "/" || path.len() == parts.uri.path().len();
+    let found = inner.table.find(rest).filter(|_| named).ok_or_else(|| Error::not_found("The resource could not be found."))?;
     if let (Some(segment), Some(identity)) = (segment, ctx.identity.as_deref()) {
         let own = identity.project.as_ref().is_some_and(|p| p.id == segment);
         if !own && !identity.has_role("service") {
@@ -247,8 +253,6 @@ async fn answer<S: Clone + Send + Sync + 'static>(
     }
     ctx.strict = mount.strict;
     ctx.prefix = segment.map_or_else(|| mount.prefix.to_owned(), |segment| format!("{}/{segment}", mount.prefix)).into();
-    let named = !inner.table.exact || rest == "/" || path.len() == parts.uri.path().len();
-    let found = inner.table.find(rest).filter(|_| named).ok_or_else(|| Error::not_found("The resource could not be found."))?;
     if let Some(versions) = &inner.versions {
         // an older generation of the API has no microversions: it speaks the first
         *version = if mount.strict { versions.negotiate(&parts.headers)? } else { versions.min };

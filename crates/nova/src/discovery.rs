@@ -1,10 +1,12 @@
 //! Which versions there are: `/`, `/v2` and `/v2.1`, for anybody and without a token.
 
+use http::StatusCode;
 use kit::service::FaultContext;
 use kit::{Context, Error, Path, Reply, Result};
 use serde_json::{Value, json};
 
 use crate::Nova;
+use crate::fault::envelope;
 use crate::microversions::VERSIONS;
 
 /// `GET /`
@@ -31,8 +33,8 @@ pub async fn show(_: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     }
 }
 
-/// The answer to a path that belongs to no version.
-pub fn choices(context: &FaultContext<'_>) -> Value {
+/// The answer to a path that belongs to no version: there is nothing but the choice of one.
+pub fn choices(context: &FaultContext<'_>) -> Reply {
     let host = context.headers.get("host").and_then(|h| h.to_str().ok()).unwrap_or("localhost");
     let choice = |id: &str, version: &str, status: &str| {
         json!({
@@ -41,7 +43,8 @@ pub fn choices(context: &FaultContext<'_>) -> Value {
             "media-types": [media_type(version.trim_start_matches('v'))],
         })
     };
-    json!({"choices": [choice("v2.0", "v2", "SUPPORTED"), choice("v2.1", "v2.1", "CURRENT")]})
+    let body = json!({"choices": [choice("v2.0", "v2", "SUPPORTED"), choice("v2.1", "v2.1", "CURRENT")]});
+    envelope(StatusCode::MULTIPLE_CHOICES, &body)
 }
 
 fn v2(base: &str) -> Value {

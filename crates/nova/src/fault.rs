@@ -6,15 +6,11 @@ use kit::{Error, Reply};
 use serde_json::json;
 
 /// An error as a client of nova expects it.
-pub fn fault(error: &Error, context: &FaultContext<'_>) -> Reply {
+pub fn fault(error: &Error, _: &FaultContext<'_>) -> Reply {
     let status = error.kind.status();
     let code = status.as_u16();
     if error.kind == Kind::Unauthorized {
         return envelope(status, &json!({"error": {"code": 401, "title": "Unauthorized", "message": error.message}}));
-    }
-    // outside of the versions there is nothing but the choice of one
-    if error.kind == Kind::NotFound && !context.path.starts_with("/v2") {
-        return envelope(http::StatusCode::MULTIPLE_CHOICES, &crate::discovery::choices(context));
     }
     let mut fault = json!({"code": code, "message": error.message});
     if matches!(error.kind, Kind::TooLarge | Kind::TooManyRequests) {
@@ -27,7 +23,7 @@ pub fn fault(error: &Error, context: &FaultContext<'_>) -> Reply {
     }
 }
 
-fn envelope(status: http::StatusCode, body: &serde_json::Value) -> Reply {
+pub fn envelope(status: http::StatusCode, body: &serde_json::Value) -> Reply {
     let reply = Reply::json(status, body).unwrap_or_else(|_| Reply::empty(status));
     reply.header("content-type", "application/json; charset=UTF-8")
 }

@@ -28,6 +28,7 @@ pub fn routes() -> Routes<Nova> {
     Routes::new()
         .exact()
         .bare_since(2, 102)
+        .unmounted(discovery::choices)
         .merge(servers())
         .merge(below_servers())
         .merge(flavors())
@@ -42,6 +43,7 @@ pub fn routes() -> Routes<Nova> {
         .merge(proxies::routes())
         .merge(removed::routes())
         .get("/cumulo/v1/events", "cumulo:events", notifications::api::follow)
+        .apart()
 }
 
 /// A create body may carry user data and injected files.
@@ -105,7 +107,7 @@ fn below_servers() -> Routes<Nova> {
         .post("/servers/{server_id}/migrations/{id}/action", "os_compute_api:servers:migrations:force_complete", server_migrations::act)
         .since(2, 22)
         .get("/servers/{server_id}/diagnostics", "os_compute_api:os-server-diagnostics", diagnostics::show)
-        .get("/servers/{server_id}/topology", "os_compute_api:compute:server:topology:index", diagnostics::topology)
+        .get("/servers/{server_id}/topology", "compute:server:topology:index", diagnostics::topology)
         .since(2, 78)
         .get("/servers/{server_id}/os-server-password", "os_compute_api:os-server-password:show", password::show)
         .delete("/servers/{server_id}/os-server-password", "os_compute_api:os-server-password:clear", password::clear)
@@ -185,4 +187,16 @@ fn administration() -> Routes<Nova> {
             assisted_volume_snapshots::delete,
         )
         .post("/os-server-external-events", "os_compute_api:os-server-external-events:create", external_events::create)
+}
+
+#[cfg(test)]
+mod tests {
+    /// That there is an answer to each of them is for the tests of the API, as far as it is nova's: what is apart is Cumulo's own.
+    #[test]
+    fn every_route_is_in_the_list_of_operations() {
+        let routes = super::routes();
+        let rows = routes.rows().iter().filter(|row| !row.apart).map(|row| (&row.method, row.path));
+        let untold = testkit::authorization::untold(include_str!("../tests/operations.txt"), rows);
+        assert!(untold.is_empty(), "{}", untold.join("\n"));
+    }
 }

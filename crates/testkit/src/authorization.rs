@@ -91,11 +91,26 @@ pub async fn try_all(
 
 /// Routes that no line of a table is about, and lines that no route is for. What a placeholder is called does not matter, and HEAD is a GET.
 pub fn differences<'r>(table: &[Operation<'_>], routes: impl Iterator<Item = (&'r Method, &'r str)>) -> Vec<String> {
-    let in_table: Vec<String> = table.iter().map(|operation| form(&operation.method, operation.path)).collect();
     let routes: Vec<String> = routes.map(|(method, path)| form(method, path)).collect();
-    let untold = routes.iter().filter(|route| !in_table.contains(route)).map(|route| format!("no line is about {route}"));
-    let unheard = in_table.iter().filter(|line| !routes.contains(line)).map(|line| format!("no route is for {line}"));
+    let table: Vec<String> = table.iter().map(|operation| form(&operation.method, operation.path)).collect();
+    let untold = missing(&routes, &table).map(|route| format!("no line is about {route}"));
+    let unheard = missing(&table, &routes).map(|line| format!("no route is for {line}"));
     untold.chain(unheard).collect()
+}
+
+/// Routes that no line of a list is about: `GET /things/{id}`, then whatever else a test needs to know of it.
+pub fn untold<'r>(list: &str, routes: impl Iterator<Item = (&'r Method, &'r str)>) -> Vec<String> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some(form(&words.next()?.parse().ok()?, words.next()?))
+    };
+    let list: Vec<String> = list.lines().filter_map(line).collect();
+    let routes: Vec<String> = routes.map(|(method, path)| form(method, path)).collect();
+    missing(&routes, &list).cloned().collect()
+}
+
+fn missing<'a>(of: &'a [String], among: &'a [String]) -> impl Iterator<Item = &'a String> {
+    of.iter().filter(|form| !among.contains(form))
 }
 
 fn form(method: &Method, path: &str) -> String {
@@ -120,5 +135,6 @@ mod tests {
         assert!(differences(&operations, routes.into_iter()).is_empty());
         let routes = [(&get, "/things"), (&post, "/others"), (&get, "/things/{thing_id}")];
         assert_eq!(differences(&operations, routes.into_iter()), ["no line is about POST /others", "no route is for POST /things"]);
+        assert_eq!(untold("GET  /things 2.7\nGET /things/{id}", [(&get, "/things"), (&post, "/things")].into_iter()), ["POST /things"]);
     }
 }
