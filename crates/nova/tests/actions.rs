@@ -74,7 +74,7 @@ async fn what_does_not_fit_is_refused() {
         (ADMIN, "2.56", json!({"migrate": {"host": "h9"}}), 400, "could not be found"),
         (MEMBER, "", json!({"shelveOffload": null}), 403, "Policy doesn't allow"),
         (MEMBER, "", json!({"unshelve": null}), 409, "Cannot 'unshelve'"),
-        (MEMBER, "", json!({"rescue": {"rescue_image_ref": NOWHERE}}), 400, "Can not find requested image"),
+        (MEMBER, "", json!({"rescue": {"rescue_image_ref": NOWHERE}}), 400, "is not supported"),
         (MEMBER, "", json!({"rescue": {"rescue_image_ref": "x"}}), 400, "is not a 'uuid'"),
         (MEMBER, "", json!({"rebuild": {"imageRef": QUEUED_IMAGE}}), 400, "is not active"),
         (MEMBER, "", json!({"rebuild": {}}), 400, "imageRef"),
@@ -114,8 +114,28 @@ async fn a_locked_server_is_let_alone() {
     }
     let answer = cloud.ask(MEMBER, "", "DELETE", &format!("/v2.1/servers/{id}"), Value::Null).await;
     assert_eq!(answer.status, 409);
-    assert_eq!(cloud.act(ADMIN, "", &id, json!({"lock": null})).await.status, 202);
-    assert_eq!(cloud.act(MEMBER, "", &id, json!({"unlock": null})).await.status, 403);
+    assert_eq!(cloud.act(MEMBER, "", &id, json!({"createImage": {"name": "changes nothing"}})).await.status, 202);
+    cloud.settled(&id, "ACTIVE").await;
+    assert_eq!(cloud.act(MEMBER, "", &id, json!({"unlock": null})).await.status, 202);
+    assert_eq!(cloud.act(MEMBER, "", &id, json!({"os-stop": null})).await.status, 202);
+    cloud.settled(&id, "SHUTOFF").await;
+}
+
+#[tokio::test]
+async fn an_administrators_lock_is_not_the_owners_to_undo() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let id = cloud.active(MEMBER).await;
+    let reason = json!({"lock": {"locked_reason": "upkeep"}});
+    assert_eq!(cloud.act("q:admin", "2.73", &id, reason).await.status, 202);
+    // locking it once more does not make it the owner's
+    for who in [MEMBER, ADMIN] {
+        assert_eq!(cloud.act(who, "2.73", &id, json!({"lock": {"locked_reason": "mine"}})).await.status, 202);
+    }
+    let shown = cloud.get(&format!("/v2.1/servers/{id}")).await.body["server"].clone();
+    assert_eq!((&shown["locked"], &shown["locked_reason"]), (&json!(true), &json!("upkeep")));
+    let refused = cloud.act(MEMBER, "", &id, json!({"unlock": null})).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.message().contains("os-lock-server:unlock:unlock_override"), "{}", refused.body);
     assert_eq!(cloud.act(ADMIN, "", &id, json!({"unlock": null})).await.status, 202);
     assert_eq!(cloud.act(MEMBER, "", &id, json!({"os-stop": null})).await.status, 202);
     cloud.settled(&id, "SHUTOFF").await;

@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn every_action_that_changes_a_server_is_told() {
-        let silent = ["changePassword", "getConsoleOutput", "getRemoteConsole", "getDiagnostics", "updateMetadata", "deleteMetadata"];
+        let silent =
+            ["changePassword", "getConsoleOutput", "getRemoteConsole", "getDiagnostics", "updateMetadata", "deleteMetadata", "updateTags"];
         for (row, rule) in rules::ALL.iter().filter(|(_, rule)| !silent.contains(&rule.record)) {
             let told = event_type(rule.record, Moment::Start, false).is_some();
             // security groups are neutron's, and leave no record

@@ -1,11 +1,11 @@
 //! Locks: a locked server refuses whatever changes it, to everybody but administrators.
 
 use kit::policy::Target;
-use kit::{Reply, Result};
-use sea_orm::Set;
+use kit::{Context, Reply, Result};
+use sea_orm::{NotSet, Set};
 
 use super::actions::{Action, accepted};
-use super::instance::ActiveModel;
+use super::instance::{ActiveModel, Model};
 use super::states::rules::{LOCK, Rule, UNLOCK};
 use super::store::{self, Guard};
 use crate::microversions::LOCKED_FILTER;
@@ -22,20 +22,31 @@ pub async fn lock(action: Action) -> Result<Reply> {
             reason = Some(text.to_owned());
         }
     }
-    let owner = action.ctx.project_id().is_ok_and(|project| project == action.server.project_id);
-    let by = if owner && !action.ctx.is_admin() { "owner" } else { "admin" };
-    let change = ActiveModel { locked: Set(true), locked_by: Set(Some(by.into())), locked_reason: Set(reason), ..Default::default() };
+    let by = party(&action.ctx, &action.server);
+    // who owns a server does not take a lock over: it would be theirs to undo
+    if action.server.locked && by == OWNER {
+        return Ok(accepted());
+    }
+    let locked_reason = reason.map_or(NotSet, |reason| Set(Some(reason)));
+    let change = ActiveModel { locked: Set(true), locked_by: Set(Some(by.into())), locked_reason, ..Default::default() };
     record(action, change, &LOCK).await
 }
 
 /// `{"unlock": null}`
 pub async fn unlock(action: Action) -> Result<Reply> {
-    if action.server.locked_by.as_deref() == Some("admin") {
+    if action.server.locked_by.as_deref().is_some_and(|by| by != party(&action.ctx, &action.server)) {
         let target = Target::project(&action.server.project_id);
         action.ctx.enforce("os_compute_api:os-lock-server:unlock:unlock_override", &target)?;
     }
     let change = ActiveModel { locked: Set(false), locked_by: Set(None), locked_reason: Set(None), ..Default::default() };
     record(action, change, &UNLOCK).await
+}
+
+const OWNER: &str = "owner";
+
+/// As whom somebody locks a server: everybody of its project is its owner, an administrator too.
+fn party(ctx: &Context, server: &Model) -> &'static str {
+    if ctx.project_id().is_ok_and(|project| project == server.project_id) { OWNER } else { "admin" }
 }
 
 async fn record(action: Action, change: ActiveModel, rule: &'static Rule) -> Result<Reply> {

@@ -73,11 +73,11 @@ table! {
     CONFIRM_RESIZE = "confirmResize", "confirmResize", &[Resized], Tasks::Idle, Some(ResizeConfirming), true;
     REVERT_RESIZE = "revertResize", "revertResize", &[Resized], Tasks::Idle, Some(ResizeReverting), true;
     LIVE_MIGRATE = "os-migrateLive", "live-migration", &[Active, Paused], Tasks::Idle, Some(Migrating), true;
-    FORCE_COMPLETE = "force_complete", "live_migration_force_complete", &[Active, Paused], Tasks::Only(&[Migrating]), None, false;
-    ABORT_MIGRATION = "abort live migration", "live_migration_cancel", &[Active, Paused], Tasks::Only(&[Migrating]), None, false;
-    EVACUATE = "evacuate", "evacuate", &[Active, Stopped, Error], Tasks::Any, Some(Rebuilding), true;
-    CREATE_IMAGE = "createImage", "createImage", STILL, Tasks::Idle, Some(ImageSnapshotPending), true;
-    CREATE_BACKUP = "createBackup", "createBackup", STILL, Tasks::Idle, Some(ImageBackup), true;
+    FORCE_COMPLETE = "force_complete", "live_migration_force_complete", &[Active], Tasks::Only(&[Migrating]), None, true;
+    ABORT_MIGRATION = "abort live migration", "live_migration_cancel", ALIVE, Tasks::Only(&[Migrating]), None, true;
+    EVACUATE = "evacuate", "evacuate", &[Active, Stopped, Error], Tasks::Any, Some(Rebuilding), false;
+    CREATE_IMAGE = "createImage", "createImage", STILL, Tasks::Idle, Some(ImageSnapshotPending), false;
+    CREATE_BACKUP = "createBackup", "createBackup", STILL, Tasks::Idle, Some(ImageBackup), false;
     SHELVE = "shelve", "shelve", STILL, Tasks::Idle, Some(Shelving), true;
     SHELVE_OFFLOAD = "shelveOffload", "shelveOffload", &[Shelved], Tasks::Idle, Some(ShelvingOffloading), true;
     UNSHELVE = "unshelve", "unshelve", &[Shelved, ShelvedOffloaded], Tasks::Idle, Some(Unshelving), true;
@@ -95,6 +95,7 @@ table! {
     DIAGNOSTICS = "get_diagnostics", "getDiagnostics", LIVE, Tasks::Any, None, false;
     METADATA = "update metadata", "updateMetadata", STILL, Tasks::Any, None, true;
     METADATA_DELETE = "delete metadata", "deleteMetadata", STILL, Tasks::Any, None, true;
+    TAGS = "update tags", "updateTags", STILL, Tasks::Any, None, false;
     INTERFACES = "attach_interface", "attach_interface", PLUGGABLE, Tasks::Idle, None, true;
     INTERFACES_DETACH = "detach_interface", "detach_interface", PLUGGABLE, Tasks::Idle, None, true;
     VOLUMES = "attach_volume", "attach_volume", ATTACHABLE, Tasks::Idle, None, true;
@@ -102,7 +103,7 @@ table! {
     VOLUMES_ON_A_HOST = "attach_volume", "attach_volume", ATTACHABLE_ON_A_HOST, Tasks::Idle, None, true;
     VOLUMES_DETACH_ON_A_HOST = "detach_volume", "detach_volume", ATTACHABLE_ON_A_HOST, Tasks::Idle, None, true;
     VOLUMES_SWAP = "swap_volume", "swap_volume", &[Active, Paused, Resized], Tasks::Idle, None, true;
-    SECURITY_GROUPS = "change security groups", "changeSecurityGroups", ALIVE, Tasks::Any, None, true;
+    SECURITY_GROUPS = "change security groups", "changeSecurityGroups", ALIVE, Tasks::Any, None, false;
 }
 
 impl Rule {
@@ -136,93 +137,104 @@ mod tests {
     use super::*;
     use crate::servers::tests::a_server;
 
-    /// The rows of the API's reference: action, vm_states it may begin in.
-    const REFERENCE: &[(&str, &[VmState])] = &[
-        ("START", &[Stopped]),
-        ("STOP", &[Active, Error]),
-        ("SOFT_REBOOT", &[Active]),
-        ("HARD_REBOOT", &[Active, Stopped, Paused, Suspended, Error]),
-        ("PAUSE", &[Active]),
-        ("UNPAUSE", &[Paused]),
-        ("SUSPEND", &[Active]),
-        ("RESUME", &[Suspended]),
-        ("RESCUE", &[Active, Stopped, Error]),
-        ("UNRESCUE", &[Rescued]),
-        ("REBUILD", &[Active, Stopped, Error]),
-        ("RESIZE", &[Active, Stopped]),
-        ("MIGRATE", &[Active, Stopped]),
-        ("CONFIRM_RESIZE", &[Resized]),
-        ("REVERT_RESIZE", &[Resized]),
-        ("LIVE_MIGRATE", &[Active, Paused]),
-        ("FORCE_COMPLETE", &[Active, Paused]),
-        ("ABORT_MIGRATION", &[Active, Paused]),
-        ("EVACUATE", &[Active, Stopped, Error]),
-        ("CREATE_IMAGE", &[Active, Stopped, Paused, Suspended]),
-        ("CREATE_BACKUP", &[Active, Stopped, Paused, Suspended]),
-        ("SHELVE", &[Active, Stopped, Paused, Suspended]),
-        ("SHELVE_OFFLOAD", &[Shelved]),
-        ("UNSHELVE", &[Shelved, ShelvedOffloaded]),
-        ("CHANGE_PASSWORD", &[Active]),
-        ("CRASH_DUMP", &[Active, Paused, Rescued, Resized, Error]),
-        ("SOFT_DELETE", VmState::ALL),
-        ("DELETE", VmState::ALL),
-        ("FORCE_DELETE", VmState::ALL),
-        ("RESTORE", &[SoftDeleted]),
-        ("RESET_STATE", VmState::ALL),
-        ("LOCK", VmState::ALL),
-        ("UNLOCK", VmState::ALL),
-        ("CONSOLE", &[Active, Stopped, Paused, Suspended, Rescued, Resized, Error, Shelved]),
-        ("REMOTE_CONSOLE", &[Active, Stopped, Paused, Suspended, Rescued, Resized, Error, Shelved]),
-        ("DIAGNOSTICS", &[Active, Paused, Suspended, Rescued, Resized, Error]),
-        ("METADATA", &[Active, Paused, Suspended, Stopped]),
-        ("METADATA_DELETE", &[Active, Paused, Suspended, Stopped]),
-        ("INTERFACES", &[Active, Paused, Stopped]),
-        ("INTERFACES_DETACH", &[Active, Paused, Stopped]),
-        ("VOLUMES", &[Active, Paused, Stopped, Resized, SoftDeleted, Shelved, ShelvedOffloaded]),
-        ("VOLUMES_DETACH", &[Active, Paused, Stopped, Resized, SoftDeleted, Shelved, ShelvedOffloaded]),
-        ("VOLUMES_ON_A_HOST", &[Active, Paused, Stopped, Resized, SoftDeleted]),
-        ("VOLUMES_DETACH_ON_A_HOST", &[Active, Paused, Stopped, Resized, SoftDeleted]),
-        ("VOLUMES_SWAP", &[Active, Paused, Resized]),
-        ("SECURITY_GROUPS", VmState::ALL),
+    const IDLE: &[Option<TaskState>] = &[None];
+    #[rustfmt::skip]
+    const IDLE_OR_REBOOTING: &[Option<TaskState>] = &[
+        None, Some(Rebooting), Some(RebootPending), Some(RebootStarted), Some(RebootingHard), Some(RebootPendingHard), Some(RebootStartedHard),
+    ];
+    const LOCKABLE: bool = true;
+    const OPEN: bool = false;
+    type Row = (&'static str, &'static [VmState], Option<&'static [Option<TaskState>]>, bool);
+
+    /// The rows of the API's reference: action, vm_states it may begin in, task_states it tolerates unless that is any, whether a lock refuses it.
+    #[rustfmt::skip]
+    const REFERENCE: &[Row] = &[
+        ("START", &[Stopped], Some(IDLE), LOCKABLE),
+        ("STOP", &[Active, Error], Some(IDLE), LOCKABLE),
+        ("SOFT_REBOOT", &[Active], Some(IDLE), LOCKABLE),
+        ("HARD_REBOOT", &[Active, Stopped, Paused, Suspended, Error], Some(IDLE_OR_REBOOTING), LOCKABLE),
+        ("PAUSE", &[Active], Some(IDLE), LOCKABLE),
+        ("UNPAUSE", &[Paused], Some(IDLE), LOCKABLE),
+        ("SUSPEND", &[Active], Some(IDLE), LOCKABLE),
+        ("RESUME", &[Suspended], Some(IDLE), LOCKABLE),
+        ("RESCUE", &[Active, Stopped, Error], Some(IDLE), LOCKABLE),
+        ("UNRESCUE", &[Rescued], Some(IDLE), LOCKABLE),
+        ("REBUILD", &[Active, Stopped, Error], Some(IDLE), LOCKABLE),
+        ("RESIZE", &[Active, Stopped], Some(IDLE), LOCKABLE),
+        ("MIGRATE", &[Active, Stopped], Some(IDLE), LOCKABLE),
+        ("CONFIRM_RESIZE", &[Resized], Some(IDLE), LOCKABLE),
+        ("REVERT_RESIZE", &[Resized], Some(IDLE), LOCKABLE),
+        ("LIVE_MIGRATE", &[Active, Paused], Some(IDLE), LOCKABLE),
+        ("FORCE_COMPLETE", &[Active], Some(&[Some(Migrating)]), LOCKABLE),
+        ("ABORT_MIGRATION", VmState::ALL, Some(&[Some(Migrating)]), LOCKABLE),
+        ("EVACUATE", &[Active, Stopped, Error], None, OPEN),
+        ("CREATE_IMAGE", &[Active, Stopped, Paused, Suspended], Some(IDLE), OPEN),
+        ("CREATE_BACKUP", &[Active, Stopped, Paused, Suspended], Some(IDLE), OPEN),
+        ("SHELVE", &[Active, Stopped, Paused, Suspended], Some(IDLE), LOCKABLE),
+        ("SHELVE_OFFLOAD", &[Shelved], Some(IDLE), LOCKABLE),
+        ("UNSHELVE", &[Shelved, ShelvedOffloaded], Some(IDLE), LOCKABLE),
+        ("CHANGE_PASSWORD", &[Active], Some(IDLE), LOCKABLE),
+        ("CRASH_DUMP", &[Active, Paused, Rescued, Resized, Error], Some(IDLE), LOCKABLE),
+        ("SOFT_DELETE", VmState::ALL, None, LOCKABLE),
+        ("DELETE", VmState::ALL, None, LOCKABLE),
+        ("FORCE_DELETE", VmState::ALL, None, LOCKABLE),
+        ("RESTORE", &[SoftDeleted], Some(IDLE), LOCKABLE),
+        ("RESET_STATE", VmState::ALL, None, OPEN),
+        ("LOCK", VmState::ALL, None, OPEN),
+        ("UNLOCK", VmState::ALL, None, OPEN),
+        ("CONSOLE", &[Active, Stopped, Paused, Suspended, Rescued, Resized, Error, Shelved], None, OPEN),
+        ("REMOTE_CONSOLE", &[Active, Stopped, Paused, Suspended, Rescued, Resized, Error, Shelved], None, OPEN),
+        ("DIAGNOSTICS", &[Active, Paused, Suspended, Rescued, Resized, Error], None, OPEN),
+        ("METADATA", &[Active, Paused, Suspended, Stopped], None, LOCKABLE),
+        ("METADATA_DELETE", &[Active, Paused, Suspended, Stopped], None, LOCKABLE),
+        ("TAGS", &[Active, Paused, Suspended, Stopped], None, OPEN),
+        ("INTERFACES", &[Active, Paused, Stopped], Some(IDLE), LOCKABLE),
+        ("INTERFACES_DETACH", &[Active, Paused, Stopped], Some(IDLE), LOCKABLE),
+        ("VOLUMES", &[Active, Paused, Stopped, Resized, SoftDeleted, Shelved, ShelvedOffloaded], Some(IDLE), LOCKABLE),
+        ("VOLUMES_DETACH", &[Active, Paused, Stopped, Resized, SoftDeleted, Shelved, ShelvedOffloaded], Some(IDLE), LOCKABLE),
+        ("VOLUMES_ON_A_HOST", &[Active, Paused, Stopped, Resized, SoftDeleted], Some(IDLE), LOCKABLE),
+        ("VOLUMES_DETACH_ON_A_HOST", &[Active, Paused, Stopped, Resized, SoftDeleted], Some(IDLE), LOCKABLE),
+        ("VOLUMES_SWAP", &[Active, Paused, Resized], Some(IDLE), LOCKABLE),
+        ("SECURITY_GROUPS", VmState::ALL, None, OPEN),
     ];
 
-    /// A server with which nothing is done but what the action is about.
-    fn during(rule: &Rule) -> Model {
+    /// A server in the first state that suits an action, with which nothing is done but what it is about.
+    fn suited(from: &[VmState], tasks: Option<&[Option<TaskState>]>) -> Model {
         let mut server = a_server("s");
-        if let Tasks::Only(tasks) = rule.tasks {
-            server.task_state = Some(tasks[0].word().into());
-        }
+        server.vm_state = from[0].word().into();
+        server.task_state = tasks.and_then(|tasks| tasks[0]).map(|task| task.word().into());
         server
+    }
+
+    /// Every rule beside its row of the reference.
+    fn rows() -> impl Iterator<Item = (&'static Rule, &'static Row)> {
+        let names = |names: Vec<&'static str>| names.join(" ");
+        assert_eq!(names(ALL.iter().map(|(name, _)| *name).collect()), names(REFERENCE.iter().map(|row| row.0).collect()));
+        ALL.iter().map(|(_, rule)| rule).zip(REFERENCE)
     }
 
     #[test]
     fn every_action_from_every_state() {
-        assert_eq!(ALL.len(), REFERENCE.len());
-        for ((name, rule), (expected, allowed)) in ALL.iter().zip(REFERENCE) {
-            assert_eq!(name, expected);
+        for (rule, (name, from, tasks, _)) in rows() {
             for state in VmState::ALL {
-                let mut server = during(rule);
+                let mut server = suited(from, *tasks);
                 server.vm_state = state.word().into();
                 let refusal = format!("Cannot '{}' instance s while it is in vm_state {state}", rule.action);
                 let answer = rule.check(&server, false).map_err(|error| error.message);
-                assert_eq!(answer, if allowed.contains(state) { Ok(()) } else { Err(refusal) }, "{name}");
+                assert_eq!(answer, if from.contains(state) { Ok(()) } else { Err(refusal) }, "{name}");
             }
         }
     }
 
     #[test]
     fn every_action_during_every_task() {
-        for (name, rule) in ALL {
-            for task in TaskState::ALL {
-                let mut server = a_server("s");
-                server.vm_state = rule.from[0].word().into();
-                server.task_state = Some(task.word().into());
-                let tolerated = match rule.tasks {
-                    Tasks::Any => true,
-                    Tasks::Idle => false,
-                    Tasks::IdleOr(tasks) | Tasks::Only(tasks) => tasks.contains(task),
-                };
-                let refusal = format!("Cannot '{}' instance s while it is in task_state {task}", rule.action);
+        for (rule, (name, from, tasks, _)) in rows() {
+            for task in std::iter::once(None).chain(TaskState::ALL.iter().copied().map(Some)) {
+                let mut server = suited(from, *tasks);
+                let word = task.map(TaskState::word);
+                server.task_state = word.map(str::to_owned);
+                let tolerated = tasks.is_none_or(|tasks| tasks.contains(&task));
+                let refusal = format!("Cannot '{}' instance s while it is in task_state {}", rule.action, word.unwrap_or("None"));
                 let answer = rule.check(&server, true).map_err(|error| error.message);
                 assert_eq!(answer, if tolerated { Ok(()) } else { Err(refusal) }, "{name}");
             }
@@ -231,13 +243,12 @@ mod tests {
 
     #[test]
     fn a_lock_refuses_what_changes_a_server_to_all_but_administrators() {
-        for (name, rule) in ALL {
-            let mut server = during(rule);
-            server.vm_state = rule.from[0].word().into();
+        for (rule, (name, from, tasks, lockable)) in rows() {
+            let mut server = suited(from, *tasks);
             server.locked = true;
             assert!(rule.check(&server, true).is_ok(), "{name}");
             let refusal = rule.check(&server, false).map_err(|error| error.message);
-            assert_eq!(refusal, if rule.needs_unlocked { Err("Instance s is locked".into()) } else { Ok(()) }, "{name}");
+            assert_eq!(refusal, if *lockable { Err("Instance s is locked".into()) } else { Ok(()) }, "{name}");
         }
     }
 }
