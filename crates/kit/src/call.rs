@@ -124,6 +124,18 @@ impl<S: Send, T: DeserializeOwned + Send> FromCall<S> for Json<T> {
     }
 }
 
+/// A JSON body that may be absent.
+impl<S: Send, T: DeserializeOwned + Send> FromCall<S> for Option<Json<T>> {
+    async fn from_call(call: &mut Call<S>) -> Result<Self> {
+        let bytes = read_body(call).await?;
+        if bytes.is_empty() {
+            Ok(None)
+        } else {
+            serde_json::from_slice(&bytes).map(|body| Some(Json(body))).map_err(|error| malformed(&error))
+        }
+    }
+}
+
 /// `{"server": {...}}`: one object under one key, its fields checked against the caller's version; `beside` are other top-level keys the
 /// type allows, such as scheduler hints.
 pub struct Wrapped<T> {

@@ -23,16 +23,30 @@ pub fn name(path: &str, text: &str) -> Result<()> {
 
 /// Up to 255 characters that can be printed, or line breaks.
 pub fn description(text: Option<&str>) -> Result<()> {
+    long_description(text, 255)
+}
+
+/// Up to so many characters that can be printed, or line breaks.
+pub fn long_description(text: Option<&str>, most: usize) -> Result<()> {
     let Some(text) = text else { return Ok(()) };
-    length("description", text, 255)?;
+    length("description", text, most)?;
     let bad = text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
     if bad { Err(invalid("description", text, "It has characters that cannot be printed")) } else { Ok(()) }
 }
 
 /// A tag of 1 to 60 characters without `,` and `/`.
 pub fn tag(path: &str, tag: &str) -> Result<()> {
-    let good = !tag.is_empty() && tag.chars().count() <= 60 && !tag.contains([',', '/']);
-    if good { Ok(()) } else { Err(invalid(path, tag, format!("'{tag}' does not match '^[^,/]*$', or is not 1 to 60 characters long"))) }
+    tag_fault(tag).map_or(Ok(()), |fault| Err(invalid(path, tag, fault)))
+}
+
+/// What is wrong with a tag.
+pub fn tag_fault(tag: &str) -> Option<String> {
+    match tag {
+        "" => Some("'' is too short".to_owned()),
+        _ if tag.contains([',', '/']) => Some(format!("'{tag}' does not match '^[^,/]*$'")),
+        _ if tag.chars().count() > 60 => Some(format!("'{tag}' is too long")),
+        _ => None,
+    }
 }
 
 /// The older API took names with blanks around them, and stripped them.

@@ -6,8 +6,9 @@ use kit::{Context, Error, Json, Path, Reply, Result};
 use sea_orm::Set;
 use serde_json::{Value, json};
 
-use super::create::check_tags;
+use super::create::{MOST_TAGS, check_tags};
 use super::instance::{ActiveModel, Model};
+use super::states::rules::{Rule, TAGS};
 use super::store::{self, Guard};
 use crate::{Nova, validate};
 
@@ -23,17 +24,24 @@ pub async fn show(app: Nova, ctx: Context, Path((id, tag)): Path<(String, String
     if server.tags.0.contains(&tag) { Reply::no_content() } else { Err(missing(&server, &tag)) }
 }
 
-/// `PUT /servers/{id}/tags/{tag}`
-pub async fn update(app: Nova, ctx: Context, Path((id, tag)): Path<(String, String)>) -> Result<Reply> {
-    let server = store::fetch(&app, &ctx, &id).await?;
+/// `PUT /servers/{id}/tags/{tag}`, without a body
+pub async fn update(app: Nova, ctx: Context, Path((id, tag)): Path<(String, String)>, body: Option<Json<Value>>) -> Result<Reply> {
+    if let Some(Json(body)) = body.filter(|body| !body.0.is_null()) {
+        return Err(validate::invalid("body", &body, format!("{body} is not of type 'null'")));
+    }
+    let server = changeable(&app, &ctx, &id, "update tag").await?;
+    if let Some(fault) = validate::tag_fault(&tag) {
+        let rule = "It must be a non empty string without characters '/' and ','.";
+        return Err(Error::bad_request(format!("Tag '{tag}' is invalid. {rule} Validation error message: {fault}")));
+    }
     let name = tag.clone();
     let new = edit(&app, &server.id, move |tags| {
-        if tags.contains(&name) {
-            return Ok(false);
+        if tags.len() >= MOST_TAGS {
+            return Err(Error::bad_request(format!("The number of tags exceeded the per-server limit {MOST_TAGS}")));
         }
-        tags.push(name);
-        *tags = check_tags(std::mem::take(tags))?;
-        Ok(true)
+        let new = !tags.contains(&name);
+        tags.extend(Some(name).filter(|_| new));
+        Ok(new)
     })
     .await?;
     if !new {
@@ -46,12 +54,17 @@ pub async fn update(app: Nova, ctx: Context, Path((id, tag)): Path<(String, Stri
 /// `PUT /servers/{id}/tags`
 pub async fn replace(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
     let bad = || Error::bad_request("Invalid input for field/attribute body. 'tags' is a required property");
-    let tags = body.0.get("tags").and_then(Value::as_array).ok_or_else(bad)?;
+    let wanted = body.0.as_object().ok_or_else(bad)?;
+    kit::microversion::unexpected(&wanted.keys().map(String::as_str).filter(|key| *key != "tags").collect::<Vec<_>>())?;
+    let tags = match wanted.get("tags").ok_or_else(bad)? {
+        Value::Array(tags) => tags,
+        other => return Err(validate::invalid("tags", other, format!("{other} is not of type 'array'"))),
+    };
     let text = |tag: &Value| {
         tag.as_str().map(str::to_owned).ok_or_else(|| validate::invalid("tags", tag, format!("{tag} is not of type 'string'")))
     };
     let tags = check_tags(tags.iter().map(text).collect::<Result<_>>()?)?;
-    let server = store::fetch(&app, &ctx, &id.0).await?;
+    let server = changeable(&app, &ctx, &id.0, "update tags").await?;
     let new = tags.clone();
     edit(&app, &server.id, move |tags| {
         *tags = new;
@@ -63,7 +76,7 @@ pub async fn replace(app: Nova, ctx: Context, id: Path<String>, body: Json<Value
 
 /// `DELETE /servers/{id}/tags/{tag}`
 pub async fn delete(app: Nova, ctx: Context, Path((id, tag)): Path<(String, String)>) -> Result<Reply> {
-    let server = store::fetch(&app, &ctx, &id).await?;
+    let server = changeable(&app, &ctx, &id, "delete tag").await?;
     let gone = missing(&server, &tag);
     edit(&app, &server.id, move |tags| {
         let before = tags.len();
@@ -76,13 +89,20 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, tag)): Path<(String, Stri
 
 /// `DELETE /servers/{id}/tags`
 pub async fn delete_all(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
-    let server = store::fetch(&app, &ctx, &id.0).await?;
+    let server = changeable(&app, &ctx, &id.0, "delete tags").await?;
     edit(&app, &server.id, |tags| {
         tags.clear();
         Ok(true)
     })
     .await?;
     Reply::no_content()
+}
+
+/// The server, if its state suits the change.
+async fn changeable(app: &Nova, ctx: &Context, id: &str, action: &'static str) -> Result<Model> {
+    let server = store::fetch(app, ctx, id).await?;
+    Rule { action, ..TAGS }.check(&server, ctx.is_admin())?;
+    Ok(server)
 }
 
 /// Changes the tags as they are now, so that of two changes at once none is lost; answers what the change answers: whether there was one.

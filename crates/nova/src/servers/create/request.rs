@@ -14,6 +14,8 @@ use crate::validate::{self, invalid};
 
 /// User data has at most so many characters of base64.
 const USER_DATA: usize = 65_535;
+/// A server has at most so many tags.
+pub const MOST_TAGS: usize = 50;
 const HINTS: &[&str] = &["os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"];
 
 /// The object under `server`.
@@ -319,10 +321,10 @@ pub fn certificates(ids: Option<Vec<String>>) -> Result<Option<Vec<String>>> {
     Ok(Some(ids))
 }
 
-/// Tags of 1 to 60 characters without `,` and `/`, at most 50 of them.
+/// Tags of 1 to 60 characters without `,` and `/`, not too many of them.
 pub fn tags(tags: Vec<String>) -> Result<Vec<String>> {
-    if tags.len() > 50 {
-        return Err(Error::bad_request("The number of tags exceeded the per-server limit 50"));
+    if tags.len() > MOST_TAGS {
+        return Err(invalid("tags", format!("{tags:?}"), format!("{tags:?} is too long")));
     }
     tags.iter().try_for_each(|tag| validate::tag("tags", tag))?;
     let mut seen = Vec::new();
