@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::actions::accepted;
 use super::begin::{self, host_of};
+use super::create::{free_address, refuse_external};
 use super::instance::Model;
 use super::states::rules::{INTERFACES, INTERFACES_DETACH};
 use super::store;
@@ -59,9 +60,16 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
         let found = app.cloud.network.port(&ctx.auth(), port).await?;
         let found = found.ok_or_else(|| Error::not_found(format!("Port id {port} could not be found.")))?;
         if !found.device_id.is_empty() {
-            return Err(Error::bad_request(format!("Port {port} is still in use.")));
+            return Err(Error::conflict(format!("Port {port} is still in use.")));
         }
         claimed = claim(&app, &server, port).await?;
+    }
+    if let Some(network) = &requested.network_id {
+        let found = app.cloud.network.network(&ctx.auth(), network).await?;
+        refuse_external(&ctx, &found.ok_or_else(|| Error::not_found(format!("Network {network} could not be found.")))?)?;
+        if let Some(address) = requested.fixed_ip {
+            free_address(&app, &ctx, network, address).await?.map_err(Error::conflict)?;
+        }
     }
     let nic = plug(&app, &ctx, &server, requested).await;
     if let (true, Err(_)) = (claimed, &nic)

@@ -10,12 +10,12 @@ use rpc::compute::{AttachVolume, BlockDevice, compute_topic};
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryOrder, QuerySelect, Set};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::actions::accepted;
 use super::begin::{self, host_of};
 use super::block_devices::{self, ActiveModel, Column, Entity, Model};
-use super::create::{refuse_unavailable, reserve, volume_device};
+use super::create::{refuse_multiattach, refuse_unavailable, reserve, volume_device};
 use super::instance::Model as Server;
 use super::states::VmState;
 use super::states::rules::{VOLUMES, VOLUMES_DETACH, VOLUMES_DETACH_ON_A_HOST, VOLUMES_ON_A_HOST, VOLUMES_SWAP};
@@ -23,22 +23,36 @@ use super::store;
 use crate::conductor::detach::Detach;
 use crate::conductor::swap::Swap;
 use crate::instance_actions::record::Span;
-use crate::microversions::{
-    ATTACH_ACCEPTED, ATTACH_SHELVED, ATTACHMENT_ENDS, ATTACHMENT_IDS, ATTACHMENT_TAGS, ATTACHMENT_UPDATES, MULTIATTACH,
-};
+use crate::microversions::{ATTACH_ACCEPTED, ATTACH_SHELVED, ATTACHMENT_ENDS, ATTACHMENT_IDS, ATTACHMENT_TAGS, ATTACHMENT_UPDATES, STRICT};
 use crate::{Nova, instance_actions, validate};
 
 /// How long the host may take to attach.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// What nova takes for the name of a device.
+const DEVICE: &str = "(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$";
+
 fn view(ctx: &Context, row: &Model) -> Value {
-    let mut view = json!({"serverId": row.instance_id, "volumeId": row.volume_id, "device": row.device_name});
+    let mut view = json!({"serverId": row.instance_id, "volumeId": row.volume_id});
+    if let Some(device) = &row.device_name {
+        view["device"] = json!(device);
+    }
     if ctx.speaks(ATTACHMENT_IDS) {
         view["attachment_id"] = json!(row.attachment_id);
         view["bdm_uuid"] = json!(row.id);
     } else {
         view["id"] = json!(row.volume_id);
     }
+    with_newer(ctx, row, view)
+}
+
+/// The attachment as its creation answers it, until 2.100: a change of 2.89 never came here.
+fn view_created(ctx: &Context, row: &Model) -> Value {
+    let view = json!({"id": row.volume_id, "serverId": row.instance_id, "volumeId": row.volume_id, "device": row.device_name});
+    with_newer(ctx, row, view)
+}
+
+fn with_newer(ctx: &Context, row: &Model, mut view: Value) -> Value {
     if ctx.speaks(ATTACHMENT_TAGS) {
         view["tag"] = json!(row.tag);
     }
@@ -55,6 +69,7 @@ async fn find(app: &Nova, server: &str, volume: &str) -> Result<Option<Model>> {
 
 /// `GET /servers/{id}/os-volume_attachments`
 pub async fn list(app: Nova, ctx: Context, id: Path<String>, query: Query) -> Result<Reply> {
+    validate::query_keys(&ctx, &query, STRICT, &["limit", "offset"])?;
     let page = Page::parse(&query, app.config.max_limit, app.config.max_limit)?;
     let server = store::fetch(&app, &ctx, &id.0).await?;
     let rows = Entity::find().filter(Column::InstanceId.eq(&server.id)).filter(Column::VolumeId.is_not_null());
@@ -66,7 +81,7 @@ pub async fn list(app: Nova, ctx: Context, id: Path<String>, query: Query) -> Re
 pub async fn show(app: Nova, ctx: Context, Path((id, volume)): Path<(String, String)>) -> Result<Reply> {
     let server = store::fetch(&app, &ctx, &id).await?;
     let row = find(&app, &server.id, &volume).await?;
-    let row = row.ok_or_else(|| Error::not_found(format!("Volume {volume} is not attached to instance {}.", server.id)))?;
+    let row = row.ok_or_else(|| not_attached(&volume, &server.id))?;
     Reply::ok(&json!({"volumeAttachment": view(&ctx, &row)}))
 }
 
@@ -94,14 +109,7 @@ impl CreateAttachment {
         let bad = || validate::invalid("volumeId", &volume, format!("'{volume}' is not a 'uuid'"));
         let volume = ids::parse_uuid(&volume).ok_or_else(bad)?;
         let mut device = volume_device(&volume);
-        if let Some(name) = self.device.filter(|name| !name.is_empty()) {
-            let plain = name.strip_prefix("/dev/").unwrap_or(&name);
-            let good = name.len() <= 255 && !plain.is_empty() && plain.chars().all(|c| c.is_ascii_alphanumeric() || c == '/');
-            if !good {
-                return Err(validate::invalid("device", &name, format!("'{name}' is not the name of a device")));
-            }
-            device.device_name = Some(name);
-        }
+        device.device_name = self.device.map(check_device).transpose()?;
         if let Some(tag) = self.tag {
             validate::tag("tag", &tag)?;
             device.tag = Some(tag);
@@ -110,6 +118,13 @@ impl CreateAttachment {
         device.bdm_id = ids::uuid();
         Ok((volume, device))
     }
+}
+
+/// `/dev/vdb`, `/dev/sda1`
+fn check_device(name: String) -> Result<String> {
+    let letters = name.strip_prefix("/dev/").map(|plain| plain.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let good = letters.is_some_and(|letters| !letters.is_empty() && letters.chars().all(|c| c.is_ascii_lowercase()));
+    if good { Ok(name) } else { Err(validate::invalid("device", &name, format!("'{name}' does not match '{DEVICE}'"))) }
 }
 
 /// `POST /servers/{id}/os-volume_attachments`: reserve, record, then the host attaches; what fails is taken back.
@@ -123,10 +138,8 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Cre
     if find(&app, &server.id, &volume_id).await?.is_some() {
         return Err(Error::bad_request(format!("Invalid volume: volume {volume_id} already attached")));
     }
+    refuse_multiattach(&ctx, &volume)?;
     refuse_unavailable(&volume)?;
-    if volume.multiattach && !ctx.speaks(MULTIATTACH) {
-        return Err(Error::bad_request("Multiattach volumes are only supported starting with compute API version 2.60."));
-    }
     if server.host.is_none() && server.vm_state != VmState::ShelvedOffloaded.word() {
         return Err(Error::conflict(format!("Instance {} is not ready", server.id)));
     }
@@ -154,11 +167,11 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Cre
     }
     let row = find(&app, &server.id, &volume_id).await?;
     let row = row.ok_or_else(|| not_attached(&volume_id, &server.id))?;
-    Reply::ok(&json!({"volumeAttachment": view(&ctx, &row)}))
+    Reply::ok(&json!({"volumeAttachment": view_created(&ctx, &row)}))
 }
 
 fn not_attached(volume: &str, server: &str) -> Error {
-    Error::not_found(format!("Volume {volume} is not attached to instance {server}."))
+    Error::not_found(format!("Instance {server} is not attached to volume {volume}"))
 }
 
 async fn attach(app: &Nova, ctx: &Context, host: &str, server: &str, bdm: &str) -> Result<()> {
@@ -217,22 +230,29 @@ pub async fn update(app: Nova, ctx: Context, Path((id, volume)): Path<(String, S
     let new = ids::parse_uuid(new).ok_or_else(bad)?;
     let server = store::fetch(&app, &ctx, &id).await?;
     let row = find(&app, &server.id, &volume).await?.ok_or_else(|| not_attached(&volume, &server.id))?;
-    if new != volume || !ctx.speaks(ATTACHMENT_UPDATES) {
+    let swaps = new != volume || !ctx.speaks(ATTACHMENT_UPDATES);
+    if swaps {
         ctx.enforce("os_compute_api:os-volumes-attachments:swap", &Target::project(&server.project_id))?;
-        return swap(&app, &ctx, &server, row, &new).await;
     }
-    let same = |key: &str, have: &Option<String>| match wanted.get(key).and_then(Value::as_str) {
-        Some(given) if have.as_deref() != Some(given) => Err(Error::bad_request(format!("The {key} of an attachment cannot be changed."))),
+    if ctx.speaks(ATTACHMENT_UPDATES) {
+        update_plain(&app, &wanted, &row).await?;
+    }
+    if swaps { swap(&app, &ctx, &server, row, &new).await } else { Ok(accepted()) }
+}
+
+/// Changes whether the volume ends with the server; what else an attachment shows may only be said as it is.
+async fn update_plain(app: &Nova, wanted: &Map<String, Value>, row: &Model) -> Result<()> {
+    let same = |key: &str, have: Option<&str>| match wanted.get(key) {
+        Some(given) if given.as_str() != have => Err(Error::bad_request(format!("The {key} property is not mutable"))),
         _ => Ok(()),
     };
-    same("device", &row.device_name)?;
-    same("tag", &row.tag)?;
-    same("serverId", &Some(server.id.clone()))?;
-    if let Some(ends) = wanted.get("delete_on_termination") {
-        let ends = validate::boolean("delete_on_termination", ends)?;
-        change(&app, &row.id, ActiveModel { delete_on_termination: Set(ends), ..Default::default() }).await?;
-    }
-    Ok(accepted())
+    same("id", row.volume_id.as_deref())?;
+    same("serverId", Some(&row.instance_id))?;
+    same("device", row.device_name.as_deref())?;
+    same("tag", row.tag.as_deref())?;
+    let Some(ends) = wanted.get("delete_on_termination") else { return Ok(()) };
+    let ends = validate::boolean("delete_on_termination", ends)?;
+    change(app, &row.id, ActiveModel { delete_on_termination: Set(ends), ..Default::default() }).await
 }
 
 /// Begins to put a free volume in the place of one that is attached.
@@ -242,7 +262,7 @@ async fn swap(app: &Nova, ctx: &Context, server: &Server, row: Model, new: &str)
     let auth = ctx.auth();
     let old = row.volume_id.clone().unwrap_or_default();
     let volume = sdk::found(app.cloud.volume.show(&auth, new).await)?;
-    let volume = volume.ok_or_else(|| Error::not_found(format!("Volume {new} could not be found.")))?;
+    let volume = volume.ok_or_else(|| Error::bad_request(format!("Volume {new} could not be found.")))?;
     refuse_unavailable(&volume)?;
     if volume.size < app.cloud.volume.show(&auth, &old).await?.size {
         return Err(Error::bad_request("Invalid volume: New volume must be the same size or larger."));
@@ -280,8 +300,8 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, volume)): Path<(String, S
     let rule = if ctx.speaks(ATTACH_SHELVED) { &VOLUMES_DETACH } else { &VOLUMES_DETACH_ON_A_HOST };
     rule.check(&server, ctx.is_admin())?;
     let row = find(&app, &server.id, &volume).await?.ok_or_else(|| not_attached(&volume, &server.id))?;
-    if row.boot_index == Some(0) && server.vm_state != VmState::ShelvedOffloaded.word() {
-        return Err(Error::forbidden("Cannot detach a root device volume"));
+    if row.boot_index == Some(0) {
+        return Err(Error::bad_request("Cannot detach a root device volume"));
     }
     begin_detaching(&app, &ctx, &volume).await?;
     begin::beside(&app, &ctx, &server.id, VOLUMES_DETACH.record, Detach::new(ctx.caller(), &server.id, &row.id)).await?;

@@ -5,6 +5,7 @@ use rpc::compute::BlockDevice;
 use sdk::volume::Details;
 
 use crate::Nova;
+use crate::microversions::MULTIATTACH;
 
 /// What was reserved, and for which server.
 pub struct Reserved {
@@ -24,6 +25,7 @@ pub async fn check(app: &Nova, ctx: &Context, devices: &[BlockDevice], count: i6
             Kind::NotFound => bad(format!("failed to get volume {id}.")),
             _ => error,
         })?;
+        refuse_multiattach(ctx, &volume)?;
         refuse_unavailable(&volume).map_err(|error| bad(error.message))?;
         if device.boot_index == Some(0) && volume.bootable != "true" {
             return Err(Error::bad_request(format!("Block Device {id} is not bootable.")));
@@ -34,6 +36,14 @@ pub async fn check(app: &Nova, ctx: &Context, devices: &[BlockDevice], count: i6
 
 async fn fetch(app: &Nova, ctx: &Context, id: &str) -> Result<Details> {
     Ok(app.cloud.volume.show(&ctx.auth(), id).await?)
+}
+
+/// A volume for many servers is for clients that know that.
+pub fn refuse_multiattach(ctx: &Context, volume: &Details) -> Result<()> {
+    if volume.multiattach && !ctx.speaks(MULTIATTACH) {
+        return Err(Error::bad_request("Multiattach volumes are only supported starting with compute API version 2.60."));
+    }
+    Ok(())
 }
 
 /// Only an available volume, or one for many servers, can be attached.
