@@ -59,7 +59,12 @@ async fn services_are_disabled_forced_down_and_deleted() {
     assert_eq!(put("2.10", "force-down", named.clone()).await.status, 404);
     assert_eq!(put("2.1", "enable", json!({"host": "h9", "binary": "nova-compute"})).await.status, 404);
     let forced = json!({"host": "h2", "binary": "nova-compute", "forced_down": true});
-    assert_eq!(put("2.11", "force-down", forced).await.body["service"]["forced_down"], json!(true));
+    assert_eq!(put("2.11", "force-down", forced.clone()).await.body["service"]["forced_down"], json!(true));
+    let refused = put("2.10", "disable", forced).await;
+    assert!(refused.status == 400 && refused.message().contains("'forced_down' was unexpected"), "{}", refused.body);
+    let refused = put("2.52", "disable", json!({"host": "h1", "binary": "nova-scheduler"})).await;
+    let words = "Updating a nova-scheduler service is not supported. Only nova-compute services can be updated.";
+    assert_eq!((refused.status.as_u16(), refused.message()), (400, words));
     assert_eq!(cloud.get("/v2.1/os-services?colour=red").await.status, 400);
     assert_eq!(cloud.ask(ADMIN, "2.74", "GET", "/v2.1/os-services?colour=red", Value::Null).await.status, 200);
 
@@ -71,6 +76,23 @@ async fn services_are_disabled_forced_down_and_deleted() {
     assert_eq!(delete("2.1", &number.to_string()).await, 204);
     assert_eq!(delete("2.1", &number.to_string()).await, 404);
     assert_eq!(cloud.get("/v2.1/os-hypervisors").await.body["hypervisors"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_stays_while_servers_are_on_their_way_from_it() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run), ("h2", Behaviour::Run)]).await;
+    let id = cloud.boot(MEMBER).await;
+    let source = cloud.wait(&id, "ACTIVE").await["OS-EXT-SRV-ATTR:host"].clone();
+    assert_eq!(cloud.act(ADMIN, "", &id, json!({"migrate": null})).await.status, 202);
+    cloud.settled(&id, "VERIFY_RESIZE").await;
+    let path = format!("/v2.1/os-services?binary=nova-compute&host={}", source.as_str().unwrap());
+    let service = format!("/v2.1/os-services/{}", cloud.get(&path).await.body["services"][0]["id"].as_str().unwrap());
+    let refused = cloud.ask(ADMIN, "2.53", "DELETE", &service, Value::Null).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.message().starts_with("Unable to delete compute service that has in-progress migrations."), "{}", refused.body);
+    assert_eq!(cloud.act(MEMBER, "", &id, json!({"confirmResize": null})).await.status, 204);
+    cloud.settled(&id, "ACTIVE").await;
+    assert_eq!(cloud.ask(ADMIN, "2.53", "DELETE", &service, Value::Null).await.status, 204);
 }
 
 #[tokio::test]

@@ -68,6 +68,20 @@ async fn flavors_are_made_found_and_given() {
     assert_eq!(ask(ADMIN, "2.1", "GET", "?is_public=false", Value::Null).await.body["flavors"][0]["id"], "f1");
     assert_eq!(ask(ADMIN, "2.54", "PUT", "/f1", json!({"flavor": {"description": "x"}})).await.status, 404);
     assert_eq!(ask(ADMIN, "2.55", "PUT", "/f1", json!({"flavor": {"description": null}})).await.body["flavor"]["description"], Value::Null);
+    let described = async |flavor: Value| ask(ADMIN, "2.55", "PUT", "/f1", json!({"flavor": flavor})).await;
+    assert_eq!(described(json!({"description": "long ".repeat(1000)})).await.status, 200);
+    for (flavor, words) in [
+        (json!({}), "'description' is a required property"),
+        (json!({"description": "x".repeat(65_536)}), "is too long"),
+        (json!({"description": "\u{0}"}), "cannot be printed"),
+    ] {
+        let answer = described(flavor).await;
+        assert!(answer.status == 400 && answer.message().contains(words), "{}", answer.body);
+    }
+    assert!(ask(ADMIN, "2.55", "GET", "/f1", Value::Null).await.body["flavor"]["description"].as_str().unwrap().starts_with("long"));
+    for key in ["description", "updated_at", "vcpu_weight"] {
+        assert_eq!(ask(MEMBER, "2.1", "GET", &format!("?sort_key={key}"), Value::Null).await.status, 200, "{key}");
+    }
     assert_eq!(ask(ADMIN, "2.1", "DELETE", "/f1", Value::Null).await.status, 202);
     assert_eq!(ask(ADMIN, "2.1", "DELETE", "/f1", Value::Null).await.status, 404);
 }

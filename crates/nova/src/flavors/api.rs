@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{ActiveModel, Column, Entity, Model, access};
 use crate::microversions::{FLAVOR_NAMES, STRICT};
+use crate::servers::api::present;
 use crate::servers::view::links;
 use crate::{Nova, validate};
 
@@ -155,6 +156,9 @@ fn sort_column(key: &str) -> Result<Column> {
         "is_public" => Column::IsPublic,
         "disabled" => Column::Disabled,
         "created_at" => Column::CreatedAt,
+        "description" => Column::Description,
+        // no flavor has these, so that all are the same by them
+        "updated_at" | "vcpu_weight" => Column::Id,
         other => return Err(Error::bad_request(format!("Sort key {other} is not valid."))),
     })
 }
@@ -193,6 +197,8 @@ impl Wrapper for CreateFlavor {
 }
 
 const MOST: i64 = i32::MAX as i64;
+/// A description has at most so many characters.
+const DESCRIPTION: usize = 65_535;
 
 /// `POST /flavors`
 pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Result<Reply> {
@@ -201,7 +207,7 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Res
     let row = Model {
         id: id(new.id)?,
         name: validate::relaxed_name(ctx.strict, "name", &new.name)?,
-        description: new.description,
+        description: description(new.description)?,
         ram_mb: validate::integer("ram", &new.ram, 1, MOST)?,
         vcpus: validate::integer("vcpus", &new.vcpus, 1, MOST)?,
         root_gb: validate::integer("disk", &new.disk, 0, MOST)?,
@@ -248,6 +254,11 @@ fn id(given: Option<Value>) -> Result<String> {
     if good { Ok(text) } else { Err(validate::invalid("id", &text, format!("'{text}' does not match '^(?! )[a-zA-Z0-9. _-]*(?<! )$'"))) }
 }
 
+fn description(text: Option<String>) -> Result<Option<String>> {
+    validate::long_description(text.as_deref(), DESCRIPTION)?;
+    Ok(text)
+}
+
 fn rxtx_factor(value: Option<&Value>) -> Result<f64> {
     let number = match value {
         None | Some(Value::Null) => return Ok(1.0),
@@ -264,7 +275,8 @@ fn rxtx_factor(value: Option<&Value>) -> Result<f64> {
 /// The object under `flavor` of an update.
 #[derive(Deserialize, Serialize, Versioned)]
 pub struct UpdateFlavor {
-    description: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    description: Option<Option<String>>,
 }
 
 impl Wrapper for UpdateFlavor {
@@ -274,7 +286,8 @@ impl Wrapper for UpdateFlavor {
 /// `PUT /flavors/{id}`
 pub async fn update(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<UpdateFlavor>) -> Result<Reply> {
     let mut row = super::fetch(&app, &ctx, &id.0).await?;
-    row.description = body.inner.description;
+    let missing = || Error::bad_request("Invalid input for field/attribute flavor. 'description' is a required property");
+    row.description = description(body.inner.description.ok_or_else(missing)?)?;
     let change = ActiveModel { description: Set(row.description.clone()), ..Default::default() };
     app.db
         .write(move |tx| {

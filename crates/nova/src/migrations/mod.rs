@@ -9,7 +9,7 @@ use kit::{Context, Result, ids};
 use rpc::compute::Flavor;
 use rpc::live_migration::Progress;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ConnectionTrait, QueryOrder, Set};
+use sea_orm::{Condition, ConnectionTrait, QueryOrder, Set};
 
 use crate::servers::instance;
 use crate::servers::store::next_numbers;
@@ -115,4 +115,11 @@ pub async fn finished_of(db: &impl ConnectionTrait, instance_id: &str) -> Result
 pub async fn moves_of(db: &impl ConnectionTrait, instance_id: &str) -> Result<Vec<Model>> {
     let found = Entity::find().filter(Column::InstanceId.eq(instance_id)).filter(Column::MigrationType.is_in([RESIZE, MIGRATION]));
     Ok(found.filter(Column::Status.is_not_in(["confirmed", "reverted"])).order_by_asc(Column::Number).all(db).await?)
+}
+
+/// Whether servers are on their way to or from a host; those that wait to be confirmed or reverted are.
+pub async fn under_way(db: &impl ConnectionTrait, host: &str) -> Result<bool> {
+    let ended = ["confirmed", "reverted", "error", "failed", "completed", "cancelled", "done"];
+    let here = Condition::any().add(Column::SourceHost.eq(host)).add(Column::DestHost.eq(host));
+    Ok(Entity::find().filter(here).filter(Column::Status.is_not_in(ended)).count(db).await? > 0)
 }

@@ -11,7 +11,7 @@ use super::{ActiveModel, COMPUTE, Column, Entity, Model};
 use crate::hypervisors::node;
 use crate::microversions::{STRICT, UUIDS};
 use crate::servers::instance;
-use crate::{Nova, os_aggregates, validate};
+use crate::{Nova, migrations, os_aggregates, validate};
 
 /// Services can be said to be down.
 const FORCED_DOWN: Microversion = Microversion(2, 11);
@@ -73,16 +73,14 @@ async fn update_by_id(app: Nova, ctx: Context, id: String, body: Map<String, Val
         return Err(Error::bad_request("No updates were requested. Fields 'status' or 'forced_down' should be specified."));
     }
     let row = fetch(&app, &ctx, &id).await?;
-    if row.service != COMPUTE {
-        let words = format!("Updating a {} service is not supported. Only nova-compute services can be updated.", row.service);
-        return Err(Error::bad_request(words));
-    }
+    only_computes(&row.service)?;
     let row = super::save(&app, row.id, change).await?;
     Reply::ok(&json!({"service": view(&app, &ctx, &row)}))
 }
 
 async fn update_by_name(app: Nova, ctx: Context, action: String, body: Map<String, Value>) -> Result<Reply> {
-    only(&body, &["host", "binary", "disabled_reason", "forced_down"])?;
+    let known: &[&str] = &["host", "binary", "disabled_reason", "forced_down"];
+    only(&body, if ctx.speaks(FORCED_DOWN) { known } else { &known[..3] })?;
     let text = |key: &str| match body.get(key) {
         Some(Value::String(text)) if !text.is_empty() && text.len() <= 255 => Ok(text.clone()),
         Some(other) => Err(validate::invalid(key, other, format!("{other} is not of type 'string'"))),
@@ -114,9 +112,18 @@ async fn update_by_name(app: Nova, ctx: Context, action: String, body: Map<Strin
         }
         _ => return Err(Error::not_found("Unknown action")),
     }
+    only_computes(&binary)?;
     let row = super::find(&app, &host, &binary).await?;
     super::save(&app, row.id, change).await?;
     Reply::ok(&json!({"service": answer}))
+}
+
+fn only_computes(binary: &str) -> Result<()> {
+    if binary == COMPUTE {
+        return Ok(());
+    }
+    let words = format!("Updating a {binary} service is not supported. Only nova-compute services can be updated.");
+    Err(Error::bad_request(words))
 }
 
 fn only(body: &Map<String, Value>, known: &[&str]) -> Result<()> {
@@ -133,7 +140,7 @@ fn read_reason(value: &Value) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// `DELETE /os-services/{id}`: a host that is gone for good, with its provider; 409 while it has servers.
+/// `DELETE /os-services/{id}`: a host that is gone for good, with its provider; 409 while it has servers, or some are on their way.
 pub async fn delete(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
     let row = fetch(&app, &ctx, &id.0).await?;
     if row.service == COMPUTE {
@@ -141,6 +148,11 @@ pub async fn delete(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> 
         if servers.count(app.db.read()).await? > 0 {
             return Err(Error::conflict(
                 "Unable to delete compute service that is hosting instances. Migrate or delete the instances first.",
+            ));
+        }
+        if migrations::under_way(app.db.read(), &row.host).await? {
+            return Err(Error::conflict(
+                "Unable to delete compute service that has in-progress migrations. Complete the migrations or delete the instances first.",
             ));
         }
         let provider = ids::derived("compute_node", &row.host);

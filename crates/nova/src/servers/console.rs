@@ -15,6 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// `{"os-getConsoleOutput": {"length": 50}}`
 pub async fn output(action: Action) -> Result<Reply> {
+    action.only(&["length"])?;
     let length = match action.body.get("length") {
         None | Some(Value::Null) => None,
         // below zero means everything
