@@ -76,6 +76,8 @@ pub struct Compute {
     pub disk_allocation_ratio: f64,
     /// Memory that a host keeps for itself, MB.
     pub reserved_host_memory_mb: i64,
+    /// What the choice of hosts goes by.
+    pub filter_scheduler: nova::FilterScheduler,
 }
 
 impl Default for Config {
@@ -120,6 +122,7 @@ impl Default for Compute {
             ram_allocation_ratio: nova.ram_allocation_ratio,
             disk_allocation_ratio: nova.disk_allocation_ratio,
             reserved_host_memory_mb: nova.reserved_host_memory_mb,
+            filter_scheduler: nova::FilterScheduler::default(),
         }
     }
 }
@@ -139,6 +142,7 @@ impl Compute {
             ram_allocation_ratio: self.ram_allocation_ratio,
             disk_allocation_ratio: self.disk_allocation_ratio,
             reserved_host_memory_mb: self.reserved_host_memory_mb,
+            filter_scheduler: self.filter_scheduler.clone().into(),
             ..nova::Config::default()
         }
     }

@@ -1,8 +1,11 @@
 //! What can be set about nova.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::flow::ProbeFn;
+
+use crate::scheduler::FilterScheduler;
 
 /// Nova's settings.
 #[derive(Clone)]
@@ -44,6 +47,8 @@ pub struct Config {
     /// Servers on a host, and such of them with which something is being done, at most; aggregates may say otherwise.
     pub max_instances_per_host: Option<usize>,
     pub max_io_ops_per_host: Option<usize>,
+    /// What the choice of hosts goes by.
+    pub filter_scheduler: Arc<FilterScheduler>,
     /// What one unit of a host's inventory may be given out as.
     pub cpu_allocation_ratio: f64,
     pub ram_allocation_ratio: f64,
@@ -76,6 +81,7 @@ impl Default for Config {
             max_attempts: 3,
             max_instances_per_host: None,
             max_io_ops_per_host: None,
+            filter_scheduler: Arc::default(),
             cpu_allocation_ratio: 4.0,
             ram_allocation_ratio: 1.0,
             disk_allocation_ratio: 1.0,

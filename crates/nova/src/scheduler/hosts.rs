@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kit::Result;
+use kit::db::Json;
 use rpc::conductor::HostInventory;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, QuerySelect};
@@ -33,8 +34,10 @@ pub struct Host {
     pub aggregates: Vec<Metadata>,
     /// Servers on it with which something is being done.
     pub busy: usize,
-    /// Its servers; counted only where an aggregate or the operator limits them.
+    /// Its servers; counted only where an aggregate or the operator looks at them.
     pub servers: usize,
+    /// How many of its servers have images with a property of some value; counted only where the operator looks at them.
+    pub images: HashMap<(String, String), usize>,
     /// Builds that failed on it since the last that did not.
     pub failed_builds: i64,
 }
@@ -75,8 +78,11 @@ pub async fn read(app: &Nova) -> Result<Hosts> {
     let nodes = hypervisors::node::all(&app.db).await?;
     let aggregates = os_aggregates::membership(app.db.read()).await?;
     let mut busy = counted(app.db.read(), true).await?;
+    let settings = &app.config.filter_scheduler;
     let limited = app.config.max_instances_per_host.is_some() || aggregates.names("max_instances_per_host");
-    let mut servers = if limited { counted(app.db.read(), false).await? } else { HashMap::new() };
+    let weighed = settings.num_instances_weight_multiplier != 0.0;
+    let mut images = if settings.image_props_weight_multiplier == 0.0 { HashMap::new() } else { of_images(app.db.read()).await? };
+    let mut servers = if limited || weighed { counted(app.db.read(), false).await? } else { HashMap::new() };
     let mut cpus: HashMap<String, Arc<Value>> = HashMap::new();
     let host = |mut node: hypervisors::node::Model| {
         let service = services.get(node.host.as_str())?;
@@ -93,6 +99,7 @@ pub async fn read(app: &Nova) -> Result<Hosts> {
             aggregates: aggregates.of(&node.host),
             busy: busy.remove(&node.host).unwrap_or_default(),
             servers: servers.remove(&node.host).unwrap_or_default(),
+            images: images.remove(&node.host).unwrap_or_default(),
             failed_builds: node.failed_builds,
             host: node.host,
         })
@@ -110,4 +117,20 @@ async fn counted(db: &impl ConnectionTrait, busy: bool) -> Result<HashMap<String
     let rows: Vec<(String, i64)> =
         select.filter(Column::Deleted.eq(false)).filter(Column::Host.is_not_null()).group_by(Column::Host).into_tuple().all(db).await?;
     Ok(rows.into_iter().map(|(host, servers)| (host, usize::try_from(servers).unwrap_or_default())).collect())
+}
+
+/// Servers by host and by each property of their images.
+async fn of_images(db: &impl ConnectionTrait) -> Result<HashMap<String, HashMap<(String, String), usize>>> {
+    use instance::{Column, Entity, Spec};
+    let select = Entity::find().select_only().columns([Column::Host, Column::Spec]);
+    let rows: Vec<(String, Json<Spec>)> =
+        select.filter(Column::Deleted.eq(false)).filter(Column::Host.is_not_null()).into_tuple().all(db).await?;
+    let mut counted: HashMap<String, HashMap<(String, String), usize>> = HashMap::new();
+    for (host, spec) in rows {
+        let of_host = counted.entry(host).or_default();
+        for property in spec.0.image_properties {
+            *of_host.entry(property).or_default() += 1;
+        }
+    }
+    Ok(counted)
 }

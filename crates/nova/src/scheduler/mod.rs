@@ -9,6 +9,7 @@ pub mod cache;
 mod filters;
 mod hosts;
 mod select;
+mod settings;
 mod weighers;
 
 use kit::bus::Handlers;
@@ -16,6 +17,9 @@ use rpc::scheduler::{SelectDestinations, TOPIC};
 use tokio::task::JoinHandle;
 
 use crate::Nova;
+
+pub use select::on_rebuild;
+pub use settings::FilterScheduler;
 
 /// Decisions at once.
 const CONCURRENCY: usize = 16;

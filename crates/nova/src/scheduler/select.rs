@@ -1,5 +1,6 @@
 //! One decision: candidates, filters, weighers, claim, alternates (steps 9 to 11 of the boot flow).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     // what is remembered may be wrong; before saying no, ask
     for fresh in [false, true] {
         let choices = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
-        let choices = weighers::order(choices, request.group.as_ref(), || rand::rng().random());
+        let choices = weighers::order(choices, &request, || rand::rng().random());
         let (filtered, claiming) = (Timestamp::now(), Span::begin("scheduler_claim_host", "nova-scheduler", "placement"));
         if claim_first(app, instance, &choices, (&resources, &ports), &mut selection).await? {
             let host = selection.selected.as_ref().map(|d| d.host.clone());
@@ -50,6 +51,17 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     let described = describe(&selection.filters);
     app.events.push(&instance.id, &message.caller.request_id, [filtering.end(Some(described))]);
     Ok(selection)
+}
+
+/// What the filters say of a server's own host when the server gets another image; it needs no more room.
+pub async fn on_rebuild(app: &Nova, instance: &Instance) -> Result<Vec<FilterResult>> {
+    let hosts = app.hosts.hosts(app).await?;
+    let own = instance.host.as_ref().and_then(|host| hosts.named(host));
+    let candidate = |provider: &str| Candidate { provider: provider.into(), free: Resources::new(), givers: BTreeMap::new() };
+    let choices = own.map(|host| Choice { host: host.clone(), candidate: Arc::new(candidate(&host.provider)) }).into_iter().collect();
+    let mut results = Vec::new();
+    filters::apply_of_images(choices, &request(app, instance, Vec::new()).await?, &mut results);
+    Ok(results)
 }
 
 /// The hosts that have room and pass the filters.
@@ -139,6 +151,7 @@ async fn request(app: &Nova, instance: &Instance, ignore_hosts: Vec<String>) -> 
         zone: instance.availability_zone.clone(),
         forced_host: instance.forced_host.clone(),
         ignore_hosts,
+        image: instance.image_id.clone(),
         image_properties: instance.image_properties.clone(),
         extra_specs: instance.flavor.extra_specs.clone(),
         project_id: instance.project_id.clone(),
@@ -147,6 +160,7 @@ async fn request(app: &Nova, instance: &Instance, ignore_hosts: Vec<String>) -> 
         near: near(hints),
         max_instances_per_host: app.config.max_instances_per_host,
         max_io_ops_per_host: app.config.max_io_ops_per_host,
+        settings: app.config.filter_scheduler.clone(),
         ..Request::default()
     };
     if let Some(group) = server_groups::of_hints(hints) {

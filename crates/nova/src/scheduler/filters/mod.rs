@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::cache::Candidate;
 use super::hosts::Host;
+use super::settings::FilterScheduler;
 
 /// A host that has room.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Request {
     /// `host` or `host:node`
     pub forced_host: Option<String>,
     pub ignore_hosts: Vec<String>,
+    /// None of a server that boots from a volume.
+    pub image: Option<String>,
     pub image_properties: BTreeMap<String, String>,
     pub extra_specs: BTreeMap<String, String>,
     pub group: Option<Group>,
@@ -43,6 +46,7 @@ pub struct Request {
     /// What the operator limits, where aggregates say nothing else.
     pub max_instances_per_host: Option<usize>,
     pub max_io_ops_per_host: Option<usize>,
+    pub settings: Arc<FilterScheduler>,
 }
 
 /// A server group: its policy, and how many of its members are on which host.
@@ -60,6 +64,7 @@ const FILTERS: &[(&str, Filter)] = &[
     ("RetryFilter", not_ignored),
     ("ForcedHostFilter", forced_host),
     ("AvailabilityZoneFilter", availability_zone),
+    ("IsolatedHostsFilter", isolated),
     ("ImagePropertiesFilter", machine::image_properties),
     ("ComputeCapabilitiesFilter", machine::capabilities),
     ("PciPassthroughFilter", machine::pci_passthrough),
@@ -78,9 +83,26 @@ const FILTERS: &[(&str, Filter)] = &[
     ("ServerGroupAntiAffinityFilter", anti_affinity),
 ];
 
+/// Those that look at images: they are asked again about the host of a server that gets another one.
+const OF_IMAGES: &[&str] = &["IsolatedHostsFilter", "ImagePropertiesFilter", "AggregateImagePropertiesIsolation"];
+
 /// Applies all filters; stops when nothing is left.
-pub fn apply(mut choices: Vec<Choice>, request: &Request, results: &mut Vec<FilterResult>) -> Vec<Choice> {
-    for (name, filter) in FILTERS {
+pub fn apply(choices: Vec<Choice>, request: &Request, results: &mut Vec<FilterResult>) -> Vec<Choice> {
+    apply_these(FILTERS.iter(), choices, request, results)
+}
+
+/// Applies the filters that look at images.
+pub fn apply_of_images(choices: Vec<Choice>, request: &Request, results: &mut Vec<FilterResult>) -> Vec<Choice> {
+    apply_these(FILTERS.iter().filter(|(name, _)| OF_IMAGES.contains(name)), choices, request, results)
+}
+
+fn apply_these<'f>(
+    filters: impl Iterator<Item = &'f (&'static str, Filter)>,
+    mut choices: Vec<Choice>,
+    request: &Request,
+    results: &mut Vec<FilterResult>,
+) -> Vec<Choice> {
+    for (name, filter) in filters {
         if choices.is_empty() {
             break;
         }
@@ -108,6 +130,14 @@ fn forced_host(choice: &Choice, request: &Request) -> bool {
 
 fn availability_zone(choice: &Choice, request: &Request) -> bool {
     request.zone.as_ref().is_none_or(|zone| *zone == choice.host.zone)
+}
+
+/// Isolated images go to isolated hosts only, and others do not go there unless the operator lets them.
+fn isolated(choice: &Choice, request: &Request) -> bool {
+    let settings = &request.settings;
+    let host = settings.isolated_hosts.contains(&choice.host.host);
+    let image = request.image.as_ref().is_some_and(|image| settings.isolated_images.contains(image));
+    if settings.restrict_isolated_hosts_to_isolated_images { image == host } else { host || !image }
 }
 
 /// The hints `build_near_host_ip` and `cidr`.
@@ -180,6 +210,7 @@ pub mod tests {
             aggregates: Vec::new(),
             busy: 0,
             servers: 0,
+            images: HashMap::new(),
             failed_builds: 0,
         };
         let free = [("VCPU", 8), ("MEMORY_MB", free_ram), ("DISK_GB", 100)].map(|(class, n)| (class.to_owned(), n)).into();
@@ -223,6 +254,27 @@ pub mod tests {
             |value: &str| Request { extra_specs: [("capabilities:hypervisor_version".into(), value.into())].into(), ..Request::default() };
         assert_eq!(left(vec![choice("a", 1)], &spec(">= 7000000")).0, ["a"]);
         assert_eq!(left(vec![choice("a", 1)], &spec("<= 7000000")).1.unwrap(), "ComputeCapabilitiesFilter");
+    }
+
+    #[test]
+    fn isolated_images_have_hosts_of_their_own() {
+        let hosts = || vec![choice("apart", 1), choice("b", 1)];
+        for (image, restrict, expected) in [
+            ("secret", true, &["apart"] as &[&str]),
+            ("plain", true, &["b"]),
+            ("secret", false, &["apart"]),
+            ("plain", false, &["apart", "b"]),
+        ] {
+            let settings = FilterScheduler {
+                isolated_hosts: vec!["apart".into()],
+                isolated_images: vec!["secret".into()],
+                restrict_isolated_hosts_to_isolated_images: restrict,
+                ..FilterScheduler::default()
+            };
+            let request = Request { image: Some(image.into()), settings: settings.into(), ..Request::default() };
+            assert_eq!(left(hosts(), &request).0, expected, "{image} {restrict}");
+        }
+        assert_eq!(left(hosts(), &Request { image: Some("any".into()), ..Request::default() }).0, ["apart", "b"]);
     }
 
     #[test]
