@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{ADMIN, Behaviour, Cloud, MEMBER, server};
+use support::{ADMIN, Behaviour, Cloud, IMAGE, MEMBER, RESCUE_IMAGE, server};
 
 /// An aggregate of one host.
 async fn aggregate(cloud: &Cloud, host: &str, metadata: Value) {
@@ -83,6 +83,28 @@ async fn a_rejection_is_shown_in_the_events() {
     assert!(details.contains("PlacementResources 1 -> 1") && details.ends_with("JsonFilter 1 -> 0"), "{details}");
 }
 
+/// What `cumulo server explain` reads of a running API.
+#[tokio::test]
+async fn a_timeline_tells_which_hosts_there_were_and_which_was_chosen() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let id = boot(&cloud, MEMBER, json!({})).await;
+    cloud.wait(&id, "ACTIVE").await;
+    let path = format!("/v2.1/servers/{id}/os-instance-actions");
+    let request = cloud.get(&path).await.body["instanceActions"][0]["request_id"].as_str().unwrap().to_owned();
+    let answer = cloud.ask(ADMIN, "latest", "GET", &format!("{path}/{request}/timeline"), Value::Null).await;
+    let steps = answer.body["timeline"]["steps"].as_array().unwrap_or_else(|| panic!("{}", answer.body));
+    let details = |event: &str| {
+        let step = steps.iter().find(|step| step["event"] == event).unwrap_or_else(|| panic!("{event} is not in {steps:?}"));
+        assert!(step["start_time"].is_string());
+        step["details"].as_str().unwrap().to_owned()
+    };
+    let filters = details("scheduler_filter_hosts");
+    let mut counts = filters.split(", ").map(|filter| filter.split_once(' ').unwrap());
+    assert!(counts.all(|(_, counts)| counts == "1 -> 1"), "{filters}");
+    assert!(filters.contains("IsolatedHostsFilter 1 -> 1"), "{filters}");
+    assert_eq!((details("scheduler_claim_host"), details("conductor_cast_build")), ("h1".to_owned(), "h1".to_owned()));
+}
+
 #[tokio::test]
 async fn a_host_where_builds_fail_comes_last() {
     let cloud = Cloud::start(&[("h1", Behaviour::Refuse), ("h2", Behaviour::Run)]).await;
@@ -93,4 +115,21 @@ async fn a_host_where_builds_fail_comes_last() {
     cloud.hosts.lock().unwrap().insert("h1".into(), Behaviour::Run);
     // h1 failed at most once: since then it was asked no more
     assert!(cloud.count("compute_nodes WHERE failed_builds > 1").await == 0);
+}
+
+#[tokio::test]
+async fn a_rebuild_with_an_image_that_the_host_does_not_suit_ends_in_error() {
+    let settings = nova::FilterScheduler { isolated_images: vec![RESCUE_IMAGE.into()], ..nova::FilterScheduler::default() };
+    let config = nova::Config { filter_scheduler: settings.into(), ..support::config() };
+    let cloud = Cloud::start_with(&[("h1", Behaviour::Run)], config).await;
+    let body = server(json!({"flavorRef": "2"}));
+    let id = cloud.ask(MEMBER, "", "POST", "/v2.1/servers", body).await.body["server"]["id"].as_str().unwrap().to_owned();
+    cloud.settled(&id, "ACTIVE").await;
+    assert_eq!(cloud.act(MEMBER, "", &id, json!({"rebuild": {"imageRef": IMAGE}})).await.status, 202);
+    cloud.settled(&id, "ACTIVE").await;
+    assert_eq!(cloud.act(MEMBER, "", &id, json!({"rebuild": {"imageRef": RESCUE_IMAGE}})).await.status, 202);
+    let shown = cloud.settled(&id, "ERROR").await;
+    assert_eq!(shown["image"]["id"], IMAGE, "the server has its former image");
+    let words = shown["fault"]["message"].as_str().unwrap();
+    assert!(words.contains("IsolatedHostsFilter left none"), "{words}");
 }

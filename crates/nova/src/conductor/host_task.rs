@@ -1,27 +1,29 @@
 //! What a host does with one guest, asked for by a cast whose end the host saves on the server: power, rescue, rebuild.
 //!
 //! ```text
-//!   tell    -> the host is asked; one that is down cannot be     undo: the task is over, with a fault
+//!   tell    -> the host is asked, unless it is down or does not suit a new image     undo: the task is over, with a fault
 //!   wait    -> until the host has ended the task
 //! ```
 
 use std::time::Duration;
 
 use kit::clock::Timestamp;
+use kit::db::Json;
 use kit::flow::{Flow, Step};
 use kit::{Error, Kind, Result, steps};
 use rpc::Caller;
 use rpc::actions::{RebuildInstance, RescueInstance, UnrescueInstance};
 use rpc::compute::{PowerAction, PowerInstance, compute_topic};
+use sea_orm::Set;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::alive;
-use crate::instance_actions;
-use crate::servers::instance::Model;
+use super::boot::no_valid_host;
+use crate::servers::instance::{ActiveModel, Model, Spec};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store;
-use crate::{Nova, os_services};
+use crate::{Nova, instance_actions, os_services, scheduler};
 
 /// Pauses between looks at the server: short at first.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -48,8 +50,21 @@ pub enum Work {
         /// What the volume it boots from is filled with.
         #[serde(default)]
         reimage: Option<String>,
+        /// Where it gets another image: what it was made of before.
+        #[serde(default)]
+        former: Option<Box<Former>>,
     },
 }
+
+/// What a server was made of before a rebuild with another image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Former {
+    pub image_id: Option<String>,
+    pub spec: Spec,
+}
+
+/// The host of a server does not suit the image that it is to be rebuilt with.
+const UNSUITABLE: &str = "NoValidHost";
 
 impl Flow for HostTask {
     type App = Nova;
@@ -75,6 +90,12 @@ impl HostTask {
         if !os_services::is_up(app, &host).await? {
             return Err(Error::unavailable(format!("The host of instance {} is down.", server.id)));
         }
+        if matches!(self.work, Work::Rebuild { former: Some(_), .. }) {
+            let filters = scheduler::on_rebuild(app, &server.to_rpc(Vec::new())).await?;
+            if filters.iter().any(|filter| filter.end == 0) {
+                return Err(Error::conflict(no_valid_host(&filters)).code(UNSUITABLE));
+            }
+        }
         self.cast(app, &compute_topic(&host)).await
     }
 
@@ -85,7 +106,7 @@ impl HostTask {
             Work::Power(action) => app.bus.cast(topic, PowerInstance { caller, instance_id, action }).await,
             Work::Rescue(image_id) => app.bus.cast(topic, RescueInstance { caller, instance_id, image_id, admin_password }).await,
             Work::Unrescue => app.bus.cast(topic, UnrescueInstance { caller, instance_id }).await,
-            Work::Rebuild { preserve_ephemeral, reimage } => {
+            Work::Rebuild { preserve_ephemeral, reimage, .. } => {
                 let message = RebuildInstance { caller, instance_id, admin_password, preserve_ephemeral, reimage };
                 app.bus.cast(topic, message).await
             }
@@ -101,7 +122,14 @@ impl HostTask {
 
     async fn settle(&mut self, app: &Nova, error: &Error) -> Result<()> {
         app.builds.forget(&self.instance_id);
-        super::settle(app, &self.caller, &self.instance_id, TaskState::ALL, error).await
+        let mut change = ActiveModel { fault: Set(Some(Json(store::stored(super::fault(error))))), ..Default::default() };
+        if let Work::Rebuild { former: Some(former), .. } = &self.work {
+            (change.image_id, change.spec) = (Set(former.image_id.clone()), Set(Json(former.spec.clone())));
+        }
+        if error.code.as_deref() == Some(UNSUITABLE) {
+            change.vm_state = Set(VmState::Error.word().into());
+        }
+        super::end_action(app, &self.caller, &self.instance_id, TaskState::ALL, change, true).await
     }
 }
 

@@ -227,6 +227,15 @@ fn exceeded(resources: &[(String, i64, i64, i64)]) -> Error {
     Error::forbidden(format!("Quota exceeded for {names}: Requested {requested}, but already used {used} of {limits} {names}"))
 }
 
+/// Refuses more metadata than a server of the project may have.
+pub async fn metadata(db: &impl ConnectionTrait, project: &str, items: usize) -> Result<()> {
+    let most = limits::of(db, project, "metadata_items").await?;
+    if most >= 0 && items as i64 > most {
+        return Err(Error::forbidden(format!("Maximum number of metadata items exceeds {most}")));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

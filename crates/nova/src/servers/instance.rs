@@ -121,6 +121,9 @@ pub struct Spec {
     pub image_properties: BTreeMap<String, String>,
     pub kernel_id: Option<String>,
     pub ramdisk_id: Option<String>,
+    /// What the image asks of flavors: MiB of memory and GiB of disk.
+    pub min_ram: u64,
+    pub min_disk: u64,
     pub key: Option<KeyPair>,
     /// (path, contents in base64)
     pub injected_files: Vec<(String, String)>,

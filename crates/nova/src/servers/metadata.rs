@@ -94,10 +94,7 @@ async fn edit(
                 let mut all = server.metadata.0.clone();
                 change(&mut all)?;
                 rule.check(&server, admin)?;
-                let most = quotas::limits::of(tx, &server.project_id, "metadata_items").await?;
-                if most >= 0 && all.len() as i64 > most {
-                    return Err(Error::forbidden(format!("Maximum number of metadata items exceeds {most}")));
-                }
+                quotas::metadata(tx, &server.project_id, all.len()).await?;
                 let row = ActiveModel { metadata: Set(JsonColumn(all.clone())), ..Default::default() };
                 store::change(tx, &server.id, Guard::alive(), row).await?;
                 Ok(all)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kit::db::Json;
+use kit::policy::Target;
 use kit::{Context, Error, Reply, Result, Versioned};
 use sdk::image::ImageInfo;
 use sea_orm::Set;
@@ -13,9 +14,9 @@ use super::actions::Action;
 use super::instance::{ActiveModel, Model};
 use super::states::rules::REBUILD;
 use super::{api, begin, create, store};
-use crate::conductor::host_task::{HostTask, Work};
+use crate::conductor::host_task::{Former, HostTask, Work};
 use crate::microversions::{HOSTNAME, REIMAGE_VOLUMES, USER_DATA_ON_REBUILD};
-use crate::{Nova, keypairs, validate};
+use crate::{Nova, keypairs, quotas, validate};
 
 /// The object under `rebuild`.
 #[derive(Deserialize, Serialize, Versioned)]
@@ -72,7 +73,9 @@ pub async fn rebuild(action: Action) -> Result<Reply> {
     };
     let change = with_image(change, &server, &image, volume.is_some());
     app.builds.keep_password(&server.id, &password);
-    let task = HostTask::new(ctx.caller(), &server.id, Work::Rebuild { preserve_ephemeral, reimage });
+    let another = reimage.is_some() || (volume.is_none() && server.image_id.as_ref() != Some(&image.id));
+    let former = another.then(|| Box::new(Former { image_id: server.image_id.clone(), spec: server.spec.0.clone() }));
+    let task = HostTask::new(ctx.caller(), &server.id, Work::Rebuild { preserve_ephemeral, reimage, former });
     let id = server.id.clone();
     begin::promise(&app, &ctx, server, &REBUILD, change, task).await?;
     let row = store::fetch(&app, &ctx, &id).await?;
@@ -139,6 +142,7 @@ async fn change(app: &Nova, ctx: &Context, server: &Model, wanted: Rebuild) -> R
     if let Some(metadata) = &wanted.metadata {
         let metadata: BTreeMap<String, String> = validate::texts("metadata", metadata)?;
         validate::metadata("metadata", &metadata)?;
+        quotas::metadata(app.db.read(), &server.project_id, metadata.len()).await?;
         change.metadata = Set(Json(metadata));
     }
     if let Some(user_data) = wanted.user_data {
@@ -152,6 +156,7 @@ async fn change(app: &Nova, ctx: &Context, server: &Model, wanted: Rebuild) -> R
         (change.key_name, spec.key) = (Set(name), key);
     }
     if let Some(certificates) = wanted.trusted_image_certificates {
+        ctx.enforce("os_compute_api:servers:rebuild:trusted_certs", &Target::project(&server.project_id).with("user_id", &server.user_id))?;
         spec.trusted_image_certificates = create::certificates(certificates)?;
     }
     if let Some(hostname) = wanted.hostname.filter(|_| ctx.speaks(HOSTNAME)) {
@@ -172,6 +177,7 @@ fn with_image(mut change: ActiveModel, server: &Model, image: &ImageInfo, from_v
     spec.image_properties = image.properties();
     spec.kernel_id = spec.image_properties.get("kernel_id").cloned();
     spec.ramdisk_id = spec.image_properties.get("ramdisk_id").cloned();
+    (spec.min_ram, spec.min_disk) = (image.min_ram, image.min_disk);
     // one that boots from a volume shows no image
     if !from_volume {
         change.image_id = Set(Some(image.id.clone()));

@@ -1,5 +1,7 @@
 //! `rescue` and `unrescue`: the guest boots from another image, with its own disk beside, and back.
 
+use std::collections::BTreeMap;
+
 use kit::{Error, Reply, Result};
 use serde_json::json;
 
@@ -27,23 +29,27 @@ pub async fn rescue(action: Action) -> Result<Reply> {
             let id = kit::ids::parse_uuid(validate::id_of(&reference));
             let bad = || validate::invalid("rescue_image_ref", &reference, format!("'{reference}' is not a 'uuid'"));
             let id = id.ok_or_else(bad)?;
-            active_image(&action.app, &action.ctx, &id).await?;
-            Some(id)
+            let missing = |_| Error::bad_request(format!("Requested rescue image '{id}' is not supported"));
+            Some(active_image(&action.app, &action.ctx, &id).await.map_err(missing)?)
         }
     };
     let Action { app, ctx, server, .. } = action;
     rules::RESCUE.check(&server, ctx.is_admin())?;
     begin::host_of(&server)?;
-    // a volume has no image of its own to be rescued with
-    let can = ctx.speaks(RESCUE_FROM_VOLUME) && image.is_some();
+    // a volume has no image of its own to be rescued with, and one that is made for it says how it is put beside the volume
+    let can = ctx.speaks(RESCUE_FROM_VOLUME) && image.as_ref().is_some_and(|image| stands_beside(&image.properties()));
     if !can && store::boots_from_volume(app.db.read(), &server.id).await? {
         return Err(Error::bad_request(format!("Instance {} cannot be rescued: Cannot rescue a volume-backed instance", server.id)));
     }
     let password = given.unwrap_or_else(password);
     app.builds.keep_password(&server.id, &password);
-    let task = HostTask::new(ctx.caller(), &server.id, Work::Rescue(image));
+    let task = HostTask::new(ctx.caller(), &server.id, Work::Rescue(image.map(|image| image.id)));
     begin::promise(&app, &ctx, server, &rules::RESCUE, <ActiveModel as Default>::default(), task).await?;
     Reply::ok(&json!({"adminPass": password}))
+}
+
+fn stands_beside(properties: &BTreeMap<String, String>) -> bool {
+    ["hw_rescue_bus", "hw_rescue_device"].iter().all(|property| properties.contains_key(*property))
 }
 
 /// `{"unrescue": null}`

@@ -35,6 +35,8 @@ pub async fn resize(action: Action) -> Result<Reply> {
     if flavor.root_gb == 0 && server.flavor.0.root_gb != 0 && !from_volume {
         return Err(Error::bad_request("Resize to zero disk flavor is not allowed."));
     }
+    let spec = &server.spec.0;
+    create::check_image_size((spec.min_ram, spec.min_disk, 0), &flavor, from_volume)?;
     let mut change = <ActiveModel as Default>::default();
     if let Some(disk_config) = disk_config {
         change.disk_config = Set(disk_config);

@@ -29,7 +29,13 @@ pub fn check(image: &ImageInfo, flavor: &Flavor, boots_from_volume: bool) -> Res
     if image.status != "active" {
         return Err(Error::bad_request(format!("Image {} is not active.", image.id)));
     }
-    if image.min_ram > flavor.ram_mb {
+    let size = image.virtual_size.unwrap_or(0).max(image.size.unwrap_or(0));
+    check_size((image.min_ram, image.min_disk, size), flavor, boots_from_volume)
+}
+
+/// Refuses a flavor that is too small for an image: for the memory and the disk it asks for at least, and for its size.
+pub fn check_size((min_ram, min_disk, size): (u64, u64, u64), flavor: &Flavor, boots_from_volume: bool) -> Result<()> {
+    if min_ram > flavor.ram_mb {
         return Err(Error::bad_request("Flavor's memory is too small for requested image."));
     }
     // root_gb 0 means as large as the image
@@ -37,13 +43,12 @@ pub fn check(image: &ImageInfo, flavor: &Flavor, boots_from_volume: bool) -> Res
         return Ok(());
     }
     let disk = flavor.root_gb * GIB;
-    let size = image.virtual_size.unwrap_or(0).max(image.size.unwrap_or(0));
     if size > disk {
         return Err(Error::bad_request(format!(
             "Flavor's disk is too small for requested image. Flavor disk is {disk} bytes, image is {size} bytes."
         )));
     }
-    let least = image.min_disk * GIB;
+    let least = min_disk * GIB;
     if least > disk {
         return Err(Error::bad_request(format!(
             "Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is {disk} bytes, minimum size is {least} bytes."

@@ -92,6 +92,8 @@ fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<
     let spec = Spec {
         kernel_id: properties.get("kernel_id").cloned(),
         ramdisk_id: properties.get("ramdisk_id").cloned(),
+        min_ram: checked.image.as_ref().map_or(0, |image| image.min_ram),
+        min_disk: checked.image.as_ref().map_or(0, |image| image.min_disk),
         image_properties: properties,
         key: checked.key.clone(),
         injected_files: wanted.injected_files.clone(),
