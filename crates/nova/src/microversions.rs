@@ -21,6 +21,8 @@ pub const KEYPAIR_IMPORT_ONLY: Microversion = Microversion(2, 92);
 pub const FLAVOR_ACCESS_CONFLICT: Microversion = Microversion(2, 7);
 /// Server groups may be soft.
 pub const SOFT_GROUPS: Microversion = Microversion(2, 15);
+/// A server tells how its host is.
+pub const HOST_STATUS: Microversion = Microversion(2, 16);
 /// Actions of deleted servers can be read.
 pub const ACTIONS_OF_DELETED: Microversion = Microversion(2, 21);
 /// Servers are found by IPv6 addresses by everybody.
@@ -89,6 +91,8 @@ pub const EVACUATE_WITHOUT_PASSWORD: Microversion = Microversion(2, 14);
 pub const ATTACH_SHELVED: Microversion = Microversion(2, 20);
 /// Volumes may be attached to several servers.
 pub const MULTIATTACH: Microversion = Microversion(2, 60);
+/// Servers boot with ports that ask for resources.
+pub const PORT_RESOURCES: Microversion = Microversion(2, 72);
 /// Attachments show their tags.
 pub const ATTACHMENT_TAGS: Microversion = Microversion(2, 70);
 /// An attachment says whether its volume ends with the server.

@@ -4,7 +4,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{ADMIN, BUSY_VOLUME, Behaviour, Cloud, IMAGE, LARGE_IMAGE, MEMBER, NOWHERE, OTHER, QUEUED_IMAGE, VOLUME, server};
+use support::{
+    ADMIN, ASKING_PORT, BUSY_VOLUME, Behaviour, Cloud, IMAGE, LARGE_IMAGE, MEMBER, NOWHERE, OTHER, QUEUED_IMAGE, SHARED_VOLUME, VOLUME,
+    server,
+};
 
 #[tokio::test]
 async fn a_create_says_what_is_wrong() {
@@ -46,7 +49,12 @@ async fn a_create_says_what_is_wrong() {
         ("2.1", volume(NOWHERE), 400, "Block Device Mapping is Invalid: failed to get volume"),
         ("2.1", volume(BUSY_VOLUME), 400, "status must be 'available'"),
         ("2.1", json!({"block_device_mapping_v2": [{"source_type": "blank", "destination_type": "volume"}]}), 400, "non-zero size"),
+        ("2.59", volume(SHARED_VOLUME), 400, "Multiattach volumes are only supported starting with compute API version 2.60."),
+        ("2.71", json!({"networks": [{"port": ASKING_PORT}]}), 400, "is not supported until microversion 2.72."),
+        ("2.1", json!({"flavorRef": "mine"}), 403, "Only volume-backed servers are allowed for flavors with zero disk."),
     ];
+    let new = json!({"flavor": {"name": "mine", "ram": 64, "vcpus": 1, "disk": 0, "id": "mine"}});
+    assert_eq!(cloud.ask(ADMIN, "", "POST", "/v2.1/flavors", new).await.status, 200);
     for (version, more, status, words) in cases {
         let answer = cloud.ask(MEMBER, version, "POST", "/v2.1/servers", server(more.clone())).await;
         assert_eq!(answer.status, status, "{more}: {}", answer.body);
@@ -60,6 +68,37 @@ async fn a_create_says_what_is_wrong() {
     assert_eq!(answer.status, 202, "{}", answer.body);
     let location = answer.headers["location"].to_str().unwrap();
     assert!(location.starts_with("http://nova:8774/v2/p/servers/"), "{location}");
+}
+
+#[tokio::test]
+async fn a_zero_disk_flavor_is_for_volumes_and_administrators() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let new = json!({"flavor": {"name": "mine", "ram": 64, "vcpus": 1, "disk": 0, "id": "mine"}});
+    cloud.ask(ADMIN, "", "POST", "/v2.1/flavors", new).await;
+    let from_volume = json!({"flavorRef": "mine", "imageRef": "", "block_device_mapping_v2":
+        [{"source_type": "volume", "destination_type": "volume", "uuid": VOLUME, "boot_index": 0}]});
+    for (who, more) in [(MEMBER, from_volume), (ADMIN, json!({"flavorRef": "mine"}))] {
+        let answer = cloud.ask(who, "", "POST", "/v2.1/servers", server(more)).await;
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn paths_outside_of_the_versions_are_answered_with_a_choice_and_others_not_found() {
+    let cloud = Cloud::start(&[]).await;
+    for (method, path) in [("GET", "/nope"), ("GET", "/servers"), ("POST", "/servers"), ("GET", "/v3/servers")] {
+        let answer = cloud.ask("", "", method, path, Value::Null).await;
+        assert_eq!(answer.status, 300, "{method} {path}: {}", answer.body);
+        let choices = answer.body["choices"].as_array().unwrap();
+        let links: Vec<&Value> = choices.iter().map(|choice| &choice["links"][0]["href"]).collect();
+        assert_eq!(links, [&json!(format!("http://nova:8774/v2{path}")), &json!(format!("http://nova:8774/v2.1{path}"))]);
+    }
+    for path in ["/v2.1/nope", "/v2/nope", "/v2.1/p/nope", "/v2.1/q/nope", "/v2.1/servers/nope/nope"] {
+        assert_eq!(cloud.ask("", "", "GET", path, Value::Null).await.status, 401, "{path}");
+        let answer = cloud.ask(MEMBER, "", "GET", path, Value::Null).await;
+        assert_eq!((answer.status.as_u16(), answer.message()), (404, "The resource could not be found."), "{path}");
+    }
+    assert_eq!(cloud.ask("", "", "GET", "/cumulo/v1/events", Value::Null).await.status, 401, "Cumulo's own is found without a version");
 }
 
 #[tokio::test]

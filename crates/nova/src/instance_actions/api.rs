@@ -79,7 +79,9 @@ pub async fn show(app: Nova, ctx: Context, Path((id, request)): Path<(String, St
     let admin = ctx.allows("os_compute_api:os-instance-actions:events", &Target::project(&server.project_id));
     if admin || ctx.speaks(EVENTS_FOR_ALL) {
         let events = events(&app, &server.id, &request).await?;
-        body["events"] = events.iter().map(|event| event_view(&ctx, &server.project_id, event, admin)).collect();
+        let details = ctx.speaks(EVENT_DETAILS)
+            && ctx.allows("os_compute_api:os-instance-actions:events:details", &Target::project(&server.project_id));
+        body["events"] = events.iter().map(|event| event_view(&ctx, &server.project_id, event, admin, details)).collect();
     }
     Reply::ok(&json!({"instanceAction": body}))
 }
@@ -96,7 +98,7 @@ async fn events(app: &Nova, server: &str, request: &str) -> Result<Vec<event::Mo
     Ok(rows.order_by_asc(event::Column::StartedAt).order_by_asc(event::Column::FinishedAt).all(app.db.read()).await?)
 }
 
-fn event_view(ctx: &Context, project: &str, row: &event::Model, admin: bool) -> Value {
+fn event_view(ctx: &Context, project: &str, row: &event::Model, admin: bool, details: bool) -> Value {
     let mut view = json!({
         "event": row.event, "start_time": row.started_at.to_micros(), "finish_time": row.finished_at.map(Timestamp::to_micros),
         "result": row.result,
@@ -104,9 +106,9 @@ fn event_view(ctx: &Context, project: &str, row: &event::Model, admin: bool) -> 
     let failure = row.details.as_ref().filter(|_| row.result.as_deref() == Some("Error"));
     if admin {
         view["traceback"] = json!(failure);
-        if ctx.speaks(EVENT_DETAILS) {
-            view["details"] = json!(failure);
-        }
+    }
+    if details {
+        view["details"] = json!(failure);
     }
     if ctx.speaks(Microversion(2, 62)) {
         view["hostId"] = json!(view::host_id(project, row.host.as_deref()));

@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use kit::clock::Timestamp;
-use kit::{Error, Result, ids};
+use kit::policy::Target;
+use kit::{Context, Error, Result, ids};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, NotSet, QueryOrder, QuerySelect, Set};
 
@@ -104,16 +105,38 @@ pub async fn is_up(app: &Nova, host: &str) -> Result<bool> {
     Ok(of_host(app, host).await?.is_some_and(|row| row.is_up(app.config.service_down_time)))
 }
 
-/// `host_status` of servers by their host.
-pub async fn host_statuses(app: &Nova) -> Result<HashMap<String, &'static str>> {
+/// `host_status` of servers: `UP`, `DOWN`, `MAINTENANCE` or `UNKNOWN` by their host.
+pub struct HostStatuses {
+    by_host: HashMap<String, &'static str>,
+    /// Nothing else than that nothing is known is told.
+    unknown_only: bool,
+}
+
+impl HostStatuses {
+    pub fn of(&self, host: Option<&str>) -> Option<&'static str> {
+        let status = host.and_then(|host| self.by_host.get(host)).copied().unwrap_or_default();
+        Some(status).filter(|status| !self.unknown_only || *status == UNKNOWN)
+    }
+}
+
+const UNKNOWN: &str = "UNKNOWN";
+
+/// What the caller may know of how the hosts of a project's servers are.
+pub async fn host_statuses(app: &Nova, ctx: &Context, project: &str) -> Result<Option<HostStatuses>> {
+    let target = Target::project(project);
+    let every = ctx.allows("os_compute_api:servers:show:host_status", &target);
+    if !every && !ctx.allows("os_compute_api:servers:show:host_status:unknown-only", &target) {
+        return Ok(None);
+    }
     let rows = compute_hosts(app).await?;
     let status = |row: &Model| match (row.forced_down, row.disabled, row.is_up(app.config.service_down_time)) {
         (true, _, _) => "DOWN",
         (false, true, _) => "MAINTENANCE",
         (false, false, true) => "UP",
-        (false, false, false) => "UNKNOWN",
+        (false, false, false) => UNKNOWN,
     };
-    Ok(rows.iter().map(|row| (row.host.clone(), status(row))).collect())
+    let by_host = rows.iter().map(|row| (row.host.clone(), status(row))).collect();
+    Ok(Some(HostStatuses { by_host, unknown_only: !every }))
 }
 
 /// Whether a service takes new work; 404 when there is none of that name on that host.

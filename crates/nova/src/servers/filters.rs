@@ -1,6 +1,7 @@
 //! What lists of servers are filtered by: everybody's filters, those of later versions, and those that only administrators have.
 
 use kit::clock::Timestamp;
+use kit::policy::Target;
 use kit::{Context, Error, Query, Result};
 use sea_orm::Condition;
 use sea_orm::entity::prelude::*;
@@ -103,6 +104,7 @@ const MOMENTS: &[(&str, Column)] =
 
 /// Adds the query's filters; `None` when nothing can match.
 pub fn filters(ctx: &Context, query: &Query, all: Condition) -> Result<Option<Condition>> {
+    let every = all_filters(ctx);
     let all = changed(ctx, query, all)?;
     let Some(status) = status_filter(ctx, query)? else { return Ok(None) };
     let mut all = all.add(status);
@@ -115,21 +117,26 @@ pub fn filters(ctx: &Context, query: &Query, all: Condition) -> Result<Option<Co
         }
     }
     for key in ["ip", "ip6"] {
-        if let Some(value) = query.get(key).filter(|_| key == "ip" || ctx.is_admin() || ctx.speaks(IP6_FILTER)) {
+        if let Some(value) = query.get(key).filter(|_| key == "ip" || every || ctx.speaks(IP6_FILTER)) {
             all = all.add(address_filter(value));
         }
     }
     if let Some(locked) = query.get("locked").filter(|_| ctx.speaks(LOCKED_FILTER)) {
         all = all.add(Column::Locked.eq(validate::boolean("locked", &Value::String(locked.to_owned()))?));
     }
-    if ctx.is_admin() || ctx.speaks(MORE_FILTERS) {
+    if every || ctx.speaks(MORE_FILTERS) {
         let Some(more) = later_filters(query, all)? else { return Ok(None) };
         all = more;
     }
-    if ctx.is_admin() {
+    if every {
         all = admin_filters(query, all)?;
     }
     Ok(Some(if ctx.speaks(TAGS) { tag_filters(query, all) } else { all }))
+}
+
+/// Whether the caller filters by whatever there is.
+fn all_filters(ctx: &Context) -> bool {
+    ctx.allows("os_compute_api:servers:allow_all_filters", &Target::project(ctx.project_id().unwrap_or_default()))
 }
 
 /// By the time of the last change, and by whether they are still there.
@@ -147,7 +154,8 @@ fn changed(ctx: &Context, query: &Query, mut all: Condition) -> Result<Condition
     if let Some(before) = before {
         all = all.add(Column::UpdatedAt.lte(before));
     }
-    let admins = |key: &str| query.get(key).filter(|_| ctx.is_admin()).map(kit::call::truthy);
+    let every = all_filters(ctx);
+    let admins = |key: &str| query.get(key).filter(|_| every).map(kit::call::truthy);
     let wants_deleted = query.all("status").any(|status| status.eq_ignore_ascii_case("deleted"));
     match admins("deleted") {
         Some(deleted) => all = all.add(Column::Deleted.eq(deleted)),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use kit::policy::Target;
 use kit::{Context, Error, Kind, Reply, Result};
 use sdk::image::ImageInfo;
 use serde_json::{Map, Value, json};
@@ -28,6 +29,7 @@ pub async fn create_image(action: Action) -> Result<Reply> {
     let Action { app, ctx, server, .. } = action;
     rules::CREATE_IMAGE.check(&server, ctx.is_admin())?;
     if store::boots_from_volume(app.db.read(), &server.id).await? {
+        ctx.enforce("os_compute_api:servers:create_image:allow_volume_backed", &Target::project(&server.project_id))?;
         let image = volume_snapshot::create(&app, &ctx, &server, &name, &metadata).await?;
         crate::instance_actions::done(&app, &ctx, &server.id, rules::CREATE_IMAGE.record).await?;
         return answer(&app, &ctx, &image);

@@ -1,7 +1,5 @@
 //! Lists of servers: order and pages, all in SQL; what is filtered by is in `filters.rs`.
 
-use std::collections::HashMap;
-
 use kit::clock::Timestamp;
 use kit::collection::{self, Page};
 use kit::microversion::Microversion;
@@ -16,8 +14,8 @@ use serde_json::{Value, json};
 use super::filters::{QUERY, filters};
 use super::instance::{Column, Entity};
 use super::store;
-use super::view::{Beside, Brief, Detailed, Shown};
-use crate::microversions::{CERTIFICATES, LOCKED_FILTER, SERVER_GROUPS_SHOWN, STRICT};
+use super::view::{Beside, Brief, Detailed, Shown, sees_hosts};
+use crate::microversions::{CERTIFICATES, HOST_STATUS, LOCKED_FILTER, SERVER_GROUPS_SHOWN, STRICT};
 use crate::{Nova, os_services, server_groups, validate};
 
 /// `GET /servers`
@@ -98,13 +96,13 @@ pub fn shown(select: sea_orm::Select<Entity>, ctx: &Context) -> sea_orm::Selecto
         C::TerminatedAt,
     ]);
     // what may be long is read only where it is shown
-    let select =
-        if ctx.speaks(CERTIFICATES) { select.column(C::Spec) } else { select.expr_as(Expr::value(Option::<String>::None), "spec") };
-    let select = if ctx.is_admin() && ctx.speaks(Microversion(2, 3)) {
-        select.column(C::UserData)
+    let attributes = ctx.speaks(Microversion(2, 3)) && sees_hosts(ctx, ctx.project_id().unwrap_or_default());
+    let select = if ctx.speaks(CERTIFICATES) || attributes {
+        select.column(C::Spec)
     } else {
-        select.expr_as(Expr::value(Option::<String>::None), "user_data")
+        select.expr_as(Expr::value(Option::<String>::None), "spec")
     };
+    let select = if attributes { select.column(C::UserData) } else { select.expr_as(Expr::value(Option::<String>::None), "user_data") };
     select.into_model()
 }
 
@@ -119,12 +117,13 @@ pub enum Shows {
 pub async fn beside<'a>(app: &'a Nova, ctx: &'a Context, rows: &[Shown], shows: Shows) -> Result<Beside<'a>> {
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let project = rows.first().map(|row| row.project_id.as_str()).unwrap_or_default();
-    let extended = super::view::sees_hosts(ctx, project);
-    let host_status = if extended && ctx.speaks(Microversion(2, 16)) { os_services::host_statuses(app).await? } else { HashMap::new() };
+    let extended = sees_hosts(ctx, project);
+    let host_status = if ctx.speaks(HOST_STATUS) { os_services::host_statuses(app, ctx, project).await? } else { None };
+    let extra_specs = ctx.allows("os_compute_api:servers:show:flavor-extra-specs", &Target::project(project));
     let grouped = shows == Shows::One && ctx.speaks(SERVER_GROUPS_SHOWN);
     let groups = if grouped { Some(server_groups::groups_of(app, &ids).await?) } else { None };
     let volumes = store::volumes_of(app.db.read(), &ids).await?;
-    Ok(Beside { ctx, volumes, host_status, groups, default_zone: &app.config.default_zone, extended })
+    Ok(Beside { ctx, volumes, host_status, groups, default_zone: &app.config.default_zone, extended, extra_specs })
 }
 
 struct Found {

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha224};
 use super::instance::{Model, Spec, StoredFault};
 use super::states;
 use crate::microversions::{FLAVOR_EMBEDDED, HOSTNAME, IMAGE_PROPERTIES, STRICT};
+use crate::os_services::HostStatuses;
 
 /// The columns that are shown.
 #[derive(Clone, Debug, FromQueryResult)]
@@ -108,13 +109,15 @@ impl From<Model> for Shown {
 pub struct Beside<'a> {
     pub ctx: &'a Context,
     pub volumes: HashMap<String, Vec<(String, bool)>>,
-    /// Of the servers' hosts, for administrators: `UP`, `DOWN`, `MAINTENANCE`.
-    pub host_status: HashMap<String, &'static str>,
+    /// How the servers' hosts are, for those who may know.
+    pub host_status: Option<HostStatuses>,
     /// Server to its group, where asked for.
     pub groups: Option<HashMap<String, String>>,
     pub default_zone: &'a str,
     /// Whether the administrator's attributes are shown.
     pub extended: bool,
+    /// Whether the extra specs of flavors are shown.
+    pub extra_specs: bool,
 }
 
 /// Whether the caller sees where servers run.
@@ -172,10 +175,10 @@ struct ServerView<'a> {
     hostname: Option<&'a str>,
     #[since(2.3)]
     #[serde(rename = "OS-EXT-SRV-ATTR:kernel_id", skip_serializing_if = "Option::is_none")]
-    kernel_id: Option<&'static str>,
+    kernel_id: Option<&'a str>,
     #[since(2.3)]
     #[serde(rename = "OS-EXT-SRV-ATTR:ramdisk_id", skip_serializing_if = "Option::is_none")]
-    ramdisk_id: Option<&'static str>,
+    ramdisk_id: Option<&'a str>,
     #[since(2.3)]
     #[serde(rename = "OS-EXT-SRV-ATTR:root_device_name", skip_serializing_if = "Option::is_none")]
     root_device_name: Option<Option<&'a str>>,
@@ -252,6 +255,7 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
     let status = states::status(&row.vm_state, row.task_state.as_deref());
     let admin = beside.extended;
     let faulty = matches!(status, "ERROR" | "DELETED");
+    let booted = |id: fn(&Spec) -> &Option<String>| row.spec.as_ref().and_then(|spec| id(&spec.0).as_deref()).unwrap_or_default();
     ServerView {
         id: &row.id,
         name: &row.name,
@@ -261,7 +265,7 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         metadata: &row.metadata.0,
         host_id: host_id(&row.project_id, row.host.as_deref()),
         image: Image(ctx, row.image_id.as_deref(), row.spec.as_ref().map(|spec| &spec.0.image_properties)),
-        flavor: FlavorView(ctx, &row.flavor.0),
+        flavor: FlavorView(ctx, &row.flavor.0, beside.extra_specs),
         created: row.created_at.to_seconds_z(),
         updated: row.updated_at.to_seconds_z(),
         addresses: Addresses(&row.network_info.0, true),
@@ -281,8 +285,8 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         reservation_id: admin.then_some(&row.reservation_id),
         launch_index: admin.then_some(row.launch_index),
         hostname: (admin || ctx.speaks(HOSTNAME)).then_some(&row.hostname),
-        kernel_id: admin.then_some(""),
-        ramdisk_id: admin.then_some(""),
+        kernel_id: admin.then(|| booted(|spec| &spec.kernel_id)),
+        ramdisk_id: admin.then(|| booted(|spec| &spec.ramdisk_id)),
         root_device_name: admin.then_some(row.root_device_name.as_deref()),
         user_data: admin.then_some(row.user_data.as_deref()),
         task_state: row.task_state.as_deref(),
@@ -293,7 +297,7 @@ fn view<'a>(row: &'a Shown, beside: &'a Beside<'a>) -> ServerView<'a> {
         security_groups: (!row.security_groups.0.is_empty()).then(|| row.security_groups.0.iter().map(|name| Named { name }).collect()),
         fault: row.fault.as_ref().filter(|_| faulty).map(|fault| fault_view(&fault.0, ctx.is_admin())),
         locked: row.locked,
-        host_status: admin.then(|| row.host.as_ref().and_then(|h| beside.host_status.get(h)).copied().unwrap_or("")),
+        host_status: beside.host_status.as_ref().and_then(|statuses| statuses.of(row.host.as_deref())),
         description: row.description.as_deref(),
         tags: &row.tags.0,
         trusted_image_certificates: row.spec.as_ref().and_then(|spec| spec.0.trusted_image_certificates.as_deref()),
@@ -383,12 +387,12 @@ impl Serialize for Image<'_> {
     }
 }
 
-/// A reference until 2.46, the flavor itself from 2.47.
-struct FlavorView<'a>(&'a Context, &'a Flavor);
+/// A reference until 2.46, the flavor itself from 2.47, with its extra specs where the caller sees them.
+struct FlavorView<'a>(&'a Context, &'a Flavor, bool);
 
 impl Serialize for FlavorView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let FlavorView(ctx, flavor) = self;
+        let FlavorView(ctx, flavor, extra_specs) = self;
         let mut map = serializer.serialize_map(None)?;
         if ctx.speaks(FLAVOR_EMBEDDED) {
             map.serialize_entry("vcpus", &flavor.vcpus)?;
@@ -397,7 +401,9 @@ impl Serialize for FlavorView<'_> {
             map.serialize_entry("ephemeral", &flavor.ephemeral_gb)?;
             map.serialize_entry("swap", &flavor.swap_mb)?;
             map.serialize_entry("original_name", &flavor.name)?;
-            map.serialize_entry("extra_specs", &flavor.extra_specs)?;
+            if *extra_specs {
+                map.serialize_entry("extra_specs", &flavor.extra_specs)?;
+            }
         } else {
             map.serialize_entry("id", &flavor.id)?;
             map.serialize_entry("links", &[Link { rel: "bookmark", href: bookmark(ctx, "flavors", &flavor.id) }])?;

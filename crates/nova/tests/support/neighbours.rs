@@ -17,6 +17,11 @@ pub const NETWORK: &str = "22222222-2222-4222-8222-222222222222";
 pub const PUBLIC_NETWORK: &str = "22222222-2222-4222-8222-222222222223";
 pub const VOLUME: &str = "33333333-3333-4333-8333-333333333333";
 pub const BUSY_VOLUME: &str = "33333333-3333-4333-8333-333333333334";
+pub const SHARED_VOLUME: &str = "33333333-3333-4333-8333-333333333335";
+/// It asks for bandwidth.
+pub const ASKING_PORT: &str = "44444444-4444-4444-8444-444444444444";
+/// It asks for as much memory as no small flavor has, and has the properties of one to rescue with.
+pub const RESCUE_IMAGE: &str = "11111111-1111-4111-8111-111111111114";
 pub const NOWHERE: &str = "99999999-9999-4999-8999-999999999999";
 
 /// What they know.
@@ -78,16 +83,11 @@ impl State {
                 self.image(method, path, query, body)
             }
             ["v2", "images", id] => image(id),
+            ["v3", "snapshots"] | ["v3", "snapshots", "detail"] if get => (StatusCode::OK, json!({"snapshots": []})),
             ["v3", "snapshots", ..] => {
                 (StatusCode::ACCEPTED, json!({"snapshot": {"id": kit::ids::uuid(), "status": "creating", "size": 1}}))
             }
             ["v2.0", "networks"] => {
-                let network = |id: &str, name: &str, external: bool| {
-                    json!({
-                        "id": id, "name": name, "project_id": if external { "admin" } else { "p" }, "status": "ACTIVE",
-                        "admin_state_up": true, "mtu": 1450, "shared": false, "router:external": external, "subnets": ["s"],
-                    })
-                };
                 let asked: Vec<&str> = query.all("id").collect();
                 let shown = (asked.is_empty() && query.get("shared") != Some("True")) || asked.contains(&NETWORK);
                 let everything = asked.is_empty() && query.get("shared").is_none();
@@ -95,12 +95,25 @@ impl State {
                     [shown.then(|| network(NETWORK, "private", false)), everything.then(|| network(PUBLIC_NETWORK, "public", true))];
                 (StatusCode::OK, json!({"networks": networks.into_iter().flatten().collect::<Vec<_>>()}))
             }
+            ["v2.0", "networks", NETWORK] => (StatusCode::OK, json!({"network": network(NETWORK, "private", false)})),
+            ["v2.0", "networks", PUBLIC_NETWORK] => (StatusCode::OK, json!({"network": network(PUBLIC_NETWORK, "public", true)})),
             ["v2.0", "security-groups"] => (StatusCode::OK, json!({"security_groups": []})),
+            ["v2.0", "floatingips"] if !get => missing(),
             ["v2.0", "floatingips"] => (StatusCode::OK, json!({"floatingips": []})),
+            ["v2.0", "ports"] if query.get("fixed_ips") == Some("ip_address=10.0.0.66") => {
+                (StatusCode::OK, json!({"ports": [port(NOWHERE, "another")]}))
+            }
             ["v2.0", "ports"] => {
                 let server = query.get("device_id").unwrap_or_default();
                 let ports = self.ports.iter().filter(|(_, device)| *device == server).map(|(id, device)| port(id, device));
                 (StatusCode::OK, json!({"ports": ports.collect::<Vec<_>>()}))
+            }
+            ["v2.0", "ports", ASKING_PORT] if get => {
+                let mut port = port(ASKING_PORT, "");
+                port["fixed_ips"] = json!([{"subnet_id": "s", "ip_address": "10.0.0.9"}]);
+                let group = json!({"id": NOWHERE, "required": [], "resources": {"NET_BW_EGR_KILOBIT_PER_SEC": 1000}});
+                port["resource_request"] = json!({"request_groups": [group], "same_subtree": [NOWHERE]});
+                (StatusCode::OK, json!({"port": port}))
             }
             ["v2.0", "ports", id] if get => match self.ports.get(*id) {
                 Some(device) => (StatusCode::OK, json!({"port": port(id, device)})),
@@ -265,24 +278,35 @@ impl State {
 fn image(id: &str) -> (StatusCode, Value) {
     let (status, size) = match id {
         IMAGE => ("active", 1000),
+        RESCUE_IMAGE => ("active", 1001),
         LARGE_IMAGE => ("active", 5_000_000_000_u64),
         QUEUED_IMAGE => ("queued", 0),
         _ => return missing(),
     };
-    let image = json!({
+    let mut image = json!({
         "id": id, "name": "cirros", "status": status, "visibility": "public", "size": size, "min_disk": 0, "min_ram": 0,
         "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
     });
+    if id == RESCUE_IMAGE {
+        (image["min_ram"], image["hw_rescue_bus"], image["hw_rescue_device"]) = (json!(1024), json!("virtio"), json!("disk"));
+    }
     (StatusCode::OK, image)
 }
 
 fn volume(id: &str) -> (StatusCode, Value) {
     let status = match id {
-        VOLUME => "available",
+        VOLUME | SHARED_VOLUME => "available",
         BUSY_VOLUME => "in-use",
         _ => return missing(),
     };
-    (StatusCode::OK, json!({"volume": {"id": id, "status": status, "size": 1, "bootable": "true"}}))
+    (StatusCode::OK, json!({"volume": {"id": id, "status": status, "size": 1, "bootable": "true", "multiattach": id == SHARED_VOLUME}}))
+}
+
+fn network(id: &str, name: &str, external: bool) -> Value {
+    json!({
+        "id": id, "name": name, "project_id": if external { "admin" } else { "p" }, "status": "ACTIVE",
+        "admin_state_up": true, "mtu": 1450, "shared": false, "router:external": external, "subnets": ["s"],
+    })
 }
 
 fn port(id: &str, device: &str) -> Value {

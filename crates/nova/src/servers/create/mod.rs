@@ -11,15 +11,19 @@ mod zone;
 
 use http::StatusCode;
 use kit::call::Wrapped;
+use kit::policy::Target;
 use kit::{Context, Error, Reply, Result};
 use rpc::compute::{BlockDevice, Flavor, KeyPair, RequestedNetworks};
 use sdk::image::ImageInfo;
 use serde_json::{Value, json};
 
 pub use devices::volume as volume_device;
-pub use image::{active as active_image, check as check_image};
-pub use request::{CreateServer, PersonalityFile, address, certificates, disk_config, personality, tags as check_tags, user_data};
-pub use volumes::{refuse_unavailable, reserve};
+pub use image::{active as active_image, check as check_image, check_size as check_image_size};
+pub use networks::{free_address, refuse_external};
+pub use request::{
+    CreateServer, MOST_TAGS, PersonalityFile, address, certificates, disk_config, personality, tags as check_tags, user_data,
+};
+pub use volumes::{refuse_multiattach, refuse_unavailable, reserve};
 pub use write::{checked_hostname, password};
 
 use self::request::Wanted;
@@ -67,6 +71,7 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateServer>) -> Res
 
 /// Looks up what the request names; 400 for what is not there.
 async fn check(app: &Nova, ctx: &Context, wanted: Wanted) -> Result<Checked> {
+    permit(ctx, &wanted)?;
     let flavor = flavors::for_server(app, ctx, &wanted.flavor_ref).await?;
     let key = match &wanted.key_name {
         Some(name) => Some(keypairs::for_server(app, ctx, name).await?),
@@ -83,11 +88,33 @@ async fn check(app: &Nova, ctx: &Context, wanted: Wanted) -> Result<Checked> {
     let from_volume = devices.iter().any(|d| d.boot_index == Some(0) && d.destination_type == "volume");
     if let Some(image) = &image {
         image::check(image, &flavor, from_volume)?;
+        if flavor.root_gb == 0 && !from_volume && !ctx.allows("os_compute_api:servers:create:zero_disk_flavor", &own(ctx)?) {
+            return Err(Error::forbidden("Only volume-backed servers are allowed for flavors with zero disk."));
+        }
     }
     volumes::check(app, ctx, &devices, wanted.max_count).await?;
     networks::check(app, ctx, &networks).await?;
     networks::check_security_groups(app, ctx, &wanted.security_groups).await?;
     Ok(Checked { wanted, flavor, image, key, networks, destination, devices, group })
+}
+
+fn own(ctx: &Context) -> Result<Target> {
+    Ok(Target::project(ctx.project_id()?).with("user_id", ctx.user_id()?))
+}
+
+/// What only some may ask for with a new server.
+fn permit(ctx: &Context, wanted: &Wanted) -> Result<()> {
+    let networks = wanted.networks.as_ref().is_some_and(|networks| *networks != json!([]) && *networks != json!("none"));
+    for (rule, asked) in [
+        ("os_compute_api:servers:create:trusted_certs", wanted.trusted_image_certificates.is_some()),
+        ("os_compute_api:servers:create:attach_volume", !wanted.devices.is_empty()),
+        ("os_compute_api:servers:create:attach_network", networks),
+    ] {
+        if asked {
+            ctx.enforce(rule, &own(ctx)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn answer(ctx: &Context, created: write::Created) -> Result<Reply> {

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use kit::policy::Target;
 use kit::{Context, Error, Result};
 use rpc::compute::{RequestedNetwork, RequestedNetworks};
+use sdk::network::NetworkInfo;
 use serde_json::Value;
 
 use crate::Nova;
-use crate::microversions::NETWORKS_REQUIRED;
+use crate::microversions::{NETWORKS_REQUIRED, PORT_RESOURCES};
 use crate::validate::invalid;
 
 /// Reads `networks`. Until 2.37 nothing means automatic.
@@ -88,7 +90,7 @@ pub async fn check(app: &Nova, ctx: &Context, requested: &RequestedNetworks) -> 
                     check_port(app, ctx, port).await?;
                 }
                 if let (Some(network), Some(address)) = (&one.network_id, one.fixed_ip) {
-                    check_address(app, ctx, network, address).await?;
+                    free_address(app, ctx, network, address).await?.map_err(Error::bad_request)?;
                 }
             }
             Ok(())
@@ -127,11 +129,15 @@ async fn check_networks(app: &Nova, ctx: &Context, ids: &[&str]) -> Result<()> {
         if network.subnets.is_empty() {
             return Err(Error::bad_request(format!("Network {} requires a subnet in order to boot instances on.", network.id)));
         }
-        if network.external && !network.shared && !ctx.is_admin() {
-            return Err(Error::forbidden(format!("It is not allowed to create an interface on external network {}", network.id)));
-        }
+        refuse_external(ctx, network)?;
     }
     Ok(())
+}
+
+/// On a network that leads outside only routers have ports, unless the operator or its owner says otherwise.
+pub fn refuse_external(ctx: &Context, network: &NetworkInfo) -> Result<()> {
+    let may = !network.external || network.shared || ctx.allows("network:attach_external_network", &Target::project(ctx.project_id()?));
+    if may { Ok(()) } else { Err(Error::forbidden(format!("It is not allowed to create an interface on external network {}", network.id))) }
 }
 
 async fn check_port(app: &Nova, ctx: &Context, id: &str) -> Result<()> {
@@ -143,16 +149,29 @@ async fn check_port(app: &Nova, ctx: &Context, id: &str) -> Result<()> {
     if port.fixed_ips.is_empty() && port.port_security_enabled != Some(false) {
         return Err(Error::bad_request(format!("Port {id} requires a FixedIP in order to be used.")));
     }
+    if !ctx.speaks(PORT_RESOURCES) && asks_for_resources(app, ctx, id).await? {
+        return Err(Error::bad_request(
+            "Creating servers with ports having resource requests, like a port with a QoS minimum bandwidth policy, is not supported until \
+             microversion 2.72.",
+        ));
+    }
     Ok(())
 }
 
-async fn check_address(app: &Nova, ctx: &Context, network: &str, address: IpAddr) -> Result<()> {
+/// What a port asks of its host is told to services only.
+async fn asks_for_resources(app: &Nova, ctx: &Context, port: &str) -> Result<bool> {
+    let port = app.cloud.network.port(&app.session.auth(&ctx.request_id).await?, port).await?;
+    Ok(port.is_some_and(|port| port.resource_request.is_some()))
+}
+
+/// Says whose an address is that is not free.
+pub async fn free_address(app: &Nova, ctx: &Context, network: &str, address: IpAddr) -> Result<Result<(), String>> {
     let wanted = format!("ip_address={address}");
     let taken = app.cloud.network.ports(&ctx.auth(), &[("network_id", network), ("fixed_ips", &wanted)]).await?;
-    match taken.first() {
+    Ok(match taken.first() {
         None => Ok(()),
-        Some(port) => Err(Error::bad_request(format!("Fixed IP address {address} is already in use on instance {}.", port.device_id))),
-    }
+        Some(port) => Err(format!("Fixed IP address {address} is already in use on instance {}.", port.device_id)),
+    })
 }
 
 /// The security groups must exist, each of them once.

@@ -22,7 +22,7 @@ pub async fn read(app: &Nova, ctx: &Context, wanted: &Wanted) -> Result<Destinat
         ctx.enforce("os_compute_api:servers:create:forced_host", &target)?;
     }
     if wanted.host.is_some() || wanted.node.is_some() {
-        ctx.enforce("os_compute_api:compute:servers:create:requested_destination", &target)?;
+        ctx.enforce("compute:servers:create:requested_destination", &target)?;
         if destination.host.is_some() {
             return Err(Error::bad_request(
                 "Forced host and requested destination cannot be used at the same time: availability_zone names a host already.",
