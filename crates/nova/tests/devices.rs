@@ -114,7 +114,7 @@ async fn tags_are_checked_as_nova_does() {
         ("PUT", &path, json!({"tags": ["a"], "colour": "red"}), "('colour' was unexpected)"),
         ("PUT", &path, json!({"tags": "a"}), "is not of type 'array'"),
         ("PUT", &path, json!({}), "'tags' is a required property"),
-        ("PUT", &path, json!({"tags": ["a"; 51]}), "is too long"),
+        ("PUT", &path, json!({"tags": vec!["a"; 51]}), "is too long"),
         ("PUT", &one, json!({"a": 1}), "is not of type 'null'"),
         ("PUT", &format!("{path}/{}", "x".repeat(61)), Value::Null, "It must be a non empty string without characters '/' and ','."),
     ] {

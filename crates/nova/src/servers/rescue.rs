@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kit::{Error, Reply, Result};
+use kit::{Error, Kind, Reply, Result};
 use serde_json::json;
 
 use super::actions::{Action, accepted};
@@ -29,8 +29,11 @@ pub async fn rescue(action: Action) -> Result<Reply> {
             let id = kit::ids::parse_uuid(validate::id_of(&reference));
             let bad = || validate::invalid("rescue_image_ref", &reference, format!("'{reference}' is not a 'uuid'"));
             let id = id.ok_or_else(bad)?;
-            let missing = |_| Error::bad_request(format!("Requested rescue image '{id}' is not supported"));
-            Some(active_image(&action.app, &action.ctx, &id).await.map_err(missing)?)
+            let image = active_image(&action.app, &action.ctx, &id).await.map_err(|error| match error.kind {
+                Kind::BadRequest => Error::bad_request(format!("Requested rescue image '{id}' is not supported")),
+                _ => error,
+            })?;
+            Some(image)
         }
     };
     let Action { app, ctx, server, .. } = action;
