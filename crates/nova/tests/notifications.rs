@@ -176,7 +176,7 @@ async fn a_reader_that_does_not_keep_up_is_let_go_and_resumes() {
         last
     });
     for _ in 0..LOCKS {
-        assert_eq!(cloud.act(MEMBER, "2.1", &id, json!({"lock": null})).await.status, 202);
+        assert_eq!(cloud.act("q:admin", "2.1", &id, json!({"lock": null})).await.status, 202);
     }
     let newest = reading.await.unwrap();
     let mut heard = Vec::new();
