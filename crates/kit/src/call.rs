@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::microversion::{Versioned, check_keys, unexpected};
-use crate::{Context, Error, Reply, Result};
+use crate::{Context, Error, Reply, Result, exact};
 
 /// A request that has found its route.
 pub struct Call<S> {
@@ -147,34 +147,29 @@ pub struct Wrapped<T> {
 pub trait Wrapper {
     const KEY: &'static str;
     const BESIDE: &'static [&'static str] = &[];
+    /// Null is told from nothing: fields that may be null are `Option<Option<T>>`.
+    const EXACT: bool = false;
 }
 
 impl<S: Send, T: DeserializeOwned + Versioned + Wrapper + Send> FromCall<S> for Wrapped<T> {
     async fn from_call(call: &mut Call<S>) -> Result<Self> {
         let bytes = read_body(call).await?;
         let body: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
-        let Value::Object(mut beside) = body else {
-            return Err(Error::bad_request(format!(
-                "Invalid input for field/attribute body. Value: {body}. {body} is not of type 'object'"
-            )));
-        };
+        let not_an_object = |value: &Value| format!("{} is not of type 'object'", exact::Repr(value));
+        let Value::Object(mut beside) = body else { return Err(Error::bad_request(not_an_object(&body))) };
         let Some(inner) = beside.remove(T::KEY) else {
-            return Err(Error::bad_request(format!("Invalid input for field/attribute body. '{}' is a required property", T::KEY)));
+            return Err(Error::bad_request(format!("'{}' is a required property", T::KEY)));
         };
-        let Value::Object(mut inner) = inner else {
-            return Err(Error::bad_request(format!(
-                "Invalid input for field/attribute {}. Value: {inner}. It is not of type 'object'",
-                T::KEY
-            )));
-        };
+        let Value::Object(mut inner) = inner else { return Err(exact::invalid(T::KEY, &inner, not_an_object(&inner))) };
         if call.ctx.strict {
             let others: Vec<&str> = beside.keys().map(String::as_str).filter(|key| !T::BESIDE.contains(key)).collect();
             unexpected(&others)?;
-            check_keys::<T>(&inner, call.ctx.version)?;
+            check_keys::<T>(T::KEY, &inner, call.ctx.version)?;
         } else {
             inner.retain(|key, _| T::FIELDS.iter().any(|field| field.name == key && field.exists_at(call.ctx.version)));
         }
-        Ok(Wrapped { inner: typed(inner)?, beside })
+        let inner = if T::EXACT { exact::read(T::KEY, inner, call.ctx.strict)? } else { typed(inner)? };
+        Ok(Wrapped { inner, beside })
     }
 }
 

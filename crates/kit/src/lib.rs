@@ -3,7 +3,7 @@
 //! A tour, in the order a request meets things:
 //! - [`serve`]: sockets to requests, bounded, with graceful shutdown.
 //! - [`service`]: one API: authentication, version negotiation, routing, policy, the handler, the error envelope.
-//! - [`routes`]: the route table, which is the index of an API; [`call`]: what a handler may ask for as an argument.
+//! - [`routes`]: the route table, which is the index of an API; [`call`]: what a handler may ask for as an argument; [`exact`]: bodies as types.
 //! - [`auth`]: who is calling, asked of keystone; [`policy`]: may they; [`context`]: what every handler knows of its request.
 //! - [`microversion`]: which fields exist at which version; [`collection`]: filters, order and pages of lists.
 //! - [`error`]: one error type from the database to the wire.
@@ -23,6 +23,7 @@ pub mod context;
 pub mod daemons;
 pub mod db;
 pub mod error;
+pub mod exact;
 pub mod files;
 pub mod flow;
 pub mod gather;

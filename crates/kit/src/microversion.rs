@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, exact};
 
 /// `2.79`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,13 +124,17 @@ impl<T: Versioned> Serialize for At<'_, T> {
 }
 
 /// Refuses keys that `T` does not have at `version`, in the words of OpenStack's schema validation.
-pub fn check_keys<T: Versioned>(object: &Map<String, Value>, version: Microversion) -> Result<()> {
-    let unknown: Vec<&str> = object
-        .keys()
-        .map(String::as_str)
-        .filter(|key| !T::FIELDS.iter().any(|field| field.name == *key && field.exists_at(version)))
-        .collect();
-    unexpected(&unknown)
+pub fn check_keys<T: Versioned>(path: &str, object: &Map<String, Value>, version: Microversion) -> Result<()> {
+    only(path, object, |key| T::FIELDS.iter().any(|field| field.name == key && field.exists_at(version)))
+}
+
+/// Refuses the keys of an object that are not known where it stands, and says where that is.
+pub fn only(path: &str, object: &Map<String, Value>, known: impl Fn(&str) -> bool) -> Result<()> {
+    let unknown: Vec<&str> = object.keys().map(String::as_str).filter(|key| !known(key)).collect();
+    match unexpected(&unknown) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(exact::invalid(path, &Value::Object(object.clone()), error.message)),
+    }
 }
 
 /// `Additional properties are not allowed ('x' was unexpected)`

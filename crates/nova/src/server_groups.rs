@@ -55,9 +55,10 @@ mod member {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// The group a hint names.
+/// The group a hint names; of several the first.
 pub fn of_hints(hints: &Value) -> Option<String> {
-    hints.get("group").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned)
+    let group = hints.get("group")?;
+    group.get(0).unwrap_or(group).as_str().filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
 /// The group a new server joins; it must exist in the caller's project.
@@ -220,13 +221,13 @@ pub struct CreateGroup {
 }
 
 #[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct Rules {
     max_server_per_host: Option<Value>,
 }
 
 impl Wrapper for CreateGroup {
     const KEY: &'static str = "server_group";
+    const EXACT: bool = true;
 }
 
 /// `POST /os-server-groups`

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kit::exact::Repr;
 use kit::microversion::Microversion;
 use kit::{Context, Error, Query, Result};
 use serde_json::{Map, Value};
@@ -11,14 +12,39 @@ pub fn invalid(path: &str, value: impl std::fmt::Display, reason: impl std::fmt:
     Error::bad_request(format!("Invalid input for field/attribute {path}. Value: {value}. {reason}"))
 }
 
+/// `1 is not of type 'string'`
+pub fn not_a(kind: &str, path: &str, value: &Value) -> Error {
+    kit::exact::invalid(path, value, format!("{} is not of type '{kind}'", Repr(value)))
+}
+
+/// A value that none of several forms fits.
+pub fn unfit(path: &str, value: &Value) -> Error {
+    kit::exact::invalid(path, value, format!("{} is not valid under any of the given schemas", Repr(value)))
+}
+
 /// A name of 1 to 255 characters, without blanks around it.
 pub fn name(path: &str, text: &str) -> Result<()> {
+    if text.trim() != text || text.chars().any(char::is_control) {
+        return Err(Error::bad_request(
+            "An invalid 'name' value was provided. The name must be: printable characters. Can not start or end with whitespace.",
+        ));
+    }
     if text.is_empty() {
         return Err(invalid(path, text, "'' is too short"));
     }
-    length(path, text, 255)?;
-    let bad = text.trim() != text || text.chars().any(char::is_control);
-    if bad { Err(invalid(path, text, "It has leading or trailing blanks, or characters that cannot be printed")) } else { Ok(()) }
+    length(path, text, 255)
+}
+
+/// The name of a machine, in which underscores happen.
+pub fn fqdn(path: &str, text: String) -> Result<String> {
+    let known = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if !text.chars().all(known) {
+        return Err(invalid(path, &text, format!("'{text}' does not match '^[a-zA-Z0-9-._]*$'")));
+    }
+    if text.is_empty() {
+        return Err(invalid(path, "", "'' is too short"));
+    }
+    length(path, &text, 255).map(|()| text)
 }
 
 /// Up to 255 characters that can be printed, or line breaks.
@@ -52,6 +78,11 @@ pub fn tag_fault(tag: &str) -> Option<String> {
 /// The older API took names with blanks around them, and stripped them.
 pub fn relaxed_name(strict: bool, path: &str, text: &str) -> Result<String> {
     let text = if strict { text } else { text.trim() };
+    if text.is_empty() && !strict {
+        return Err(Error::bad_request(
+            "An invalid 'name' value was provided. The name must be: printable characters with at least one non space character",
+        ));
+    }
     name(path, text)?;
     Ok(text.to_owned())
 }
@@ -69,17 +100,17 @@ pub fn metadata(path: &str, items: &BTreeMap<String, String>) -> Result<()> {
                 "Invalid input for field/attribute {path}. Value: {{'{key}': '{value}'}}. '{key}' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{{1,255}}$'"
             )));
         }
-        length(&format!("{path}.{key}"), value, 255)?;
+        length(key, value, 255)?;
     }
     Ok(())
 }
 
 /// Reads an object of texts.
 pub fn texts(path: &str, value: &Value) -> Result<BTreeMap<String, String>> {
-    let object = value.as_object().ok_or_else(|| invalid(path, value, format!("{value} is not of type 'object'")))?;
+    let object = value.as_object().ok_or_else(|| not_a("object", path, value))?;
     let text = |(key, value): (&String, &Value)| match value {
         Value::String(text) => Ok((key.clone(), text.clone())),
-        other => Err(invalid(&format!("{path}.{key}"), other, format!("{other} is not of type 'string'"))),
+        other => Err(not_a("string", key, other)),
     };
     object.iter().map(text).collect()
 }
@@ -96,10 +127,10 @@ pub fn query_keys(ctx: &Context, query: &Query, since: Microversion, known: &[&s
 pub fn integer(path: &str, value: &Value, least: i64, most: i64) -> Result<i64> {
     let number = match value {
         Value::Number(n) => n.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
+        Value::String(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'-') => text.parse().ok(),
         _ => None,
     };
-    let number = number.ok_or_else(|| invalid(path, value, format!("{value} is not of type 'integer', 'string'")))?;
+    let number = number.ok_or_else(|| not_a("integer', 'string", path, value))?;
     if number < least {
         return Err(invalid(path, number, format!("{number} is less than the minimum of {least}")));
     }
@@ -135,17 +166,15 @@ pub fn strict_word(text: &str) -> Option<bool> {
 /// Takes the object under `key` of a body that must have nothing else.
 pub fn only(body: Value, key: &str, strict: bool) -> Result<Map<String, Value>> {
     let Value::Object(mut body) = body else {
-        return Err(invalid("body", &body, format!("{body} is not of type 'object'")));
+        return Err(Error::bad_request(format!("{} is not of type 'object'", Repr(&body))));
     };
-    let inner = body
-        .remove(key)
-        .ok_or_else(|| Error::bad_request(format!("Invalid input for field/attribute body. '{key}' is a required property")))?;
+    let inner = body.remove(key).ok_or_else(|| Error::bad_request(format!("'{key}' is a required property")))?;
     if strict {
         kit::microversion::unexpected(&body.keys().map(String::as_str).collect::<Vec<_>>())?;
     }
     match inner {
         Value::Object(inner) => Ok(inner),
-        other => Err(invalid(key, &other, format!("{other} is not of type 'object'"))),
+        other => Err(not_a("object", key, &other)),
     }
 }
 

@@ -177,7 +177,7 @@ fn reply(ctx: &Context, row: &Model) -> Result<Reply> {
 #[derive(Deserialize, Serialize, Versioned)]
 pub struct CreateFlavor {
     name: String,
-    id: Option<Value>,
+    id: Option<Option<Value>>,
     ram: Value,
     vcpus: Value,
     disk: Value,
@@ -189,11 +189,12 @@ pub struct CreateFlavor {
     #[serde(rename = "os-flavor-access:is_public")]
     is_public: Option<Value>,
     #[since(2.55)]
-    description: Option<String>,
+    description: Option<Option<String>>,
 }
 
 impl Wrapper for CreateFlavor {
     const KEY: &'static str = "flavor";
+    const EXACT: bool = true;
 }
 
 const MOST: i64 = i32::MAX as i64;
@@ -205,16 +206,16 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Res
     let new = body.inner;
     let amount = |field: &str, value: Option<&Value>| value.map_or(Ok(0), |value| validate::integer(field, value, 0, MOST));
     let row = Model {
-        id: id(new.id)?,
+        id: id(new.id.flatten())?,
         name: validate::relaxed_name(ctx.strict, "name", &new.name)?,
-        description: description(new.description)?,
+        description: description(new.description.flatten())?,
         ram_mb: validate::integer("ram", &new.ram, 1, MOST)?,
         vcpus: validate::integer("vcpus", &new.vcpus, 1, MOST)?,
         root_gb: validate::integer("disk", &new.disk, 0, MOST)?,
         ephemeral_gb: amount("OS-FLV-EXT-DATA:ephemeral", new.ephemeral.as_ref())?,
         swap_mb: amount("swap", new.swap.as_ref())?,
         rxtx_factor: rxtx_factor(new.rxtx_factor.as_ref())?,
-        is_public: new.is_public.filter(|v| !v.is_null()).map_or(Ok(true), |v| validate::boolean("os-flavor-access:is_public", &v))?,
+        is_public: new.is_public.map_or(Ok(true), |v| validate::boolean("os-flavor-access:is_public", &v))?,
         disabled: false,
         extra_specs: JsonColumn(BTreeMap::new()),
         created_at: Timestamp::now(),
@@ -242,12 +243,12 @@ pub async fn create(app: Nova, ctx: Context, body: Wrapped<CreateFlavor>) -> Res
 
 fn id(given: Option<Value>) -> Result<String> {
     let text = match given {
-        None | Some(Value::Null) => return Ok(ids::uuid()),
+        None => return Ok(ids::uuid()),
         Some(Value::String(text)) if text == "auto" => return Ok(ids::uuid()),
         Some(Value::String(text)) if text.is_empty() => return Err(validate::invalid("id", "", "'' is too short")),
         Some(Value::String(text)) => text,
         Some(Value::Number(number)) => number.to_string(),
-        Some(other) => return Err(validate::invalid("id", &other, format!("{other} is not of type 'string'"))),
+        Some(other) => return Err(validate::not_a("string', 'number', 'null", "id", &other)),
     };
     let known = |c: char| c.is_ascii_alphanumeric() || "-_. ".contains(c);
     let good = text.len() <= 255 && text.trim() == text && text.chars().all(known);
@@ -261,7 +262,7 @@ fn description(text: Option<String>) -> Result<Option<String>> {
 
 fn rxtx_factor(value: Option<&Value>) -> Result<f64> {
     let number = match value {
-        None | Some(Value::Null) => return Ok(1.0),
+        None => return Ok(1.0),
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.parse().ok(),
         Some(_) => None,
@@ -275,12 +276,12 @@ fn rxtx_factor(value: Option<&Value>) -> Result<f64> {
 /// The object under `flavor` of an update.
 #[derive(Deserialize, Serialize, Versioned)]
 pub struct UpdateFlavor {
-    #[serde(default, deserialize_with = "present")]
     description: Option<Option<String>>,
 }
 
 impl Wrapper for UpdateFlavor {
     const KEY: &'static str = "flavor";
+    const EXACT: bool = true;
 }
 
 /// `PUT /flavors/{id}`

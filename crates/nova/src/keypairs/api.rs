@@ -64,6 +64,7 @@ pub struct CreateKeypair {
 
 impl Wrapper for CreateKeypair {
     const KEY: &'static str = "keypair";
+    const EXACT: bool = true;
 }
 
 /// `POST /os-keypairs`: imports a key, or makes one and answers its private half this once.

@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use kit::microversion::{Microversion, Versioned};
 use kit::policy::Target;
-use kit::{Context, Error, Json, Kind, Path, Reply, Result};
+use kit::{Context, Error, Json, Kind, Path, Reply, Result, exact};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -137,7 +137,7 @@ impl Action {
         match &self.body {
             Value::Null => Ok(()),
             _ if !self.ctx.strict => Ok(()),
-            other => Err(validate::invalid(self.key, other, format!("{other} is not of type 'null'"))),
+            other => Err(validate::not_a("null", self.key, other)),
         }
     }
 
@@ -145,11 +145,11 @@ impl Action {
     pub fn read<T: DeserializeOwned + Versioned>(&self) -> Result<T> {
         let mut object = self.object()?.clone();
         if self.ctx.strict {
-            kit::microversion::check_keys::<T>(&object, self.ctx.version)?;
+            kit::microversion::check_keys::<T>(self.key, &object, self.ctx.version)?;
         } else {
             object.retain(|key, _| T::FIELDS.iter().any(|field| field.name == key && field.exists_at(self.ctx.version)));
         }
-        kit::call::typed(object)
+        exact::read(self.key, object, self.ctx.strict)
     }
 
     /// A text of the body that must be there and not be empty.
@@ -158,7 +158,7 @@ impl Action {
             None => Err(self.required(field)),
             Some(Value::String(text)) if text.is_empty() => Err(validate::invalid(field, "", "'' is too short")),
             Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(validate::invalid(field, other, format!("{other} is not of type 'string'"))),
+            Some(other) => Err(validate::not_a("string", field, other)),
         }
     }
 
@@ -168,18 +168,23 @@ impl Action {
         Ok(self.optional(field)?.unwrap_or_default())
     }
 
-    /// A text of the body that may be absent or null.
+    /// A text of the body that may be absent, but not null.
     pub fn optional(&self, field: &'static str) -> Result<Option<String>> {
         match self.body.get(field) {
-            None | Some(Value::Null) => Ok(None),
+            None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err(validate::invalid(field, other, format!("{other} is not of type 'string'"))),
+            Some(other) => Err(validate::not_a("string", field, other)),
         }
+    }
+
+    /// A text of the body that may be absent or null.
+    pub fn nullable(&self, field: &'static str) -> Result<Option<String>> {
+        if self.body.get(field) == Some(&Value::Null) { Ok(None) } else { self.optional(field) }
     }
 
     /// A field that must be there is not.
     pub fn required(&self, field: &str) -> Error {
-        validate::invalid(self.key, &self.body, format!("'{field}' is a required property"))
+        exact::invalid(self.key, &self.body, format!("'{field}' is a required property"))
     }
 
     /// Fields of the body, and no others.
@@ -188,10 +193,10 @@ impl Action {
         if !self.ctx.strict {
             return Ok(());
         }
-        kit::microversion::unexpected(&object.keys().map(String::as_str).filter(|k| !known.contains(k)).collect::<Vec<_>>())
+        kit::microversion::only(self.key, object, |key| known.contains(&key))
     }
 
     fn object(&self) -> Result<&Map<String, Value>> {
-        self.body.as_object().ok_or_else(|| validate::invalid(self.key, &self.body, format!("{} is not of type 'object'", self.body)))
+        self.body.as_object().ok_or_else(|| validate::not_a("object", self.key, &self.body))
     }
 }

@@ -43,22 +43,16 @@ pub struct UpdateServer {
     #[serde(rename = "OS-DCF:diskConfig")]
     pub disk_config: Option<String>,
     #[since(2.19)]
-    #[serde(default, deserialize_with = "present")]
     pub description: Option<Option<String>>,
     #[since(2.90)]
     pub hostname: Option<String>,
     #[since(2.104)]
-    #[serde(default, deserialize_with = "present")]
     pub pinned_availability_zone: Option<Option<String>>,
-}
-
-/// Tells null from absent.
-pub fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 impl Wrapper for UpdateServer {
     const KEY: &'static str = "server";
+    const EXACT: bool = true;
 }
 
 /// `PUT /servers/{id}`

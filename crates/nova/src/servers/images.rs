@@ -65,7 +65,7 @@ pub async fn create_backup(action: Action) -> Result<Reply> {
 }
 
 async fn metadata(action: &Action) -> Result<BTreeMap<String, String>> {
-    let given = action.body.get("metadata").filter(|m| !m.is_null());
+    let given = action.body.get("metadata");
     let metadata = given.map_or(Ok(BTreeMap::new()), |given| validate::texts("metadata", given))?;
     validate::metadata("metadata", &metadata)?;
     let most = quotas::limits::of(action.app.db.read(), action.ctx.project_id()?, "metadata_items").await?;

@@ -65,5 +65,5 @@ fn read(action: &Action) -> Result<Option<String>> {
             validate::boolean(field, value)?;
         }
     }
-    action.optional("host")
+    action.nullable("host")
 }

@@ -90,7 +90,7 @@ pub async fn show(app: Nova, ctx: Context, Path((id, volume)): Path<(String, Str
 pub struct CreateAttachment {
     #[serde(rename = "volumeId")]
     pub volume_id: Option<String>,
-    pub device: Option<String>,
+    pub device: Option<Option<String>>,
     #[since(2.49)]
     pub tag: Option<String>,
     #[since(2.79)]
@@ -99,6 +99,7 @@ pub struct CreateAttachment {
 
 impl Wrapper for CreateAttachment {
     const KEY: &'static str = "volumeAttachment";
+    const EXACT: bool = true;
 }
 
 impl CreateAttachment {
@@ -109,7 +110,7 @@ impl CreateAttachment {
         let bad = || validate::invalid("volumeId", &volume, format!("'{volume}' is not a 'uuid'"));
         let volume = ids::parse_uuid(&volume).ok_or_else(bad)?;
         let mut device = volume_device(&volume);
-        device.device_name = self.device.map(check_device).transpose()?;
+        device.device_name = self.device.flatten().map(check_device).transpose()?;
         if let Some(tag) = self.tag {
             validate::tag("tag", &tag)?;
             device.tag = Some(tag);

@@ -37,16 +37,12 @@ pub struct Rebuild {
     pub personality: Option<Vec<create::PersonalityFile>>,
     pub preserve_ephemeral: Option<Value>,
     #[since(2.19)]
-    #[serde(default, deserialize_with = "api::present")]
     pub description: Option<Option<String>>,
     #[since(2.54)]
-    #[serde(default, deserialize_with = "api::present")]
     pub key_name: Option<Option<String>>,
     #[since(2.57)]
-    #[serde(default, deserialize_with = "api::present")]
     pub user_data: Option<Option<String>>,
     #[since(2.63)]
-    #[serde(default, deserialize_with = "api::present")]
     pub trusted_image_certificates: Option<Option<Vec<String>>>,
     #[since(2.90)]
     pub hostname: Option<String>,

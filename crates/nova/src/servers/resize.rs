@@ -50,7 +50,7 @@ pub async fn migrate(action: Action) -> Result<Reply> {
     let mut host = None;
     if action.ctx.speaks(MIGRATE_HOST) && !action.body.is_null() {
         action.only(&["host"])?;
-        host = action.optional("host")?;
+        host = action.nullable("host")?;
     }
     let Action { app, ctx, server, .. } = action;
     if let Some(host) = &host {

@@ -5,9 +5,8 @@ use rpc::compute::{BlockDevice, Flavor};
 use sdk::image::ImageInfo;
 use serde_json::{Map, Value};
 
-use super::networks::device_tags_exist;
+use super::device_fields;
 use super::request::Devices;
-use crate::microversions::VOLUME_TYPES;
 use crate::validate;
 
 /// The disks of a server: the root disk from the image if it has one, what was asked for, what the image is a snapshot of, then the flavor's
@@ -15,9 +14,10 @@ use crate::validate;
 pub fn read(ctx: &Context, devices: &Devices, image: Option<&ImageInfo>, flavor: &Flavor) -> Result<Vec<BlockDevice>> {
     let kept = image.map_or(Ok(Vec::new()), of_image)?;
     let image = image.map(|image| image.id.as_str());
+    device_fields::check(ctx, devices)?;
     let mut all = match devices {
         Devices::V1(devices) => devices.iter().enumerate().filter_map(|(n, d)| first_form(n, d, image).transpose()).collect(),
-        Devices::V2(devices) => devices.iter().map(|d| second_form(ctx, d)).collect::<Result<Vec<_>>>(),
+        Devices::V2(devices) => devices.iter().map(second_form).collect::<Result<Vec<_>>>(),
     }?;
     all.retain(|device: &BlockDevice| device.source_type != "no_device");
     let replaced = |device: &BlockDevice| device.boot_index.is_some() && all.iter().any(|asked| asked.boot_index == device.boot_index);
@@ -118,7 +118,7 @@ pub fn volume(volume_id: &str) -> BlockDevice {
 
 fn first_form(index: usize, entry: &Map<String, Value>, image: Option<&str>) -> Result<Option<BlockDevice>> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-    if truthy(entry.get("no_device"))? {
+    if no_device(entry) {
         return Ok(None);
     }
     let (volume_id, snapshot_id) = (text("volume_id"), text("snapshot_id"));
@@ -133,8 +133,8 @@ fn first_form(index: usize, entry: &Map<String, Value>, image: Option<&str>) -> 
             blank(None, swap.then_some("swap"))
         }
     };
-    read.volume_size = size(entry)?;
-    read.delete_on_termination = truthy(entry.get("delete_on_termination"))?;
+    read.volume_size = size(entry);
+    read.delete_on_termination = ends(entry).unwrap_or(false);
     // without an image, the first one is the root disk
     if image.is_none() && index == 0 {
         read.boot_index = Some(0);
@@ -143,39 +143,9 @@ fn first_form(index: usize, entry: &Map<String, Value>, image: Option<&str>) -> 
     Ok(Some(read))
 }
 
-const KEYS: &[&str] = &[
-    "source_type",
-    "destination_type",
-    "uuid",
-    "boot_index",
-    "volume_size",
-    "delete_on_termination",
-    "device_name",
-    "device_type",
-    "disk_bus",
-    "guest_format",
-    "no_device",
-    "connection_info",
-    "volume_id",
-    "snapshot_id",
-    "image_id",
-    "virtual_name",
-];
-
-fn second_form(ctx: &Context, entry: &Map<String, Value>) -> Result<BlockDevice> {
-    if ctx.strict {
-        let known = |key: &str| match key {
-            "tag" => device_tags_exist(ctx),
-            "volume_type" => ctx.speaks(VOLUME_TYPES),
-            other => KEYS.contains(&other),
-        };
-        kit::microversion::unexpected(&entry.keys().map(String::as_str).filter(|key| !known(key)).collect::<Vec<_>>())?;
-    }
-    if let Some(tag) = entry.get("tag").and_then(Value::as_str) {
-        validate::tag("tag", tag)?;
-    }
+fn second_form(entry: &Map<String, Value>) -> Result<BlockDevice> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-    if truthy(entry.get("no_device"))? {
+    if no_device(entry) {
         return Ok(device("no_device", "local"));
     }
     let source = text("source_type").ok_or_else(|| bad("Missing source_type."))?;
@@ -196,7 +166,7 @@ fn second_form(ctx: &Context, entry: &Map<String, Value>) -> Result<BlockDevice>
     if source != "blank" && uuid.as_deref().and_then(ids::parse_uuid).is_none() {
         return Err(bad("Missing device UUID."));
     }
-    let volume_size = size(entry)?;
+    let volume_size = size(entry);
     if destination == "volume" && volume_size.is_none() && matches!(source.as_str(), "blank" | "image") {
         return Err(bad(if source == "image" {
             "Images with destination_type 'volume' need to have a non-zero size specified"
@@ -204,11 +174,6 @@ fn second_form(ctx: &Context, entry: &Map<String, Value>) -> Result<BlockDevice>
             "Blank volumes (source: 'blank', dest: 'volume') need to have non-zero size"
         }));
     }
-    let boot_index = match entry.get("boot_index") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(none)) if none == "None" => None,
-        Some(value) => Some(validate::integer("boot_index", value, -100, 1000)? as i32),
-    };
     let mut read = device(&source, &destination);
     match source.as_str() {
         "image" => read.image_id = uuid,
@@ -218,11 +183,8 @@ fn second_form(ctx: &Context, entry: &Map<String, Value>) -> Result<BlockDevice>
     }
     Ok(BlockDevice {
         volume_size,
-        boot_index,
-        delete_on_termination: match entry.get("delete_on_termination") {
-            None | Some(Value::Null) => destination == "local",
-            value => truthy(value)?,
-        },
+        boot_index: entry.get("boot_index").and_then(whole).map(|index| i32::try_from(index).unwrap_or(i32::MAX)),
+        delete_on_termination: ends(entry).unwrap_or(destination == "local"),
         volume_type: text("volume_type"),
         device_name: text("device_name"),
         disk_bus: text("disk_bus"),
@@ -233,20 +195,28 @@ fn second_form(ctx: &Context, entry: &Map<String, Value>) -> Result<BlockDevice>
     })
 }
 
-fn size(entry: &Map<String, Value>) -> Result<Option<u64>> {
-    match entry.get("volume_size") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(value) => validate::integer("volume_size", value, 0, i64::from(i32::MAX)).map(|n| u64::try_from(n).ok().filter(|n| *n > 0)),
-    }
+fn size(entry: &Map<String, Value>) -> Option<u64> {
+    entry.get("volume_size").and_then(whole).and_then(|size| u64::try_from(size).ok())
 }
 
-fn truthy(value: Option<&Value>) -> Result<bool> {
-    match value {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Number(n)) => Ok(n.as_i64() != Some(0)),
-        Some(Value::String(text)) if text.is_empty() => Ok(false),
-        Some(value) => validate::boolean("block_device_mapping", value),
+fn ends(entry: &Map<String, Value>) -> Option<bool> {
+    entry.get("delete_on_termination").and_then(|value| validate::boolean("delete_on_termination", value).ok())
+}
+
+/// A number, also as text; what it may be was checked before.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+/// Whether an entry only takes a device of the image away. Any value may say so that Python takes for true.
+fn no_device(entry: &Map<String, Value>) -> bool {
+    match entry.get("no_device") {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(fields)) => !fields.is_empty(),
+        Some(Value::Bool(true)) => true,
     }
 }
 

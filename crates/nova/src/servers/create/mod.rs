@@ -1,6 +1,7 @@
 //! `POST /servers`, from top to bottom: read the body, ask the neighbours whether what it names exists, reserve volumes, then write
 //! everything and the promise to build it in one transaction, and answer 202. What follows is conductor's.
 
+mod device_fields;
 mod devices;
 mod image;
 mod networks;

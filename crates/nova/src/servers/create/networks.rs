@@ -3,53 +3,79 @@
 use std::net::IpAddr;
 
 use kit::policy::Target;
-use kit::{Context, Error, Result};
+use kit::{Context, Error, Result, ids};
 use rpc::compute::{RequestedNetwork, RequestedNetworks};
 use sdk::network::NetworkInfo;
 use serde_json::Value;
 
 use crate::Nova;
 use crate::microversions::{NETWORKS_REQUIRED, PORT_RESOURCES};
-use crate::validate::invalid;
+use crate::validate::{self, invalid};
 
 /// Reads `networks`. Until 2.37 nothing means automatic.
 pub fn read(ctx: &Context, networks: Option<&Value>, count: i64) -> Result<RequestedNetworks> {
     let words = ctx.speaks(NETWORKS_REQUIRED);
-    match networks {
-        None if words && ctx.strict => {
+    let Some(networks) = networks else {
+        return if words && ctx.strict {
             Err(Error::bad_request("Invalid input for field/attribute server. 'networks' is a required property"))
+        } else {
+            Ok(RequestedNetworks::Auto)
+        };
+    };
+    match networks {
+        Value::String(word) if words && word == "auto" => Ok(RequestedNetworks::Allocate),
+        Value::String(word) if words && word == "none" => Ok(RequestedNetworks::None),
+        Value::Array(entries) => {
+            // since there are several forms of it, it is told as a whole what fits none
+            let unfit = |error| if words { validate::unfit("networks", networks) } else { error };
+            entries.iter().enumerate().try_for_each(|(index, entry)| check_form(ctx, index, entry).map_err(unfit))?;
+            match entries.is_empty() {
+                true => Ok(RequestedNetworks::Auto),
+                false => entries.iter().map(|entry| one(entry, count)).collect::<Result<_>>().map(RequestedNetworks::These),
+            }
         }
-        None => Ok(RequestedNetworks::Auto),
-        Some(Value::String(word)) if words && word == "auto" => Ok(RequestedNetworks::Allocate),
-        Some(Value::String(word)) if words && word == "none" => Ok(RequestedNetworks::None),
-        Some(Value::Array(entries)) if entries.is_empty() => Ok(RequestedNetworks::Auto),
-        Some(Value::Array(entries)) => {
-            entries.iter().map(|entry| one(ctx, entry, count)).collect::<Result<_>>().map(RequestedNetworks::These)
-        }
-        Some(other) => Err(invalid("networks", other, format!("{other} is not valid under any of the given schemas"))),
+        other if words => Err(validate::unfit("networks", other)),
+        other => Err(validate::not_a("array", "networks", other)),
     }
 }
 
-fn one(ctx: &Context, entry: &Value, count: i64) -> Result<RequestedNetwork> {
-    let Some(object) = entry.as_object() else {
-        return Err(invalid("networks", entry, format!("{entry} is not of type 'object'")));
-    };
-    let known = |key: &str| matches!(key, "uuid" | "port" | "fixed_ip") || (key == "tag" && device_tags_exist(ctx));
+/// Whether every field of an entry is what it may be.
+fn check_form(ctx: &Context, index: usize, entry: &Value) -> Result<()> {
+    let place = index.to_string();
+    let object = entry.as_object().ok_or_else(|| validate::not_a("object", &place, entry))?;
     if ctx.strict {
-        kit::microversion::unexpected(&object.keys().map(String::as_str).filter(|key| !known(key)).collect::<Vec<_>>())?;
+        let known = |key: &str| matches!(key, "uuid" | "port" | "fixed_ip") || (key == "tag" && network_tags_exist(ctx));
+        kit::microversion::only(&place, object, known)?;
     }
-    let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
-    let uuid = |key: &str| match text(key) {
-        None => Ok(None),
-        Some(id) => {
-            kit::ids::parse_uuid(id).map(Some).ok_or_else(|| invalid(&format!("networks.0.{key}"), id, format!("'{id}' is not a 'uuid'")))
+    for (key, value) in object {
+        let key = key.as_str();
+        match (key, value) {
+            ("port", Value::Null) => {}
+            ("uuid" | "port" | "fixed_ip" | "tag", Value::String(text)) => {
+                let uuid = || ids::parse_uuid(text).is_some();
+                match key {
+                    "tag" => validate::tag(key, text)?,
+                    "fixed_ip" if text.parse::<IpAddr>().is_err() => return Err(validate::unfit(key, value)),
+                    "port" if !uuid() => return Err(invalid(key, text, format!("'{text}' is not a 'uuid'"))),
+                    "uuid" if !uuid() => {
+                        return Err(Error::bad_request(format!("Bad networks format: network uuid is not in proper format ({text})")));
+                    }
+                    _ => {}
+                }
+            }
+            ("uuid" | "port" | "fixed_ip" | "tag", other) => return Err(validate::not_a("string", key, other)),
+            _ => {}
         }
-    };
-    let fixed_ip = match text("fixed_ip") {
-        None => None,
-        Some(ip) => Some(ip.parse::<IpAddr>().map_err(|_| invalid("networks.0.fixed_ip", ip, format!("'{ip}' is not a 'ipv4'")))?),
-    };
-    let (network_id, port_id) = (uuid("uuid")?, uuid("port")?);
+    }
+    Ok(())
+}
+
+fn one(entry: &Value, count: i64) -> Result<RequestedNetwork> {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+    let id = |key: &str| text(key).and_then(ids::parse_uuid);
+    let (port_id, fixed_ip) = (id("port"), text("fixed_ip").and_then(|ip| ip.parse::<IpAddr>().ok()));
+    // a port has a network of its own
+    let network_id = id("uuid").filter(|_| port_id.is_none());
     if network_id.is_none() && port_id.is_none() {
         return Err(Error::bad_request("Bad network format: missing 'uuid'"));
     }
@@ -58,11 +84,9 @@ fn one(ctx: &Context, entry: &Value, count: i64) -> Result<RequestedNetwork> {
             "Unable to launch multiple instances with a single configured port ID. Please launch your instance one by one with different ports.",
         ));
     }
-    if fixed_ip.is_some() && port_id.is_some() {
-        let port = port_id.unwrap_or_default();
+    if let (Some(port), Some(address)) = (&port_id, text("fixed_ip")) {
         return Err(Error::bad_request(format!(
-            "Specified Fixed IP '{}' cannot be used with port '{port}': the two cannot be specified together.",
-            text("fixed_ip").unwrap_or_default()
+            "Specified Fixed IP '{address}' cannot be used with port '{port}': the two cannot be specified together."
         )));
     }
     if fixed_ip.is_some() && count > 1 {
@@ -71,10 +95,9 @@ fn one(ctx: &Context, entry: &Value, count: i64) -> Result<RequestedNetwork> {
     Ok(RequestedNetwork { network_id, port_id, fixed_ip, tag: text("tag").map(str::to_owned) })
 }
 
-/// Device tags were lost between 2.37 and 2.42.
-pub fn device_tags_exist(ctx: &Context) -> bool {
-    let minor = ctx.version.1;
-    (32..=36).contains(&minor) || minor >= 42
+/// The tags of networks were lost between 2.37 and 2.42.
+fn network_tags_exist(ctx: &Context) -> bool {
+    matches!(ctx.version.1, 32..=36 | 42..)
 }
 
 /// Asks neutron whether all that exists and may be used.

@@ -21,17 +21,18 @@ const HINTS: &[&str] = &["os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"];
 /// The object under `server`.
 #[derive(Deserialize, Serialize, Versioned)]
 pub struct CreateServer {
-    pub name: Option<Value>,
+    pub name: String,
     #[serde(rename = "flavorRef")]
-    pub flavor_ref: Option<Value>,
+    pub flavor_ref: Value,
     #[serde(rename = "imageRef")]
-    pub image_ref: Option<Value>,
+    pub image_ref: Option<String>,
     pub networks: Option<Value>,
     pub key_name: Option<String>,
     pub security_groups: Option<Vec<SecurityGroupRef>>,
     pub availability_zone: Option<String>,
     pub metadata: Option<Value>,
-    pub user_data: Option<String>,
+    /// Null is the older API's only.
+    pub user_data: Option<Option<String>>,
     pub config_drive: Option<Value>,
     #[serde(rename = "adminPass")]
     pub admin_pass: Option<String>,
@@ -49,11 +50,11 @@ pub struct CreateServer {
     #[until(2.56)]
     pub personality: Option<Vec<PersonalityFile>>,
     #[since(2.19)]
-    pub description: Option<String>,
+    pub description: Option<Option<String>>,
     #[since(2.52)]
     pub tags: Option<Vec<String>>,
     #[since(2.63)]
-    pub trusted_image_certificates: Option<Vec<String>>,
+    pub trusted_image_certificates: Option<Option<Vec<String>>>,
     #[since(2.74)]
     pub host: Option<String>,
     #[since(2.74)]
@@ -65,11 +66,12 @@ pub struct CreateServer {
 impl Wrapper for CreateServer {
     const KEY: &'static str = "server";
     const BESIDE: &'static [&'static str] = HINTS;
+    const EXACT: bool = true;
 }
 
 #[derive(Deserialize, Serialize)]
 pub struct SecurityGroupRef {
-    pub name: String,
+    pub name: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -126,9 +128,9 @@ impl Devices {
 
 /// Checks what the body alone can tell.
 pub fn read(ctx: &Context, body: CreateServer, beside: &Map<String, Value>) -> Result<Wanted> {
-    let name = text("name", body.name)?.ok_or_else(|| required("name"))?;
-    let name = validate::relaxed_name(ctx.strict, "name", &name)?;
-    let flavor_ref = text("flavorRef", body.flavor_ref)?.ok_or_else(|| required("flavorRef"))?;
+    let name = validate::relaxed_name(ctx.strict, "name", &body.name)?;
+    let name_of = |field: &str, value: Option<String>| value.map(|text| validate::relaxed_name(ctx.strict, field, &text)).transpose();
+    let flavor_ref = flavor(body.flavor_ref)?;
     let devices = match (body.block_device_mapping, body.block_device_mapping_v2) {
         (Some(_), Some(_)) => {
             return Err(Error::bad_request("Using different block_device_mapping syntaxes is not allowed in the same request."));
@@ -136,35 +138,37 @@ pub fn read(ctx: &Context, body: CreateServer, beside: &Map<String, Value>) -> R
         (Some(v1), None) => Devices::V1(v1),
         (None, v2) => Devices::V2(v2.unwrap_or_default()),
     };
-    let image_ref = image(text("imageRef", body.image_ref)?, !devices.is_empty())?;
+    let image_ref = image(body.image_ref, !devices.is_empty())?;
     let hostname = body.hostname.map(|name| checked_hostname(ctx, name)).transpose()?;
     let count = |field: &str, value: Option<Value>, otherwise: i64| {
-        value.filter(|v| !v.is_null()).map_or(Ok(otherwise), |v| validate::integer(field, &v, 1, 1000))
+        value.map_or(Ok(otherwise), |value| validate::integer(field, &value, 1, i64::from(i32::MAX)))
     };
     let min_count = count("min_count", body.min_count, 1)?;
     let max_count = count("max_count", body.max_count, min_count)?;
     if min_count > max_count {
         return Err(Error::bad_request("min_count must be <= max_count"));
     }
-    let metadata = body.metadata.filter(|m| !m.is_null()).map_or(Ok(BTreeMap::new()), |m| validate::texts("metadata", &m))?;
+    if hostname.is_some() && max_count > 1 {
+        return Err(Error::bad_request("Unable to allocate a single hostname to multiple instances"));
+    }
+    let metadata = body.metadata.map_or(Ok(BTreeMap::new()), |m| validate::texts("metadata", &m))?;
     validate::metadata("metadata", &metadata)?;
-    let description = body.description;
+    let description = body.description.flatten();
     validate::description(description.as_deref())?;
-    let flag = |field: &str, value: Option<Value>| match value {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::String(text)) if text.is_empty() => Ok(false),
-        Some(value) => validate::boolean(field, &value),
-    };
+    let flag = |field: &str, value: Option<Value>| value.map_or(Ok(false), |value| validate::boolean(field, &value));
+    if body.user_data == Some(None) && ctx.strict {
+        return Err(validate::not_a("string", "user_data", &Value::Null));
+    }
     Ok(Wanted {
         name,
         flavor_ref: validate::id_of(&flavor_ref).to_owned(),
         image_ref,
-        networks: body.networks.filter(|n| !n.is_null()),
-        key_name: body.key_name.filter(|k| !k.is_empty()),
-        security_groups: security_groups(body.security_groups.unwrap_or_default())?,
-        availability_zone: bounded("availability_zone", body.availability_zone)?,
+        networks: body.networks,
+        key_name: name_of("key_name", body.key_name)?,
+        security_groups: security_groups(ctx, body.security_groups.unwrap_or_default())?,
+        availability_zone: name_of("availability_zone", body.availability_zone)?,
         metadata,
-        user_data: user_data(body.user_data)?,
+        user_data: user_data(body.user_data.flatten())?,
         config_drive: flag("config_drive", body.config_drive)?,
         admin_password: body.admin_pass,
         access_ip_v4: address("accessIPv4", body.access_ip_v4)?,
@@ -178,70 +182,59 @@ pub fn read(ctx: &Context, body: CreateServer, beside: &Map<String, Value>) -> R
         description,
         tags: tags(body.tags.unwrap_or_default())?,
         hints: hints(beside)?,
-        host: bounded("host", body.host)?,
-        node: bounded("hypervisor_hostname", body.hypervisor_hostname)?,
+        host: body.host.map(|host| validate::fqdn("host", host)).transpose()?,
+        node: body.hypervisor_hostname.map(|node| validate::fqdn("hypervisor_hostname", node)).transpose()?,
         hostname,
-        trusted_image_certificates: certificates(body.trusted_image_certificates)?,
+        trusted_image_certificates: certificates(body.trusted_image_certificates.flatten())?,
     })
 }
 
 /// Scheduler hints: known ones have a form, unknown ones are let through.
 fn hints(beside: &Map<String, Value>) -> Result<Value> {
-    let Some(hints) = HINTS.iter().find_map(|key| beside.get(*key)).filter(|hints| !hints.is_null()) else {
-        return Ok(Value::Object(Map::new()));
-    };
-    let Some(object) = hints.as_object() else {
-        return Err(invalid("os:scheduler_hints", hints, format!("{hints} is not of type 'object'")));
-    };
+    let Some(hints) = HINTS.iter().find_map(|key| beside.get(*key)) else { return Ok(Value::Object(Map::new())) };
+    let object = hints.as_object().ok_or_else(|| validate::not_a("object", "os:scheduler_hints", hints))?;
     let uuid = |value: &Value| value.as_str().is_some_and(|id| kit::ids::parse_uuid(id).is_some());
+    let each = |value: &Value, good: &dyn Fn(&Value) -> bool| value.as_array().is_some_and(|items| items.iter().all(good));
     for (key, value) in object {
         let good = match key.as_str() {
-            "group" => uuid(value),
-            "same_host" | "different_host" => uuid(value) || value.as_array().is_some_and(|ids| ids.iter().all(uuid)),
-            "query" => value.is_string() || value.is_object() || value.is_array(),
+            "group" | "different_host" => uuid(value) || each(value, &uuid),
+            "same_host" => value.is_string() || each(value, &uuid),
+            "different_cell" => value.is_string() || each(value, &Value::is_string),
+            "query" => value.is_string() || value.is_object(),
             "build_near_host_ip" => value.as_str().is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_ok()),
-            "cidr" => value.as_str().is_some_and(|cidr| cidr.starts_with('/')),
-            "target_cell" => value.is_string(),
+            "cidr" => value.as_str().and_then(|cidr| cidr.strip_prefix('/')).is_some_and(is_mask),
+            "target_cell" => value.as_str().is_some_and(|cell| validate::name(key, cell).is_ok()),
             _ => true,
         };
         if !good {
-            return Err(invalid(key, value, format!("{value} is not valid under any of the given schemas")));
+            return Err(validate::unfit(key, value));
         }
     }
     Ok(hints.clone())
 }
 
-fn required(field: &str) -> Error {
-    Error::bad_request(format!("Invalid input for field/attribute server. '{field}' is a required property"))
+fn is_mask(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f' | '.' | ':'))
 }
 
-/// A text of 1 to 255 characters.
-fn bounded(field: &str, value: Option<String>) -> Result<Option<String>> {
-    match &value {
-        Some(text) if text.is_empty() => Err(invalid(field, "", "'' is too short")),
-        Some(text) => validate::length(field, text, 255).map(|()| value),
-        None => Ok(None),
-    }
-}
-
-fn security_groups(groups: Vec<SecurityGroupRef>) -> Result<Vec<String>> {
+fn security_groups(ctx: &Context, groups: Vec<SecurityGroupRef>) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
-    for group in groups {
-        validate::name("security_groups.name", &group.name)?;
-        if !names.contains(&group.name) {
-            names.push(group.name);
+    for name in groups.into_iter().filter_map(|group| group.name) {
+        let name = validate::relaxed_name(ctx.strict, "name", &name)?;
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     Ok(names)
 }
 
 /// Text, or a number that older clients send for an id.
-fn text(field: &str, value: Option<Value>) -> Result<Option<String>> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Number(number)) if field == "flavorRef" => Ok(Some(number.to_string())),
-        Some(other) => Err(invalid(field, &other, format!("{other} is not of type 'string'"))),
+pub fn flavor(reference: Value) -> Result<String> {
+    match reference {
+        Value::String(text) if text.is_empty() => Err(invalid("flavorRef", "", "'' is too short")),
+        Value::String(text) => Ok(text),
+        Value::Number(number) if number.is_i64() => Ok(number.to_string()),
+        other => Err(validate::not_a("string', 'integer", "flavorRef", &other)),
     }
 }
 
@@ -251,7 +244,7 @@ fn image(reference: Option<String>, has_devices: bool) -> Result<Option<String>>
         None => Err(Error::bad_request("Missing imageRef attribute")),
         Some(reference) => {
             let id = validate::id_of(&reference);
-            kit::ids::parse_uuid(id).map(Some).ok_or_else(|| Error::bad_request("Invalid imageRef provided."))
+            kit::ids::parse_uuid(id).map(Some).ok_or_else(|| validate::unfit("imageRef", &Value::String(reference.clone())))
         }
     }
 }
@@ -269,7 +262,7 @@ pub fn user_data(data: Option<String>) -> Result<Option<String>> {
 
 /// An address of the family that the field's name ends with.
 pub fn address(field: &str, value: Option<String>) -> Result<Option<String>> {
-    let Some(text) = value.filter(|v| !v.is_empty()) else { return Ok(None) };
+    let Some(text) = value else { return Ok(None) };
     let four = field.ends_with('4');
     let address = text.parse::<std::net::IpAddr>().ok().filter(|address| address.is_ipv4() == four);
     let family = if four { "ipv4" } else { "ipv6" };
@@ -312,7 +305,7 @@ pub fn certificates(ids: Option<Vec<String>>) -> Result<Option<Vec<String>>> {
     }
     for (index, id) in ids.iter().enumerate() {
         if id.is_empty() || id.chars().count() > 255 {
-            return Err(invalid(&format!("{path}.{index}"), id, format!("'{id}' is not 1 to 255 characters long")));
+            return Err(invalid(&index.to_string(), id, format!("'{id}' is not 1 to 255 characters long")));
         }
         if ids.iter().filter(|other| *other == id).count() > 1 {
             return Err(invalid(path, format!("{ids:?}"), format!("{ids:?} has non-unique elements")));
@@ -324,9 +317,10 @@ pub fn certificates(ids: Option<Vec<String>>) -> Result<Option<Vec<String>>> {
 /// Tags of 1 to 60 characters without `,` and `/`, not too many of them.
 pub fn tags(tags: Vec<String>) -> Result<Vec<String>> {
     if tags.len() > MOST_TAGS {
-        return Err(invalid("tags", format!("{tags:?}"), format!("{tags:?} is too long")));
+        let tags = Value::from(tags);
+        return Err(kit::exact::invalid("tags", &tags, format!("{} is too long", kit::exact::Repr(&tags))));
     }
-    tags.iter().try_for_each(|tag| validate::tag("tags", tag))?;
+    tags.iter().enumerate().try_for_each(|(index, tag)| validate::tag(&index.to_string(), tag))?;
     let mut seen = Vec::new();
     for tag in tags {
         if !seen.contains(&tag) {

@@ -61,8 +61,7 @@ pub async fn write(app: &Nova, ctx: &Context, checked: Checked, first_id: String
                     row.launch_index = Set(index);
                     if count > 1 {
                         let name = format!("{}-{}", wanted.name, index + 1);
-                        let base = wanted.hostname.as_ref().map(|given| format!("{given}-{}", index + 1));
-                        row.hostname = Set(base.unwrap_or_else(|| hostname(&name, &id)));
+                        row.hostname = Set(hostname(&name, &id));
                         row.name = Set(name);
                     }
                     instance::Entity::insert(row).exec_without_returning(tx).await?;
@@ -185,13 +184,13 @@ pub fn hostname(name: &str, id: &str) -> String {
 
 /// A host name that the user chose, since 2.90; since 2.94 with a domain.
 pub fn checked_hostname(ctx: &Context, name: String) -> Result<String> {
-    let full = ctx.speaks(FULL_HOSTNAME);
-    let label = |label: &str| {
-        let letters = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        !label.is_empty() && label.len() <= 63 && letters && !label.starts_with('-') && !label.ends_with('-')
-    };
-    let good = if full { name.len() <= 255 && name.split('.').all(label) } else { label(&name) };
-    if good { Ok(name) } else { Err(validate::invalid("hostname", &name, format!("'{name}' is not a host name"))) }
+    if ctx.speaks(FULL_HOSTNAME) {
+        return validate::fqdn("hostname", name);
+    }
+    let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let good = letters && (2..=63).contains(&name.len()) && !name.starts_with('-') && !name.ends_with('-');
+    let pattern = "^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$";
+    if good { Ok(name) } else { Err(validate::invalid("hostname", &name, format!("'{name}' does not match '{pattern}'"))) }
 }
 
 #[cfg(test)]
