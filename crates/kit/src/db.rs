@@ -15,7 +15,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sea_orm::{
     ColIdx, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement,
-    TransactionTrait, TryGetError, TryGetable, sea_query,
+    TransactionTrait, TryGetError, TryGetable,
+    sea_query::{self, ExprTrait},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Mutex, Semaphore, oneshot};
@@ -185,6 +186,7 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
                 .pragma("foreign_keys", "ON")
                 .pragma("cache_size", "-1000")
                 .busy_timeout(Duration::from_secs(30))
+                .with_regexp()
         })
         .to_owned()
 }
@@ -194,6 +196,12 @@ async fn connect(options: ConnectOptions) -> Result<DatabaseConnection> {
     Database::connect(options)
         .await
         .map_err(|error| Error::unavailable(format!("The database {url} cannot be opened: {error}")).source(error))
+}
+
+/// Whether a text has a place that a regular expression fits, which the databases say differently.
+pub fn fits(backend: DbBackend, text: sea_query::Expr, pattern: &str) -> sea_query::Expr {
+    let operator = if backend == DbBackend::Postgres { "~" } else { "REGEXP" };
+    text.binary(sea_query::BinOper::Custom(operator), pattern)
 }
 
 /// The one who writes.

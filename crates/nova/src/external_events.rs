@@ -47,9 +47,7 @@ pub async fn create(app: Nova, ctx: Context, body: Json<Value>) -> Result<Reply>
 fn read(ctx: &Context, event: &Value) -> Result<ExternalEvent> {
     let object =
         event.as_object().ok_or_else(|| Error::bad_request(format!("Invalid input for field/attribute events. Value: {event}.")))?;
-    kit::microversion::unexpected(
-        &object.keys().map(String::as_str).filter(|key| !matches!(*key, "name" | "status" | "tag" | "server_uuid")).collect::<Vec<_>>(),
-    )?;
+    kit::microversion::only("events", object, |key| matches!(key, "name" | "status" | "tag" | "server_uuid"))?;
     let text = |key: &str| event.get(key).and_then(Value::as_str).map(str::to_owned);
     let name = text("name").unwrap_or_default();
     if !KNOWN.iter().any(|(known, since)| *known == name && ctx.version.1 >= *since) {

@@ -12,6 +12,11 @@ pub fn invalid(path: &str, value: impl std::fmt::Display, reason: impl std::fmt:
     Error::bad_request(format!("Invalid input for field/attribute {path}. Value: {value}. {reason}"))
 }
 
+/// `Invalid input for query parameters name. Value: *. '*' is not a 'regex'`
+pub fn invalid_query(key: &str, value: &str, reason: impl std::fmt::Display) -> Error {
+    Error::bad_request(format!("Invalid input for query parameters {key}. Value: {value}. {reason}"))
+}
+
 /// `1 is not of type 'string'`
 pub fn not_a(kind: &str, path: &str, value: &Value) -> Error {
     kit::exact::invalid(path, value, format!("{} is not of type '{kind}'", Repr(value)))

@@ -139,6 +139,18 @@ async fn lists_filter_page_and_hide_what_is_others() {
     assert_eq!(names(MEMBER, "", "").await, ["cat", "bee", "ant"]);
     assert_eq!(names(MEMBER, "", "name=ee").await, ["bee"]);
     assert_eq!(names(MEMBER, "", "name=^c").await, ["cat"]);
+    assert_eq!(names(MEMBER, "", "name=ant|^b").await, ["bee", "ant"]);
+    assert_eq!(names(MEMBER, "", "name=^(c|x)[a-c]t$").await, ["cat"]);
+    assert_eq!(names(MEMBER, "", "name=CAT").await, Vec::<String>::new());
+    assert_eq!(names(MEMBER, "", "reservation_id=^r-").await.len(), 3);
+    assert_eq!(names(ADMIN, "", "hostname=^be%2B$&node=h[0-9]").await, ["bee"]);
+    assert_eq!(names(MEMBER, "2.90", "hostname=ee").await, ["bee"]);
+    cloud.sql("UPDATE instances SET addresses = ',10.0.0.5,fe80::1,' WHERE name = 'bee'").await;
+    for (pattern, found) in [("^10", 1), ("0.5$", 1), ("^(192|10)\\.", 1), ("^fe80", 1), ("0.0", 1), ("^0", 0), ("5,fe", 0)] {
+        assert_eq!(names(MEMBER, "", &format!("ip={pattern}")).await.len(), found, "{pattern}");
+    }
+    assert_eq!(names(MEMBER, "", "sort_key=progress&sort_key=display_name&sort_dir=asc").await, ["ant", "bee", "cat"]);
+    assert_eq!(names(MEMBER, "", "_name=a&metadata=b").await.len(), 3);
     assert_eq!(names(MEMBER, "", "status=ACTIVE&sort_key=display_name&sort_dir=asc").await, ["ant", "bee", "cat"]);
     assert_eq!(names(MEMBER, "", "status=nonsense").await, Vec::<String>::new());
     assert_eq!(names(MEMBER, "", "status=SHUTOFF").await, Vec::<String>::new());
@@ -155,6 +167,23 @@ async fn lists_filter_page_and_hide_what_is_others() {
     assert_eq!(status(MEMBER, "", "/v2.1/servers?marker=nonsense").await, 400);
     assert_eq!(status(MEMBER, "", "/v2.1/servers?limit=-1").await, 400);
     assert_eq!(status(MEMBER, "", "/v2.1/servers?sort_key=secret").await, 400);
+    for (who, version, query, expected) in [
+        (MEMBER, "", "name=*", 400),
+        (MEMBER, "", "name=", 400),
+        (MEMBER, "", "ip=(", 400),
+        (ADMIN, "", "_name=a", 400),
+        (ADMIN, "", "metadata=a", 400),
+        (MEMBER, "", "sort_key=name", 400),
+        (MEMBER, "2.74", "sort_key=vcpus", 200),
+        (MEMBER, "2.75", "sort_key=vcpus", 400),
+        (MEMBER, "2.72", "sort_key=locked", 200),
+        (MEMBER, "2.75", "sort_key=locked", 200),
+        (MEMBER, "2.75", "sort_key=locked_by", 200),
+        (MEMBER, "2.75", "instance_name=a", 400),
+        (MEMBER, "2.75", "display_name=a", 200),
+    ] {
+        assert_eq!(status(who, version, &format!("/v2.1/servers?{query}")).await, expected, "{query} at {version}");
+    }
     assert_eq!(status(MEMBER, "2.74", "/v2.1/servers?colour=red").await, 200);
     assert_eq!(status(MEMBER, "2.75", "/v2.1/servers?colour=red").await, 400);
     assert_eq!(status(OTHER, "", &format!("/v2.1/servers/{}", ids[0])).await, 404);

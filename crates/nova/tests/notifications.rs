@@ -97,7 +97,7 @@ async fn a_boot_and_a_deletion_are_told_in_their_order() {
 
     delete(&cloud, &id).await;
     let names: Vec<String> = events.until("instance.delete.end").await.into_iter().map(|event| event.name).collect();
-    assert_eq!(names, ["instance.delete.start", "instance.delete.end"]);
+    assert_eq!(names, ["instance.delete.start", "instance.shutdown.start", "instance.shutdown.end", "instance.delete.end"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use kit::clock::Timestamp;
 use kit::{Context, Error, Path, Reply, Result};
+use sdk::standard::RESOURCE_CLASSES;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder};
 use serde::Deserialize;
@@ -11,30 +12,6 @@ use serde_json::{Value, json};
 use crate::entity::{class, inventory};
 use crate::input::{Body, is_custom};
 use crate::{Placement, answer, microversions as mv};
-
-const STANDARD: &[&str] = &[
-    "VCPU",
-    "MEMORY_MB",
-    "DISK_GB",
-    "PCI_DEVICE",
-    "SRIOV_NET_VF",
-    "NUMA_SOCKET",
-    "NUMA_CORE",
-    "NUMA_THREAD",
-    "NUMA_MEMORY_MB",
-    "IPV4_ADDRESS",
-    "VGPU",
-    "VGPU_DISPLAY_HEAD",
-    "NET_BW_EGR_KILOBIT_PER_SEC",
-    "NET_BW_IGR_KILOBIT_PER_SEC",
-    "PCPU",
-    "MEM_ENCRYPTION_CONTEXT",
-    "FPGA",
-    "PGPU",
-    "NET_PACKET_RATE_KILOPACKET_PER_SEC",
-    "NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC",
-    "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC",
-];
 
 /// Body that names a class.
 #[derive(Deserialize)]
@@ -62,7 +39,7 @@ pub async fn check_stocked(conn: &impl ConnectionTrait, provider: &str, names: i
 }
 
 async fn unknown<'a>(conn: &impl ConnectionTrait, names: impl Iterator<Item = &'a String>) -> Result<Option<&'a String>> {
-    for name in names.filter(|name| !STANDARD.contains(&name.as_str())) {
+    for name in names.filter(|name| !RESOURCE_CLASSES.contains(&name.as_str())) {
         if class::Entity::find_by_id(name.clone()).one(conn).await?.is_none() {
             return Ok(Some(name));
         }
@@ -72,7 +49,7 @@ async fn unknown<'a>(conn: &impl ConnectionTrait, names: impl Iterator<Item = &'
 
 pub async fn list(app: Placement, ctx: Context) -> Result<Reply> {
     let custom = class::Entity::find().order_by_asc(class::Column::Name).all(app.db.read()).await?;
-    let names = STANDARD.iter().copied().chain(custom.iter().map(|row| row.name.as_str()));
+    let names = RESOURCE_CLASSES.iter().copied().chain(custom.iter().map(|row| row.name.as_str()));
     let classes: Vec<Value> = names.map(|name| view(&ctx, name)).collect();
     answer::ok(&ctx, Timestamp::now(), &json!({"resource_classes": classes}))
 }
@@ -127,7 +104,7 @@ async fn rename(app: Placement, ctx: Context, old: String, new: Named) -> Result
 
 pub async fn delete(app: Placement, _: Context, name: Path<String>) -> Result<Reply> {
     check_exists(&app, &name.0).await?;
-    if STANDARD.contains(&name.0.as_str()) {
+    if RESOURCE_CLASSES.contains(&name.0.as_str()) {
         return Err(Error::bad_request(format!("Cannot delete standard resource class {}.", name.0)));
     }
     app.db
@@ -163,7 +140,7 @@ async fn store(tx: &sea_orm::DatabaseTransaction, name: &str) -> Result<bool> {
 }
 
 async fn check_exists(app: &Placement, name: &str) -> Result<()> {
-    if STANDARD.contains(&name) || class::Entity::find_by_id(name.to_owned()).one(app.db.read()).await?.is_some() {
+    if RESOURCE_CLASSES.contains(&name) || class::Entity::find_by_id(name.to_owned()).one(app.db.read()).await?.is_some() {
         return Ok(());
     }
     Err(Error::not_found(format!("No such resource class {name}.")))

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 use kit::clock::Timestamp;
 use kit::{Context, Error, Path, Query, Reply, Result};
+use sdk::standard;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -16,8 +17,6 @@ use crate::entity::{custom_trait, provider_trait};
 use crate::input::{Body, is_custom, only};
 use crate::providers::store;
 use crate::{Placement, answer};
-
-const STANDARD: &str = include_str!("standard_traits.txt");
 
 /// Body of `PUT /resource_providers/{uuid}/traits`.
 #[derive(Deserialize)]
@@ -41,7 +40,7 @@ pub async fn check_known(conn: &impl ConnectionTrait, names: impl Iterator<Item 
 pub async fn list(app: Placement, ctx: Context, query: Query) -> Result<Reply> {
     only(&query, &["name", "associated"])?;
     let custom = custom_trait::Entity::find().order_by_asc(custom_trait::Column::Name).all(app.db.read()).await?;
-    let mut names: Vec<String> = STANDARD.lines().map(str::to_owned).chain(custom.into_iter().map(|row| row.name)).collect();
+    let mut names: Vec<String> = standard::traits().map(str::to_owned).chain(custom.into_iter().map(|row| row.name)).collect();
     if let Some(filter) = query.get("name") {
         match (filter.strip_prefix("startswith:"), filter.strip_prefix("in:")) {
             (Some(prefix), _) => names.retain(|name| name.starts_with(prefix)),
@@ -184,5 +183,5 @@ async fn check_exists(app: &Placement, name: &str) -> Result<()> {
 }
 
 fn is_standard(name: &str) -> bool {
-    STANDARD.lines().any(|line| line == name)
+    standard::traits().any(|known| known == name)
 }

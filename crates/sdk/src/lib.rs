@@ -9,6 +9,7 @@ pub mod image;
 pub mod network;
 pub mod placement;
 mod query;
+pub mod standard;
 mod transport;
 pub mod volume;
 mod wire;

@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::microversions::FLAVOR_ACCESS_CONFLICT;
-use crate::{Nova, quotas};
+use crate::{Nova, quotas, validate};
 
 /// Projects are asked for at keystone.
 const PROJECTS_CHECKED: Microversion = Microversion(2, 18);
@@ -56,8 +56,8 @@ pub async fn act(app: Nova, ctx: Context, id: Path<String>, body: Json<Map<Strin
         other => return Err(Error::bad_request(format!("There is no such action: {other}"))),
     };
     ctx.enforce(rule, &Target::new())?;
-    let fields = body.as_object().into_iter().flat_map(Map::keys).map(String::as_str).filter(|key| *key != "tenant");
-    kit::microversion::unexpected(&fields.collect::<Vec<_>>())?;
+    let fields = body.as_object().ok_or_else(|| validate::not_a("object", &action, &body))?;
+    kit::microversion::only(&action, fields, |key| key == "tenant")?;
     let tenant = body.get("tenant").and_then(Value::as_str).filter(|t| !t.is_empty());
     let missing = || Error::bad_request(format!("Invalid input for field/attribute {action}. 'tenant' is a required property"));
     let tenant = tenant.ok_or_else(missing)?;

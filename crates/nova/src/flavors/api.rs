@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::{ActiveModel, Column, Entity, Model, access};
 use crate::microversions::{FLAVOR_NAMES, STRICT};
-use crate::servers::api::present;
 use crate::servers::view::links;
 use crate::{Nova, validate};
 

@@ -1,52 +1,66 @@
 //! What nova's versioned notifications call an action: one table.
 
-/// Names of the beginning, the end, and the end that was none.
+/// What is told of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// `instance.NAME.start`, `.end` and `.error`.
+    /// `instance.NAME.start` and `.end`. That it failed is seen from the server only.
     Phases(&'static str),
+    /// The same, and `.error` where it failed.
+    Fallible(&'static str),
     /// `instance.NAME`, told once.
     Once(&'static str),
-    /// Three different names.
-    Parts([&'static str; 3]),
+    /// Several at its beginning, its end, and the end that was none.
+    Parts([&'static [&'static str]; 3]),
 }
 
-const LIVE_MIGRATION: Names = Names::Parts(["live_migration_pre.start", "live_migration_post.end", "live_migration_rollback.end"]);
+const DELETE: Names = Names::Parts([&["delete.start", "shutdown.start"], &["shutdown.end", "delete.end"], &[]]);
+const RESIZE: Names = Names::Parts([&["resize.start"], &["resize.end", "resize_finish.start", "resize_finish.end"], &["resize.error"]]);
+const LIVE_MIGRATION: Names = Names::Parts([
+    &["live_migration_pre.start"],
+    &[
+        "live_migration_pre.end",
+        "live_migration_post.start",
+        "live_migration_post_dest.start",
+        "live_migration_post_dest.end",
+        "live_migration_post.end",
+    ],
+    &["live_migration_rollback.start", "live_migration_rollback.end"],
+]);
 
 /// By the name among the instance actions. What is not here (a new password, a larger volume) has no notification in nova either.
 const NAMES: &[(&str, Names)] = &[
-    ("create", Names::Phases("create")),
-    ("delete", Names::Phases("delete")),
-    ("forceDelete", Names::Phases("delete")),
+    ("create", Names::Fallible("create")),
+    ("delete", DELETE),
+    ("forceDelete", DELETE),
     ("restore", Names::Phases("restore")),
     ("start", Names::Phases("power_on")),
     ("stop", Names::Phases("power_off")),
-    ("reboot", Names::Phases("reboot")),
+    ("reboot", Names::Fallible("reboot")),
     ("pause", Names::Phases("pause")),
     ("unpause", Names::Phases("unpause")),
     ("suspend", Names::Phases("suspend")),
     ("resume", Names::Phases("resume")),
     ("rescue", Names::Phases("rescue")),
     ("unrescue", Names::Phases("unrescue")),
-    ("rebuild", Names::Phases("rebuild")),
-    ("resize", Names::Phases("resize")),
-    ("migrate", Names::Phases("resize")),
+    ("rebuild", Names::Fallible("rebuild")),
+    ("resize", RESIZE),
+    ("migrate", RESIZE),
     ("confirmResize", Names::Phases("resize_confirm")),
     ("revertResize", Names::Phases("resize_revert")),
     ("live-migration", LIVE_MIGRATION),
     ("live_migration_cancel", Names::Phases("live_migration_abort")),
     ("live_migration_force_complete", Names::Phases("live_migration_force_complete")),
-    ("evacuate", Names::Phases("evacuate")),
+    ("evacuate", Names::Once("evacuate")),
     ("createImage", Names::Phases("snapshot")),
     ("createBackup", Names::Phases("snapshot")),
     ("shelve", Names::Phases("shelve")),
     ("shelveOffload", Names::Phases("shelve_offload")),
     ("unshelve", Names::Phases("unshelve")),
-    ("attach_interface", Names::Phases("interface_attach")),
+    ("attach_interface", Names::Fallible("interface_attach")),
     ("detach_interface", Names::Phases("interface_detach")),
-    ("attach_volume", Names::Phases("volume_attach")),
+    ("attach_volume", Names::Fallible("volume_attach")),
     ("detach_volume", Names::Phases("volume_detach")),
-    ("swap_volume", Names::Phases("volume_swap")),
+    ("swap_volume", Names::Fallible("volume_swap")),
     ("trigger_crash_dump", Names::Phases("trigger_crash_dump")),
     ("lock", Names::Once("lock")),
     ("unlock", Names::Once("unlock")),
@@ -61,23 +75,24 @@ pub enum Moment {
     Error,
 }
 
-/// `instance.create.start`; `None` where there is nothing to tell. A deletion that can be taken back is another thing than one for good.
-pub fn event_type(action: &str, moment: Moment, soft: bool) -> Option<String> {
-    let (_, names) = NAMES.iter().find(|(name, _)| *name == action)?;
+/// `instance.create.start`; none where there is nothing to tell. A deletion that can be taken back is another thing than one for good.
+pub fn event_types(action: &str, moment: Moment, soft: bool) -> Vec<String> {
+    let Some((_, names)) = NAMES.iter().find(|(name, _)| *name == action) else { return Vec::new() };
     let phase = match moment {
         Moment::Start => "start",
         Moment::End => "end",
         Moment::Error => "error",
     };
-    match (names, moment) {
-        (Names::Phases("delete"), _) if soft => Some(format!("instance.soft_delete.{phase}")),
-        (Names::Phases(name), _) => Some(format!("instance.{name}.{phase}")),
-        (Names::Once(name), Moment::Start) => Some(format!("instance.{name}")),
-        (Names::Once(_), Moment::End | Moment::Error) => None,
-        (Names::Parts([name, _, _]), Moment::Start) => Some(format!("instance.{name}")),
-        (Names::Parts([_, name, _]), Moment::End) => Some(format!("instance.{name}")),
-        (Names::Parts([_, _, name]), Moment::Error) => Some(format!("instance.{name}")),
-    }
+    let told = match (*names, moment) {
+        (DELETE, Moment::Start | Moment::End) if soft => vec![format!("soft_delete.{phase}")],
+        (Names::Phases(_), Moment::Error) | (Names::Once(_), Moment::End | Moment::Error) => Vec::new(),
+        (Names::Phases(name) | Names::Fallible(name), _) => vec![format!("{name}.{phase}")],
+        (Names::Once(name), Moment::Start) => vec![name.to_owned()],
+        (Names::Parts([start, _, _]), Moment::Start) => start.iter().map(|name| (*name).to_owned()).collect(),
+        (Names::Parts([_, end, _]), Moment::End) => end.iter().map(|name| (*name).to_owned()).collect(),
+        (Names::Parts([_, _, error]), Moment::Error) => error.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    told.into_iter().map(|name| format!("instance.{name}")).collect()
 }
 
 #[cfg(test)]
@@ -87,14 +102,24 @@ mod tests {
 
     #[test]
     fn actions_have_novas_names() {
-        let name = |action, moment| event_type(action, moment, false);
-        assert_eq!(name("create", Moment::Start).unwrap(), "instance.create.start");
-        assert_eq!(name("stop", Moment::End).unwrap(), "instance.power_off.end");
-        assert_eq!(name("resize", Moment::Error).unwrap(), "instance.resize.error");
-        assert_eq!(name("live-migration", Moment::Error).unwrap(), "instance.live_migration_rollback.end");
-        assert_eq!((name("lock", Moment::Start).unwrap(), name("lock", Moment::End)), ("instance.lock".into(), None));
-        assert_eq!(event_type("delete", Moment::End, true).unwrap(), "instance.soft_delete.end");
-        assert_eq!(name("changePassword", Moment::Start), None);
+        for (action, moment, names) in [
+            ("create", Moment::Start, vec!["instance.create.start"]),
+            ("create", Moment::Error, vec!["instance.create.error"]),
+            ("stop", Moment::End, vec!["instance.power_off.end"]),
+            ("stop", Moment::Error, vec![]),
+            ("delete", Moment::Start, vec!["instance.delete.start", "instance.shutdown.start"]),
+            ("resize", Moment::End, vec!["instance.resize.end", "instance.resize_finish.start", "instance.resize_finish.end"]),
+            ("resize", Moment::Error, vec!["instance.resize.error"]),
+            ("live-migration", Moment::Error, vec!["instance.live_migration_rollback.start", "instance.live_migration_rollback.end"]),
+            ("evacuate", Moment::Start, vec!["instance.evacuate"]),
+            ("evacuate", Moment::End, vec![]),
+            ("lock", Moment::Start, vec!["instance.lock"]),
+            ("lock", Moment::End, vec![]),
+            ("changePassword", Moment::Start, vec![]),
+        ] {
+            assert_eq!(event_types(action, moment, false), names, "{action} {moment:?}");
+        }
+        assert_eq!(event_types("delete", Moment::End, true), ["instance.soft_delete.end"]);
     }
 
     #[test]
@@ -102,7 +127,7 @@ mod tests {
         let silent =
             ["changePassword", "getConsoleOutput", "getRemoteConsole", "getDiagnostics", "updateMetadata", "deleteMetadata", "updateTags"];
         for (row, rule) in rules::ALL.iter().filter(|(_, rule)| !silent.contains(&rule.record)) {
-            let told = event_type(rule.record, Moment::Start, false).is_some();
+            let told = !event_types(rule.record, Moment::Start, false).is_empty();
             // security groups are neutron's, and leave no record
             assert!(told || rule.record == "changeSecurityGroups", "{row}");
         }

@@ -19,14 +19,21 @@ pub fn of_action(server: &Model, action: &instance_actions::Model, failed: bool)
     put(&mut data, "action_initiator_user", json!(action.user_id));
     put(&mut data, "action_initiator_project", json!(action.project_id));
     put(&mut data, "fault", json!(server.fault.as_ref().filter(|_| failed).map(|fault| exception(&fault.0))));
-    if action.action != "create" {
-        return object("InstanceActionPayload", "1.8", data);
+    let certificates = json!(server.spec.0.trusted_image_certificates);
+    match action.action.as_str() {
+        "create" => {
+            put(&mut data, "keypairs", server.spec.0.key.iter().map(|key| keypair(server, key)).collect());
+            put(&mut data, "tags", json!(server.tags.0));
+            put(&mut data, "trusted_image_certificates", certificates);
+            put(&mut data, "instance_name", json!(server.instance_name()));
+            object("InstanceCreatePayload", "1.13", data)
+        }
+        "rebuild" => {
+            put(&mut data, "trusted_image_certificates", certificates);
+            object("InstanceActionRebuildPayload", "1.10", data)
+        }
+        _ => object("InstanceActionPayload", "1.9", data),
     }
-    put(&mut data, "keypairs", server.spec.0.key.iter().map(|key| keypair(server, key)).collect());
-    put(&mut data, "tags", json!(server.tags.0));
-    put(&mut data, "trusted_image_certificates", json!(server.spec.0.trusted_image_certificates));
-    put(&mut data, "instance_name", json!(server.instance_name()));
-    object("InstanceCreatePayload", "1.12", data)
 }
 
 /// The payload of `instance.update`.
@@ -78,6 +85,8 @@ fn instance(server: &Model, request_id: &str) -> Value {
         "key_name": server.key_name,
         "metadata": server.metadata.0,
         "flavor": flavor(&server.flavor.0),
+        "block_devices": [],
+        "shares": [],
         "ip_addresses": server.network_info.0.iter().flat_map(addresses).collect::<Vec<_>>(),
         "reservation_id": server.reservation_id,
         "auto_disk_config": server.disk_config,

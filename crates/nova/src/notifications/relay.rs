@@ -146,7 +146,7 @@ async fn write(tx: &impl ConnectionTrait, news: Vec<(String, News)>) -> Result<V
         servers.extend(rows.into_iter().map(|row| (row.id.clone(), row)));
     }
     let told: Vec<(&instance::Model, Notification)> =
-        news.iter().filter_map(|(id, news)| servers.get(id).and_then(|server| Some((server, notification(server, news)?)))).collect();
+        news.iter().filter_map(|(id, news)| servers.get(id).map(|server| (server, news))).flat_map(notifications).collect();
     if told.is_empty() {
         return Ok(Vec::new());
     }
@@ -169,27 +169,30 @@ async fn write(tx: &impl ConnectionTrait, news: Vec<(String, News)>) -> Result<V
     Ok(told.into_iter().map(|(_, notification)| notification).collect())
 }
 
-fn notification(server: &instance::Model, news: &News) -> Option<Notification> {
-    match news {
+/// What is told of one thing that happened to a server.
+fn notifications<'s>((server, news): (&'s instance::Model, &News)) -> Vec<(&'s instance::Model, Notification)> {
+    let told = match news {
         News::Action(action, moment) => {
             let failed = *moment == Moment::Error;
-            let event_type = names::event_type(&action.action, *moment, is_soft_deleted(server))?;
-            Some(envelope(event_type, failed, payload::of_action(server, action, failed)))
+            let names = names::event_types(&action.action, *moment, is_soft_deleted(server));
+            let told = |name| envelope(name, payload::of_action(server, action, failed));
+            names.into_iter().map(told).collect()
         }
-        News::Update(update) => Some(envelope("instance.update".into(), false, payload::of_update(server, update))),
-    }
+        News::Update(update) => vec![envelope("instance.update".into(), payload::of_update(server, update))],
+    };
+    told.into_iter().map(|notification| (server, notification)).collect()
 }
 
 fn is_soft_deleted(server: &instance::Model) -> bool {
     server.vm_state == VmState::SoftDeleted.word() || server.task_state.as_deref() == Some(TaskState::SoftDeleting.word())
 }
 
-fn envelope(event_type: String, failed: bool, payload: Value) -> Notification {
+fn envelope(event_type: String, payload: Value) -> Notification {
     Notification {
         message_id: ids::uuid(),
         publisher_id: format!("nova-conductor:{}", crate::conductor::reconcile::own_host()),
+        priority: if event_type.ends_with(".error") { "ERROR" } else { "INFO" }.into(),
         event_type,
-        priority: if failed { "ERROR" } else { "INFO" }.into(),
         payload,
         timestamp: Timestamp::now().to_micros().replace('T', " "),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kit::clock::Timestamp;
 use kit::db::Json as JsonText;
-use kit::microversion::{Microversion, unexpected};
+use kit::microversion::{Microversion, only, unexpected};
 use kit::policy::Target;
 use kit::{Context, Error, Json, Path, Reply, Result, ids};
 use rpc::compute::{CacheImages, compute_topic};
@@ -214,7 +214,7 @@ async fn check_empty(tx: &impl ConnectionTrait, id: &str, hosts: &[String]) -> R
 /// The name and the zone of a body: a zone may be absent, or null for none.
 fn asked(ctx: &Context, body: Value) -> Result<(Option<String>, Option<Option<String>>)> {
     let asked = validate::only(body, "aggregate", ctx.strict)?;
-    unexpected(&asked.keys().map(String::as_str).filter(|key| *key != "name" && *key != store::ZONE).collect::<Vec<_>>())?;
+    only("aggregate", &asked, |key| key == "name" || key == store::ZONE)?;
     let text = |key: &str, value: &Value| -> Result<String> {
         let text = value.as_str().ok_or_else(|| validate::invalid(key, value, format!("{value} is not of type 'string'")))?;
         validate::relaxed_name(ctx.strict, key, text)

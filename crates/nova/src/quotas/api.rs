@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kit::microversion::unexpected;
+use kit::microversion::only;
 use kit::policy::Target;
 use kit::{Context, Error, Json, Path, Query, Reply, Result};
 use serde_json::{Map, Value, json};
@@ -101,7 +101,7 @@ pub async fn defaults(app: Nova, ctx: Context, project: Path<String>) -> Result<
 pub async fn update(app: Nova, ctx: Context, project: Path<String>, query: Query, body: Json<Value>) -> Result<Reply> {
     let asked = validate::only(body.0, "quota_set", ctx.strict)?;
     let force = asked.get("force").map_or(Ok(false), |f| validate::boolean("force", f))?;
-    let wanted = read(&ctx, &asked, in_sets(&ctx).collect(), &["force", "tenant_id"])?;
+    let wanted = read(&ctx, "quota_set", &asked, in_sets(&ctx).collect(), &["force", "tenant_id"])?;
     let whose = Whose::read(&app, &ctx, project, &query).await?;
     if !force {
         check_used(&app, &whose, &wanted).await?;
@@ -163,7 +163,7 @@ pub async fn show_class(app: Nova, ctx: Context, class: Path<String>) -> Result<
 /// `PUT /os-quota-class-sets/{class}`
 pub async fn update_class(app: Nova, ctx: Context, class: Path<String>, body: Json<Value>) -> Result<Reply> {
     let wanted = validate::only(body.0, "quota_class_set", ctx.strict)?;
-    let wanted = read(&ctx, &wanted, in_classes(&ctx).collect(), &[])?;
+    let wanted = read(&ctx, "quota_class_set", &wanted, in_classes(&ctx).collect(), &[])?;
     save(&app, &scope(&class.0), wanted).await?;
     let limits = limits::all(app.db.read(), &scope(&class.0)).await?;
     Reply::ok(&json!({"quota_class_set": view(in_classes(&ctx), None, &limits)}))
@@ -174,11 +174,16 @@ fn scope(class: &str) -> String {
 }
 
 /// Limits of a body; -1 is without limit.
-fn read(ctx: &Context, wanted: &Map<String, Value>, known: Vec<&'static Resource>, beside: &[&str]) -> Result<Vec<(&'static str, i64)>> {
+fn read(
+    ctx: &Context,
+    path: &str,
+    wanted: &Map<String, Value>,
+    known: Vec<&'static Resource>,
+    beside: &[&str],
+) -> Result<Vec<(&'static str, i64)>> {
     let is_known = |name: &str| known.iter().any(|resource| resource.name == name);
-    let unknown: Vec<&str> = wanted.keys().map(String::as_str).filter(|name| !is_known(name) && !beside.contains(name)).collect();
     if ctx.strict {
-        unexpected(&unknown)?;
+        only(path, wanted, |name| is_known(name) || beside.contains(&name))?;
     }
     let rows = known.into_iter().filter_map(|resource| Some((resource.name, wanted.get(resource.name)?)));
     rows.map(|(name, value)| Ok((name, validate::integer(name, value, -1, i64::from(i32::MAX))?))).collect()

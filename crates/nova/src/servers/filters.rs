@@ -3,96 +3,92 @@
 use kit::clock::Timestamp;
 use kit::policy::Target;
 use kit::{Context, Error, Query, Result};
-use sea_orm::Condition;
+use regex::Regex;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{ExprTrait, LikeExpr};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
+use sea_orm::{Condition, DbBackend};
 use serde_json::Value;
 
 use super::instance::Column;
 use super::states::{self, VmState};
-use crate::microversions::{CHANGES_BEFORE, IP6_FILTER, LOCKED_FILTER, MORE_FILTERS, STATUS_FILTER_CHECKED, TAGS};
+use crate::microversions::{CHANGES_BEFORE, HOSTNAME, IP6_FILTER, LOCKED_FILTER, MORE_FILTERS, STATUS_FILTER_CHECKED, STRICT, TAGS};
 use crate::validate;
 
-/// Known keys of the query, for the versions that refuse others.
-pub const QUERY: &[&str] = &[
+/// Known keys of the query, for the versions that refuse others, beside those that are regular expressions.
+const QUERY: &[&str] = &[
     "limit",
     "marker",
     "sort_key",
     "sort_dir",
     "all_tenants",
-    "name",
     "status",
     "image",
-    "flavor",
-    "ip",
-    "ip6",
+    "image_ref",
     "changes-since",
     "changes-before",
-    "reservation_id",
-    "tags",
-    "tags-any",
-    "not-tags",
-    "not-tags-any",
     "locked",
     "project_id",
     "tenant_id",
     "user_id",
     "host",
-    "node",
     "deleted",
+    "soft_deleted",
     "uuid",
-    "hostname",
     "vm_state",
     "task_state",
-    "power_state",
-    "key_name",
-    "config_drive",
-    "availability_zone",
+    "launch_index",
+];
+
+/// Keys whose values are regular expressions, or are written so that they could be.
+const EXPRESSIONS: &[&str] = &[
     "access_ip_v4",
     "access_ip_v6",
-    "accessIPv4",
-    "accessIPv6",
     "auto_disk_config",
+    "availability_zone",
+    "config_drive",
     "created_at",
     "description",
-    "display_name",
     "display_description",
-    "image_ref",
-    "instance_name",
+    "display_name",
+    "flavor",
+    "hostname",
+    "ip",
+    "ip6",
     "kernel_id",
-    "launch_index",
+    "key_name",
     "launched_at",
     "locked_by",
+    "name",
+    "node",
+    "not-tags",
+    "not-tags-any",
+    "power_state",
     "progress",
     "ramdisk_id",
+    "reservation_id",
     "root_device_name",
+    "tags",
+    "tags-any",
     "terminated_at",
-    "soft_deleted",
-    "hypervisor_hostname",
 ];
 
-const EXACT: &[(&str, Column)] =
-    &[("image", Column::ImageId), ("image_ref", Column::ImageId), ("flavor", Column::FlavorId), ("reservation_id", Column::ReservationId)];
+/// What nova keeps in tables of their own, and finds no servers by.
+const JOINED: &[&str] =
+    &["block_device_mapping", "services", "metadata", "system_metadata", "info_cache", "security_groups", "pci_devices"];
+
+/// Everybody's.
+const EXACT: &[(&str, Column)] = &[("image", Column::ImageId), ("image_ref", Column::ImageId), ("flavor", Column::FlavorId)];
+const FITTING: &[(&str, Column)] = &[("name", Column::Name), ("display_name", Column::Name), ("reservation_id", Column::ReservationId)];
 
 /// Everybody's since 2.83, administrators' before.
-const EXACT_LATER: &[(&str, Column)] = &[
-    ("user_id", Column::UserId),
-    ("vm_state", Column::VmState),
-    ("task_state", Column::TaskState),
-    ("key_name", Column::KeyName),
-    ("availability_zone", Column::AvailabilityZone),
-];
+const EXACT_LATER: &[(&str, Column)] = &[("user_id", Column::UserId), ("vm_state", Column::VmState), ("task_state", Column::TaskState)];
+const FITTING_LATER: &[(&str, Column)] = &[("key_name", Column::KeyName), ("availability_zone", Column::AvailabilityZone)];
 
-const EXACT_ADMIN: &[(&str, Column)] = &[
-    ("host", Column::Host),
+const EXACT_ADMIN: &[(&str, Column)] = &[("host", Column::Host), ("uuid", Column::Id)];
+const FITTING_ADMIN: &[(&str, Column)] = &[
     ("node", Column::Node),
-    ("hypervisor_hostname", Column::Node),
-    ("uuid", Column::Id),
-    ("hostname", Column::Hostname),
     ("access_ip_v4", Column::AccessIpV4),
     ("access_ip_v6", Column::AccessIpV6),
-    ("accessIPv4", Column::AccessIpV4),
-    ("accessIPv6", Column::AccessIpV6),
     ("locked_by", Column::LockedBy),
     ("root_device_name", Column::RootDeviceName),
     ("description", Column::Description),
@@ -102,15 +98,31 @@ const EXACT_ADMIN: &[(&str, Column)] = &[
 const MOMENTS: &[(&str, Column)] =
     &[("created_at", Column::CreatedAt), ("launched_at", Column::LaunchedAt), ("terminated_at", Column::TerminatedAt)];
 
+/// Refuses what no version could filter by, and since 2.75 what is not known.
+pub fn check(ctx: &Context, query: &Query) -> Result<()> {
+    let keys = || query.0.iter().map(|(key, _)| key.as_str());
+    let no_filter = |key: &&str| JOINED.contains(key) || key.starts_with('_');
+    if ctx.speaks(STRICT) {
+        let known = |key: &str| QUERY.contains(&key) || EXPRESSIONS.contains(&key) || no_filter(&key);
+        kit::microversion::unexpected(&keys().filter(|key| !known(key)).collect::<Vec<_>>())?;
+    }
+    for (key, value) in query.0.iter().filter(|(key, _)| EXPRESSIONS.contains(&key.as_str())) {
+        if value.is_empty() || Regex::new(value).is_err() {
+            return Err(validate::invalid_query(key, value, format!("'{value}' is not a 'regex'")));
+        }
+    }
+    match keys().find(no_filter).filter(|_| all_filters(ctx)) {
+        Some(key) => Err(Error::bad_request(format!("Invalid filter field: {key}."))),
+        None => Ok(()),
+    }
+}
+
 /// Adds the query's filters; `None` when nothing can match.
-pub fn filters(ctx: &Context, query: &Query, all: Condition) -> Result<Option<Condition>> {
+pub fn filters(ctx: &Context, query: &Query, database: DbBackend, all: Condition) -> Result<Option<Condition>> {
     let every = all_filters(ctx);
     let all = changed(ctx, query, all)?;
     let Some(status) = status_filter(ctx, query)? else { return Ok(None) };
-    let mut all = all.add(status);
-    if let Some(name) = query.get("name").or_else(|| query.get("display_name")) {
-        all = all.add(Column::Name.like(pattern(name)));
-    }
+    let mut all = fitting(query, database, FITTING, all.add(status));
     for (key, column) in EXACT {
         if let Some(value) = query.get(key) {
             all = all.add(column.eq(validate::id_of(value)));
@@ -118,18 +130,21 @@ pub fn filters(ctx: &Context, query: &Query, all: Condition) -> Result<Option<Co
     }
     for key in ["ip", "ip6"] {
         if let Some(value) = query.get(key).filter(|_| key == "ip" || every || ctx.speaks(IP6_FILTER)) {
-            all = all.add(address_filter(value));
+            all = all.add(address_filter(database, value));
         }
     }
     if let Some(locked) = query.get("locked").filter(|_| ctx.speaks(LOCKED_FILTER)) {
         all = all.add(Column::Locked.eq(validate::boolean("locked", &Value::String(locked.to_owned()))?));
     }
     if every || ctx.speaks(MORE_FILTERS) {
-        let Some(more) = later_filters(query, all)? else { return Ok(None) };
+        let Some(more) = later_filters(query, fitting(query, database, FITTING_LATER, all))? else { return Ok(None) };
         all = more;
     }
+    if every || ctx.speaks(HOSTNAME) {
+        all = fitting(query, database, &[("hostname", Column::Hostname)], all);
+    }
     if every {
-        all = admin_filters(query, all)?;
+        all = admin_filters(query, fitting(query, database, FITTING_ADMIN, all))?;
     }
     Ok(Some(if ctx.speaks(TAGS) { tag_filters(query, all) } else { all }))
 }
@@ -137,6 +152,12 @@ pub fn filters(ctx: &Context, query: &Query, all: Condition) -> Result<Option<Co
 /// Whether the caller filters by whatever there is.
 fn all_filters(ctx: &Context) -> bool {
     ctx.allows("os_compute_api:servers:allow_all_filters", &Target::project(ctx.project_id().unwrap_or_default()))
+}
+
+/// Columns with a place that the query's regular expressions fit.
+fn fitting(query: &Query, database: DbBackend, columns: &[(&str, Column)], all: Condition) -> Condition {
+    let wanted = columns.iter().filter_map(|(key, column)| query.get(key).map(|pattern| (column, pattern)));
+    wanted.fold(all, |all, (column, pattern)| all.add(kit::db::fits(database, column.into_expr(), pattern)))
 }
 
 /// By the time of the last change, and by whether they are still there.
@@ -160,7 +181,7 @@ fn changed(ctx: &Context, query: &Query, mut all: Condition) -> Result<Condition
     match admins("deleted") {
         Some(deleted) => all = all.add(Column::Deleted.eq(deleted)),
         // what changed may also have gone
-        None if since.is_some() => return Ok(all),
+        None if since.is_some() || before.is_some() => return Ok(all),
         None => all = all.add(Column::Deleted.eq(wants_deleted)),
     }
     let soft = query.all("status").any(|status| status.eq_ignore_ascii_case("soft_deleted"));
@@ -173,7 +194,7 @@ fn changed(ctx: &Context, query: &Query, mut all: Condition) -> Result<Condition
 fn moment(query: &Query, key: &str) -> Result<Option<Timestamp>> {
     let Some(text) = query.get(key) else { return Ok(None) };
     let parsed = Timestamp::parse(text);
-    parsed.map(Some).ok_or_else(|| validate::invalid(&format!("query parameters {key}"), text, format!("'{text}' is not a 'date-time'")))
+    parsed.map(Some).ok_or_else(|| validate::invalid_query(key, text, format!("'{text}' is not a 'date-time'")))
 }
 
 /// `None` when nothing can match.
@@ -189,7 +210,7 @@ fn later_filters(query: &Query, mut all: Condition) -> Result<Option<Condition>>
         }
     }
     if let Some(state) = query.get("power_state") {
-        let number: i64 = state.parse().map_err(|_| validate::invalid("query parameters power_state", state, "It is not an integer"))?;
+        let number: i64 = state.parse().map_err(|_| validate::invalid_query("power_state", state, "It is not an integer"))?;
         all = all.add(Column::PowerState.eq(number));
     }
     if let Some(drive) = query.get("config_drive") {
@@ -208,12 +229,8 @@ fn admin_filters(query: &Query, mut all: Condition) -> Result<Condition> {
             all = all.add(column.eq(value));
         }
     }
-    if let Some(name) = query.get("instance_name") {
-        let number = name.strip_prefix("instance-").and_then(|hex| i64::from_str_radix(hex, 16).ok());
-        all = all.add(Column::Number.eq(number.unwrap_or(-1)));
-    }
     if let Some(index) = query.get("launch_index") {
-        let number: i64 = index.parse().map_err(|_| validate::invalid("query parameters launch_index", index, "It is not an integer"))?;
+        let number: i64 = index.parse().map_err(|_| validate::invalid_query("launch_index", index, "It is not an integer"))?;
         all = all.add(Column::LaunchIndex.eq(number));
     }
     if let Some(config) = query.get("auto_disk_config") {
@@ -253,51 +270,16 @@ fn status_filter(ctx: &Context, query: &Query) -> Result<Option<Condition>> {
     Ok(known.then_some(any))
 }
 
-/// A part of the name, as the regular expressions that nova takes, in the words of LIKE: `^` and `$` hold it to the beginning and the end, `.` is any
-/// letter. A class of letters stands for any letter, and what may be repeated or left out for anything: a few more names may match.
-fn pattern(regex: &str) -> LikeExpr {
-    LikeExpr::new(like(regex)).escape('\\')
+/// Servers of which an address fits. They stand between commas, and are looked at as lines.
+fn address_filter(database: DbBackend, pattern: &str) -> Expr {
+    let lines = Func::cust("REPLACE").args([Column::Addresses.into_expr(), Expr::value(","), Expr::value("\n")]);
+    let by_line = if database == DbBackend::Postgres { "(?n)" } else { "(?m)" };
+    kit::db::fits(database, lines.into(), &format!("{by_line}(?:{pattern})"))
 }
 
-fn like(regex: &str) -> String {
-    let (begins, ends) = (regex.starts_with('^'), regex.ends_with('$') && !regex.ends_with("\\$"));
-    let inner = regex.strip_prefix('^').unwrap_or(regex);
-    let inner = if ends { inner.strip_suffix('$').unwrap_or(inner) } else { inner };
-    let mut like = String::from(if begins { "" } else { "%" });
-    let mut letters = inner.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let one: String = match letter {
-            '.' => "_".into(),
-            '[' => {
-                // the class ends at the next bracket
-                letters.by_ref().take_while(|letter| *letter != ']').for_each(drop);
-                "_".into()
-            }
-            '\\' => match letters.next() {
-                Some('d' | 'w' | 's' | 'D' | 'W' | 'S') => "_".into(),
-                escaped => escaped.into_iter().flat_map(literal).collect(),
-            },
-            other => literal(other).collect(),
-        };
-        match letters.next_if(|letter| matches!(letter, '*' | '+' | '?')) {
-            Some('+') => like.push_str(&format!("{one}%")),
-            Some(_) => like.push('%'),
-            None => like.push_str(&one),
-        }
-    }
-    like.push_str(if ends { "" } else { "%" });
-    like
-}
-
+/// What LIKE would take for something else.
 fn literal(letter: char) -> impl Iterator<Item = char> {
     matches!(letter, '%' | '_' | '\\').then_some('\\').into_iter().chain(std::iter::once(letter))
-}
-
-/// A part of an address, or with `^` its beginning.
-fn address_filter(pattern: &str) -> Condition {
-    let literal: String = pattern.chars().filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':')).collect();
-    let (begin, end) = (if pattern.starts_with('^') { "," } else { "" }, if pattern.ends_with('$') { "," } else { "" });
-    Condition::all().add(Column::Addresses.like(format!("%{begin}{literal}{end}%")))
 }
 
 fn tag_filters(query: &Query, mut all: Condition) -> Condition {
@@ -319,25 +301,4 @@ fn tag_filters(query: &Query, mut all: Condition) -> Condition {
         }
     }
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn regular_expressions_become_patterns() {
-        for (regex, expected) in [
-            ("web", "%web%"),
-            ("^web", "web%"),
-            ("web$", "%web"),
-            ("^a.*b$", "a%b"),
-            ("a.b", "%a_b%"),
-            ("100%_", "%100\\%\\_%"),
-            (r"^.*\-instance\-[0-9]+$", "%-instance-_%"),
-            (r"a\.b", "%a.b%"),
-        ] {
-            assert_eq!(like(regex), expected, "{regex}");
-        }
-    }
 }

@@ -11,10 +11,9 @@ use sea_orm::{Condition, Order, QueryOrder, QuerySelect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::filters::{QUERY, filters};
 use super::instance::{Column, Entity};
-use super::store;
 use super::view::{Beside, Brief, Detailed, Shown, sees_hosts};
+use super::{filters, store};
 use crate::microversions::{CERTIFICATES, HOST_STATUS, LOCKED_FILTER, SERVER_GROUPS_SHOWN, STRICT};
 use crate::{Nova, os_services, server_groups, validate};
 
@@ -136,13 +135,13 @@ fn sort_column(key: &str) -> Option<Column> {
     Some(match key {
         "created_at" => Column::CreatedAt,
         "updated_at" => Column::UpdatedAt,
-        "display_name" | "name" => Column::Name,
+        "display_name" => Column::Name,
         "display_description" => Column::Description,
         "uuid" => Column::Id,
         "vm_state" => Column::VmState,
         "task_state" => Column::TaskState,
         "power_state" => Column::PowerState,
-        "project_id" | "tenant_id" => Column::ProjectId,
+        "project_id" => Column::ProjectId,
         "user_id" => Column::UserId,
         "host" => Column::Host,
         "node" => Column::Node,
@@ -160,16 +159,43 @@ fn sort_column(key: &str) -> Option<Column> {
         "hostname" => Column::Hostname,
         "root_device_name" => Column::RootDeviceName,
         "locked" => Column::Locked,
+        "locked_by" => Column::LockedBy,
         _ => return None,
     })
 }
 
+/// Keys of which all servers are alike here, or which say nothing about order.
+const NO_ORDER: &[&str] = &["kernel_id", "ramdisk_id", "progress"];
+
+/// Keys that lists were once sorted by and must not be: ignored, and refused since 2.75.
+const IGNORED: &[&str] = &[
+    "architecture",
+    "cell_name",
+    "cleaned",
+    "default_ephemeral_device",
+    "default_swap_device",
+    "deleted",
+    "deleted_at",
+    "disable_terminate",
+    "ephemeral_gb",
+    "ephemeral_key_uuid",
+    "id",
+    "key_data",
+    "launched_on",
+    "locked",
+    "memory_mb",
+    "os_type",
+    "reservation_id",
+    "root_gb",
+    "shutdown_terminate",
+    "user_data",
+    "vcpus",
+    "vm_mode",
+];
+
 /// The query of a list; `None` when nothing can match.
 async fn find(app: &Nova, ctx: &Context, query: &Query, all_tenants_rule: &'static str) -> Result<Option<Found>> {
-    if ctx.speaks(STRICT) {
-        let unknown: Vec<&str> = query.0.iter().map(|(k, _)| k.as_str()).filter(|k| !QUERY.contains(k) && !k.starts_with('_')).collect();
-        kit::microversion::unexpected(&unknown)?;
-    }
+    filters::check(ctx, query)?;
     let page = Page::parse(query, app.config.max_limit, app.config.max_limit)?;
     let mut all = Condition::all();
     let everybody = query.has("all_tenants") && all_tenants(query)?;
@@ -181,7 +207,7 @@ async fn find(app: &Nova, ctx: &Context, query: &Query, all_tenants_rule: &'stat
     } else {
         all = all.add(Column::ProjectId.eq(ctx.project_id()?));
     }
-    let Some(all) = filters(ctx, query, all)? else { return Ok(None) };
+    let Some(all) = filters::filters(ctx, query, app.db.read().get_database_backend(), all)? else { return Ok(None) };
     let mut select = Entity::find().filter(all);
     select = ordered(app, ctx, select, &page).await?;
     Ok(Some(Found { select: select.limit(page.limit), page }))
@@ -202,11 +228,10 @@ async fn ordered(app: &Nova, ctx: &Context, mut select: sea_orm::Select<Entity>,
     for (key, ascending) in &page.sort {
         let column = sort_column(key).filter(|c| !matches!(c, Column::Locked) || ctx.speaks(LOCKED_FILTER));
         let Some(column) = column else {
-            return Err(validate::invalid(
-                "query parameters sort_key",
-                key,
-                format!("'{key}' is not one of the keys that lists are sorted by"),
-            ));
+            if NO_ORDER.contains(&key.as_str()) || (IGNORED.contains(&key.as_str()) && !ctx.speaks(STRICT)) {
+                continue;
+            }
+            return Err(validate::invalid_query("sort_key", key, format!("'{key}' is not one of the keys that lists are sorted by")));
         };
         if matches!(column, Column::Host | Column::Node) && !ctx.is_admin() {
             return Err(Error::forbidden("Only administrators may sort servers by host or node"));

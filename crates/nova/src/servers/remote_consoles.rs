@@ -57,8 +57,7 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
         let value = wanted.get(key).and_then(Value::as_str);
         value.ok_or_else(|| Error::bad_request(format!("Invalid input for field/attribute remote_console. '{key}' is a required property")))
     };
-    let unknown: Vec<&str> = wanted.keys().map(String::as_str).filter(|key| !matches!(*key, "protocol" | "type")).collect();
-    kit::microversion::unexpected(&unknown)?;
+    kit::microversion::only("remote_console", &wanted, |key| matches!(key, "protocol" | "type"))?;
     let (protocol, kind) = (text("protocol")?, text("type")?);
     let exists = |p: &str, t: &str| match (p, t) {
         ("mks", _) => ctx.speaks(MKS_CONSOLE),

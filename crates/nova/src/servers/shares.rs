@@ -16,8 +16,7 @@ pub async fn list(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
 /// `POST /servers/{id}/shares`
 pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>) -> Result<Reply> {
     let wanted = validate::only(body.0, "share", ctx.strict)?;
-    let unknown: Vec<&str> = wanted.keys().map(String::as_str).filter(|key| !matches!(*key, "share_id" | "tag")).collect();
-    kit::microversion::unexpected(&unknown)?;
+    kit::microversion::only("share", &wanted, |key| matches!(key, "share_id" | "tag"))?;
     let share = wanted.get("share_id").and_then(Value::as_str);
     let share = share.ok_or_else(|| Error::bad_request("Invalid input for field/attribute share. 'share_id' is a required property"))?;
     if kit::ids::parse_uuid(share).is_none() {

@@ -1,0 +1,153 @@
+//! Every flow that begins with an action, failed and crashed after each of its steps: a server comes to rest as it was, as it was to be, or in
+//! error; a crash is gone on from; and once it is deleted, nothing of it is left.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use kit::flow::{Probe, ProbeFn};
+use serde_json::{Value, json};
+use support::{ADMIN, Behaviour, Cloud, IMAGE, MEMBER, VOLUME, happened, once};
+
+const HOSTS: &[(&str, Behaviour)] = &[("h1", Behaviour::Run), ("h2", Behaviour::Run)];
+
+/// What begins a flow: a method, the end of the server's path, a body.
+type Act = (&'static str, String, Value);
+
+fn action(body: Value) -> Act {
+    ("POST", "/action".into(), body)
+}
+
+/// What comes before a flow, and what begins it.
+async fn acts(cloud: &Cloud, id: &str, flow: &str) -> (Vec<Act>, Act) {
+    let resize = || action(json!({"resize": {"flavorRef": "1"}}));
+    let attachment = || format!("/os-volume_attachments/{VOLUME}");
+    let attach = || ("POST", "/os-volume_attachments".to_owned(), json!({"volumeAttachment": {"volumeId": VOLUME}}));
+    match flow {
+        "shelve" => (vec![], action(json!({"shelve": null}))),
+        "unshelve" => (vec![action(json!({"shelve": null}))], action(json!({"unshelve": null}))),
+        "snapshot" => (vec![], action(json!({"createImage": {"name": "i"}}))),
+        "confirm_resize" => (vec![resize()], action(json!({"confirmResize": null}))),
+        "revert_resize" => (vec![resize()], action(json!({"revertResize": null}))),
+        "stop" => (vec![], action(json!({"os-stop": null}))),
+        "rescue" => (vec![], action(json!({"rescue": null}))),
+        "rebuild" => (vec![], action(json!({"rebuild": {"imageRef": IMAGE}}))),
+        "evacuate" => {
+            let host = shown(cloud, id).await["OS-EXT-SRV-ATTR:host"].clone();
+            let services = cloud.get("/v2.1/os-services?binary=nova-compute").await.body["services"].clone();
+            let service = services.as_array().unwrap().iter().find(|service| service["host"] == host).unwrap()["id"].clone();
+            let path = format!("/v2.1/os-services/{}", service.as_str().unwrap());
+            assert_eq!(cloud.ask(ADMIN, "2.79", "PUT", &path, json!({"forced_down": true})).await.status, 200);
+            (vec![], action(json!({"evacuate": {}})))
+        }
+        "detach_volume" => (vec![attach()], ("DELETE", attachment(), Value::Null)),
+        "detach_interface" => {
+            let state = cloud.neighbours.0.lock().unwrap();
+            let port = state.ports.iter().find(|(_, server)| *server == id).unwrap().0.clone();
+            (vec![], ("DELETE", format!("/os-interface/{port}"), Value::Null))
+        }
+        other => panic!("nothing begins {other}"),
+    }
+}
+
+async fn shown(cloud: &Cloud, id: &str) -> Value {
+    cloud.get(&format!("/v2.1/servers/{id}")).await.body["server"].clone()
+}
+
+async fn ask(cloud: &Cloud, id: &str, (method, path, body): &Act) {
+    let answer = cloud.ask(ADMIN, "2.79", method, &format!("/v2.1/servers/{id}{path}"), body.clone()).await;
+    assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
+}
+
+/// Waits until nothing goes on any more; answers the status.
+async fn at_rest(cloud: &Cloud, id: &str) -> String {
+    cloud.until("rest", async || cloud.count("flows").await == 0).await;
+    cloud.until("no task", async || shown(cloud, id).await["OS-EXT-STS:task_state"].is_null()).await;
+    shown(cloud, id).await["status"].as_str().unwrap().to_owned()
+}
+
+/// A server, and its status before the flow begins.
+async fn begin(cloud: &Cloud, flow: &str) -> (String, String) {
+    let id = cloud.active(MEMBER).await;
+    let (before, act) = acts(cloud, &id, flow).await;
+    for act in before {
+        ask(cloud, &id, &act).await;
+        at_rest(cloud, &id).await;
+    }
+    let status = at_rest(cloud, &id).await;
+    ask(cloud, &id, &act).await;
+    (id, status)
+}
+
+/// Deletes the server and looks what is left of it.
+async fn end(cloud: &Cloud, id: &str, what: &str) {
+    let deleted = cloud.ask(ADMIN, "", "DELETE", &format!("/v2.1/servers/{id}"), Value::Null).await;
+    assert_eq!(deleted.status, 204, "{what}: {}", deleted.body);
+    cloud.wait(id, "GONE").await;
+    cloud.until("no flow", async || cloud.count("flows").await == 0).await;
+    // a host that is down still has what it had
+    let left: Vec<String> = cloud.left().into_iter().filter(|left| !what.starts_with("evacuate") || !left.starts_with("guest")).collect();
+    assert_eq!(left, Vec::<String>::new(), "{what}");
+}
+
+/// Runs one flow through, and then failed and crashed after each of its steps.
+async fn at_every_step(flow: &'static str, kind: &'static str) {
+    let steps: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+    let seen = steps.clone();
+    let probe: ProbeFn = Arc::new(move |of, step| {
+        if of == kind {
+            seen.lock().unwrap().push(step);
+        }
+        Probe::Go
+    });
+    let cloud = Cloud::with_probe(HOSTS, probe).await;
+    let (id, before) = begin(&cloud, flow).await;
+    let after = at_rest(&cloud, &id).await;
+    end(&cloud, &id, flow).await;
+    let steps = steps.lock().unwrap().clone();
+    assert!(!steps.is_empty(), "{flow} has no steps");
+    for step in steps {
+        let what = format!("{flow} failed after {step}");
+        let (probe, failed) = once(kind, step, Probe::Fail);
+        let cloud = Cloud::with_probe(HOSTS, probe).await;
+        let (id, _) = begin(&cloud, flow).await;
+        happened(&failed).await;
+        let status = at_rest(&cloud, &id).await;
+        assert!([before.as_str(), after.as_str(), "ERROR"].contains(&status.as_str()), "{what}: {status}");
+        assert!(status != "ERROR" || shown(&cloud, &id).await["fault"]["message"].is_string(), "{what}: no reason");
+        end(&cloud, &id, &what).await;
+
+        let what = format!("{flow} crashed after {step}");
+        let (probe, died) = once(kind, step, Probe::Crash);
+        let cloud = Cloud::with_probe(HOSTS, probe).await;
+        let (id, _) = begin(&cloud, flow).await;
+        happened(&died).await;
+        let cloud = cloud.restart().await;
+        assert_eq!(at_rest(&cloud, &id).await, after, "{what}");
+        end(&cloud, &id, &what).await;
+    }
+}
+
+macro_rules! flows {
+    ($($name:ident: $flow:literal $kind:literal),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $name() {
+            at_every_step($flow, $kind).await;
+        })+
+    };
+}
+
+flows! {
+    shelve: "shelve" "shelve",
+    unshelve: "unshelve" "unshelve",
+    snapshot: "snapshot" "snapshot",
+    confirm_resize: "confirm_resize" "confirm_resize",
+    revert_resize: "revert_resize" "revert_resize",
+    stop: "stop" "host_task",
+    rescue: "rescue" "host_task",
+    rebuild: "rebuild" "host_task",
+    evacuate: "evacuate" "evacuate",
+    detach_volume: "detach_volume" "detach_volume",
+    detach_interface: "detach_interface" "detach_interface",
+}
