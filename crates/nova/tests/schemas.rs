@@ -32,7 +32,7 @@ fn rows_of_a_create() -> Vec<Row> {
         ("return_reservation_id", json!(""), REFUSED),
         ("user_data", json!(""), TAKEN),
         ("min_count", json!(" 1"), REFUSED),
-        ("max_count", json!(1001), &[(1, 202)]),
+        ("min_count", json!(1001), &[(1, 403)]),
         ("description", Value::Null, &[(18, 400), (19, 202)]),
         ("trusted_image_certificates", Value::Null, &[(62, 400), (63, 202)]),
         ("trusted_image_certificates", json!([]), &[(63, 400)]),
@@ -99,7 +99,7 @@ fn rows_of_a_create() -> Vec<Row> {
 #[tokio::test]
 async fn a_create_takes_what_nova_takes() {
     let cloud = Cloud::start(&[]).await;
-    let unlimited = json!({"quota_set": {"instances": 100_000, "cores": -1, "ram": -1}});
+    let unlimited = json!({"quota_set": {"instances": 1000, "cores": -1, "ram": -1}});
     assert_eq!(cloud.ask(ADMIN, "", "PUT", "/v2.1/os-quota-sets/p", unlimited).await.status, 200);
     let mut wrong = Vec::new();
     for (field, value, answers) in rows_of_a_create() {
