@@ -8,6 +8,7 @@ use rpc::compute::Instance;
 
 use super::disks::{self, CONFIG, ROOT, SWAP};
 use crate::host::Store;
+use crate::hypervisor::qemu::files::VARS;
 use crate::image::cache::Base;
 use crate::image::qemu_img;
 use crate::metadata::Documents;
@@ -68,7 +69,8 @@ pub async fn clear(store: &Store, id: &str, root: bool, preserve_ephemeral: bool
     for name in names {
         remove(&dir.join(name)).await?;
     }
-    Ok(())
+    // boot entries of what was there
+    if root { remove(&dir.join(VARS)).await } else { Ok(()) }
 }
 
 /// Renames the instance's directory, so that another guest of it can be made beside it. Repeating it changes nothing.
@@ -102,9 +104,7 @@ pub fn aside(store: &Store, id: &str) -> PathBuf {
 
 /// The names of an instance's disks in a directory; what is made anew anywhere is not among them.
 pub async fn offered(dir: &Path) -> Result<Vec<String>> {
-    let mut names = files(dir).await?;
-    names.retain(|name| name != CONFIG);
-    Ok(names)
+    named(dir, disks::travels).await
 }
 
 /// Takes the disks that another host, or this one, offers, and grows the root disk to its flavor.
@@ -113,7 +113,7 @@ pub async fn take(store: &Store, instance: &Instance, disks: &[OfferedDisk]) -> 
     store.account.private_dir(&dir)?;
     for disk in disks {
         // a name comes from another host and becomes a path
-        if !disks::is_disk(&disk.name) {
+        if !disks::travels(&disk.name) {
             return Err(Error::bad_request(format!("{} is no disk of an instance.", disk.name)));
         }
         disks::once(&dir.join(&disk.name), async |path| copy(store, disk, path).await).await?;
@@ -148,13 +148,17 @@ async fn copy(store: &Store, disk: &OfferedDisk, to: &Path) -> Result<()> {
 
 /// The disks in an instance's directory.
 pub async fn files(dir: &Path) -> Result<Vec<String>> {
+    named(dir, disks::is_disk).await
+}
+
+async fn named(dir: &Path, meant: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let mut entries = match tokio::fs::read_dir(dir).await {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
         entries => entries?,
     };
     while let Some(entry) = entries.next_entry().await? {
-        names.extend(entry.file_name().into_string().ok().filter(|name| disks::is_disk(name)));
+        names.extend(entry.file_name().into_string().ok().filter(|name| meant(name)));
     }
     names.sort();
     Ok(names)

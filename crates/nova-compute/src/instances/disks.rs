@@ -12,7 +12,7 @@ use super::disk_changes::Rescue;
 use super::volumes;
 use crate::host::{Host, Store};
 use crate::hypervisor::qemu::account::Account;
-use crate::hypervisor::qemu::files::{Files, create_plain};
+use crate::hypervisor::qemu::files::{Files, TPM_STATE, VARS, create_plain};
 use crate::hypervisor::{Disk, DiskBus, DiskFormat, DiskSource, Guest, Hardware, Nic};
 use crate::image::cache::Base;
 use crate::image::{qemu_img, verify};
@@ -111,6 +111,11 @@ fn add_rescue(host: &Host, instance: &Instance, disks: &mut Vec<Disk>, bus: Disk
 pub fn is_disk(name: &str) -> bool {
     let ephemeral = name.strip_prefix("disk.eph").is_some_and(|number| number.parse::<usize>().is_ok());
     ephemeral || [ROOT, SWAP, CONFIG].contains(&name)
+}
+
+/// Whether such a file goes where the guest goes while it is off: its disks, and what its firmware and its trusted platform module remember.
+pub fn travels(name: &str) -> bool {
+    is_disk(name) && name != CONFIG || [VARS, TPM_STATE].contains(&name)
 }
 
 /// What the disk of such a file is called: [`Disk::id`].
@@ -282,6 +287,12 @@ mod tests {
         instance.block_devices = vec![volume(Some(0), None), volume(None, None)];
         assert_eq!(device_names(&instance), ["/dev/vda", "/dev/vdb"]);
         assert_eq!((name(25), name(26), name(27)), ("/dev/vdz".into(), "/dev/vdaa".into(), "/dev/vdab".into()));
+    }
+
+    #[test]
+    fn what_a_machine_remembers_goes_with_its_disks() {
+        let all = ["disk", "disk.eph0", "uefi-vars", "tpm", "disk.config", "qmp.sock", "../disk"];
+        assert_eq!(all.map(travels), [true, true, true, true, false, false, false]);
     }
 
     #[test]

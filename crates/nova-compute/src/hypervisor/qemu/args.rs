@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::Machine;
 use super::files::Files;
-use super::secure;
+use super::firmware::{self, Flash};
 use super::slots::Slots;
+use super::{secure, tpm};
 use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, Topology, VifModel};
 use crate::hypervisor::{Disk, DiskSource, Guest, NbdServer, Nic};
 
@@ -39,9 +40,9 @@ pub enum Incoming {
 }
 
 /// The whole command line but the program's name.
-pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, slots: &Slots, handed: &Handed) -> Vec<String> {
+pub fn arguments(guest: &Guest, host: (&Machine, Option<Flash>), files: &Files, slots: &Slots, handed: &Handed) -> Vec<String> {
     let mut line = Line::default();
-    base(&mut line, guest, machine, files, slots);
+    base(&mut line, guest, host, files, slots);
     line.pair("-chardev", format!("socket,id=qmp,fd={},server=on,wait=off", handed.control));
     line.pair("-mon", "chardev=qmp,mode=control");
     for port in 1..=slots.ports {
@@ -77,7 +78,7 @@ pub fn arguments(guest: &Guest, machine: &Machine, files: &Files, slots: &Slots,
 }
 
 /// The machine and what every guest has.
-fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files, slots: &Slots) {
+fn base(line: &mut Line, guest: &Guest, (machine, flash): (&Machine, Option<Flash>), files: &Files, slots: &Slots) {
     line.pair("-name", format!("guest={},debug-threads=on", guest.name));
     line.pair("-uuid", &guest.id);
     line.flag("-S");
@@ -86,7 +87,7 @@ fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files, slots:
     line.flag("-no-user-config");
     line.pair("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     let kind = slots.machine.as_deref().unwrap_or(machine_name(guest.hardware.machine));
-    line.pair("-machine", format!("{kind},usb=off,vmport=off"));
+    firmware(line, kind, flash, files);
     line.pair("-accel", machine.accel.argument());
     line.pair("-cpu", machine.accel.cpu());
     line.pair("-smp", smp(guest.vcpus, guest.hardware.topology));
@@ -119,6 +120,23 @@ fn base(line: &mut Line, guest: &Guest, machine: &Machine, files: &Files, slots:
     extras(line, &guest.hardware, files);
 }
 
+/// The machine, and what it starts with.
+fn firmware(line: &mut Line, kind: &str, flash: Option<Flash>, files: &Files) {
+    let Some(flash) = flash else { return line.pair("-machine", format!("{kind},usb=off,vmport=off")) };
+    let memory = format!("pflash0={},pflash1={}", firmware::CODE, firmware::VARS);
+    for node in flash.nodes(files) {
+        line.pair("-blockdev", node);
+    }
+    if flash.secure {
+        line.pair("-machine", format!("{kind},usb=off,vmport=off,smm=on,{memory}"));
+        line.pair("-global", "driver=cfi.pflash01,property=secure,value=on");
+        // a way around the firmware
+        line.pair("-global", "ICH9-LPC.disable_s3=1");
+    } else {
+        line.pair("-machine", format!("{kind},usb=off,vmport=off,{memory}"));
+    }
+}
+
 /// What only some guests have.
 fn extras(line: &mut Line, hardware: &Hardware, files: &Files) {
     if hardware.agent {
@@ -130,6 +148,12 @@ fn extras(line: &mut Line, hardware: &Hardware, files: &Files) {
     if let Some(action) = hardware.watchdog {
         line.device(json!({"driver": "i6300esb", "id": "watchdog"}));
         line.pair("-action", format!("watchdog={action}"));
+    }
+    if let Some(tpm) = hardware.tpm {
+        let (socket, backend, device) = tpm::device(tpm, &escape(&files.tpm_socket().display().to_string()));
+        line.pair("-chardev", socket);
+        line.pair("-tpmdev", backend);
+        line.device(device);
     }
     if hardware.tablet {
         line.device(json!({"driver": "qemu-xhci", "id": "usb"}));
@@ -274,7 +298,9 @@ impl Line {
 mod tests {
     use super::*;
     use crate::hypervisor::DiskFormat;
+    use crate::hypervisor::hardware::{Firmware, SecureBoot, Tpm, TpmVersion};
     use crate::hypervisor::qemu::Accel;
+    use crate::hypervisor::qemu::firmware::Installed;
 
     fn guest() -> Guest {
         let file = |path: &str, format| DiskSource::File { path: path.into(), format };
@@ -305,14 +331,19 @@ mod tests {
         }
     }
 
+    fn machine() -> Machine {
+        Machine { accel: Accel::Tcg, version: 7_002_022, firmware: Installed { uefi: true, secure_boot: true }, tpm: true }
+    }
+
     fn text() -> String {
         text_of(&guest())
     }
 
     fn text_of(guest: &Guest) -> String {
-        let machine = Machine { accel: Accel::Tcg, version: 7_002_022 };
+        let machine = machine();
         let handed = Handed { control: 16, taps: vec![17], ..Handed::default() };
-        arguments(guest, &machine, &Files::new("/i".into()), &Slots::of(guest), &handed).join(" ")
+        let flash = machine.firmware.flash(guest.hardware.firmware).unwrap();
+        arguments(guest, (&machine, flash), &Files::new("/i".into()), &Slots::of(guest), &handed).join(" ")
     }
 
     #[test]
@@ -369,14 +400,35 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_boots_by_uefi_with_what_vouches_for_it() {
+        let mut guest = guest();
+        guest.hardware.firmware = Firmware::Uefi(SecureBoot::Disabled);
+        let text = text_of(&guest);
+        assert!(text.contains("-machine q35,usb=off,vmport=off,pflash0=firmware,pflash1=firmware-vars -accel"), "{text}");
+        assert!(text.contains("OVMF_CODE_4M.fd") && text.contains(r#""filename":"/i/uefi-vars","read-only":false"#), "{text}");
+        guest.hardware.firmware = Firmware::Uefi(SecureBoot::Required);
+        guest.hardware.tpm = Some(Tpm { version: TpmVersion::V2_0, model: "tpm-crb" });
+        let text = text_of(&guest);
+        for part in [
+            "smm=on,pflash0=firmware",
+            "-global driver=cfi.pflash01,property=secure,value=on",
+            "OVMF_CODE_4M.secboot.fd",
+            "-chardev socket,id=tpm-socket,path=/i/tpm.sock -tpmdev emulator,id=tpm,chardev=tpm-socket",
+            r#"{"driver":"tpm-crb","tpmdev":"tpm"}"#,
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+
+    #[test]
     fn a_guest_that_comes_waits_on_its_own_machine() {
-        let (mut guest, machine) = (guest(), Machine { accel: Accel::Tcg, version: 7_002_022 });
+        let (mut guest, machine) = (guest(), machine());
         let server = NbdServer::Tcp { host: "10.0.0.2".into(), port: 4711, key: Some("00ff".into()) };
         guest.disks[2].source = DiskSource::Nbd { server, export: "v1".into() };
         let mut slots = Slots::of(&guest);
         slots.machine = Some("pc-q35-7.1".into());
         let handed = Handed { control: 16, taps: vec![17], incoming: Incoming::Awaited };
-        let text = arguments(&guest, &machine, &Files::new("/i".into()), &slots, &handed).join(" ");
+        let text = arguments(&guest, (&machine, None), &Files::new("/i".into()), &slots, &handed).join(" ");
         assert!(text.contains("-machine pc-q35-7.1,usb=off") && text.ends_with("-incoming defer"), "{text}");
         assert!(text.contains(r#""server":{"type":"inet","host":"10.0.0.2","port":"4711"}"#), "{text}");
         assert!(

@@ -12,6 +12,11 @@ use nix::libc;
 /// The longest path a UNIX socket may have, without the final zero.
 pub const SOCKET_PATH: usize = 107;
 
+/// The name of [`Files::vars`].
+pub const VARS: &str = "uefi-vars";
+/// The name of [`Files::tpm_state`].
+pub const TPM_STATE: &str = "tpm";
+
 /// The directory of an instance, and what lies in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
@@ -67,6 +72,24 @@ impl Files {
     /// The port of the guest's agent.
     pub fn agent(&self) -> PathBuf {
         self.dir.join("agent.sock")
+    }
+
+    /// What the guest's UEFI firmware remembers.
+    pub fn vars(&self) -> PathBuf {
+        self.dir.join(VARS)
+    }
+
+    /// What the guest's trusted platform module holds.
+    pub fn tpm_state(&self) -> PathBuf {
+        self.dir.join(TPM_STATE)
+    }
+
+    pub fn tpm_socket(&self) -> PathBuf {
+        self.dir.join("tpm.sock")
+    }
+
+    pub fn tpm_pid(&self) -> PathBuf {
+        self.dir.join("tpm.pid")
     }
 
     /// All the guest writes to its serial port.

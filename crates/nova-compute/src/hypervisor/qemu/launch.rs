@@ -78,7 +78,11 @@ impl Planned {
             taps: taps.iter().map(AsRawFd::as_raw_fd).collect(),
             incoming: memory.as_ref().map_or(awaited, |memory| Incoming::File(memory.as_raw_fd())),
         };
-        let arguments = args::arguments(guest, machine, &files, &slots, &numbers);
+        let flash = machine.firmware.flash(guest.hardware.firmware)?;
+        if let Some(flash) = flash {
+            flash.prepare(&files, account)?;
+        }
+        let arguments = args::arguments(guest, (machine, flash), &files, &slots, &numbers);
         let handed = std::iter::once(control).chain(taps).chain(memory).collect();
         Ok(Planned { files, arguments, handed })
     }

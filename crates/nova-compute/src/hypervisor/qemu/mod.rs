@@ -11,6 +11,7 @@ pub mod cgroup;
 mod console;
 mod depart;
 mod diagnose;
+pub mod firmware;
 #[cfg(test)]
 mod fake;
 pub mod files;
@@ -25,6 +26,7 @@ mod slots;
 mod storage;
 mod suspend;
 pub mod tap;
+mod tpm;
 mod travel;
 
 use std::collections::HashMap;
@@ -41,8 +43,10 @@ use tokio::sync::{oneshot, watch};
 use self::account::Account;
 use self::cgroup::{Cgroups, Limits};
 use self::files::Files;
+use self::firmware::Installed;
 use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
+use self::slots::Slots;
 pub use self::probe::{Accel, AccelChoice};
 use super::{About, Awaited, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel};
 
@@ -86,6 +90,9 @@ pub struct Machine {
     pub accel: Accel,
     /// 7.2.22 as 7002022
     pub version: u32,
+    pub firmware: Installed,
+    /// Whether guests can have a trusted platform module.
+    pub tpm: bool,
 }
 
 /// The QEMU driver of a host.
@@ -110,9 +117,10 @@ impl Qemu {
         account.pass_through(state_dir)?;
         account.pass_through(instances)?;
         let cgroups = Cgroups::detect();
+        let machine = Machine { accel, version, firmware: Installed::find(), tpm: tpm::is_installed() };
         tracing::info!(version, ?accel, uid = account.uid, cgroups = cgroups.name(), "QEMU is ready");
         let qemu = Arc::new(Qemu {
-            machine: Machine { accel, version },
+            machine,
             account,
             cgroups,
             instances: instances.to_owned(),
@@ -154,7 +162,7 @@ impl Qemu {
         self.account.private_dir(files.dir())?;
         let launched = match Launched::find(files.clone(), &guest.id) {
             Some(launched) => launched,
-            None => Planned::new(&guest, &self.machine, self.account, files, None)?.launch(self.account, self.machine.accel)?,
+            None => self.launch(&guest, files, None).await?,
         };
         let pid = launched.process.pid;
         self.confine(&guest, pid);
@@ -162,6 +170,20 @@ impl Qemu {
         self.limit_disks(&guest).await?;
         tracing::info!(instance = guest.id, pid, "guest made");
         Ok(())
+    }
+
+    /// Starts the processes of a guest that has none. One that `comes` from another host has its devices where they were there.
+    async fn launch(&self, guest: &Guest, files: Files, comes: Option<Slots>) -> Result<Launched> {
+        if guest.hardware.tpm.is_some() && !self.machine.tpm {
+            return Err(Error::unavailable("Emulated TPM support is not enabled on this host."));
+        }
+        tpm::start(guest.hardware.tpm, &files, self.account).await?;
+        let planned = Planned::new(guest, &self.machine, self.account, files.clone(), comes);
+        let launched = planned.and_then(|planned| planned.launch(self.account, self.machine.accel));
+        if launched.is_err() {
+            tpm::end(&files).await?;
+        }
+        launched
     }
 
     fn confine(&self, guest: &Guest, pid: i32) {
@@ -214,6 +236,9 @@ impl Qemu {
         if let Some(process) = process::Process::find(&self.files(id).pid(), id) {
             process.kill();
             process.exited().await;
+        }
+        if let Err(error) = tpm::end(&self.files(id)).await {
+            tracing::error!(instance = id, %error, "the guest's trusted platform module could not be ended");
         }
     }
 

@@ -4,7 +4,6 @@ use kit::Result;
 use rpc::live_migration::Landing;
 
 use super::guest::{GuestHandle, Request};
-use super::launch::Planned;
 use super::slots::Slots;
 use super::{Qemu, arrive, secure};
 use crate::hypervisor::{Awaited, Guest, Journey};
@@ -17,8 +16,7 @@ impl Qemu {
         self.account.private_dir(files.dir())?;
         let key = secure::new_key();
         secure::write(&files, self.account, secure::NAME, &key)?;
-        let launched = Planned::new(&guest, &self.machine, self.account, files.clone(), Some(slots))?;
-        let launched = launched.launch(self.account, self.machine.accel)?;
+        let launched = self.launch(&guest, files.clone(), Some(slots)).await?;
         let pid = launched.process.pid;
         self.confine(&guest, pid);
         let wait = async {

@@ -2,15 +2,21 @@
 //!
 //! The flavor's word counts where both speak, for it is the administrator's. What is not understood is an error of the user's, not a guess.
 
+mod firmware;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use kit::{Error, Result};
 
+pub use self::firmware::{Firmware, SecureBoot, Tpm, TpmVersion};
+
 /// The machine around processors, memory, disks and interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hardware {
     pub machine: MachineType,
+    pub firmware: Firmware,
+    pub tpm: Option<Tpm>,
     /// Of the root disk, and of others that do not say.
     pub disk_bus: DiskBus,
     pub vif_model: VifModel,
@@ -109,6 +115,8 @@ impl Default for Hardware {
     fn default() -> Hardware {
         Hardware {
             machine: MachineType::Q35,
+            firmware: Firmware::Bios,
+            tpm: None,
             disk_bus: DiskBus::Virtio,
             vif_model: VifModel::Virtio,
             video: Some("VGA"),
@@ -128,8 +136,11 @@ impl Hardware {
     /// Of a server with `vcpus` processors.
     pub fn of(image: &BTreeMap<String, String>, flavor: &BTreeMap<String, String>, vcpus: u32) -> Result<Hardware> {
         let asked = Asked { image, flavor };
+        let machine = asked.image("hw_machine_type").map_or(Ok(MachineType::Q35), machine)?;
         Ok(Hardware {
-            machine: asked.image("hw_machine_type").map_or(Ok(MachineType::Q35), machine)?,
+            machine,
+            firmware: firmware::firmware(&asked, machine)?,
+            tpm: firmware::tpm(&asked)?,
             disk_bus: asked.image("hw_disk_bus").map_or(Ok(DiskBus::Virtio), DiskBus::parse)?,
             vif_model: asked.image("hw_vif_model").map_or(Ok(VifModel::Virtio), vif_model)?,
             video: asked.image("hw_video_model").map_or(Ok(Some("VGA")), video)?,
@@ -157,6 +168,17 @@ impl<'a> Asked<'a> {
 
     fn either(&self, spec: &str, property: &str) -> Option<&'a str> {
         self.flavor.get(spec).map(String::as_str).or_else(|| self.image(property))
+    }
+
+    /// What must be the same where both speak.
+    fn agreed(&self, spec: &str, property: &str) -> Result<Option<&'a str>> {
+        match (self.flavor.get(spec).map(String::as_str), self.image(property)) {
+            (Some(flavor), Some(image)) if flavor != image => Err(Error::bad_request(format!(
+                "The flavor has the {spec} extra spec explicitly set to {flavor}, conflicting with the image, which has {property} explicitly \
+                 set to {image}."
+            ))),
+            (flavor, image) => Ok(flavor.or(image)),
+        }
     }
 
     fn number(&self, spec: &str, property: &str) -> Result<Option<u32>> {
@@ -270,10 +292,10 @@ fn unsupported(what: &str, word: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn words(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pub fn words(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
