@@ -70,6 +70,7 @@ async fn a_guest_lives_is_found_again_and_ends() {
         source: DiskSource::File { path: path.clone(), format },
         bus: DiskBus::Virtio,
         read_only: false,
+        cdrom: false,
         removable: id != "root",
         serial: None,
     };

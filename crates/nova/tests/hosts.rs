@@ -46,6 +46,10 @@ async fn services_are_disabled_forced_down_and_deleted() {
         (&shown["status"], &shown["disabled_reason"], &shown["forced_down"], &shown["state"]),
         (&json!("disabled"), &json!("broken"), &json!(true), &json!("down"))
     );
+    // the answer lists services in no order
+    let (disabled, other) = if shown["host"] == "h1" { ("h1", "h2") } else { ("h2", "h1") };
+    let traits = |host| cloud.neighbours.0.lock().unwrap().traits_of(host);
+    assert_eq!((traits(disabled), traits(other)), (json!(["COMPUTE_STATUS_DISABLED"]), json!([])));
     assert_eq!(put("2.53", "h1", json!({"status": "enabled"})).await.status, 400);
     assert_eq!(put("2.53", support::NOWHERE, json!({"status": "enabled"})).await.status, 404);
 

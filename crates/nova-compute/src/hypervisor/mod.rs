@@ -7,6 +7,7 @@ pub mod hardware;
 pub mod qemu;
 pub mod sim;
 mod traffic;
+mod traits;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,7 +72,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     fn resize_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, bytes: u64) -> BoxFuture<'a, Result<()>>;
 
     /// Copies a disk of a guest that runs, as it is at this moment, into a QCOW2 file of its size. The guest goes on meanwhile.
-    fn copy_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, to: &'a Path) -> BoxFuture<'a, Result<()>>;
+    /// One that `must_quiesce` is not copied while its file systems cannot be held still.
+    fn copy_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, to: &'a Path, must_quiesce: bool) -> BoxFuture<'a, Result<()>>;
 
     /// Copies a disk of a guest that runs to another, which the guest has in its place from then on.
     fn swap_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, new: Disk) -> BoxFuture<'a, Result<()>>;
@@ -216,6 +218,8 @@ pub struct Disk {
     pub source: DiskSource,
     pub bus: DiskBus,
     pub read_only: bool,
+    /// Whether the guest sees a CD drive.
+    pub cdrom: bool,
     /// Whether it may come and go while the guest runs.
     pub removable: bool,
     /// What the guest reads as the disk's serial number.

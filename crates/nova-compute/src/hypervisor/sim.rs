@@ -15,7 +15,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::qemu::account::Account;
-use super::{About, Awaited, Console, Diagnostics, Disk, DiskCounters, Guest, Hypervisor, Journey, Nic, NicCounters, PowerState, VifModel};
+use super::{
+    About, Awaited, Console, Diagnostics, Disk, DiskCounters, Guest, Hypervisor, Journey, Nic, NicCounters, PowerState, VifModel, traits,
+};
 
 /// A guest's memory moves to another host in so many parts, each of which takes so long.
 const ROUNDS: i64 = 10;
@@ -89,7 +91,7 @@ impl Sim {
 
 impl Hypervisor for Sim {
     fn about(&self) -> About {
-        About { hypervisor_type: "fake".into(), version: 1_000_000, traits: vec!["CUSTOM_CUMULO_SIM".into()] }
+        About { hypervisor_type: "fake".into(), version: 1_000_000, traits: traits::pretended("CUSTOM_CUMULO_SIM") }
     }
 
     fn disk_owner(&self) -> Option<Account> {
@@ -209,7 +211,7 @@ impl Hypervisor for Sim {
         Box::pin(async { done })
     }
 
-    fn copy_disk<'a>(&'a self, id: &'a str, _disk_id: &'a str, _to: &'a Path) -> BoxFuture<'a, Result<()>> {
+    fn copy_disk<'a>(&'a self, id: &'a str, _disk_id: &'a str, _to: &'a Path, _must_quiesce: bool) -> BoxFuture<'a, Result<()>> {
         let done = self.with(id, |_| ());
         Box::pin(async { done })
     }

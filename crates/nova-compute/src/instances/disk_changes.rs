@@ -1,5 +1,6 @@
 //! Local disks after they were made: cleared for a rebuild, joined by a rescue disk, set aside for a resize and taken from another host.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kit::{Error, Kind, Result};
@@ -8,6 +9,7 @@ use rpc::compute::Instance;
 
 use super::disks::{self, CONFIG, ROOT, SWAP};
 use crate::host::Store;
+use crate::hypervisor::DiskBus;
 use crate::hypervisor::qemu::files::VARS;
 use crate::image::cache::Base;
 use crate::image::qemu_img;
@@ -18,19 +20,56 @@ use crate::metadata::Documents;
 pub enum Rescue {
     /// Before all others, which move by a letter.
     First,
-    /// After them, which keep their places.
-    Last,
+    /// After them, which keep their places, as the device that the rescue image asks for.
+    Last { cdrom: bool, bus: DiskBus },
 }
 
 impl Rescue {
-    pub const ALL: [Rescue; 2] = [Rescue::First, Rescue::Last];
     pub const CONFIG: &'static str = "disk.config.rescue";
 
-    /// The name of its file.
-    pub fn file(self) -> &'static str {
+    /// By the rescue image's properties.
+    pub fn of(properties: &BTreeMap<String, String>) -> Result<Rescue> {
+        let word = |property: &str| properties.get(property).map(String::as_str);
+        let (device, bus) = (word("hw_rescue_device"), word("hw_rescue_bus"));
+        if device.is_none() && bus.is_none() {
+            return Ok(Rescue::First);
+        }
+        let cdrom = match device {
+            None | Some("disk") => false,
+            Some("cdrom") => true,
+            Some(other) => return Err(Error::bad_request(format!("Requested rescue device '{other}' is not supported"))),
+        };
+        let bus = match bus.or_else(|| word(if cdrom { "hw_cdrom_bus" } else { "hw_disk_bus" })) {
+            Some(word) => DiskBus::parse(word)
+                .ok()
+                .filter(|bus| !(cdrom && *bus == DiskBus::Virtio))
+                .ok_or_else(|| Error::bad_request(format!("Requested rescue bus '{word}' is not supported by the 'qemu' virt type")))?,
+            None if cdrom => DiskBus::Sata,
+            None => DiskBus::Virtio,
+        };
+        Ok(Rescue::Last { cdrom, bus })
+    }
+
+    /// All there can be.
+    pub fn all() -> impl Iterator<Item = Rescue> {
+        let buses = [DiskBus::Virtio, DiskBus::Scsi, DiskBus::Sata, DiskBus::Usb];
+        let last = buses.into_iter().flat_map(|bus| [false, true].map(|cdrom| Rescue::Last { cdrom, bus }));
+        [Rescue::First].into_iter().chain(last)
+    }
+
+    /// The name of its file, by which the guest is made again as it was.
+    pub fn file(self) -> String {
         match self {
-            Rescue::First => "disk.rescue",
-            Rescue::Last => "disk.rescue-last",
+            Rescue::First => "disk.rescue".into(),
+            Rescue::Last { cdrom, bus } => {
+                let bus = match bus {
+                    DiskBus::Virtio => "virtio",
+                    DiskBus::Scsi => "scsi",
+                    DiskBus::Sata => "sata",
+                    DiskBus::Usb => "usb",
+                };
+                format!("disk.rescue-{}-{bus}", if cdrom { "cdrom" } else { "disk" })
+            }
         }
     }
 }
@@ -50,7 +89,7 @@ pub async fn make_rescue(store: &Store, id: &str, rescue: Rescue, base: &Base, d
 /// Removes what a rescue made.
 pub async fn end_rescue(store: &Store, id: &str) -> Result<()> {
     let dir = store.instances.join(id);
-    for name in Rescue::ALL.map(Rescue::file).into_iter().chain([Rescue::CONFIG]) {
+    for name in Rescue::all().map(Rescue::file).chain([Rescue::CONFIG.to_owned()]) {
         remove(&dir.join(name)).await?;
     }
     Ok(())
@@ -175,5 +214,32 @@ async fn remove_dir(path: &Path) -> Result<()> {
     match tokio::fs::remove_dir_all(path).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(properties: &[(&str, &str)]) -> Result<Rescue> {
+        Rescue::of(&properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn a_rescue_disk_is_the_device_that_its_image_asks_for() {
+        assert_eq!(of(&[]).unwrap(), Rescue::First);
+        assert_eq!(of(&[("hw_rescue_device", "cdrom")]).unwrap(), Rescue::Last { cdrom: true, bus: DiskBus::Sata });
+        assert_eq!(of(&[("hw_rescue_bus", "usb")]).unwrap(), Rescue::Last { cdrom: false, bus: DiskBus::Usb });
+        let scsi = of(&[("hw_rescue_device", "disk"), ("hw_disk_bus", "scsi")]).unwrap();
+        assert_eq!(scsi.file(), "disk.rescue-disk-scsi");
+        assert_eq!(Rescue::all().find(|rescue| rescue.file() == scsi.file()), Some(scsi));
+    }
+
+    #[test]
+    fn what_cannot_rescue_is_told() {
+        assert_eq!(of(&[("hw_rescue_device", "floppy")]).unwrap_err().message, "Requested rescue device 'floppy' is not supported");
+        for wrong in [&[("hw_rescue_bus", "lpt")][..], &[("hw_rescue_device", "cdrom"), ("hw_rescue_bus", "virtio")]] {
+            assert!(of(wrong).unwrap_err().message.contains("Requested rescue bus"));
+        }
     }
 }

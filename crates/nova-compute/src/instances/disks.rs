@@ -69,6 +69,9 @@ pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
     let hardware = hardware(instance)?;
     for local in disks.iter_mut().filter(|disk| !disk.removable) {
         local.bus = hardware.disk_bus;
+        if let ("config", Some(bus)) = (local.id.as_str(), hardware.devices.cdrom_bus) {
+            (local.bus, local.cdrom) = (bus, bus != DiskBus::Virtio);
+        }
     }
     let boot_disk = add_rescue(host, instance, &mut disks, hardware.disk_bus);
     let nic = |interface: &rpc::compute::NetworkInterface| Nic {
@@ -97,12 +100,12 @@ pub fn hardware(instance: &Instance) -> Result<Hardware> {
 /// The rescue disk, if there is one: before all others, or after them and yet the one to boot from.
 fn add_rescue(host: &Host, instance: &Instance, disks: &mut Vec<Disk>, bus: DiskBus) -> Option<String> {
     let dir = host.store.as_ref()?.instances.join(&instance.id);
-    let rescue = Rescue::ALL.into_iter().find(|rescue| dir.join(rescue.file()).exists())?;
+    let rescue = Rescue::all().find(|rescue| dir.join(rescue.file()).exists())?;
     let source = DiskSource::File { path: dir.join(rescue.file()), format: DiskFormat::Qcow2 };
-    let disk = Disk { id: "rescue".into(), source, bus, read_only: false, removable: false, serial: None };
+    let disk = |cdrom, bus| Disk { id: "rescue".into(), source, bus, read_only: cdrom, cdrom, removable: false, serial: None };
     match rescue {
-        Rescue::First => disks.insert(0, disk),
-        Rescue::Last => disks.push(disk),
+        Rescue::First => disks.insert(0, disk(false, bus)),
+        Rescue::Last { cdrom, bus } => disks.push(disk(cdrom, bus)),
     }
     Some("rescue".into())
 }
@@ -187,6 +190,7 @@ fn local_disks(host: &Host, instance: &Instance) -> Vec<Disk> {
         source: DiskSource::File { path: dir.join(file), format },
         bus: DiskBus::Virtio,
         read_only,
+        cdrom: false,
         removable: false,
         serial: None,
     };

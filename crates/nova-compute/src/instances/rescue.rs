@@ -28,11 +28,9 @@ async fn begin(host: &Host, request: &RescueInstance) -> Result<()> {
     let image = request.image_id.as_ref().or(instance.image_id.as_ref());
     let image = image.ok_or_else(|| Error::bad_request(format!("Instance {} has no image to be rescued with.", instance.id)))?;
     let base = images::fetch(host, &request.caller, image).await?;
-    let properties = images::show(host, &request.caller, image).await?.properties();
-    let stable = properties.contains_key("hw_rescue_device") || properties.contains_key("hw_rescue_bus");
+    let rescue = Rescue::of(&images::show(host, &request.caller, image).await?.properties())?;
     power_off(host, &instance.id).await?;
     if let (Some(store), Some(base)) = (&host.store, base) {
-        let rescue = if stable { Rescue::Last } else { Rescue::First };
         let drive = instance.config_drive.then(|| build::documents(&instance, request.admin_password.clone()));
         disk_changes::make_rescue(store, &instance.id, rescue, &base, drive.as_ref()).await?;
     }

@@ -9,7 +9,7 @@ use rpc::compute::Instance;
 
 use super::action::{Subject, task};
 use super::disks::ROOT;
-use super::images;
+use super::{disks, images};
 use crate::host::{Host, Store};
 use crate::hypervisor::{DiskFormat, PowerState};
 use crate::image::qemu_img;
@@ -76,7 +76,8 @@ async fn copy_root(host: &Host, store: &Store, instance: &Instance, copy: &Path)
         PowerState::Running | PowerState::Paused | PowerState::Crashed => {
             let size = qemu_img::virtual_size(store.account, &root).await?;
             qemu_img::create(store.account, copy, size).await?;
-            host.hypervisor.copy_disk(&instance.id, "root", copy).await
+            let must_quiesce = disks::hardware(instance)?.must_quiesce;
+            host.hypervisor.copy_disk(&instance.id, "root", copy, must_quiesce).await
         }
         PowerState::Shutdown | PowerState::NoState | PowerState::Suspended => qemu_img::convert(store.account, &root, "qcow2", copy).await,
     }

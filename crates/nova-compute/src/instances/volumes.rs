@@ -154,8 +154,9 @@ pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Di
             return Err(Error::new(Kind::NotImplemented, format!("Volume {id} is served by {kind}, which this host cannot attach.")));
         }
     };
-    let bus = bus(instance, device)?;
-    Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: false, removable: true })
+    let cdrom = device.device_type.as_deref() == Some("cdrom");
+    let bus = bus(instance, device, cdrom)?;
+    Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: cdrom, cdrom, removable: true })
 }
 
 fn source(nbd: Nbd) -> Option<DiskSource> {
@@ -167,12 +168,17 @@ fn source(nbd: Nbd) -> Option<DiskSource> {
     Some(DiskSource::Nbd { server, export: nbd.export })
 }
 
-/// As the device says, or else as the image; but what may come and go cannot do so on SATA, unless the guest boots from it.
-fn bus(instance: &Instance, device: &BlockDevice) -> Result<DiskBus> {
+/// As the device says, or else as the image; but what may come and go cannot do so on SATA, unless the guest boots from it. A CD drive is there
+/// from the start, or not at all.
+fn bus(instance: &Instance, device: &BlockDevice, cdrom: bool) -> Result<DiskBus> {
     if let Some(word) = &device.disk_bus {
         return DiskBus::parse(word);
     }
-    Ok(match disks::hardware(instance)?.disk_bus {
+    let hardware = disks::hardware(instance)?;
+    if cdrom {
+        return Ok(hardware.devices.cdrom_bus.unwrap_or(DiskBus::Sata));
+    }
+    Ok(match hardware.disk_bus {
         DiskBus::Sata if device.boot_index != Some(0) => DiskBus::Virtio,
         bus => bus,
     })

@@ -16,6 +16,7 @@ use sea_orm::entity::prelude::*;
 use crate::Nova;
 use crate::hypervisors::node;
 use crate::os_services::{self as services, COMPUTE};
+use crate::scheduler::request_filter;
 use crate::servers::instance;
 use crate::servers::states::{VmState, power};
 use crate::servers::store::{self, Guard};
@@ -45,7 +46,7 @@ async fn take_in(app: &Nova, host: &str, inventory: HostInventory) -> Result<()>
     let changed = known.as_ref().is_none_or(|known| known.inventory.0 != inventory);
     let node_id = ids::derived("compute_node", host);
     if changed {
-        tell_placement(app, &node_id, &inventory).await?;
+        tell_placement(app, host, &node_id, &inventory).await?;
     }
     alive(app, host, &node_id, changed.then_some(inventory)).await?;
     if changed {
@@ -74,7 +75,7 @@ async fn beat(app: &Nova, hosts: Vec<String>) -> Result<Vec<bool>> {
         .await
 }
 
-async fn tell_placement(app: &Nova, node_id: &str, inventory: &HostInventory) -> Result<()> {
+async fn tell_placement(app: &Nova, host: &str, node_id: &str, inventory: &HostInventory) -> Result<()> {
     let auth = app.session.auth("").await?;
     let placement = &app.cloud.placement;
     placement.ensure_provider(&auth, node_id, &inventory.hypervisor_hostname).await?;
@@ -91,8 +92,20 @@ async fn tell_placement(app: &Nova, node_id: &str, inventory: &HostInventory) ->
         })
         .collect();
     placement.set_inventories(&auth, node_id, &inventories).await?;
-    placement.set_traits(&auth, node_id, &inventory.traits).await?;
+    placement.set_traits(&auth, node_id, &traits(inventory, services::is_disabled(app, host).await?)).await?;
     Ok(())
+}
+
+/// Tells placement whether a host gets new servers.
+pub async fn tell_status(app: &Nova, host: &str, disabled: bool) -> Result<()> {
+    let Some(node) = node::Entity::find().filter(node::Column::Host.eq(host)).one(app.db.read()).await? else { return Ok(()) };
+    let auth = app.session.auth("").await?;
+    app.cloud.placement.set_traits(&auth, &node.id, &traits(&node.inventory.0, disabled)).await?;
+    Ok(())
+}
+
+fn traits(inventory: &HostInventory, disabled: bool) -> Vec<String> {
+    inventory.traits.iter().cloned().chain(disabled.then(|| request_filter::DISABLED.to_owned())).collect()
 }
 
 /// The service's sign of life, and the node's inventory when it changed.

@@ -12,6 +12,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, NotSet, QueryOrder, QuerySelect, Set};
 
 use crate::Nova;
+use crate::conductor::hosts;
 use crate::servers::store;
 
 pub const COMPUTE: &str = "nova-compute";
@@ -169,6 +170,17 @@ async fn save(app: &Nova, id: String, change: ActiveModel) -> Result<Model> {
             })
         })
         .await?;
+    if row.service == COMPUTE
+        && let Err(error) = hosts::tell_status(app, &row.host, row.disabled).await
+    {
+        tracing::warn!(host = row.host, %error, "placement does not know yet whether this host gets new servers");
+    }
     app.hosts.forget();
     Ok(row)
+}
+
+/// Whether a host gets no new servers.
+pub async fn is_disabled(app: &Nova, host: &str) -> Result<bool> {
+    let row = Entity::find().filter(Column::Host.eq(host)).filter(Column::Service.eq(COMPUTE)).one(app.db.read()).await?;
+    Ok(row.is_some_and(|row| row.disabled))
 }

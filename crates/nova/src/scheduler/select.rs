@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::bandwidth::{self, Asked};
 use super::cache::Candidate;
 use super::filters::{self, Choice, Group, Request};
-use super::weighers;
+use super::{request_filter, weighers};
 use crate::conductor::claims;
 use crate::instance_actions::record::Span;
 use crate::servers::store;
@@ -111,18 +111,9 @@ fn destination(choice: &Choice, asked: &[Asked]) -> Destination {
 /// The question to placement: resources, the traits that flavor and image require or forbid, what ports ask for, and a host or zone where an
 /// answer could not hold all that may be meant.
 async fn wanted(app: &Nova, request: &Request, instance: &Instance, resources: &Resources, asked: &[Asked]) -> Result<Wanted> {
-    let specs = instance.flavor.extra_specs.iter().chain(&instance.image_properties);
-    let required = specs.filter_map(|(key, value)| {
-        let name = key.strip_prefix("trait:")?;
-        match value.as_str() {
-            "required" => Some(name.to_owned()),
-            "forbidden" => Some(format!("!{name}")),
-            _ => None,
-        }
-    });
     let mut wanted = Wanted {
         resources: resources.clone(),
-        required: required.collect(),
+        required: request_filter::required(&instance.flavor.extra_specs, &instance.image_properties),
         limit: Some(CANDIDATES),
         groups: asked.iter().map(|asked| asked.group.clone()).collect(),
         ..Wanted::default()

@@ -218,6 +218,11 @@ impl State {
         (StatusCode::OK, answer)
     }
 
+    /// What placement was told that the host of this name can do.
+    pub fn traits_of(&self, host: &str) -> Value {
+        self.providers.values().find(|provider| provider.name == host).unwrap().traits.clone()
+    }
+
     fn free(&self, provider: &str, class: &str, without: &str) -> i64 {
         let inventory = &self.providers[provider].inventories[class];
         let total = (inventory["total"].as_f64().unwrap_or(0.0) * inventory["allocation_ratio"].as_f64().unwrap_or(1.0)) as i64;

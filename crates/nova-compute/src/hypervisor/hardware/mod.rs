@@ -2,19 +2,25 @@
 //!
 //! The flavor's word counts where both speak, for it is the administrator's. What is not understood is an error of the user's, not a guess.
 
+mod devices;
 mod firmware;
+mod topology;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use kit::{Error, Result};
 
+pub use self::devices::{Devices, InputBus, Sound};
 pub use self::firmware::{Firmware, SecureBoot, Tpm, TpmVersion};
+pub use self::topology::Topology;
 
 /// The machine around processors, memory, disks and interfaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hardware {
     pub machine: MachineType,
+    /// The machine by its whole name, where the image names a version of it.
+    pub machine_version: Option<String>,
     pub firmware: Firmware,
     pub tpm: Option<Tpm>,
     /// Of the root disk, and of others that do not say.
@@ -25,11 +31,19 @@ pub struct Hardware {
     pub topology: Topology,
     /// Whether the guest has an agent that listens.
     pub agent: bool,
+    /// Whether there is no snapshot of it unless the agent holds its file systems still.
+    pub must_quiesce: bool,
     /// What happens when the guest stops to feed its watchdog; none when it has none.
     pub watchdog: Option<&'static str>,
     pub rng: bool,
-    /// A pointer that knows where it is, for screens.
-    pub tablet: bool,
+    pub devices: Devices,
+    /// Whether the firmware waits for somebody who chooses what to boot.
+    pub boot_menu: bool,
+    pub hpet: bool,
+    /// Whether the guest may count what its processors do; as the processor's model has it where nobody says.
+    pub pmu: Option<bool>,
+    /// Whether the guest is not told that it is one.
+    pub hidden: bool,
     /// Whether the clock shows local time, as Windows wants it.
     pub local_time: bool,
     pub cpu_limits: CpuLimits,
@@ -52,6 +66,7 @@ pub enum DiskBus {
     Scsi,
     /// SATA on a q35, IDE on a pc.
     Sata,
+    Usb,
 }
 
 impl DiskBus {
@@ -61,6 +76,7 @@ impl DiskBus {
             "virtio" => Ok(DiskBus::Virtio),
             "scsi" => Ok(DiskBus::Scsi),
             "sata" | "ide" => Ok(DiskBus::Sata),
+            "usb" => Ok(DiskBus::Usb),
             other => Err(unsupported("disk bus", other)),
         }
     }
@@ -72,7 +88,10 @@ pub enum VifModel {
     Virtio,
     E1000,
     E1000e,
+    Ne2kPci,
+    Pcnet,
     Rtl8139,
+    Vmxnet3,
 }
 
 impl VifModel {
@@ -82,16 +101,12 @@ impl VifModel {
             VifModel::Virtio => "virtio-net-pci",
             VifModel::E1000 => "e1000",
             VifModel::E1000e => "e1000e",
+            VifModel::Ne2kPci => "ne2k_pci",
+            VifModel::Pcnet => "pcnet",
             VifModel::Rtl8139 => "rtl8139",
+            VifModel::Vmxnet3 => "vmxnet3",
         }
     }
-}
-
-/// How processors are arranged; all are sockets when nobody says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Topology {
-    pub cores: Option<u32>,
-    pub threads: Option<u32>,
 }
 
 /// What the guest's processors may take from the host's, nothing where there is no limit.
@@ -115,6 +130,7 @@ impl Default for Hardware {
     fn default() -> Hardware {
         Hardware {
             machine: MachineType::Q35,
+            machine_version: None,
             firmware: Firmware::Bios,
             tpm: None,
             disk_bus: DiskBus::Virtio,
@@ -122,9 +138,14 @@ impl Default for Hardware {
             video: Some("VGA"),
             topology: Topology::default(),
             agent: false,
+            must_quiesce: false,
             watchdog: None,
             rng: true,
-            tablet: false,
+            devices: Devices::default(),
+            boot_menu: false,
+            hpet: true,
+            pmu: None,
+            hidden: false,
             local_time: false,
             cpu_limits: CpuLimits::default(),
             disk_limits: DiskLimits::default(),
@@ -139,16 +160,22 @@ impl Hardware {
         let machine = asked.image("hw_machine_type").map_or(Ok(MachineType::Q35), machine)?;
         Ok(Hardware {
             machine,
+            machine_version: asked.image("hw_machine_type").filter(|word| !["q35", "pc"].contains(word)).map(str::to_owned),
             firmware: firmware::firmware(&asked, machine)?,
             tpm: firmware::tpm(&asked)?,
             disk_bus: asked.image("hw_disk_bus").map_or(Ok(DiskBus::Virtio), DiskBus::parse)?,
             vif_model: asked.image("hw_vif_model").map_or(Ok(VifModel::Virtio), vif_model)?,
             video: asked.image("hw_video_model").map_or(Ok(Some("VGA")), video)?,
-            topology: topology(&asked, vcpus)?,
+            topology: topology::topology(&asked, vcpus)?,
             agent: asked.image("hw_qemu_guest_agent").is_some_and(yes),
+            must_quiesce: asked.image("os_require_quiesce").is_some_and(yes),
             watchdog: asked.either("hw:watchdog_action", "hw_watchdog_action").map_or(Ok(None), watchdog)?,
             rng: flavor.get("hw_rng:allowed").is_none_or(|word| yes(word)),
-            tablet: asked.image("hw_pointer_model") == Some("usbtablet"),
+            devices: Devices::of(&asked)?,
+            boot_menu: devices::boot_menu(&asked),
+            hpet: asked.image("hw_time_hpet").is_none_or(yes),
+            pmu: asked.agreed("hw:pmu", "hw_pmu")?.map(yes),
+            hidden: asked.either("hide_hypervisor_id", "img_hide_hypervisor_id").is_some_and(yes),
             local_time: asked.image("os_type") == Some("windows"),
             cpu_limits: cpu_limits(flavor)?,
             disk_limits: disk_limits(flavor)?,
@@ -182,15 +209,28 @@ impl<'a> Asked<'a> {
     }
 
     fn number(&self, spec: &str, property: &str) -> Result<Option<u32>> {
-        let Some(word) = self.either(spec, property) else { return Ok(None) };
-        word.parse().ok().filter(|number| *number > 0).map(Some).ok_or_else(|| unsupported(property, word))
+        self.either(spec, property).map(|word| number(property, word)).transpose()
+    }
+
+    fn number_of_flavor(&self, spec: &str) -> Result<Option<u32>> {
+        self.flavor.get(spec).map(|word| number(spec, word)).transpose()
+    }
+
+    fn number_of_image(&self, property: &str) -> Result<Option<u32>> {
+        self.image(property).map(|word| number(property, word)).transpose()
     }
 }
 
+fn number(what: &str, word: &str) -> Result<u32> {
+    word.parse().ok().filter(|number| *number > 0).ok_or_else(|| unsupported(what, word))
+}
+
 fn machine(word: &str) -> Result<MachineType> {
+    // of a machine's name nothing may become an option
+    let named = |prefix| word.strip_prefix(prefix).is_some_and(|version: &str| version.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
     match word {
-        _ if word == "q35" || word.starts_with("pc-q35") => Ok(MachineType::Q35),
-        _ if word == "pc" || word.starts_with("pc-i440fx") => Ok(MachineType::Pc),
+        _ if word == "q35" || named("pc-q35-") => Ok(MachineType::Q35),
+        _ if word == "pc" || named("pc-i440fx-") => Ok(MachineType::Pc),
         other => Err(unsupported("machine type", other)),
     }
 }
@@ -200,7 +240,10 @@ fn vif_model(word: &str) -> Result<VifModel> {
         "virtio" => Ok(VifModel::Virtio),
         "e1000" => Ok(VifModel::E1000),
         "e1000e" => Ok(VifModel::E1000e),
+        "ne2k_pci" | "ne2k-pci" => Ok(VifModel::Ne2kPci),
+        "pcnet" => Ok(VifModel::Pcnet),
         "rtl8139" => Ok(VifModel::Rtl8139),
+        "vmxnet3" => Ok(VifModel::Vmxnet3),
         other => Err(unsupported("vif model", other)),
     }
 }
@@ -225,23 +268,6 @@ fn watchdog(word: &str) -> Result<Option<&'static str>> {
         "none" => Ok(Some("none")),
         other => Err(unsupported("watchdog action", other)),
     }
-}
-
-fn topology(asked: &Asked, vcpus: u32) -> Result<Topology> {
-    let sockets = asked.number("hw:cpu_sockets", "hw_cpu_sockets")?;
-    let cores = asked.number("hw:cpu_cores", "hw_cpu_cores")?;
-    let threads = asked.number("hw:cpu_threads", "hw_cpu_threads")?;
-    let threads_are = threads.unwrap_or(1);
-    // what is left open is made to fit
-    let cores = cores.or_else(|| sockets.filter(|s| vcpus.is_multiple_of(s * threads_are)).map(|s| vcpus / (s * threads_are)));
-    let fits = vcpus.is_multiple_of(cores.unwrap_or(1) * threads_are)
-        && sockets.is_none_or(|sockets| sockets * cores.unwrap_or(1) * threads_are == vcpus);
-    if !fits {
-        return Err(Error::bad_request(format!(
-            "No valid CPU topology: {vcpus} virtual CPUs cannot be arranged as sockets, cores and threads are asked for."
-        )));
-    }
-    Ok(Topology { cores, threads })
 }
 
 /// `quota:cpu_shares` and its like.
@@ -331,12 +357,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn processors_are_arranged_or_refused() {
-        let of = |pairs: &[(&str, &str)]| Hardware::of(&words(pairs), &words(&[]), 4).map(|hardware| hardware.topology);
-        assert_eq!(of(&[("hw_cpu_sockets", "1")]).unwrap(), Topology { cores: Some(4), threads: None });
-        assert_eq!(of(&[("hw_cpu_cores", "2"), ("hw_cpu_threads", "2")]).unwrap(), Topology { cores: Some(2), threads: Some(2) });
-        assert!(of(&[("hw_cpu_sockets", "3")]).is_err());
-        assert!(of(&[("hw_cpu_cores", "0")]).is_err());
+    fn a_machine_has_the_version_that_the_image_names() {
+        let of = |word| Hardware::of(&words(&[("hw_machine_type", word)]), &words(&[]), 1);
+        assert_eq!(of("pc-q35-6.2").unwrap().machine_version.as_deref(), Some("pc-q35-6.2"));
+        assert_eq!(of("q35").unwrap().machine_version, None);
+        assert!(of("pc-q35-6.2,firmware=/etc/shadow").is_err());
+    }
+
+    #[test]
+    fn processors_show_what_they_are_asked_to() {
+        let hardware = Hardware::of(&words(&[("hw_pmu", "no"), ("hw_time_hpet", "false")]), &words(&[("hide_hypervisor_id", "true")]), 1);
+        let hardware = hardware.unwrap();
+        assert_eq!((hardware.pmu, hardware.hpet, hardware.hidden), (Some(false), false, true));
     }
 
     #[test]

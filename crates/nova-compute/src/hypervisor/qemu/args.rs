@@ -5,11 +5,11 @@
 
 use serde_json::{Value, json};
 
-use super::Machine;
+use super::devices;
 use super::files::Files;
 use super::firmware::{self, Flash};
 use super::slots::Slots;
-use super::{secure, tpm};
+use super::{Accel, Machine, secure, tpm};
 use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, Topology, VifModel};
 use crate::hypervisor::{Disk, DiskSource, Guest, NbdServer, Nic};
 
@@ -48,9 +48,7 @@ pub fn arguments(guest: &Guest, host: (&Machine, Option<Flash>), files: &Files, 
     for port in 1..=slots.ports {
         line.device(json!({"driver": "pcie-root-port", "id": root_port(port), "chassis": port, "slot": port}));
     }
-    if guest.disks.iter().any(|disk| disk.bus == DiskBus::Scsi) {
-        line.device(json!({"driver": "virtio-scsi-pci", "id": SCSI}));
-    }
+    controllers(&mut line, guest);
     for (index, disk) in guest.disks.iter().enumerate() {
         if is_secured(disk) {
             line.pair("-object", secure::object(files, &node_name(&disk.id), secure::CLIENT));
@@ -86,14 +84,15 @@ fn base(line: &mut Line, guest: &Guest, (machine, flash): (&Machine, Option<Flas
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.pair("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    let kind = slots.machine.as_deref().unwrap_or(machine_name(guest.hardware.machine));
-    firmware(line, kind, flash, files);
+    let hardware = &guest.hardware;
+    let kind = slots.machine.as_deref().or(hardware.machine_version.as_deref()).unwrap_or(machine_name(hardware.machine));
+    firmware(line, &format!("{kind},usb=off,vmport=off{}", if hardware.hpet { "" } else { ",hpet=off" }), flash, files);
     line.pair("-accel", machine.accel.argument());
-    line.pair("-cpu", machine.accel.cpu());
+    line.pair("-cpu", cpu(machine.accel, hardware));
     line.pair("-smp", smp(guest.vcpus, guest.hardware.topology));
     line.pair("-m", format!("{}M", guest.memory_mb));
     line.pair("-rtc", if guest.hardware.local_time { "base=localtime" } else { "base=utc" });
-    line.pair("-boot", "strict=on");
+    line.pair("-boot", if hardware.boot_menu { "strict=on,menu=on" } else { "strict=on" });
     line.pair(
         "-smbios",
         format!(
@@ -109,31 +108,62 @@ fn base(line: &mut Line, guest: &Guest, (machine, flash): (&Machine, Option<Flas
     line.pair("-chardev", format!("socket,id=serial,path={},server=on,wait=off,logfile={},logappend=on", escape(&socket), escape(&log)));
     line.pair("-serial", "chardev:serial");
     line.pair("-display", "none");
-    if let Some(video) = guest.hardware.video {
-        line.device(json!({"driver": video, "id": "video"}));
+    if let Some(video) = hardware.video {
+        line.device(devices::screen(video, hardware.devices.video_mb));
         line.pair("-vnc", format!("unix:{}", escape(&files.vnc().display().to_string())));
     }
-    if guest.hardware.rng {
-        line.device(json!({"driver": "virtio-rng-pci", "id": "rng"}));
+    if hardware.rng {
+        line.device(devices::rng(hardware.devices.rng_limit));
     }
     line.device(json!({"driver": "virtio-balloon-pci", "id": "balloon", "deflate-on-oom": true}));
     extras(line, &guest.hardware, files);
 }
 
+/// Those of disks, and what hangs on them that is no disk.
+fn controllers(line: &mut Line, guest: &Guest) {
+    let devices = &guest.hardware.devices;
+    let on = |bus| guest.disks.iter().any(|disk| disk.bus == bus);
+    if on(DiskBus::Scsi) {
+        line.device(json!({"driver": devices.scsi, "id": SCSI}));
+    }
+    if on(DiskBus::Usb) || devices::need_usb(devices) {
+        line.device(json!({"driver": devices.usb, "id": devices::USB}));
+    }
+    if devices.sound.is_some() {
+        // nobody listens on a host
+        line.pair("-audiodev", format!("none,id={}", devices::SOUND));
+    }
+    devices::people(devices).into_iter().for_each(|device| line.device(device));
+}
+
+fn cpu(accel: Accel, hardware: &Hardware) -> String {
+    let hidden = match accel {
+        _ if !hardware.hidden => "",
+        Accel::Kvm => ",kvm=off",
+        Accel::Tcg => ",tcg-cpuid=off",
+    };
+    let pmu = match hardware.pmu {
+        None => "",
+        Some(true) => ",pmu=on",
+        Some(false) => ",pmu=off",
+    };
+    format!("{}{hidden}{pmu}", accel.cpu())
+}
+
 /// The machine, and what it starts with.
 fn firmware(line: &mut Line, kind: &str, flash: Option<Flash>, files: &Files) {
-    let Some(flash) = flash else { return line.pair("-machine", format!("{kind},usb=off,vmport=off")) };
+    let Some(flash) = flash else { return line.pair("-machine", kind) };
     let memory = format!("pflash0={},pflash1={}", firmware::CODE, firmware::VARS);
     for node in flash.nodes(files) {
         line.pair("-blockdev", node);
     }
     if flash.secure {
-        line.pair("-machine", format!("{kind},usb=off,vmport=off,smm=on,{memory}"));
+        line.pair("-machine", format!("{kind},smm=on,{memory}"));
         line.pair("-global", "driver=cfi.pflash01,property=secure,value=on");
         // a way around the firmware
         line.pair("-global", "ICH9-LPC.disable_s3=1");
     } else {
-        line.pair("-machine", format!("{kind},usb=off,vmport=off,{memory}"));
+        line.pair("-machine", format!("{kind},{memory}"));
     }
 }
 
@@ -155,9 +185,10 @@ fn extras(line: &mut Line, hardware: &Hardware, files: &Files) {
         line.pair("-tpmdev", backend);
         line.device(device);
     }
-    if hardware.tablet {
-        line.device(json!({"driver": "qemu-xhci", "id": "usb"}));
-        line.device(json!({"driver": "usb-tablet", "id": "tablet"}));
+    for port in 1..hardware.devices.serial_ports {
+        let path = escape(&files.serial_port(port).display().to_string());
+        line.pair("-chardev", format!("socket,id=serial{port},path={path},server=on,wait=off"));
+        line.pair("-serial", format!("chardev:serial{port}"));
     }
 }
 
@@ -224,11 +255,16 @@ pub fn disk_device(disk: &Disk) -> Value {
     match disk.bus {
         DiskBus::Virtio => {}
         DiskBus::Scsi => {
-            device["driver"] = json!("scsi-hd");
+            device["driver"] = json!(if disk.cdrom { "scsi-cd" } else { "scsi-hd" });
             device["bus"] = json!(format!("{SCSI}.0"));
             serial_length = 36;
         }
-        DiskBus::Sata => device["driver"] = json!("ide-hd"),
+        DiskBus::Sata => device["driver"] = json!(if disk.cdrom { "ide-cd" } else { "ide-hd" }),
+        DiskBus::Usb => {
+            device["driver"] = json!("usb-storage");
+            device["bus"] = json!(format!("{}.0", devices::USB));
+            device["removable"] = json!(disk.cdrom);
+        }
     }
     if let Some(serial) = &disk.serial {
         device["serial"] = json!(serial.chars().take(serial_length).collect::<String>());
@@ -298,8 +334,7 @@ impl Line {
 mod tests {
     use super::*;
     use crate::hypervisor::DiskFormat;
-    use crate::hypervisor::hardware::{Firmware, SecureBoot, Tpm, TpmVersion};
-    use crate::hypervisor::qemu::Accel;
+    use crate::hypervisor::hardware::{Devices, Firmware, InputBus, SecureBoot, Sound, Tpm, TpmVersion};
     use crate::hypervisor::qemu::firmware::Installed;
 
     fn guest() -> Guest {
@@ -309,6 +344,7 @@ mod tests {
             source,
             bus: DiskBus::Virtio,
             read_only: id == "config",
+            cdrom: false,
             removable,
             serial: None,
         };
@@ -397,6 +433,46 @@ mod tests {
             assert!(text.contains(part), "{part} is not in {text}");
         }
         assert!(!text.contains("-vnc") && !text.contains("pcie-root-port"));
+    }
+
+    #[test]
+    fn a_guest_has_what_most_do_without() {
+        let mut guest = guest();
+        guest.hardware = Hardware {
+            machine_version: Some("pc-q35-6.2".into()),
+            boot_menu: true,
+            hpet: false,
+            pmu: Some(false),
+            hidden: true,
+            devices: Devices {
+                tablet: Some(InputBus::Usb),
+                keyboard: Some(InputBus::Virtio),
+                sound: Some(Sound::Hda("ich9-intel-hda")),
+                serial_ports: 2,
+                video_mb: Some(32),
+                rng_limit: Some((1024, 500)),
+                ..Devices::default()
+            },
+            ..Hardware::default()
+        };
+        (guest.disks[0].bus, guest.disks[1].bus, guest.disks[1].cdrom) = (DiskBus::Usb, DiskBus::Sata, true);
+        let text = text_of(&guest);
+        for part in [
+            "-machine pc-q35-6.2,usb=off,vmport=off,hpet=off -accel",
+            "-cpu qemu64,tcg-cpuid=off,pmu=off",
+            "-boot strict=on,menu=on",
+            "path=/i/serial1.sock,server=on,wait=off -serial chardev:serial1",
+            r#"{"driver":"VGA","id":"video","vgamem_mb":32}"#,
+            r#"{"driver":"virtio-rng-pci","id":"rng","max-bytes":1024,"period":500}"#,
+            r#"{"driver":"qemu-xhci","id":"usb"}"#,
+            r#"{"driver":"usb-tablet","id":"tablet","bus":"usb.0"}"#,
+            r#"{"driver":"virtio-keyboard-pci","id":"keyboard"}"#,
+            r#"{"driver":"hda-duplex","audiodev":"sound""#,
+            r#"{"driver":"usb-storage","id":"disk-root","drive":"d-root","bus":"usb.0","removable":false,"bootindex":1}"#,
+            r#"{"driver":"ide-cd","id":"disk-config","drive":"d-config"}"#,
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Files {
         self.dir.join("serial.sock")
     }
 
+    /// Of a further serial port, from 1 on.
+    pub fn serial_port(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("serial{number}.sock"))
+    }
+
     pub fn vnc(&self) -> PathBuf {
         self.dir.join("vnc.sock")
     }

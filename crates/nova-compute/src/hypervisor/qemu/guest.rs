@@ -43,7 +43,8 @@ pub enum Request {
     AttachDisk(Disk, Option<Value>),
     DetachDisk(String),
     ResizeDisk(String, u64),
-    CopyDisk(String, PathBuf),
+    /// Whether its file systems must be held still.
+    CopyDisk(String, PathBuf, bool),
     SwapDisk(String, Disk, Option<Value>),
     /// These disks, each for itself.
     Limit(Vec<String>, DiskLimits),
@@ -155,7 +156,7 @@ impl Owner {
             Request::AttachDisk(disk, key) => self.attach_disk(&disk, key).await,
             Request::DetachDisk(id) => self.detach_disk(&id).await,
             Request::ResizeDisk(id, bytes) => self.resize_disk(&id, bytes).await,
-            Request::CopyDisk(id, to) => self.copy_disk(&id, &to).await,
+            Request::CopyDisk(id, to, must_quiesce) => self.copy_disk(&id, &to, must_quiesce).await,
             Request::Limit(disks, limits) => self.limit_disks(&disks, &limits).await,
             Request::SwapDisk(id, new, key) => self.swap_disk(&id, &new, key).await,
             Request::Diagnose(answer) => {

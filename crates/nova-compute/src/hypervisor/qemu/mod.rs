@@ -10,11 +10,12 @@ mod arrive;
 pub mod cgroup;
 mod console;
 mod depart;
+mod devices;
 mod diagnose;
-pub mod firmware;
 #[cfg(test)]
 mod fake;
 pub mod files;
+pub mod firmware;
 mod guest;
 mod launch;
 mod mirror;
@@ -46,43 +47,14 @@ use self::files::Files;
 use self::firmware::Installed;
 use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
-use self::slots::Slots;
 pub use self::probe::{Accel, AccelChoice};
-use super::{About, Awaited, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel};
+use self::slots::Slots;
+use super::{About, Awaited, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel, traits};
 
 /// The program.
 pub const BINARY: &str = "qemu-system-x86_64";
 /// How often consoles are looked at for their length.
 const TEND: Duration = Duration::from_secs(10);
-
-/// What every guest here can be given, in placement's words.
-const TRAITS: [&str; 25] = [
-    "COMPUTE_NODE",
-    "COMPUTE_DEVICE_TAGGING",
-    "COMPUTE_GRAPHICS_MODEL_BOCHS",
-    "COMPUTE_GRAPHICS_MODEL_CIRRUS",
-    "COMPUTE_GRAPHICS_MODEL_NONE",
-    "COMPUTE_GRAPHICS_MODEL_VGA",
-    "COMPUTE_GRAPHICS_MODEL_VIRTIO",
-    "COMPUTE_IMAGE_TYPE_ISO",
-    "COMPUTE_IMAGE_TYPE_QCOW2",
-    "COMPUTE_IMAGE_TYPE_RAW",
-    "COMPUTE_IMAGE_TYPE_VMDK",
-    "COMPUTE_MIGRATE_AUTO_CONVERGE",
-    "COMPUTE_NET_ATTACH_INTERFACE",
-    "COMPUTE_NET_ATTACH_INTERFACE_WITH_TAG",
-    "COMPUTE_NET_VIF_MODEL_E1000",
-    "COMPUTE_NET_VIF_MODEL_E1000E",
-    "COMPUTE_NET_VIF_MODEL_RTL8139",
-    "COMPUTE_NET_VIF_MODEL_VIRTIO",
-    "COMPUTE_RESCUE_BFV",
-    "COMPUTE_STORAGE_BUS_IDE",
-    "COMPUTE_STORAGE_BUS_SATA",
-    "COMPUTE_STORAGE_BUS_SCSI",
-    "COMPUTE_STORAGE_BUS_VIRTIO",
-    "COMPUTE_VOLUME_ATTACH_WITH_TAG",
-    "COMPUTE_VOLUME_EXTEND",
-];
 
 /// The kind of machine guests get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,11 +228,7 @@ impl Hypervisor for Qemu {
             Accel::Kvm => ("KVM", "CUSTOM_CUMULO_KVM"),
             Accel::Tcg => ("QEMU", "CUSTOM_CUMULO_TCG"),
         };
-        About {
-            hypervisor_type: hypervisor_type.into(),
-            version: self.machine.version,
-            traits: TRAITS.iter().chain([&accel]).map(|word| (*word).to_owned()).collect(),
-        }
+        About { hypervisor_type: hypervisor_type.into(), version: self.machine.version, traits: traits::of(&self.machine, accel) }
     }
 
     fn disk_owner(&self) -> Option<Account> {
@@ -378,8 +346,8 @@ impl Hypervisor for Qemu {
         Box::pin(async move { self.must_live(id)?.ask(Request::ResizeDisk(disk_id.to_owned(), bytes)).await })
     }
 
-    fn copy_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, to: &'a Path) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.must_live(id)?.ask(Request::CopyDisk(disk_id.to_owned(), to.to_owned())).await })
+    fn copy_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, to: &'a Path, must_quiesce: bool) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.must_live(id)?.ask(Request::CopyDisk(disk_id.to_owned(), to.to_owned(), must_quiesce)).await })
     }
 
     fn swap_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, new: Disk) -> BoxFuture<'a, Result<()>> {

@@ -75,13 +75,16 @@ impl Owner {
     }
 
     /// Copies a disk as it is at this moment into a file that is large enough, while the guest goes on writing.
-    pub(super) async fn copy_disk(&mut self, disk: &str, to: &Path) -> Result<()> {
+    pub(super) async fn copy_disk(&mut self, disk: &str, to: &Path, must_quiesce: bool) -> Result<()> {
         const TARGET: &str = "copy";
         let node = json!({"driver": "qcow2", "node-name": TARGET, "file": {"driver": "file", "filename": to}});
         self.qmp.execute("blockdev-add", node).await?;
         let frozen = self.freeze().await;
         let job = json!({"job-id": TARGET, "device": args::node_name(disk), "target": TARGET, "sync": "full", "auto-dismiss": false});
-        let begun = self.qmp.execute("blockdev-backup", job).await;
+        let begun = match frozen || !must_quiesce {
+            true => self.qmp.execute("blockdev-backup", job).await,
+            false => Err(Error::conflict("Quiescing is not supported in this instance: its guest agent does not answer.")),
+        };
         if frozen {
             self.thaw().await;
         }

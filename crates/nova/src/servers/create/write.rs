@@ -88,6 +88,7 @@ pub async fn write(app: &Nova, ctx: &Context, checked: Checked, first_id: String
 fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<ActiveModel> {
     let (wanted, flavor, now) = (&checked.wanted, &checked.flavor, Timestamp::now());
     let properties = checked.image.as_ref().map(sdk::image::ImageInfo::properties).unwrap_or_default();
+    let config_drive = wanted.config_drive || properties.get("img_config_drive").is_some_and(|word| word == "mandatory");
     let spec = Spec {
         kernel_id: properties.get("kernel_id").cloned(),
         ramdisk_id: properties.get("ramdisk_id").cloned(),
@@ -127,7 +128,7 @@ fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<
         vcpus: Set(i64::from(flavor.vcpus)),
         ram_mb: Set(flavor.ram_mb as i64),
         key_name: Set(checked.key.as_ref().map(|key| key.name.clone())),
-        config_drive: Set(wanted.config_drive),
+        config_drive: Set(config_drive),
         disk_config: Set(wanted.disk_config.clone()),
         access_ip_v4: Set(wanted.access_ip_v4.clone()),
         access_ip_v6: Set(wanted.access_ip_v6.clone()),
