@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
-use nova_compute::hypervisor::{Disk, DiskBus, DiskFormat, DiskSource, Guest, Hardware, Hypervisor, PowerState};
+use nova_compute::hypervisor::{Disk, DiskBus, DiskFormat, DiskLimits, DiskSource, Guest, Hardware, Hypervisor, PowerState};
 
 const ID: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 
@@ -73,6 +73,7 @@ async fn a_guest_lives_is_found_again_and_ends() {
         cdrom: false,
         removable: id != "root",
         serial: None,
+        limits: DiskLimits::default(),
     };
     let guest = Guest {
         id: ID.into(),

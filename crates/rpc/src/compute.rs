@@ -284,4 +284,7 @@ pub struct InstanceMetadata {
     pub availability_zone: String,
     /// Floating addresses by fixed address.
     pub floating_ips: BTreeMap<IpAddr, IpAddr>,
+    /// What the guest itself gave to be kept for its owner.
+    #[serde(default)]
+    pub password: Option<String>,
 }

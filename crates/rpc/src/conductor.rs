@@ -180,3 +180,11 @@ pub struct GetMetadata {
     pub address: Option<String>,
 }
 message!(GetMetadata => Option<crate::compute::InstanceMetadata>, "get_metadata");
+
+/// nova-compute's metadata service -> conductor: the password that a guest made up and encrypted. Answers whether it is kept: the first one is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavePassword {
+    pub instance_id: String,
+    pub password: String,
+}
+message!(SavePassword => bool, "save_password");

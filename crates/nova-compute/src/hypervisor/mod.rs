@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub use self::hardware::{DiskBus, Hardware, VifModel};
+pub use self::hardware::{DiskBus, DiskLimits, Hardware, VifModel};
 use self::qemu::account::Account;
 pub use self::traffic::{Diagnostics, DiskCounters, NicCounters};
 
@@ -224,6 +224,7 @@ pub struct Disk {
     pub removable: bool,
     /// What the guest reads as the disk's serial number.
     pub serial: Option<String>,
+    pub limits: DiskLimits,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

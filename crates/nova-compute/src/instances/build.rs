@@ -184,6 +184,7 @@ pub fn documents(instance: &Instance, password: Option<String>) -> Documents {
         instance: instance.clone(),
         availability_zone: instance.availability_zone.clone().unwrap_or_else(|| "nova".into()),
         floating_ips: Default::default(),
+        password: None,
     };
     Documents::new(about, password)
 }

@@ -13,7 +13,7 @@ use super::volumes;
 use crate::host::{Host, Store};
 use crate::hypervisor::qemu::account::Account;
 use crate::hypervisor::qemu::files::{Files, TPM_STATE, VARS, create_plain};
-use crate::hypervisor::{Disk, DiskBus, DiskFormat, DiskSource, Guest, Hardware, Nic};
+use crate::hypervisor::{Disk, DiskBus, DiskFormat, DiskLimits, DiskSource, Guest, Hardware, Nic};
 use crate::image::cache::Base;
 use crate::image::{qemu_img, verify};
 use crate::metadata::Documents;
@@ -69,6 +69,7 @@ pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
     let hardware = hardware(instance)?;
     for local in disks.iter_mut().filter(|disk| !disk.removable) {
         local.bus = hardware.disk_bus;
+        local.limits = hardware.disk_limits.clone();
         if let ("config", Some(bus)) = (local.id.as_str(), hardware.devices.cdrom_bus) {
             (local.bus, local.cdrom) = (bus, bus != DiskBus::Virtio);
         }
@@ -102,7 +103,8 @@ fn add_rescue(host: &Host, instance: &Instance, disks: &mut Vec<Disk>, bus: Disk
     let dir = host.store.as_ref()?.instances.join(&instance.id);
     let rescue = Rescue::all().find(|rescue| dir.join(rescue.file()).exists())?;
     let source = DiskSource::File { path: dir.join(rescue.file()), format: DiskFormat::Qcow2 };
-    let disk = |cdrom, bus| Disk { id: "rescue".into(), source, bus, read_only: cdrom, cdrom, removable: false, serial: None };
+    let limits = DiskLimits::default();
+    let disk = |cdrom, bus| Disk { id: "rescue".into(), source, bus, read_only: cdrom, cdrom, removable: false, serial: None, limits };
     match rescue {
         Rescue::First => disks.insert(0, disk(false, bus)),
         Rescue::Last { cdrom, bus } => disks.push(disk(cdrom, bus)),
@@ -193,6 +195,7 @@ fn local_disks(host: &Host, instance: &Instance) -> Vec<Disk> {
         cdrom: false,
         removable: false,
         serial: None,
+        limits: DiskLimits::default(),
     };
     let mut disks = vec![disk("root", ROOT, DiskFormat::Qcow2, false)];
     disks.extend((0..ephemeral_sizes(instance).len()).map(|n| disk(&format!("eph{n}"), &ephemeral(n), DiskFormat::Raw, false)));

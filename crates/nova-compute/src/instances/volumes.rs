@@ -12,7 +12,7 @@ use tokio::time::{Duration, Instant};
 
 use super::disks;
 use crate::host::Host;
-use crate::hypervisor::{Disk, DiskBus, DiskSource, NbdServer};
+use crate::hypervisor::{Disk, DiskBus, DiskLimits, DiskSource, NbdServer};
 
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -154,9 +154,10 @@ pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Di
             return Err(Error::new(Kind::NotImplemented, format!("Volume {id} is served by {kind}, which this host cannot attach.")));
         }
     };
+    let limits = DiskLimits::of_volume(info.data.get("qos_specs").unwrap_or(&Value::Null));
     let cdrom = device.device_type.as_deref() == Some("cdrom");
     let bus = bus(instance, device, cdrom)?;
-    Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: cdrom, cdrom, removable: true })
+    Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: cdrom, cdrom, removable: true, limits })
 }
 
 fn source(nbd: Nbd) -> Option<DiskSource> {

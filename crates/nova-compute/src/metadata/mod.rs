@@ -48,6 +48,11 @@ impl Documents {
         }
     }
 
+    /// Whether a guest can give its password at this path.
+    pub fn takes_password(&self, path: &str) -> bool {
+        path.trim_end_matches('/').ends_with("/password") && matches!(self.find(path, None), Some(Node::Text(_)))
+    }
+
     /// The files of a config drive.
     pub fn drive(&self) -> Result<BTreeMap<String, Vec<u8>>> {
         let mut files = BTreeMap::new();
@@ -144,7 +149,7 @@ pub(crate) mod fixtures {
             created_at: 0,
         };
         let floating_ips = BTreeMap::from([("10.0.0.5".parse().unwrap(), "172.24.4.7".parse().unwrap())]);
-        let about = InstanceMetadata { instance, availability_zone: "nova".into(), floating_ips };
+        let about = InstanceMetadata { instance, availability_zone: "nova".into(), floating_ips, password: None };
         Documents { about, admin_password: Some("secret".into()), random_seed: "c2VlZA==".into() }
     }
 }

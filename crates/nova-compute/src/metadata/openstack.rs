@@ -76,8 +76,7 @@ impl Documents {
         match name {
             "meta_data.json" => Some(Node::Json(self.meta_data(version, false))),
             "user_data" => self.user_data().map(Node::Bytes),
-            // nothing was posted: no guest of ours sets one
-            "password" => Some(Node::Text(String::new())),
+            "password" => Some(Node::Text(self.about.password.clone().unwrap_or_default())),
             "network_data.json" => Some(Node::Json(network_data::render(&self.about.instance.network_info))),
             _ => Some(Node::Json(json!({}))),
         }

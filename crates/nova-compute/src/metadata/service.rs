@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use hmac::{Hmac, Mac};
 use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use kit::bus::Bus;
 use kit::policy::{PUBLIC, Policy};
 use kit::routes::Routes;
 use kit::service::{FaultContext, Service, ServiceParts};
 use kit::{Context, Error, Raw, Reply, Result};
-use rpc::conductor::{self, GetMetadata};
+use rpc::conductor::{self, GetMetadata, SavePassword};
 use sha2::Sha256;
 
 use super::{Documents, Node};
@@ -24,6 +25,8 @@ const BELIEF: Duration = Duration::from_secs(15);
 /// Instances remembered at once.
 const CACHE: usize = 1000;
 const DEADLINE: Duration = Duration::from_secs(20);
+/// The longest password, in bytes.
+const PASSWORD: usize = 1020;
 
 #[derive(Clone)]
 struct App {
@@ -40,7 +43,7 @@ pub fn service(bus: Bus, secret: &str) -> Result<Service> {
     Service::new(ServiceParts {
         name: "nova-metadata",
         app: App { bus, secret: secret.into(), known: Arc::default() },
-        root: Routes::new().get("/", PUBLIC, find).get("/{*path}", PUBLIC, find),
+        root: Routes::new().get("/", PUBLIC, find).get("/{*path}", PUBLIC, find).post("/{*path}", PUBLIC, give),
         routes: Routes::new(),
         mounts: &[],
         project_segment: false,
@@ -55,12 +58,7 @@ pub fn service(bus: Bus, secret: &str) -> Result<Service> {
 
 async fn find(app: App, _ctx: Context, request: Raw) -> Result<Reply> {
     let headers = &request.parts.headers;
-    let instance_id = signed_instance(headers, &app.secret)?;
-    let documents = app.documents(&instance_id).await?;
-    // a port can be moved to another project's guest; the proxy saw whose it was
-    if header(headers, "x-tenant-id").is_some_and(|project| project != documents.about.instance.project_id) {
-        return Err(missing());
-    }
+    let documents = app.documents_for(headers).await?;
     let address = header(headers, "x-forwarded-for").map(|text| text.split(',').next().unwrap_or_default().trim());
     match documents.find(request.parts.uri.path(), address).ok_or_else(missing)? {
         Node::Listing(names) => Ok(Reply::body("text/plain; charset=UTF-8", names.join("\n"))),
@@ -70,7 +68,35 @@ async fn find(app: App, _ctx: Context, request: Raw) -> Result<Reply> {
     }
 }
 
+/// `POST /openstack/{version}/password`: the guest's password, encrypted with its owner's key, which is kept until the owner clears it.
+async fn give(app: App, _ctx: Context, request: Raw) -> Result<Reply> {
+    let documents = app.documents_for(&request.parts.headers).await?;
+    if !documents.takes_password(request.parts.uri.path()) {
+        return Err(missing());
+    }
+    let too_large = |_| Error::bad_request("Request is too large.");
+    let body = Limited::new(request.body, PASSWORD).collect().await.map_err(too_large)?.to_bytes();
+    let password = String::from_utf8(body.to_vec()).map_err(|_| Error::bad_request("The password is not text."))?;
+    let instance_id = documents.about.instance.id.clone();
+    let kept = app.bus.call(conductor::TOPIC, SavePassword { instance_id: instance_id.clone(), password }, DEADLINE).await?;
+    app.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance_id);
+    match kept {
+        true => Ok(Reply::body("text/plain; charset=UTF-8", "")),
+        false => Err(Error::conflict("There was a conflict when trying to complete your request.")),
+    }
+}
+
 impl App {
+    /// Those of the guest that asks by way of the proxy.
+    async fn documents_for(&self, headers: &HeaderMap) -> Result<Arc<Documents>> {
+        let documents = self.documents(&signed_instance(headers, &self.secret)?).await?;
+        // a port can be moved to another project's guest; the proxy saw whose it was
+        match header(headers, "x-tenant-id").is_some_and(|project| project != documents.about.instance.project_id) {
+            true => Err(missing()),
+            false => Ok(documents),
+        }
+    }
+
     async fn documents(&self, instance_id: &str) -> Result<Arc<Documents>> {
         if let Some(documents) = self.remembered(instance_id) {
             return Ok(documents);
@@ -130,8 +156,7 @@ fn fault(error: &Error, _context: &FaultContext<'_>) -> Reply {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-    use http_body_util::BodyExt;
+    use http::{Method, Request};
     use kit::bus::Handlers;
 
     use super::super::fixtures;
@@ -140,22 +165,30 @@ mod tests {
     const ID: &str = "11111111-2222-3333-4444-555555555555";
 
     async fn ask(path: &str, secret: &str, project: &str) -> (u16, String) {
+        send(Method::GET, path, (secret, project), String::new()).await
+    }
+
+    /// The conductor there keeps a password unless it is "again".
+    async fn send(method: Method, path: &str, (secret, project): (&str, &str), body: String) -> (u16, String) {
         let bus = Bus::local();
         let about = fixtures::documents().about;
         let answer = move |_: GetMetadata| {
             let about = about.clone();
             async move { Ok(Some(about)) }
         };
-        bus.serve(conductor::TOPIC, Handlers::new().on(answer), 4);
+        let keep = |message: SavePassword| async move { Ok(message.password != "again") };
+        bus.serve(conductor::TOPIC, Handlers::new().on(answer).on(keep), 4);
         let service = service(bus, "secret").unwrap();
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(ID.as_bytes());
         let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let request = Request::get(path)
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header("x-instance-id", ID)
             .header("x-tenant-id", project)
             .header("x-instance-id-signature", signature)
-            .body(sdk::Body::empty())
+            .body(sdk::Body::from(body))
             .unwrap();
         let answer = service.call(request).await;
         let status = answer.status().as_u16();
@@ -171,5 +204,15 @@ mod tests {
         assert_eq!(ask("/nothing", "secret", "project").await.0, 404);
         assert_eq!(ask("/latest/meta-data/instance-id", "guessed", "project").await.0, 403);
         assert_eq!(ask("/latest/meta-data/instance-id", "secret", "other").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_guest_gives_its_password_once() {
+        let give = async |path: &str, password: &str| send(Method::POST, path, ("secret", "project"), password.into()).await.0;
+        assert_eq!(give("/openstack/2013-04-04/password", "c2VjcmV0").await, 200);
+        assert_eq!(give("/openstack/latest/password", "again").await, 409);
+        assert_eq!(give("/openstack/latest/password", &"x".repeat(PASSWORD + 1)).await, 400);
+        assert_eq!(give("/openstack/2012-08-10/password", "c2VjcmV0").await, 404);
+        assert_eq!(give("/openstack/latest/meta_data.json", "c2VjcmV0").await, 404);
     }
 }

@@ -6,7 +6,7 @@ use kit::clock::Timestamp;
 use kit::db::Json;
 use kit::{Error, Result};
 use rpc::compute::{Instance, InstanceMetadata};
-use rpc::conductor::{GetInstance, GetMetadata, HostInstances, RecordEvents, SaveInstance, Saved, SavedBlockDevice};
+use rpc::conductor::{GetInstance, GetMetadata, HostInstances, RecordEvents, SaveInstance, SavePassword, Saved, SavedBlockDevice};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, Set};
 
@@ -143,7 +143,23 @@ pub async fn metadata(app: &Nova, message: GetMetadata) -> Result<Option<Instanc
     let floating = server.network_info.0.iter().flat_map(|nic| &nic.fixed_ips);
     let floating_ips = floating.filter_map(|ip| Some((ip.address, *ip.floating_ips.first()?))).collect();
     let availability_zone = server.availability_zone.clone().unwrap_or_else(|| app.config.default_zone.clone());
-    Ok(Some(InstanceMetadata { instance: server.to_rpc(devices), availability_zone, floating_ips }))
+    let password = server.password.clone();
+    Ok(Some(InstanceMetadata { instance: server.to_rpc(devices), availability_zone, floating_ips, password }))
+}
+
+/// A guest tells its password, once.
+pub async fn save_password(app: &Nova, message: SavePassword) -> Result<bool> {
+    let saved = app
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                let change = ActiveModel { password: Set(Some(message.password)), ..Default::default() };
+                let free = Entity::update_many().set(change).filter(Column::Id.eq(&message.instance_id)).filter(Column::Deleted.eq(false));
+                Ok(free.filter(Column::Password.is_null()).exec(tx).await?.rows_affected)
+            })
+        })
+        .await?;
+    Ok(saved > 0)
 }
 
 /// Steps that somebody in nova took.

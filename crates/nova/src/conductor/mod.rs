@@ -34,7 +34,8 @@ use kit::flow::{Builder, Flows};
 use kit::{Error, Kind, Result};
 use rpc::Caller;
 use rpc::conductor::{
-    BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, RunFlow, SaveInstance, TOPIC, own_topic,
+    BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, RunFlow, SaveInstance, SavePassword, TOPIC,
+    own_topic,
 };
 use rpc::live_migration::MigrationProgress;
 use sea_orm::Set;
@@ -93,6 +94,7 @@ pub fn serve(app: &Nova) -> Result<[JoinHandle<()>; 2]> {
         SaveInstance => instances::save,
         HostInstances => instances::of_host,
         GetMetadata => instances::metadata,
+        SavePassword => instances::save_password,
         RecordEvents => instances::record_events,
         BuildFinished => builds::finished,
         ReportHost => hosts::report,

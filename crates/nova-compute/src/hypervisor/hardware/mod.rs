@@ -47,7 +47,7 @@ pub struct Hardware {
     /// Whether the clock shows local time, as Windows wants it.
     pub local_time: bool,
     pub cpu_limits: CpuLimits,
-    /// For each disk.
+    /// For each of the guest's own disks.
     pub disk_limits: DiskLimits,
 }
 
@@ -124,6 +124,29 @@ pub struct CpuLimits {
 pub struct DiskLimits {
     /// By QEMU's names: `bps`, `bps_rd`, `iops`, ...
     pub values: BTreeMap<&'static str, u64>,
+}
+
+impl DiskLimits {
+    /// Of a volume: what its type's QoS specs leave to the host, in cinder's words.
+    pub fn of_volume(specs: &serde_json::Value) -> DiskLimits {
+        const NAMES: [(&str, &str); 13] = [
+            ("read_bytes_sec", "bps_rd"),
+            ("read_bytes_sec_max", "bps_rd_max"),
+            ("read_iops_sec", "iops_rd"),
+            ("read_iops_sec_max", "iops_rd_max"),
+            ("size_iops_sec", "iops_size"),
+            ("total_bytes_sec", "bps"),
+            ("total_bytes_sec_max", "bps_max"),
+            ("total_iops_sec", "iops"),
+            ("total_iops_sec_max", "iops_max"),
+            ("write_bytes_sec", "bps_wr"),
+            ("write_bytes_sec_max", "bps_wr_max"),
+            ("write_iops_sec", "iops_wr"),
+            ("write_iops_sec_max", "iops_wr_max"),
+        ];
+        let value = |spec: &str| specs[spec].as_u64().or_else(|| specs[spec].as_str()?.parse().ok()).filter(|value| *value > 0);
+        DiskLimits { values: NAMES.into_iter().filter_map(|(spec, name)| Some((name, value(spec)?))).collect() }
+    }
 }
 
 impl Default for Hardware {
@@ -354,6 +377,13 @@ pub(crate) mod tests {
         assert_eq!(of(&[("quota:cpu_shares", "2048"), ("quota:cpu_quota", "10000"), ("quota:cpu_period", "20000")]).unwrap(), half);
         assert_eq!(of(&[("quota:cpu_quota", "-1")]).unwrap(), CpuLimits::default());
         assert!(of(&[("quota:cpu_period", "10")]).is_err());
+    }
+
+    #[test]
+    fn a_volume_is_limited_as_its_type_says() {
+        let specs = serde_json::json!({"total_iops_sec": "500", "total_iops_sec_max": 900, "write_bytes_sec": "0", "colour": "red"});
+        assert_eq!(DiskLimits::of_volume(&specs).values, BTreeMap::from([("iops", 500), ("iops_max", 900)]));
+        assert_eq!(DiskLimits::of_volume(&serde_json::Value::Null), DiskLimits::default());
     }
 
     #[test]

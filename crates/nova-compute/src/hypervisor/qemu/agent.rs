@@ -63,6 +63,16 @@ impl Owner {
     }
 }
 
+/// Lets a guest go that an earlier process held still and did not let go. One whose agent does not answer is not held.
+pub async fn thaw_forgotten(socket: &Path) {
+    if ask(socket, "guest-fsfreeze-status", json!({})).await.is_ok_and(|status| status == "frozen") {
+        match ask(socket, "guest-fsfreeze-thaw", json!({})).await {
+            Ok(_) => tracing::info!("a guest that was held still goes on"),
+            Err(error) => tracing::error!(%error, "the guest may still be held still"),
+        }
+    }
+}
+
 async fn say(stream: &mut BufReader<UnixStream>, command: &str, arguments: Value) -> Result<()> {
     let line = format!("{}\n", json!({"execute": command, "arguments": arguments}));
     Ok(stream.write_all(line.as_bytes()).await?)

@@ -333,9 +333,9 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hypervisor::DiskFormat;
     use crate::hypervisor::hardware::{Devices, Firmware, InputBus, SecureBoot, Sound, Tpm, TpmVersion};
     use crate::hypervisor::qemu::firmware::Installed;
+    use crate::hypervisor::{DiskFormat, DiskLimits};
 
     fn guest() -> Guest {
         let file = |path: &str, format| DiskSource::File { path: path.into(), format };
@@ -347,6 +347,7 @@ mod tests {
             cdrom: false,
             removable,
             serial: None,
+            limits: DiskLimits::default(),
         };
         let nbd = DiskSource::Nbd { server: NbdServer::Unix("/run/v,1.sock".into()), export: "v1".into() };
         let mut volume = disk("8f0c6a3e-1111-2222-3333-444455556666", nbd, true);

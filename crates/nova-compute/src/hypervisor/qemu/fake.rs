@@ -15,6 +15,10 @@ pub enum Mishap {
     MigrationFails,
     /// A disk cannot be written.
     MirrorFails,
+    /// A process of ours ended while it copied a disk.
+    CopyLeft,
+    /// The guest stands still since a disk failed.
+    DiskFailed,
     /// It never gets past sending memory.
     Endless,
 }
@@ -34,7 +38,8 @@ struct State {
 impl Fake {
     /// Serves one connection. The guest came by a migration, of which QEMU tells until another begins.
     pub fn start(socket: &Path, mishap: Mishap) -> Arc<Fake> {
-        let state = State { migration: "completed", mirror: "none", runs: true };
+        let mirror = if mishap == Mishap::CopyLeft { "running" } else { "none" };
+        let state = State { migration: "completed", mirror, runs: mishap != Mishap::DiskFailed };
         let fake = Arc::new(Fake { mishap, told: Mutex::default(), state: Mutex::new(state) });
         let (listener, serving) = (UnixListener::bind(socket).unwrap(), fake.clone());
         tokio::spawn(async move {
@@ -66,6 +71,15 @@ impl Fake {
         }
         let job = |status| json!([{"id": "mirror-root", "device": "mirror-root", "status": status, "ready": status == "ready", "len": 100, "offset": 60}]);
         match command {
+            "query-status" if self.mishap == Mishap::DiskFailed && !state.runs => json!({"status": "io-error"}),
+            "query-jobs" if self.mishap == Mishap::CopyLeft => match state.mirror {
+                "none" => json!([]),
+                status => json!([{"id": "copy", "status": status}]),
+            },
+            "query-block" => json!([{"qdev": "/machine/peripheral/disk-root/virtio-backend", "inserted": {"node-name": "d-root"}}]),
+            "query-named-block-nodes" if self.mishap == Mishap::CopyLeft => {
+                json!([{"node-name": "d-root"}, {"node-name": "copy"}, {"node-name": "d-lost"}, {"node-name": "#block1"}])
+            }
             "query-status" => json!({"status": if state.runs { "running" } else { "postmigrate" }}),
             "query-jobs" | "query-block-jobs" => match state.mirror {
                 "none" => json!([]),
@@ -76,7 +90,7 @@ impl Fake {
                         Mishap::MirrorFails => {
                             json!([{"id": "mirror-root", "device": "mirror-root", "status": "concluded", "error": "No space"}])
                         }
-                        Mishap::None | Mishap::MigrationFails | Mishap::Endless => seen,
+                        Mishap::None | Mishap::MigrationFails | Mishap::Endless | Mishap::CopyLeft | Mishap::DiskFailed => seen,
                     }
                 }
             },

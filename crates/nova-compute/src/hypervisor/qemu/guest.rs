@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kit::{Error, Kind, Result};
@@ -14,10 +15,10 @@ use super::files::Files;
 use super::launch::Connected;
 use super::process::Process;
 use super::qmp::{Event, Qmp};
+use super::recover::{self, TRY_AGAIN};
 use super::slots::Slots;
 use super::{agent, args, suspend};
-use crate::hypervisor::hardware::{DiskLimits, VifModel};
-use crate::hypervisor::{Diagnostics, Disk, Journey, Nic, PowerState};
+use crate::hypervisor::{Diagnostics, Disk, Journey, Nic, PowerState, VifModel};
 
 /// Requests that may wait for a guest.
 const QUEUE: usize = 32;
@@ -46,8 +47,10 @@ pub enum Request {
     /// Whether its file systems must be held still.
     CopyDisk(String, PathBuf, bool),
     SwapDisk(String, Disk, Option<Value>),
-    /// These disks, each for itself.
-    Limit(Vec<String>, DiskLimits),
+    /// Of an earlier process.
+    ClearLeftovers,
+    /// These disks, each to its own limits.
+    Limit(Vec<Disk>),
     AttachNic(Nic, VifModel, OwnedFd),
     DetachNic(String),
     Diagnose(oneshot::Sender<Diagnostics>),
@@ -72,6 +75,10 @@ pub struct Owner {
     pub(super) agent: Option<PathBuf>,
     events: broadcast::Receiver<Event>,
     pub(super) state: watch::Sender<PowerState>,
+    /// Whether it stands still since a disk failed.
+    pub(super) stalled: AtomicBool,
+    /// Whether somebody wants it to stand still.
+    pub(super) held: bool,
     changes: watch::Sender<u64>,
 }
 
@@ -91,7 +98,8 @@ impl GuestHandle {
         let events = qmp.events();
         let (state, watched) = watch::channel(PowerState::Paused);
         let process = Arc::new(process);
-        let owner = Owner { process: process.clone(), qmp, agent, events, state, changes };
+        let stalled = AtomicBool::new(false);
+        let owner = Owner { process: process.clone(), qmp, agent, events, state, stalled, held: false, changes };
         owner.look().await?;
         let (requests, queue) = mpsc::channel(QUEUE);
         tokio::spawn(owner.run(queue));
@@ -108,6 +116,11 @@ impl GuestHandle {
 
     pub fn state(&self) -> PowerState {
         *self.state.borrow()
+    }
+
+    #[cfg(test)]
+    pub async fn becomes(&self, state: PowerState) {
+        self.state.clone().wait_for(|is| *is == state).await.unwrap();
     }
 
     /// Ends the guest, whatever it is doing, and waits until nothing of it runs.
@@ -130,6 +143,7 @@ impl Owner {
                     Err(broadcast::error::RecvError::Lagged(_)) => drop(self.look().await),
                     Err(broadcast::error::RecvError::Closed) => process.exited().await,
                 },
+                () = tokio::time::sleep(TRY_AGAIN), if self.is_stalled() => self.try_again().await,
                 next = queue.recv() => {
                     let Some((request, reply)) = next else { break };
                     let outcome = self.act(request).await;
@@ -144,10 +158,12 @@ impl Owner {
     async fn act(&mut self, request: Request) -> Result<()> {
         match request {
             Request::Resume => {
+                self.held = false;
                 self.qmp.execute("cont", json!({})).await?;
                 self.look().await
             }
             Request::Pause => {
+                self.held = true;
                 self.qmp.execute("stop", json!({})).await?;
                 self.look().await
             }
@@ -157,7 +173,8 @@ impl Owner {
             Request::DetachDisk(id) => self.detach_disk(&id).await,
             Request::ResizeDisk(id, bytes) => self.resize_disk(&id, bytes).await,
             Request::CopyDisk(id, to, must_quiesce) => self.copy_disk(&id, &to, must_quiesce).await,
-            Request::Limit(disks, limits) => self.limit_disks(&disks, &limits).await,
+            Request::ClearLeftovers => self.clear_leftovers().await,
+            Request::Limit(disks) => self.limit_disks(&disks).await,
             Request::SwapDisk(id, new, key) => self.swap_disk(&id, &new, key).await,
             Request::Diagnose(answer) => {
                 // who asked may have stopped waiting
@@ -277,7 +294,11 @@ impl Owner {
         match event.name.as_str() {
             "STOP" | "RESUME" | "SUSPEND" | "WAKEUP" => drop(self.look().await),
             "GUEST_PANICKED" => self.become_state(PowerState::Crashed),
-            "BLOCK_IO_ERROR" => tracing::warn!(pid = self.process.pid, data = %event.data, "a disk of the guest fails"),
+            "BLOCK_IO_ERROR" => {
+                let (node, reason, action) = (&event.data["node-name"], &event.data["reason"], &event.data["action"]);
+                let full = event.data["nospace"] == true;
+                tracing::warn!(pid = self.process.pid, %node, %reason, %action, full, "a disk of the guest fails");
+            }
             _ => {}
         }
     }
@@ -285,7 +306,9 @@ impl Owner {
     /// Asks QEMU for the state.
     pub(super) async fn look(&self) -> Result<()> {
         let status = self.qmp.execute("query-status", json!({})).await?;
-        self.become_state(match status["status"].as_str().unwrap_or_default() {
+        let status = status["status"].as_str().unwrap_or_default();
+        self.stalled.store(status == recover::FAILED, Ordering::Relaxed);
+        self.become_state(match status {
             "running" => PowerState::Running,
             "suspended" => PowerState::Suspended,
             "shutdown" => PowerState::Shutdown,

@@ -82,7 +82,7 @@ pub async fn give_up(qmp: &Qmp) -> Result<()> {
 }
 
 /// Waits until a job is over, dismisses it, and answers what it complains about.
-async fn concluded(qmp: &Qmp, name: &str) -> Result<Option<String>> {
+pub(super) async fn concluded(qmp: &Qmp, name: &str) -> Result<Option<String>> {
     let deadline = Instant::now() + ENDING;
     loop {
         let jobs = qmp.execute("query-jobs", json!({})).await?;

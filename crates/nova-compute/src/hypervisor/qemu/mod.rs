@@ -22,6 +22,7 @@ mod mirror;
 pub mod probe;
 pub mod process;
 mod qmp;
+mod recover;
 mod secure;
 mod slots;
 mod storage;
@@ -49,7 +50,7 @@ use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
 pub use self::probe::{Accel, AccelChoice};
 use self::slots::Slots;
-use super::{About, Awaited, Console, Diagnostics, Disk, DiskSource, Guest, Hypervisor, Journey, Nic, PowerState, VifModel, traits};
+use super::{About, Awaited, Console, Diagnostics, Disk, Guest, Hypervisor, Journey, Nic, PowerState, VifModel, traits};
 
 /// The program.
 pub const BINARY: &str = "qemu-system-x86_64";
@@ -166,9 +167,7 @@ impl Qemu {
     }
 
     async fn limit_disks(&self, guest: &Guest) -> Result<()> {
-        let local = guest.disks.iter().filter(|disk| matches!(disk.source, DiskSource::File { .. }));
-        let limits = guest.hardware.disk_limits.clone();
-        self.must_live(&guest.id)?.ask(Request::Limit(local.map(|disk| disk.id.clone()).collect(), limits)).await
+        self.must_live(&guest.id)?.ask(Request::Limit(guest.disks.clone())).await
     }
 
     /// The key of a disk that needs one, written down, as an object for QEMU.
@@ -241,7 +240,12 @@ impl Hypervisor for Qemu {
                 let Some(launched) = Launched::find(self.files(&id), &id) else { continue };
                 let pid = launched.process.pid;
                 match self.take(&id, launched).await {
-                    Ok(()) => tracing::info!(instance = id, pid, "guest adopted"),
+                    Ok(()) => {
+                        tracing::info!(instance = id, pid, "guest adopted");
+                        if let Err(error) = self.must_live(&id)?.ask(Request::ClearLeftovers).await {
+                            tracing::warn!(instance = id, %error, "something of an earlier process may be left in the guest");
+                        }
+                    }
                     Err(error) => tracing::error!(instance = id, pid, %error, "guest could not be adopted, so it was ended"),
                 }
             }

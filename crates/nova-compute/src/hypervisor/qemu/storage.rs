@@ -10,8 +10,11 @@ use tokio::time::Instant;
 use super::args;
 use super::guest::Owner;
 use crate::hypervisor::Disk;
-use crate::hypervisor::hardware::DiskLimits;
 
+/// The node that a disk is copied to, and the job that copies it.
+pub(super) const COPY_NODE: &str = "copy";
+/// The job that copies a disk to the one that comes in its place.
+pub(super) const SWAP_JOB: &str = "swap";
 /// How long a copy may take.
 const COPY: Duration = Duration::from_secs(3600);
 /// How long a grown volume's server may take to tell its new size.
@@ -30,7 +33,8 @@ impl Owner {
             // the node has no user yet, so it can go
             let _ = self.remove_node(&node).await;
         }
-        plugged
+        plugged?;
+        self.limit_disks(std::slice::from_ref(disk)).await
     }
 
     pub(super) async fn detach_disk(&mut self, disk: &str) -> Result<()> {
@@ -40,19 +44,16 @@ impl Owner {
         self.remove_node(&args::node_name(disk)).await
     }
 
-    /// Keeps disks within limits; those of the guest's own, not volumes, which have others.
-    pub(super) async fn limit_disks(&self, disks: &[String], limits: &DiskLimits) -> Result<()> {
-        if limits.values.is_empty() {
-            return Ok(());
-        }
-        let blocks = self.qmp.execute("query-block", json!({})).await?;
-        for disk in disks {
-            let node = args::node_name(disk);
-            let block = blocks.as_array().into_iter().flatten().find(|block| block["inserted"]["node-name"] == node.as_str());
-            let Some(path) = block.map(|block| &block["qdev"]) else { continue };
+    /// Keeps disks within their limits.
+    pub(super) async fn limit_disks(&self, disks: &[Disk]) -> Result<()> {
+        for disk in disks.iter().filter(|disk| !disk.limits.values.is_empty()) {
+            let Some(path) = self.path_of(&disk.id).await? else { continue };
             let mut limit = json!({"id": path});
             for name in ["bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
-                limit[name] = json!(limits.values.get(name).copied().unwrap_or(0));
+                limit[name] = json!(disk.limits.values.get(name).copied().unwrap_or(0));
+            }
+            for (name, value) in &disk.limits.values {
+                limit[*name] = json!(value);
             }
             self.qmp.execute("block_set_io_throttle", limit).await?;
         }
@@ -76,11 +77,10 @@ impl Owner {
 
     /// Copies a disk as it is at this moment into a file that is large enough, while the guest goes on writing.
     pub(super) async fn copy_disk(&mut self, disk: &str, to: &Path, must_quiesce: bool) -> Result<()> {
-        const TARGET: &str = "copy";
-        let node = json!({"driver": "qcow2", "node-name": TARGET, "file": {"driver": "file", "filename": to}});
+        let node = json!({"driver": "qcow2", "node-name": COPY_NODE, "file": {"driver": "file", "filename": to}});
         self.qmp.execute("blockdev-add", node).await?;
         let frozen = self.freeze().await;
-        let job = json!({"job-id": TARGET, "device": args::node_name(disk), "target": TARGET, "sync": "full", "auto-dismiss": false});
+        let job = json!({"job-id": COPY_NODE, "device": args::node_name(disk), "target": COPY_NODE, "sync": "full", "auto-dismiss": false});
         let begun = match frozen || !must_quiesce {
             true => self.qmp.execute("blockdev-backup", job).await,
             false => Err(Error::conflict("Quiescing is not supported in this instance: its guest agent does not answer.")),
@@ -89,24 +89,23 @@ impl Owner {
             self.thaw().await;
         }
         let done = match begun {
-            Ok(_) => self.job(TARGET, None).await,
+            Ok(_) => self.job(COPY_NODE, None).await,
             Err(error) => Err(error),
         };
-        self.remove_node(TARGET).await?;
+        self.remove_node(COPY_NODE).await?;
         done
     }
 
     /// Copies a disk to another, and gives the guest that one in its place.
     pub(super) async fn swap_disk(&mut self, old: &str, new: &Disk, key: Option<Value>) -> Result<()> {
-        const JOB: &str = "swap";
         let (from, to) = (args::node_name(old), args::node_name(&new.id));
         if self.device_of(&new.id).await?.is_some() {
             return self.remove_node(&from).await;
         }
         self.add_node(new, key).await?;
-        let mirror = json!({"job-id": JOB, "device": from, "target": to, "sync": "full", "auto-dismiss": false});
+        let mirror = json!({"job-id": SWAP_JOB, "device": from, "target": to, "sync": "full", "auto-dismiss": false});
         let done = match self.qmp.execute("blockdev-mirror", mirror).await {
-            Ok(_) => self.job(JOB, Some("job-complete")).await,
+            Ok(_) => self.job(SWAP_JOB, Some("job-complete")).await,
             Err(error) => Err(error),
         };
         let left = if done.is_ok() { from } else { to };
@@ -145,14 +144,19 @@ impl Owner {
 
     /// The device that a disk is: one that was exchanged keeps the name of its predecessor.
     async fn device_of(&self, disk: &str) -> Result<Option<String>> {
-        let node = args::node_name(disk);
-        let blocks = self.qmp.execute("query-block", json!({})).await?;
-        let block = blocks.as_array().into_iter().flatten().find(|block| block["inserted"]["node-name"] == node.as_str());
-        if let Some(device) = block.and_then(|block| block["qdev"].as_str()).and_then(device_of_path) {
+        if let Some(device) = self.path_of(disk).await?.as_deref().and_then(device_of_path) {
             return Ok(Some(device.to_owned()));
         }
         let device = args::disk_id(disk);
         Ok(self.has_device(&device).await?.then_some(device))
+    }
+
+    /// The path of the half of a device that has the disk.
+    async fn path_of(&self, disk: &str) -> Result<Option<String>> {
+        let node = args::node_name(disk);
+        let blocks = self.qmp.execute("query-block", json!({})).await?;
+        let block = blocks.as_array().into_iter().flatten().find(|block| block["inserted"]["node-name"] == node.as_str());
+        Ok(block.and_then(|block| block["qdev"].as_str()).map(str::to_owned))
     }
 
     async fn add_node(&self, disk: &Disk, key: Option<Value>) -> Result<()> {
@@ -164,7 +168,7 @@ impl Owner {
         self.qmp.execute("blockdev-add", args::block_node(disk)).await.map(drop)
     }
 
-    async fn remove_node(&self, node: &str) -> Result<()> {
+    pub(super) async fn remove_node(&self, node: &str) -> Result<()> {
         match self.qmp.execute("blockdev-del", json!({"node-name": node})).await {
             Err(error) if !error.message.contains("Failed to find node") => return Err(error),
             _ => {}
