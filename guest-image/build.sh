@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds cumulo-guest, a tiny bootable guest (BIOS, virtio, some 18 MB), from Debian packages only.
+# Builds cumulo-guest, a tiny bootable guest (BIOS or UEFI, virtio, some 18 MB), from Debian packages only.
 #
 #   usage: build.sh [OUTPUT]        default: out/cumulo-guest.qcow2 beside the Makefile
 #   env:   XDG_CACHE_HOME           downloaded packages go to $XDG_CACHE_HOME/cumulo/debs

@@ -6,7 +6,7 @@ die() { echo "guest-image: $*" >&2; exit 1; }
 # Each program the build calls, with the Debian package it comes from.
 require_tools() {
   local missing=() entry
-  for entry in apt-get:apt apt-cache:apt dpkg-deb:dpkg mke2fs:e2fsprogs debugfs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools syslinux:syslinux \
+  for entry in apt-get:apt apt-cache:apt dpkg-deb:dpkg mke2fs:e2fsprogs debugfs:e2fsprogs mkfs.vfat:dosfstools mcopy:mtools mmd:mtools syslinux:syslinux \
                cpio:cpio readelf:binutils as:binutils depmod:kmod openssl:openssl qemu-img:qemu-utils; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
   done

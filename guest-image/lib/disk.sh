@@ -29,6 +29,10 @@ CONFIG
   mcopy -i "$1" "$packages/boot/vmlinuz-$kernel_version" ::vmlinuz
   mcopy -i "$1" "$work/initrd" ::initrd
   mcopy -i "$1" "$work/syslinux.cfg" ::syslinux.cfg
+  # UEFI finds its loader by this name, and the loader its configuration in the root.
+  mmd -i "$1" ::EFI ::EFI/BOOT
+  mcopy -i "$1" "$packages/usr/lib/SYSLINUX.EFI/efi64/syslinux.efi" ::EFI/BOOT/BOOTX64.EFI
+  mcopy -i "$1" "$packages/usr/lib/syslinux/modules/efi64/ldlinux.e64" ::EFI/BOOT/ldlinux.e64
 }
 
 make_root_partition() {

@@ -8,7 +8,7 @@ select_packages() {
   [ -n "$kernel" ] || die "apt does not know linux-image-cloud-amd64. Run: sudo apt-get update   (this needs Debian's main repository)"
   # busybox-static is for the initramfs only: name lookups in a static glibc binary are fragile, so the root gets the dynamic one.
   wanted=$(apt-cache policy "$kernel" busybox-static busybox dropbear-bin libtomcrypt1 libtommath1 libgmp10 libcrypt1 zlib1g libc6 \
-    e2fsprogs libext2fs2 libcom-err2 libblkid1 libuuid1 syslinux-common |
+    e2fsprogs libext2fs2 libcom-err2 libblkid1 libuuid1 syslinux-common syslinux-efi |
     awk '/^[^ ]/ { name = $1; sub(/:$/, "", name) } /Candidate:/ { print name, $2 }')
 }
 
