@@ -4,10 +4,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use nova_compute::hypervisor::hardware::{Firmware, SecureBoot, Tpm, TpmVersion};
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
 use nova_compute::hypervisor::{Disk, DiskBus, DiskFormat, DiskLimits, DiskSource, Guest, Hardware, Hypervisor, PowerState};
 
@@ -37,6 +39,49 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+fn file(id: &str, path: &Path, format: DiskFormat) -> Disk {
+    Disk {
+        id: id.into(),
+        source: DiskSource::File { path: path.to_owned(), format },
+        bus: DiskBus::Virtio,
+        read_only: false,
+        cdrom: false,
+        removable: id != "root",
+        serial: None,
+        limits: DiskLimits::default(),
+    }
+}
+
+/// A driver below `state`, and a guest of the image; nothing where there can be none today.
+async fn guest(state: &Path) -> Option<(Arc<Qemu>, Guest)> {
+    let image = match image() {
+        Ok(image) => image,
+        Err(sentence) if std::env::var("CI").as_deref() == Ok("true") => panic!("{sentence}"),
+        Err(sentence) => {
+            println!("{sentence}");
+            return None;
+        }
+    };
+    let instances = state.join("instances");
+    let qemu = Qemu::open(AccelChoice::Tcg, state, &instances).await.unwrap();
+    let dir = instances.join(ID);
+    qemu.disk_owner().unwrap().private_dir(&dir).unwrap();
+    let disk = dir.join("disk");
+    run("qemu-img", &["convert", "-O", "qcow2", image.to_str().unwrap(), disk.to_str().unwrap()]);
+    qemu.disk_owner().unwrap().own(&disk).unwrap();
+    let guest = Guest {
+        id: ID.into(),
+        name: "instance-0000002a".into(),
+        vcpus: 1,
+        memory_mb: 128,
+        disks: vec![file("root", &disk, DiskFormat::Qcow2)],
+        boot_disk: None,
+        nics: vec![],
+        hardware: Hardware::default(),
+    };
+    Some((qemu, guest))
+}
+
 /// Ends the guest also when the test fails.
 struct CleanUp(PathBuf);
 
@@ -48,43 +93,9 @@ impl Drop for CleanUp {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_lives_is_found_again_and_ends() {
-    let image = match image() {
-        Ok(image) => image,
-        Err(sentence) if std::env::var("CI").as_deref() == Ok("true") => panic!("{sentence}"),
-        Err(sentence) => return println!("{sentence}"),
-    };
     let state = tempfile::Builder::new().prefix("cumulo-guest-test").tempdir().unwrap();
     let _nothing_left = CleanUp(state.path().to_owned());
-    let instances = state.path().join("instances");
-    let qemu = Qemu::open(AccelChoice::Tcg, state.path(), &instances).await.unwrap();
-    let dir = instances.join(ID);
-    qemu.disk_owner().unwrap().private_dir(&dir).unwrap();
-    let (disk, extra) = (dir.join("disk"), dir.join("extra"));
-    run("qemu-img", &["convert", "-O", "qcow2", image.to_str().unwrap(), disk.to_str().unwrap()]);
-    run("qemu-img", &["create", "-f", "raw", extra.to_str().unwrap(), "16M"]);
-    for file in [&disk, &extra] {
-        qemu.disk_owner().unwrap().own(file).unwrap();
-    }
-    let file = |id: &str, path: &PathBuf, format| Disk {
-        id: id.into(),
-        source: DiskSource::File { path: path.clone(), format },
-        bus: DiskBus::Virtio,
-        read_only: false,
-        cdrom: false,
-        removable: id != "root",
-        serial: None,
-        limits: DiskLimits::default(),
-    };
-    let guest = Guest {
-        id: ID.into(),
-        name: "instance-0000002a".into(),
-        vcpus: 1,
-        memory_mb: 128,
-        disks: vec![file("root", &disk, DiskFormat::Qcow2)],
-        boot_disk: None,
-        nics: vec![],
-        hardware: Hardware::default(),
-    };
+    let Some((qemu, guest)) = guest(state.path()).await else { return };
 
     qemu.create(guest.clone()).await.unwrap();
     assert_eq!(qemu.state(ID), PowerState::Paused);
@@ -93,6 +104,9 @@ async fn a_guest_lives_is_found_again_and_ends() {
     assert_eq!(qemu.state(ID), PowerState::Running);
     until("a login prompt", async || qemu.console(ID).await.unwrap().contains("login:")).await;
 
+    let (instances, extra) = (state.path().join("instances"), state.path().join("instances").join(ID).join("extra"));
+    run("qemu-img", &["create", "-f", "raw", extra.to_str().unwrap(), "16M"]);
+    qemu.disk_owner().unwrap().own(&extra).unwrap();
     qemu.attach_disk(ID, file("extra", &extra, DiskFormat::Raw)).await.unwrap();
     qemu.detach_disk(ID, "extra").await.unwrap();
 
@@ -112,5 +126,47 @@ async fn a_guest_lives_is_found_again_and_ends() {
     assert_eq!(again.state(ID), PowerState::Shutdown);
     again.forget(ID).await.unwrap();
     assert_eq!(again.state(ID), PowerState::NoState);
+    assert!(!dir.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_boots_by_uefi_and_its_machine_remembers() {
+    let state = tempfile::Builder::new().prefix("cumulo-guest-test").tempdir().unwrap();
+    let _nothing_left = CleanUp(state.path().to_owned());
+    let Some((qemu, mut guest)) = guest(state.path()).await else { return };
+    if !Path::new("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd").exists() {
+        return println!("OVMF is not installed, so no guest was booted by UEFI.");
+    }
+    let dir = state.path().join("instances").join(ID);
+    let says = async |words: &str| qemu.console(ID).await.unwrap().contains(words);
+    guest.memory_mb = 256;
+    guest.hardware.tpm = Some(Tpm { version: TpmVersion::V2_0, model: "tpm-crb" });
+
+    // what nobody signed is not started
+    guest.hardware.firmware = Firmware::Uefi(SecureBoot::Required);
+    qemu.create(guest.clone()).await.unwrap();
+    qemu.resume(ID).await.unwrap();
+    until("a refusal", async || says("Access Denied").await || says("Security Violation").await).await;
+    qemu.destroy(ID).await.unwrap();
+    std::fs::remove_file(dir.join("uefi-vars")).unwrap();
+
+    guest.hardware.firmware = Firmware::Uefi(SecureBoot::Disabled);
+    guest.hardware.devices.serial_ports = 2;
+    guest.disks[0].bus = DiskBus::Scsi;
+    guest.disks[0].limits.values.insert("iops", 100_000);
+    qemu.create(guest.clone()).await.unwrap();
+    qemu.resume(ID).await.unwrap();
+    until("a login prompt", async || says("login:").await).await;
+    assert!(dir.join("uefi-vars").exists() && dir.join("tpm").exists());
+
+    // its memory and all that its machine holds go on together
+    qemu.suspend(ID).await.unwrap();
+    assert_eq!(qemu.state(ID), PowerState::Suspended);
+    qemu.create(guest).await.unwrap();
+    qemu.resume(ID).await.unwrap();
+    assert_eq!(qemu.state(ID), PowerState::Running);
+    qemu.destroy(ID).await.unwrap();
+    until("the end of its trusted platform module", async || !dir.join("tpm.pid").exists()).await;
+    qemu.forget(ID).await.unwrap();
     assert!(!dir.exists());
 }
