@@ -104,7 +104,9 @@ async fn a_guest_lives_is_found_again_and_ends() {
     assert_eq!(qemu.state(ID), PowerState::Running);
     until("a login prompt", async || qemu.console(ID).await.unwrap().contains("login:")).await;
 
-    let (instances, extra) = (state.path().join("instances"), state.path().join("instances").join(ID).join("extra"));
+    let instances = state.path().join("instances");
+    let dir = instances.join(ID);
+    let extra = dir.join("extra");
     run("qemu-img", &["create", "-f", "raw", extra.to_str().unwrap(), "16M"]);
     qemu.disk_owner().unwrap().own(&extra).unwrap();
     qemu.attach_disk(ID, file("extra", &extra, DiskFormat::Raw)).await.unwrap();

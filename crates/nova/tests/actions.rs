@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::time::Duration;
+
+use rpc::conductor::SavePassword;
 use serde_json::{Value, json};
 use support::{ADMIN, BUSY_VOLUME, Behaviour, Cloud, IMAGE, MEMBER, NOWHERE, OTHER, QUEUED_IMAGE, VOLUME, server};
 
@@ -236,7 +239,16 @@ async fn consoles_diagnostics_and_passwords_answer() {
     let old = cloud.ask(ADMIN, "2.47", "GET", &format!("/v2.1/servers/{id}/diagnostics"), Value::Null).await;
     assert_eq!(old.body, json!({"memory": 128}));
     assert_eq!(cloud.get(&format!("/v2.1/servers/{id}/topology")).await.body, json!({"nodes": [], "pagesize_kb": null}));
-    assert_eq!(cloud.get(&format!("/v2.1/servers/{id}/os-server-password")).await.body, json!({"password": ""}));
+    let password = format!("/v2.1/servers/{id}/os-server-password");
+    assert_eq!(cloud.get(&password).await.body, json!({"password": ""}));
+    let give = async |password: &str| {
+        let given = SavePassword { instance_id: id.clone(), password: password.into() };
+        cloud.bus.call(rpc::conductor::TOPIC, given, Duration::from_secs(10)).await.unwrap()
+    };
+    assert!(give("c2VjcmV0").await && !give("YWdhaW4=").await, "a guest tells its password once");
+    assert_eq!(cloud.get(&password).await.body, json!({"password": "c2VjcmV0"}));
+    assert_eq!(cloud.ask(MEMBER, "2.1", "DELETE", &password, Value::Null).await.status, 204);
+    assert!(give("YWdhaW4=").await, "and again when its owner has cleared it");
     assert_eq!(cloud.act(MEMBER, "", &id, json!({"changePassword": {"adminPass": "x"}})).await.status, 202);
     cloud.settled(&id, "ACTIVE").await;
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use kit::{Error, Kind, Result};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -147,6 +148,10 @@ impl Owner {
                 next = queue.recv() => {
                     let Some((request, reply)) = next else { break };
                     let outcome = self.act(request).await;
+                    // whoever had it ended sees that it has
+                    if process.exited().now_or_never().is_some() {
+                        self.become_state(PowerState::Shutdown);
+                    }
                     // who asked may have stopped waiting
                     let _ = reply.send(outcome);
                 }
