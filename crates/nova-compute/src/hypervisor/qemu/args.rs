@@ -9,8 +9,8 @@ use super::devices;
 use super::files::Files;
 use super::firmware::{self, Flash};
 use super::slots::Slots;
-use super::{Accel, Machine, secure, tpm};
-use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, Topology, VifModel};
+use super::{Machine, processor, secure, tpm};
+use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, VifModel};
 use crate::hypervisor::{Disk, DiskSource, Guest, NbdServer, Nic};
 
 /// The controller of SCSI disks.
@@ -88,8 +88,8 @@ fn base(line: &mut Line, guest: &Guest, (machine, flash): (&Machine, Option<Flas
     let kind = slots.machine.as_deref().or(hardware.machine_version.as_deref()).unwrap_or(machine_name(hardware.machine));
     firmware(line, &format!("{kind},usb=off,vmport=off{}", if hardware.hpet { "" } else { ",hpet=off" }), flash, files);
     line.pair("-accel", machine.accel.argument());
-    line.pair("-cpu", cpu(machine.accel, hardware));
-    line.pair("-smp", smp(guest.vcpus, guest.hardware.topology));
+    line.pair("-cpu", processor::model(machine.accel, hardware));
+    line.pair("-smp", processor::arrangement(guest.vcpus, hardware.topology));
     line.pair("-m", format!("{}M", guest.memory_mb));
     line.pair("-rtc", if guest.hardware.local_time { "base=localtime" } else { "base=utc" });
     line.pair("-boot", if hardware.boot_menu { "strict=on,menu=on" } else { "strict=on" });
@@ -134,20 +134,6 @@ fn controllers(line: &mut Line, guest: &Guest) {
         line.pair("-audiodev", format!("none,id={}", devices::SOUND));
     }
     devices::people(devices).into_iter().for_each(|device| line.device(device));
-}
-
-fn cpu(accel: Accel, hardware: &Hardware) -> String {
-    let hidden = match accel {
-        _ if !hardware.hidden => "",
-        Accel::Kvm => ",kvm=off",
-        Accel::Tcg => ",tcg-cpuid=off",
-    };
-    let pmu = match hardware.pmu {
-        None => "",
-        Some(true) => ",pmu=on",
-        Some(false) => ",pmu=off",
-    };
-    format!("{}{hidden}{pmu}", accel.cpu())
 }
 
 /// The machine, and what it starts with.
@@ -196,14 +182,6 @@ fn machine_name(machine: MachineType) -> &'static str {
     match machine {
         MachineType::Q35 => "q35",
         MachineType::Pc => "pc",
-    }
-}
-
-fn smp(vcpus: u32, topology: Topology) -> String {
-    let (cores, threads) = (topology.cores.unwrap_or(1), topology.threads.unwrap_or(1));
-    match topology {
-        Topology { cores: None, threads: None } => vcpus.to_string(),
-        _ => format!("{vcpus},sockets={},cores={cores},threads={threads}", vcpus / (cores * threads)),
     }
 }
 
@@ -333,7 +311,8 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hypervisor::hardware::{Devices, Firmware, InputBus, SecureBoot, Sound, Tpm, TpmVersion};
+    use crate::hypervisor::hardware::{Devices, Firmware, InputBus, SecureBoot, Sound, Topology, Tpm, TpmVersion};
+    use crate::hypervisor::qemu::Accel;
     use crate::hypervisor::qemu::firmware::Installed;
     use crate::hypervisor::{DiskFormat, DiskLimits};
 

@@ -21,6 +21,7 @@ mod launch;
 mod mirror;
 pub mod probe;
 pub mod process;
+mod processor;
 mod qmp;
 mod recover;
 mod secure;
