@@ -32,6 +32,9 @@ pub struct Config {
     /// The operator's words for cinder's scheduler: which volumes are for here, and how welcome each is.
     pub filter_function: Option<String>,
     pub goodness_function: Option<String>,
+    /// How many times what it has the storage may promise, and how much of it, in percent, is for no volume.
+    pub max_over_subscription_ratio: Option<f64>,
+    pub reserved_percentage: Option<i64>,
     /// Where the storage is, if not in the cloud's own zone.
     pub availability_zone: Option<String>,
 }

@@ -227,6 +227,8 @@ impl Manager {
             storage_protocol: self.backend.protocol().to_owned(),
             filter_function: self.config.filter_function.clone(),
             goodness_function: self.config.goodness_function.clone(),
+            max_over_subscription_ratio: self.config.max_over_subscription_ratio,
+            reserved_percentage: self.config.reserved_percentage,
             availability_zone: self.config.availability_zone.clone(),
         };
         self.bus.cast(SERVER_TOPIC, message).await

@@ -23,7 +23,7 @@ use crate::keys::MasterKey;
 use crate::manageable::flows::{ManageVolume, UnmanageVolume};
 use crate::manageable::snapshot_flows::{ManageSnapshot, UnmanageSnapshot};
 use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
-use crate::volumes::create::CreateVolume;
+use crate::volumes::build::CreateVolume;
 use crate::volumes::delete::DeleteVolume;
 use crate::volumes::extend::ExtendVolume;
 use crate::volumes::migrate::MigrateVolume;
@@ -42,6 +42,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 7, sql: include_str!("../migrations/0007_snapshots_and_backups.sql") },
     Migration { version: 8, sql: include_str!("../migrations/0008_keys_and_scheduling.sql") },
     Migration { version: 9, sql: include_str!("../migrations/0009_backups_in_buckets.sql") },
+    Migration { version: 10, sql: include_str!("../migrations/0010_capacity_and_migration.sql") },
 ];
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v3", strict: true }];
 /// How often this process says that its flows are still its own.

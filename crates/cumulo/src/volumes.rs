@@ -31,6 +31,11 @@ pub struct Backend {
     pub filter_function: Option<String>,
     #[serde(default)]
     pub goodness_function: Option<String>,
+    /// How many times what it has it may promise to volumes, which are thin (20 if absent), and how much of it, in percent, is for none.
+    #[serde(default)]
+    pub max_over_subscription_ratio: Option<f64>,
+    #[serde(default)]
+    pub reserved_percentage: Option<i64>,
     /// Its availability zone, if it is not the cloud's.
     #[serde(default)]
     pub availability_zone: Option<String>,
@@ -52,6 +57,12 @@ impl Volumes {
             if backend.directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
                 return Err(format!("volumes.backends: the directory of {name:?} must be an absolute path."));
             }
+            if backend.max_over_subscription_ratio.is_some_and(|ratio| !(1.0..=1000.0).contains(&ratio)) {
+                return Err(format!("volumes.backends: the max_over_subscription_ratio of {name:?} must be 1 to 1000."));
+            }
+            if backend.reserved_percentage.is_some_and(|percentage| !(0..=100).contains(&percentage)) {
+                return Err(format!("volumes.backends: the reserved_percentage of {name:?} must be 0 to 100."));
+            }
         }
         Ok(())
     }
@@ -72,6 +83,8 @@ impl Volumes {
             host: format!("{host}@{name}"),
             filter_function: backend.and_then(|backend| backend.filter_function.clone()),
             goodness_function: backend.and_then(|backend| backend.goodness_function.clone()),
+            max_over_subscription_ratio: backend.and_then(|backend| backend.max_over_subscription_ratio),
+            reserved_percentage: backend.and_then(|backend| backend.reserved_percentage),
             availability_zone: backend.and_then(|backend| backend.availability_zone.clone()),
         }
     }

@@ -244,6 +244,11 @@ pub struct Heartbeat {
     pub filter_function: Option<String>,
     #[serde(default)]
     pub goodness_function: Option<String>,
+    /// How many times what it has this storage may promise, and how much of it, in percent, no volume is to have; cinder's usual if absent.
+    #[serde(default)]
+    pub max_over_subscription_ratio: Option<f64>,
+    #[serde(default)]
+    pub reserved_percentage: Option<i64>,
     /// Where it is, if not where the others are.
     #[serde(default)]
     pub availability_zone: Option<String>,

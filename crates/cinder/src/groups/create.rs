@@ -13,7 +13,7 @@ use serde_json::json;
 use super::flows::MakeGroup;
 use super::{ActiveModel, Entity, Group, Status, api, store, view};
 use crate::body::{Body, text};
-use crate::volumes::create::CreateVolume;
+use crate::volumes::build::CreateVolume;
 use crate::volumes::store::Kind;
 use crate::volumes::{self, Volume};
 use crate::{Cinder, group_snapshots, group_types, keys, quotas, services, types};

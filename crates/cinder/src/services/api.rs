@@ -108,9 +108,9 @@ pub async fn pools(app: Cinder, ctx: Context, query: Query) -> Result<Reply> {
 
 fn capabilities(service: &Model, promised: Option<i64>) -> Value {
     json!({
-        "total_capacity_gb": service.total_gb, "free_capacity_gb": service.free_gb, "reserved_percentage": 0,
+        "total_capacity_gb": service.total_gb, "free_capacity_gb": service.free_gb, "reserved_percentage": service.reserved(),
         "allocated_capacity_gb": promised.unwrap_or_default(), "provisioned_capacity_gb": promised.unwrap_or_default(),
-        "max_over_subscription_ratio": "20.0", "thin_provisioning_support": true, "thick_provisioning_support": false,
+        "max_over_subscription_ratio": format!("{:.1}", service.oversubscription()), "thin_provisioning_support": true, "thick_provisioning_support": false,
         "volume_backend_name": service.backend(), "storage_protocol": service.protocol, "vendor_name": "Cumulo",
         "driver_version": env!("CARGO_PKG_VERSION"), "pool_name": service.backend(), "multiattach": true, "QoS_support": false,
         "backend_state": if service.is_up() { "up" } else { "down" }, "timestamp": service.seen_at.to_micros(),

@@ -14,6 +14,9 @@ use sea_orm::entity::prelude::*;
 /// Who has not been heard of for so long is down.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How many times what it has a host may promise, if its operator does not say.
+const OVERSUBSCRIPTION: f64 = 20.0;
+
 /// A row of `services`.
 #[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "services")]
@@ -36,6 +39,9 @@ pub struct Model {
     /// Which volumes it is for, and how glad it is of one: see [`crate::scheduler`].
     pub filter_function: Option<String>,
     pub goodness_function: Option<String>,
+    /// How many times what it has it may promise, and how much of it, in percent, is for no volume.
+    pub max_over_subscription_ratio: Option<f64>,
+    pub reserved_percentage: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -47,6 +53,14 @@ impl Model {
     /// The backend in `HOST@BACKEND`.
     pub fn backend(&self) -> &str {
         self.host.rsplit('@').next().unwrap_or_default()
+    }
+
+    pub fn oversubscription(&self) -> f64 {
+        self.max_over_subscription_ratio.unwrap_or(OVERSUBSCRIPTION)
+    }
+
+    pub fn reserved(&self) -> i64 {
+        self.reserved_percentage.unwrap_or_default()
     }
 
     pub fn is_up(&self) -> bool {

@@ -28,6 +28,8 @@ pub async fn seen(app: &Cinder, kind: &'static str, beat: Heartbeat) -> Result<(
         frozen: Set(false),
         filter_function: Set(beat.filter_function),
         goodness_function: Set(beat.goodness_function),
+        max_over_subscription_ratio: Set(beat.max_over_subscription_ratio),
+        reserved_percentage: Set(beat.reserved_percentage),
     };
     let news = [
         Column::TotalGb,
@@ -37,6 +39,8 @@ pub async fn seen(app: &Cinder, kind: &'static str, beat: Heartbeat) -> Result<(
         Column::AvailabilityZone,
         Column::FilterFunction,
         Column::GoodnessFunction,
+        Column::MaxOverSubscriptionRatio,
+        Column::ReservedPercentage,
     ];
     app.db()
         .write(move |tx| {

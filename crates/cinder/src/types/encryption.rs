@@ -1,5 +1,5 @@
-//! `/types/{id}/encryption`: how volumes of a type are encrypted. Whatever the provider is called, it must be a LUKS: that is what
-//! the storage does itself, wherever the control location says it should be done.
+//! `/types/{id}/encryption`: how volumes of a type are encrypted. The storage does it itself, with LUKS on its disks, wherever the control
+//! location says it should be done: a guest sees the same clear disk whether the provider is `luks` or `plain`.
 
 use http::StatusCode;
 use kit::call::Wrapper;
@@ -43,12 +43,12 @@ pub async fn of(db: &impl ConnectionTrait, type_id: &str) -> Result<Option<Model
 
 /// QEMU's name of the cipher. In XTS half of the key is for the tweak.
 pub fn cipher(how: &Model) -> Result<&'static str> {
-    let luks = how.provider.to_ascii_lowercase().contains("luks");
+    let known = is_known(&how.provider);
     let xts = how.cipher.as_deref().is_none_or(|cipher| cipher.is_empty() || cipher.starts_with("aes-xts-plain"));
     match how.key_size {
-        None | Some(0 | 512) if luks && xts => Ok("aes-256"),
-        Some(384) if luks && xts => Ok("aes-192"),
-        Some(256) if luks && xts => Ok("aes-128"),
+        None | Some(0 | 512) if known && xts => Ok("aes-256"),
+        Some(384) if known && xts => Ok("aes-192"),
+        Some(256) if known && xts => Ok("aes-128"),
         _ => Err(Error::bad_request(format!(
             "Invalid volume type: no backend here encrypts with the provider {}, the cipher {} and a key of {} bits.",
             how.provider,
@@ -56,6 +56,12 @@ pub fn cipher(how: &Model) -> Result<&'static str> {
             how.key_size.unwrap_or(512)
         ))),
     }
+}
+
+/// `luks`, `luks2` and `plain`, also by the names of nova's classes that they had before.
+fn is_known(provider: &str) -> bool {
+    let provider = provider.to_ascii_lowercase();
+    provider == "plain" || provider.contains("luks") || provider.ends_with("cryptsetupencryptor")
 }
 
 /// 400 for a change between types of which one is encrypted.

@@ -1,31 +1,25 @@
-//! Making a volume: what is checked and promised before 202, and the flow that keeps the promise.
+//! Making a volume: what is checked and promised before 202. [`super::build`] is the flow that keeps the promise.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use http::StatusCode;
 use kit::call::Wrapper;
 use kit::clock::Timestamp;
-use kit::flow::{Flow, Step};
 use kit::policy::Target;
 use kit::{Context, Error, Reply, Result, Versioned, ids};
 use rpc::volume::VolumeSource;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::build::CreateVolume;
 use super::source::Source;
 use super::store::{self, Kind};
-use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, encryption, metadata, source, view};
+use super::{ActiveModel, AttachStatus, Column, Entity, Status, encryption, metadata, source, view};
 use crate::body::{BodyAndHints, boolean, integer, text};
 use crate::keys::{self, Key};
-use crate::messages::{self, Action};
-use crate::scheduler::{self, Wish};
 use crate::types::{self, VolumeType};
-use crate::{Cinder, groups, hosts, quotas, services};
-
-/// An image may be large and glance slow; a repeated message would find the first one's work.
-const PATIENCE: Duration = Duration::from_secs(3600);
+use crate::{Cinder, groups, quotas, services};
 
 /// `POST /volumes`
 #[derive(Deserialize, Versioned)]
@@ -116,6 +110,8 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         extra_specs: kind.extra_specs.0.clone(),
         together: hosts_of(&app, &hints["same_host"]).await?,
         apart: hosts_of(&app, &hints["different_host"]).await?,
+        scheduled: false,
+        attempts: 0,
         told: false,
     };
     promise(&app, &ctx, row, key, flow, &kind.name, (pairs, source.image)).await?;
@@ -198,138 +194,4 @@ async fn hosts_of(app: &Cinder, hint: &Value) -> Result<Vec<String>> {
     };
     let volumes = Entity::find().filter(Column::Id.is_in(ids)).all(app.db().read()).await?;
     Ok(volumes.into_iter().filter_map(|volume| volume.host).collect())
-}
-
-/// schedule -> build -> announce
-#[derive(Serialize, Deserialize)]
-pub struct CreateVolume {
-    caller: rpc::Caller,
-    volume_id: String,
-    size: i64,
-    zone: String,
-    source: VolumeSource,
-    /// Where it is made, once that is known.
-    host: Option<String>,
-    #[serde(default)]
-    extra_specs: BTreeMap<String, String>,
-    #[serde(default)]
-    together: Vec<String>,
-    #[serde(default)]
-    apart: Vec<String>,
-    /// The user knows that it failed.
-    #[serde(default)]
-    told: bool,
-}
-
-impl Flow for CreateVolume {
-    type App = Cinder;
-    const KIND: &'static str = "create_volume";
-
-    fn steps() -> Vec<Step<Self>> {
-        kit::steps![Self: schedule / fail, build / destroy, announce]
-    }
-}
-
-impl CreateVolume {
-    /// For a volume that is a copy of one on the same host.
-    pub fn on_host(caller: rpc::Caller, volume: &Volume, source: VolumeSource) -> CreateVolume {
-        CreateVolume {
-            caller,
-            volume_id: volume.id.clone(),
-            size: volume.size,
-            zone: volume.availability_zone.clone(),
-            source,
-            host: volume.host.clone(),
-            extra_specs: BTreeMap::new(),
-            together: Vec::new(),
-            apart: Vec::new(),
-            told: false,
-        }
-    }
-
-    async fn schedule(&mut self, app: &Cinder) -> Result<()> {
-        let (id, given) = (self.volume_id.clone(), self.host.clone());
-        let image = matches!(self.source, VolumeSource::Image { .. });
-        let (size, zone, specs) = (self.size, self.zone.clone(), self.extra_specs.clone());
-        let (together, apart) = (self.together.clone(), self.apart.clone());
-        // chosen and written down in one transaction: of two at once, the second sees what the first took
-        let choice = app.db().write(move |tx| {
-            Box::pin(async move {
-                let host = match given {
-                    Some(host) => host,
-                    None => {
-                        let wish = Wish { size, zone: &zone, extra_specs: &specs, together: &together, apart: &apart };
-                        let (hosts, promised) = (services::store::volume_hosts(tx).await?, store::promised(tx).await?);
-                        scheduler::choose(&hosts, |host| promised.get(host).copied().unwrap_or_default(), &wish)?.host.clone()
-                    }
-                };
-                let row = ActiveModel { host: Set(Some(host.clone())), ..Default::default() };
-                Entity::update_many().set(row).filter(Column::Id.eq(&id)).exec(tx).await?;
-                if image {
-                    store::change(tx, &id, Change::Download).await?;
-                }
-                Ok(host)
-            })
-        });
-        self.host = Some(choice.await?);
-        Ok(())
-    }
-
-    /// The volume stays, in error, until its owner deletes it.
-    async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
-        self.tell(app, error).await;
-        store::turn(app, &self.volume_id, Change::CreateFailed).await
-    }
-
-    /// Once, however many steps are undone.
-    async fn tell(&mut self, app: &Cinder, error: &Error) {
-        let action = match (&self.host, &self.source) {
-            (None, _) => Action::Schedule,
-            (Some(_), VolumeSource::Image { .. }) => Action::CopyImageToVolume,
-            (Some(_), _) => Action::CreateVolume,
-        };
-        if !std::mem::replace(&mut self.told, true) {
-            messages::tell(app, &self.caller, action, &self.volume_id, error).await;
-        }
-    }
-
-    async fn build(&mut self, app: &Cinder) -> Result<()> {
-        let message = rpc::volume::CreateVolume {
-            caller: self.caller.clone(),
-            volume_id: self.volume_id.clone(),
-            size: self.size.unsigned_abs(),
-            source: self.source.clone(),
-        };
-        let created = hosts::call(app, self.host.as_deref(), message, PATIENCE).await?;
-        let image = image_pairs(&created.image_metadata);
-        if !image.is_empty() {
-            metadata::write(app, &self.volume_id, Kind::Image, image, true).await?;
-        }
-        Ok(())
-    }
-
-    /// Says so first: a host that is gone must not keep the owner waiting.
-    async fn destroy(&mut self, app: &Cinder, error: &Error) -> Result<()> {
-        self.fail(app, error).await?;
-        let message = rpc::volume::DeleteVolume { volume_id: self.volume_id.clone() };
-        hosts::call(app, self.host.as_deref(), message, PATIENCE).await
-    }
-
-    /// A volume that was deleted by force meanwhile leaves nothing behind.
-    async fn announce(&mut self, app: &Cinder) -> Result<()> {
-        store::turn(app, &self.volume_id, Change::Created).await?;
-        match store::find(app.db().read(), &self.volume_id).await? {
-            Some(volume) if volume.status != Status::Deleting => Ok(()),
-            _ => {
-                let message = rpc::volume::DeleteVolume { volume_id: self.volume_id.clone() };
-                hosts::call(app, self.host.as_deref(), message, PATIENCE).await
-            }
-        }
-    }
-}
-
-/// `volume_image_metadata` as a host tells it.
-pub fn image_pairs(metadata: &Value) -> BTreeMap<String, String> {
-    let pairs = metadata.as_object().into_iter().flatten();
-    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

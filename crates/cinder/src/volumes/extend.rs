@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::{ActiveModel, Change, Column, Entity, Status, Volume, store};
 use crate::messages::{self, Action};
 use crate::microversions::EXTEND_IN_USE;
-use crate::{Cinder, hosts, quotas, types};
+use crate::scheduler::{self, Wish};
+use crate::{Cinder, hosts, quotas, services, types};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -85,7 +86,7 @@ pub async fn complete(_: Cinder, _: Context, volume: Volume, body: Value) -> Res
     Err(store::invalid(format!("Volume {} does not wait for the end of its extension: its status is {}.", volume.id, volume.status.text())))
 }
 
-/// grow -> announce -> tell
+/// schedule -> grow -> announce -> tell
 #[derive(Serialize, Deserialize)]
 pub struct ExtendVolume {
     #[serde(default)]
@@ -104,28 +105,62 @@ impl Flow for ExtendVolume {
     const KIND: &'static str = "extend_volume";
 
     fn steps() -> Vec<Step<Self>> {
-        kit::steps![Self: grow / fail, announce, tell]
+        kit::steps![Self: schedule / put_back, grow / fail, announce, tell]
     }
 }
 
 impl ExtendVolume {
+    /// Asks whether the host has room for what is new, as it was asked when the volume was made.
+    async fn schedule(&mut self, app: &Cinder) -> Result<()> {
+        let db = app.db().read();
+        let volume = store::fetch(db, &self.volume_id).await?;
+        let kind = types::store::fetch(db, &volume.type_id).await?;
+        let wish = Wish {
+            size: self.old_size,
+            zone: &volume.availability_zone,
+            extra_specs: &kind.extra_specs.0,
+            together: &[],
+            apart: &[],
+        };
+        let promised = store::promised(db).await?;
+        let promised = self.host.as_ref().and_then(|host| promised.get(host).copied()).unwrap_or_default();
+        let hosts = services::store::volume_hosts(db).await?;
+        scheduler::check_growth(&hosts, self.host.as_deref(), promised, &wish, self.new_size - self.old_size)
+    }
+
+    /// A volume for which there is no room is what it was.
+    async fn put_back(&mut self, app: &Cinder, error: &Error) -> Result<()> {
+        if self.end(app, Change::Extended).await? {
+            messages::tell(app, &self.caller, Action::ExtendVolume, &self.volume_id, error).await;
+        }
+        Ok(())
+    }
+
     async fn grow(&mut self, app: &Cinder) -> Result<()> {
         let message = rpc::volume::ExtendVolume { volume_id: self.volume_id.clone(), new_size: self.new_size.unsigned_abs() };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 
-    /// The quota comes back with the change of the status, so once.
     async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
-        messages::tell(app, &self.caller, Action::ExtendVolume, &self.volume_id, error).await;
+        if self.end(app, Change::ExtendFailed).await? {
+            messages::tell(app, &self.caller, Action::ExtendVolume, &self.volume_id, error).await;
+        }
+        Ok(())
+    }
+
+    /// The quota comes back with the change of the status, so once; true when it did.
+    async fn end(&self, app: &Cinder, change: Change) -> Result<bool> {
         let (id, project) = (self.volume_id.clone(), self.project_id.clone());
         let charges = quotas::gigabytes(self.new_size - self.old_size, &self.type_name);
         app.db()
             .write(move |tx| {
                 Box::pin(async move {
-                    if store::change(tx, &id, Change::ExtendFailed).await? {
-                        quotas::store::release(tx, &project, &charges).await?;
+                    if !store::change(tx, &id, change).await? {
+                        return Ok(false);
                     }
-                    Ok(())
+                    store::follow_attachments(tx, &store::fetch(tx, &id).await?).await?;
+                    quotas::store::release(tx, &project, &charges).await?;
+                    Ok(true)
                 })
             })
             .await

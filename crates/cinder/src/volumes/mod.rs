@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod api;
+pub mod build;
 pub mod create;
 pub mod delete;
 pub mod encryption;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::store::{self, Kind};
-use super::{ActiveModel, Change, Column, Entity, Volume, create, metadata, source};
+use super::{ActiveModel, Change, Column, Entity, Volume, build, metadata, source};
 use crate::body::truth;
 use crate::messages::{self, Action};
 use crate::{Cinder, attachments, hosts};
@@ -76,7 +76,7 @@ impl ReimageVolume {
             size: self.size.unsigned_abs(),
         };
         let filled = hosts::call(app, self.host.as_deref(), message, PATIENCE).await?;
-        metadata::write(app, &self.volume_id, Kind::Image, create::image_pairs(&filled.image_metadata), true).await
+        metadata::write(app, &self.volume_id, Kind::Image, build::image_pairs(&filled.image_metadata), true).await
     }
 
     async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
