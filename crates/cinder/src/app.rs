@@ -26,7 +26,7 @@ use crate::snapshots::flows::{CreateSnapshot, DeleteSnapshot};
 use crate::volumes::build::CreateVolume;
 use crate::volumes::delete::DeleteVolume;
 use crate::volumes::extend::ExtendVolume;
-use crate::volumes::migrate::MigrateVolume;
+use crate::volumes::migrate::flow::MigrateVolume;
 use crate::volumes::reimage::ReimageVolume;
 use crate::volumes::revert::RevertVolume;
 use crate::volumes::upload::UploadVolume;

@@ -1,5 +1,6 @@
 //! What the cinder-volume processes of the hosts say and ask, and how they are called.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use kit::bus::Handlers;
@@ -58,6 +59,7 @@ async fn fetch_state(app: &Cinder, host: &str) -> Result<HostVolumes> {
     let db = app.db().read();
     let volumes = volumes::store::on_host(db, host).await?;
     let ids: Vec<String> = volumes.iter().map(|volume| volume.id.clone()).collect();
+    let names: HashMap<String, String> = volumes.iter().map(|volume| (volume.id.clone(), volume.data_id().to_owned())).collect();
     let mut exports = Vec::new();
     for attachment in attachments::store::of_volumes(db, &ids).await? {
         let reachable = match attachment.status {
@@ -66,12 +68,12 @@ async fn fetch_state(app: &Cinder, host: &str) -> Result<HostVolumes> {
         };
         if let (true, Some(connector)) = (reachable, &attachment.connector) {
             exports.push(InitializeConnection {
-                volume_id: attachment.volume_id.clone(),
+                volume_id: names.get(&attachment.volume_id).cloned().unwrap_or_default(),
                 attachment_id: attachment.id.clone(),
                 connector: connector.0.clone(),
                 readonly: attachment.mode == "ro",
             });
         }
     }
-    Ok(HostVolumes { volume_ids: ids, exports })
+    Ok(HostVolumes { volume_ids: names.into_values().collect(), exports })
 }

@@ -4,11 +4,12 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Method;
+use kit::bus::Handlers;
 use kit::flow::{Probe, ProbeFn};
-use rpc::volume::{CreateVolume, DeleteVolume, VolumeSource, volume_topic};
+use rpc::volume::{CreateVolume, DeleteVolume, Heartbeat, SERVER_TOPIC, VolumeSource, volume_topic};
 use serde_json::json;
 use support::{World, world, world_with};
 
@@ -110,6 +111,62 @@ async fn growing_gives_its_quota_back_when_it_fails() {
         assert_eq!((world.used("gigabytes").await, &world.get(&format!("/v3/volumes/{id}")).await["volume"]["size"]), (5, &json!(5)));
         delete(&world, &id).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_room_for_stays_as_it_was() {
+    let world = world().await;
+    let limits = json!({"quota_set": {"gigabytes": -1}});
+    assert_eq!(world.ask("admin", Method::PUT, "/v3/os-quota-sets/p1", Some(limits)).await.0, 200);
+    let id = world.volume(json!({"size": 1})).await;
+    // a hundred thousand gigabytes may be promised twenty times
+    assert_eq!(world.post(&format!("/v3/volumes/{id}/action"), json!({"os-extend": {"new_size": 2_000_001}})).await.0, 202);
+    told(&world, &id, "VOLUME_VOLUME_007_003").await;
+    world.status(&id, "available").await;
+    quiet(&world, &id).await;
+    assert_eq!((world.used("gigabytes").await, &world.get(&format!("/v3/volumes/{id}")).await["volume"]["size"]), (1, &json!(1)));
+}
+
+/// A host with more room than others, where nothing can be made; how often it was asked to.
+async fn broken_host(world: &World, host: &str, error: fn() -> kit::Error) -> Arc<AtomicUsize> {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let handlers = Handlers::new().on(|_: DeleteVolume| async { Ok(()) }).on(move |_: CreateVolume| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move { Err(error()) }
+    });
+    world.bus.serve(&volume_topic(host), handlers, 4);
+    let beat = Heartbeat { host: host.into(), total_capacity_gb: 1e6, free_capacity_gb: 1e6, ..Heartbeat::default() };
+    world.bus.call(SERVER_TOPIC, beat, std::time::Duration::from_secs(10)).await.unwrap();
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_fails_is_left_for_another() {
+    let world = world().await;
+    let broken = broken_host(&world, "broken@sim", || kit::Error::internal("the disk is full")).await;
+    let id = world.volume(json!({"size": 1})).await;
+    assert_eq!((broken.load(Ordering::SeqCst), world.sim.volumes().len()), (1, 1));
+    let (_, shown) = world.ask("admin", Method::GET, &format!("/v3/volumes/{id}"), None).await;
+    assert_eq!(shown["volume"]["os-vol-host-attr:host"], "sim1@sim#sim");
+    // three are asked, not four
+    let more = [
+        broken_host(&world, "b2@sim", || kit::Error::unavailable("no")).await,
+        broken_host(&world, "b3@sim", || kit::Error::internal("no")).await,
+    ];
+    let (_, body) = world.post("/v3/volumes", json!({"volume": {"size": 1}})).await;
+    world.status(body["volume"]["id"].as_str().unwrap(), "error").await;
+    assert_eq!((broken.load(Ordering::SeqCst), more.map(|host| host.load(Ordering::SeqCst))), (2, [1, 1]));
+    assert_eq!(world.sim.volumes().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_everywhere_is_not_tried_elsewhere() {
+    let world = world().await;
+    let picky = broken_host(&world, "picky@sim", || kit::Error::bad_request("that is no image")).await;
+    let (_, body) = world.post("/v3/volumes", json!({"volume": {"size": 1}})).await;
+    world.status(body["volume"]["id"].as_str().unwrap(), "error").await;
+    assert_eq!((picky.load(Ordering::SeqCst), world.sim.volumes().len()), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,7 +121,7 @@ pub struct UploadVolume {
 }
 message!(UploadVolume => (), "upload_volume");
 
-/// Write what the volume holds to another, on the same machine, that is exported as `connection` tells.
+/// Write what the volume holds to another that is exported as `connection` tells: on the same machine, or to this one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CopyVolume {
     pub volume_id: String,

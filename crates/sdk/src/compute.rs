@@ -25,6 +25,13 @@ impl Compute {
         self.0.call_with(auth, Method::POST, path, Some(&body), VERSION).await.map(drop)
     }
 
+    /// Asks for another volume in the place of one that a server has; what became of that is told to cinder.
+    pub async fn swap_volume(&self, auth: &Auth, server_id: &str, volume_id: &str, new_id: &str) -> Result<()> {
+        let path = format!("/v2.1/servers/{}/os-volume_attachments/{}", encode(server_id), encode(volume_id));
+        let body = json!({"volumeAttachment": {"volumeId": new_id}});
+        self.0.call_with(auth, Method::PUT, &path, Some(&body), VERSION).await.map(drop)
+    }
+
     /// How a server has a volume; nothing when there is no such server, or it does not have the volume.
     pub async fn server_volume(&self, auth: &Auth, server_id: &str, volume_id: &str) -> Result<Option<ServerVolume>> {
         let path = format!("/v2.1/servers/{}/os-volume_attachments/{}", encode(server_id), encode(volume_id));

@@ -17,6 +17,8 @@ use super::{Layout, escape};
 use crate::backend::Export;
 
 const PROGRAM: &str = "qemu-nbd";
+/// Where QEMU looks for keys in a directory.
+const KEYS: &str = "keys.psk";
 /// Both ends call themselves so.
 const USER: &str = "cumulo";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +71,7 @@ impl Gates {
 
     /// Makes the directory with its key; answers that, and the port that an earlier start took.
     fn prepare(&self, dir: &Path) -> std::io::Result<(String, Option<u16>)> {
-        let (key, port) = (dir.join("keys.psk"), dir.join("port"));
+        let (key, port) = (dir.join(KEYS), dir.join("port"));
         if let Ok(written) = std::fs::read_to_string(&key)
             && let Some(known) = written.trim().strip_prefix(&format!("{USER}:"))
         {
@@ -79,9 +81,7 @@ impl Gates {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
         let new = kit::ids::hex() + &kit::ids::hex();
         let part = dir.join("keys.part");
-        std::fs::write(&part, [])?;
-        std::fs::set_permissions(&part, std::fs::Permissions::from_mode(0o400))?;
-        std::fs::write(&part, format!("{USER}:{new}\n"))?;
+        write_private(&part, &new)?;
         if let Some((uid, gid)) = self.account {
             std::os::unix::fs::chown(dir, Some(uid), Some(gid))?;
             std::os::unix::fs::chown(&part, Some(uid), Some(gid))?;
@@ -107,6 +107,22 @@ impl Gates {
             }
         }
     }
+}
+
+/// Writes the key of somebody else's gate into a directory for [`client`].
+pub fn write_key(dir: &Path, key: &str) -> std::io::Result<()> {
+    write_private(&dir.join(KEYS), key)
+}
+
+/// The object with which QEMU's programs pass a gate.
+pub fn client(name: &str, dir: &Path) -> String {
+    format!("tls-creds-psk,id={name},endpoint=client,username={USER},dir={}", escape(dir))
+}
+
+fn write_private(path: &Path, key: &str) -> std::io::Result<()> {
+    std::fs::write(path, [])?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o400))?;
+    std::fs::write(path, format!("{USER}:{key}\n"))
 }
 
 /// Ends the gate of an export if it has one. Blocks until it is gone.

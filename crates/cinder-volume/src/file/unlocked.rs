@@ -104,11 +104,15 @@ impl Served {
     }
 }
 
-/// A directory for a socket, short enough for its name, that goes with what is in it.
-struct PrivateDir(std::path::PathBuf);
+/// A directory for a socket, short enough for its name, or for a key, that goes with what is in it.
+pub struct PrivateDir(std::path::PathBuf);
 
 impl PrivateDir {
-    fn new() -> std::io::Result<PrivateDir> {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn new() -> std::io::Result<PrivateDir> {
         use std::os::unix::fs::DirBuilderExt;
         let dir = std::env::temp_dir().join(format!("cumulo-nbd-{}", kit::ids::hex()));
         std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
@@ -118,7 +122,7 @@ impl PrivateDir {
 
 impl Drop for PrivateDir {
     fn drop(&mut self) {
-        // nothing but a socket that nobody listens on any more
+        // a socket that nobody listens on any more, or a key that nobody needs
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

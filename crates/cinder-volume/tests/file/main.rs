@@ -341,3 +341,37 @@ async fn another_host_reaches_a_volume_with_its_key() {
     backend.unexport(&id, &use_id).await.unwrap();
     assert!(!remotely(keys.path(), &info, &key, "read 0 512"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_copied_to_another_host_also_into_another_encryption() {
+    if !ready() {
+        return;
+    }
+    let (here, there) = (State::new(), State::new());
+    let (from, to, use_id) = (kit::ids::uuid(), kit::ids::uuid(), kit::ids::uuid());
+    let (clear, locked) = (open(here.path()), open_with(there.path(), one_key()));
+    clear.create(&from, 1, Origin::Blank).await.unwrap();
+    let info = clear.export(&from, export("one")).await.unwrap();
+    assert!(qemu_io(&url(&info), "write -P 0x5a 512M 1M"));
+    clear.unexport(&from, "one").await.unwrap();
+    locked.create(&to, 1, Origin::Blank).await.unwrap();
+    for remote in [true, false] {
+        let target = locked.export(&to, Export { remote, ..export(&use_id) }).await.unwrap();
+        assert_eq!(target["data"]["socket_path"].is_string(), !remote);
+        clear.copy_to(&from, &target).await.unwrap();
+        locked.unexport(&to, &use_id).await.unwrap();
+        let copied = locked.export(&to, export("two")).await.unwrap();
+        assert!(qemu_io(&url(&copied), "read -P 0x5a 512M 1M") && qemu_io(&url(&copied), "read -P 0 0 1M"));
+        assert!(qemu_io(&url(&copied), "write -P 0x11 512M 1M"));
+        locked.unexport(&to, "two").await.unwrap();
+    }
+    // and back into the clear
+    let target = clear.export(&from, Export { remote: true, ..export(&use_id) }).await.unwrap();
+    locked.copy_to(&to, &target).await.unwrap();
+    clear.unexport(&from, &use_id).await.unwrap();
+    let copied = clear.export(&from, export("one")).await.unwrap();
+    assert!(qemu_io(&url(&copied), "read -P 0x11 512M 1M"));
+    let mut closed = target;
+    closed["data"]["auth_password"] = "00".repeat(32).into();
+    assert!(locked.copy_to(&to, &closed).await.is_err(), "the gate is shut");
+}

@@ -152,7 +152,7 @@ pub async fn connect(app: &Cinder, volume: &Volume, attachment: Attachment, conn
     };
     store::update(app, &attachment, row).await?;
     let message = InitializeConnection {
-        volume_id: volume.id.clone(),
+        volume_id: volume.data_id().to_owned(),
         attachment_id: attachment.id.clone(),
         connector,
         readonly: attachment.mode == "ro",
@@ -168,7 +168,7 @@ pub async fn connect(app: &Cinder, volume: &Volume, attachment: Attachment, conn
 /// Ends the export, then the attachment.
 pub async fn disconnect(app: &Cinder, volume: &Volume, attachment: &Attachment) -> Result<()> {
     if attachment.connector.is_some() {
-        let message = TerminateConnection { volume_id: volume.id.clone(), attachment_id: attachment.id.clone() };
+        let message = TerminateConnection { volume_id: volume.data_id().to_owned(), attachment_id: attachment.id.clone() };
         hosts::call(app, volume.host.as_deref(), message, PATIENCE).await?;
     }
     let attachment = attachment.clone();

@@ -62,8 +62,8 @@ pub async fn initialize(app: Cinder, _: Context, volume: Volume, body: Value) ->
     if !connector.is_object() {
         return Err(Error::bad_request("Invalid input for field/attribute connector. It is not of type 'object'"));
     }
-    let (volume_id, readonly) = (volume.id.clone(), volume.readonly);
-    let message = InitializeConnection { attachment_id: volume_id.clone(), volume_id, connector, readonly };
+    let (volume_id, readonly) = (volume.data_id().to_owned(), volume.readonly);
+    let message = InitializeConnection { attachment_id: volume.id.clone(), volume_id, connector, readonly };
     let info = hosts::call(&app, volume.host.as_deref(), message, PATIENCE).await?;
     Reply::ok(&json!({"connection_info": info}))
 }
@@ -73,7 +73,7 @@ pub async fn terminate(app: Cinder, ctx: Context, volume: Volume, _: Value) -> R
     for attachment in store::of_volume(app.db().read(), &volume.id).await? {
         api::refuse_behind_nova(&app, &ctx, &attachment).await?;
     }
-    let message = TerminateConnection { attachment_id: volume.id.clone(), volume_id: volume.id.clone() };
+    let message = TerminateConnection { attachment_id: volume.id.clone(), volume_id: volume.data_id().to_owned() };
     hosts::call(&app, volume.host.as_deref(), message, PATIENCE).await?;
     Ok(Reply::empty(StatusCode::ACCEPTED))
 }

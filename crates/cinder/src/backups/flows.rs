@@ -38,7 +38,7 @@ impl CreateBackup {
     async fn copy(&mut self, app: &Cinder) -> Result<()> {
         let message = rpc::volume::CreateBackup {
             backup_id: self.backup_id.clone(),
-            volume_id: self.volume_id.clone(),
+            volume_id: volumes::store::data_id(app, &self.volume_id).await?,
             snapshot_id: self.snapshot_id.clone(),
             parent_id: self.parent_id.clone(),
         };

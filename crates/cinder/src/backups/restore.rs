@@ -89,6 +89,7 @@ async fn blank(app: &Cinder, ctx: &Context, backup: &Backup, name: Option<String
         source_volid: None,
         group_id: None,
         encryption_key_id: key.as_ref().map(|key| key.id.clone()),
+        name_id: None,
         created_at: Timestamp::now(),
         updated_at: None,
     };
@@ -157,7 +158,7 @@ impl Flow for RestoreBackup {
 
 impl RestoreBackup {
     async fn fill(&mut self, app: &Cinder) -> Result<()> {
-        let (volume_id, size) = (self.volume_id.clone(), self.size.unsigned_abs());
+        let (volume_id, size) = (volumes::store::data_id(app, &self.volume_id).await?, self.size.unsigned_abs());
         let backup_id = self.data_id.clone().unwrap_or_else(|| self.backup_id.clone());
         if self.new {
             let (source, caller) = (VolumeSource::Backup { backup_id }, self.caller.clone());

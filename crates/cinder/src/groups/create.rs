@@ -138,7 +138,7 @@ async fn of_snapshot(app: &Cinder, ctx: &Context, id: &str) -> Result<(Group, Ve
     let mut copies = Vec::new();
     for snapshot in group_snapshots::store::snapshots_of(app.db().read(), id).await? {
         let volume = volumes::store::fetch(app.db().read(), &snapshot.volume_id).await?;
-        let source = VolumeSource::Snapshot { volume_id: volume.id.clone(), snapshot_id: snapshot.id.clone() };
+        let source = VolumeSource::Snapshot { volume_id: volume.data_id().to_owned(), snapshot_id: snapshot.id.clone() };
         copies.push((Volume { size: snapshot.size, snapshot_id: Some(snapshot.id), source_volid: None, ..volume }, source));
     }
     Ok((store::fetch(app.db().read(), &whole.group_id).await?, copies))
@@ -147,7 +147,7 @@ async fn of_snapshot(app: &Cinder, ctx: &Context, id: &str) -> Result<(Group, Ve
 async fn of_group(app: &Cinder, ctx: &Context, id: &str) -> Result<(Group, Vec<Copy>)> {
     let group = api::find_for(app, ctx, id, "group:get").await?;
     let copy = |volume: Volume| {
-        let source = VolumeSource::Volume { volume_id: volume.id.clone() };
+        let source = VolumeSource::Volume { volume_id: volume.data_id().to_owned() };
         (Volume { source_volid: Some(volume.id.clone()), snapshot_id: None, ..volume }, source)
     };
     let volumes = store::volumes_of(app.db().read(), id).await?;
@@ -180,6 +180,7 @@ async fn promise(app: &Cinder, ctx: &Context, group: Group, copies: Vec<Copy>) -
                         status: volumes::Status::Creating,
                         attach_status: volumes::AttachStatus::Detached,
                         migration_status: None,
+                        name_id: None,
                         group_id: Some(group.id.clone()),
                         created_at: Timestamp::now(),
                         updated_at: None,

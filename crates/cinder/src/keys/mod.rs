@@ -82,7 +82,7 @@ pub async fn keep_for_image(tx: &impl ConnectionTrait, id: &str, image_id: &str)
 /// The secret of a volume or a backup, for its host.
 pub async fn secret_of(app: &Cinder, id: &str) -> Result<Option<Secret>> {
     let db = app.db().read();
-    let key_id = match volumes::store::find(db, id).await? {
+    let key_id = match volumes::store::of_data(db, id).await? {
         Some(volume) => volume.encryption_key_id,
         None => backups::store::key_of(db, id).await?,
     };

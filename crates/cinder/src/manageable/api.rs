@@ -85,6 +85,7 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
         source_volid: None,
         group_id: None,
         encryption_key_id: None,
+        name_id: None,
         created_at: Timestamp::now(),
         updated_at: None,
     };
@@ -144,7 +145,7 @@ async fn listed(app: Cinder, query: Query, detailed: bool) -> Result<Reply> {
         .collect();
     for volume in store::on_host(app.db().read(), &host).await? {
         rows.push(json!({
-            "reference": {"source-name": format!("volume-{}", volume.id)}, "size": volume.size, "safe_to_manage": false,
+            "reference": {"source-name": format!("volume-{}", volume.data_id())}, "size": volume.size, "safe_to_manage": false,
             "reason_not_safe": "already managed", "cinder_id": volume.id, "extra_info": null,
         }));
     }

@@ -82,7 +82,7 @@ impl Flow for UnmanageVolume {
 
 impl UnmanageVolume {
     async fn let_go(&mut self, app: &Cinder) -> Result<()> {
-        let message = rpc::volume::UnmanageVolume { volume_id: self.volume_id.clone() };
+        let message = rpc::volume::UnmanageVolume { volume_id: store::data_id(app, &self.volume_id).await? };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 

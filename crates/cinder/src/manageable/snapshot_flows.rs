@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde::{Deserialize, Serialize};
 
 use crate::snapshots::{ActiveModel, Change, Column, Entity, store};
-use crate::{Cinder, hosts};
+use crate::{Cinder, hosts, volumes};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -35,7 +35,7 @@ impl Flow for ManageSnapshot {
 impl ManageSnapshot {
     async fn take(&mut self, app: &Cinder) -> Result<()> {
         let message = rpc::volume::ManageSnapshot {
-            volume_id: self.volume_id.clone(),
+            volume_id: volumes::store::data_id(app, &self.volume_id).await?,
             snapshot_id: self.snapshot_id.clone(),
             name: self.name.clone(),
         };
@@ -85,7 +85,10 @@ impl Flow for UnmanageSnapshot {
 
 impl UnmanageSnapshot {
     async fn let_go(&mut self, app: &Cinder) -> Result<()> {
-        let message = rpc::volume::UnmanageSnapshot { volume_id: self.volume_id.clone(), snapshot_id: self.snapshot_id.clone() };
+        let message = rpc::volume::UnmanageSnapshot {
+            volume_id: volumes::store::data_id(app, &self.volume_id).await?,
+            snapshot_id: self.snapshot_id.clone(),
+        };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 

@@ -9,6 +9,7 @@ use kit::{Error, Kind, Result, ids};
 use sea_orm::entity::prelude::*;
 
 use crate::Cinder;
+use crate::scheduler::NO_VALID_BACKEND;
 
 /// How long a message is kept.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -72,7 +73,9 @@ impl Action {
     /// The number and the words of a cause.
     fn cause(self, error: &Error) -> (&'static str, &'static str) {
         match (self, error.kind) {
-            (Action::Schedule, Kind::Unavailable) => ("003", "Could not find any available weighted backend."),
+            (Action::Schedule | Action::ExtendVolume, _) if is(error, NO_VALID_BACKEND) => {
+                ("003", "Could not find any available weighted backend.")
+            }
             (Action::CopyVolumeToImage, _) => ("004", "Failed to upload volume to image at backend."),
             (Action::CopyImageToVolume | Action::Reimage, Kind::BadRequest) => {
                 ("008", "The image is not acceptable, or does not fit into the volume.")
@@ -81,6 +84,10 @@ impl Action {
             _ => ("001", "An unknown error occurred."),
         }
     }
+}
+
+fn is(error: &Error, code: &str) -> bool {
+    error.code.as_deref() == Some(code)
 }
 
 /// Tells the user that `action` on a resource failed. A message that cannot be kept is no reason for more to fail.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, store};
 use crate::messages::{self, Action};
-use crate::{Cinder, hosts};
+use crate::{Cinder, hosts, volumes};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -33,7 +33,10 @@ impl Flow for CreateSnapshot {
 
 impl CreateSnapshot {
     async fn take(&mut self, app: &Cinder) -> Result<()> {
-        let message = rpc::volume::CreateSnapshot { volume_id: self.volume_id.clone(), snapshot_id: self.snapshot_id.clone() };
+        let message = rpc::volume::CreateSnapshot {
+            volume_id: volumes::store::data_id(app, &self.volume_id).await?,
+            snapshot_id: self.snapshot_id.clone(),
+        };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 
@@ -41,7 +44,10 @@ impl CreateSnapshot {
     async fn drop_again(&mut self, app: &Cinder, error: &Error) -> Result<()> {
         messages::tell(app, &self.caller, Action::CreateSnapshot, &self.snapshot_id, error).await;
         store::turn(app, &self.snapshot_id, Change::CreateFailed).await?;
-        let message = rpc::volume::DeleteSnapshot { volume_id: self.volume_id.clone(), snapshot_id: self.snapshot_id.clone() };
+        let message = rpc::volume::DeleteSnapshot {
+            volume_id: volumes::store::data_id(app, &self.volume_id).await?,
+            snapshot_id: self.snapshot_id.clone(),
+        };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 
@@ -73,7 +79,10 @@ impl Flow for DeleteSnapshot {
 
 impl DeleteSnapshot {
     async fn destroy(&mut self, app: &Cinder) -> Result<()> {
-        let message = rpc::volume::DeleteSnapshot { volume_id: self.volume_id.clone(), snapshot_id: self.snapshot_id.clone() };
+        let message = rpc::volume::DeleteSnapshot {
+            volume_id: volumes::store::data_id(app, &self.volume_id).await?,
+            snapshot_id: self.snapshot_id.clone(),
+        };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 

@@ -64,12 +64,10 @@ fn is_known(provider: &str) -> bool {
     provider == "plain" || provider.contains("luks") || provider.ends_with("cryptsetupencryptor")
 }
 
-/// 400 for a change between types of which one is encrypted.
-pub async fn refuse_change(db: &impl ConnectionTrait, old: &VolumeType, new: &VolumeType) -> Result<()> {
-    match (of(db, &old.id).await?, of(db, &new.id).await?) {
-        (None, None) => Ok(()),
-        (Some(_), _) | (_, Some(_)) => Err(Error::bad_request("Invalid input received: Retype cannot change encryption.")),
-    }
+/// Whether volumes of two types are encrypted in different ways, so that data must be written anew to go from one to the other.
+pub async fn changes(db: &impl ConnectionTrait, old: &VolumeType, new: &VolumeType) -> Result<bool> {
+    let how = |row: Option<Model>| row.map(|row| (row.provider, row.cipher, row.key_size, row.control_location));
+    Ok(how(of(db, &old.id).await?) != how(of(db, &new.id).await?))
 }
 
 fn view(row: &Model) -> Value {

@@ -107,7 +107,11 @@ async fn unreserve(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<
     accepted()
 }
 
+/// One that is on its way to another host is detached by compute on that way, which nobody is to see.
 async fn begin_detaching(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
+    if migrate::is_migrating(&volume) {
+        return accepted();
+    }
     let begun = app.db().write(move |tx| Box::pin(async move { store::change(tx, &volume.id, Change::BeginDetaching).await })).await?;
     match begun {
         true => accepted(),

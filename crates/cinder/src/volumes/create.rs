@@ -97,6 +97,7 @@ pub async fn create(app: Cinder, ctx: Context, BodyAndHints(body, hints): BodyAn
         source_volid: Set(body.source_volid),
         group_id: Set(group),
         encryption_key_id: Set(key.as_ref().map(|key| key.id.clone())),
+        name_id: Set(None),
         created_at: Set(Timestamp::now()),
         updated_at: Set(None),
     };

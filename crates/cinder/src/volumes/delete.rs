@@ -46,7 +46,12 @@ pub async fn promise(app: &Cinder, volume: Volume, force: bool, cascade: bool) -
                 let snapshots = snapshots::store::of_volume(tx, &volume.id).await?;
                 let kept = snapshots.iter().any(|snapshot| !cascade || !snapshot.status.is_settled());
                 let change = if force { Change::ForceDelete } else { Change::Delete };
-                if migrate::is_migrating(&volume) || held || kept || !store::change(tx, &volume.id, change).await? {
+                if migrate::is_migrating(&volume)
+                    || migrate::is_target(&volume)
+                    || held
+                    || kept
+                    || !store::change(tx, &volume.id, change).await?
+                {
                     return Err(refusal(force));
                 }
                 if volume.host.is_none() && volume.status == Status::Error {
@@ -96,10 +101,10 @@ impl DeleteVolume {
         // one that was never scheduled is nowhere
         let Some(host) = self.host.as_deref() else { return Ok(()) };
         for attachment_id in self.attachments.clone() {
-            let message = rpc::volume::TerminateConnection { volume_id: self.volume_id.clone(), attachment_id };
+            let message = rpc::volume::TerminateConnection { volume_id: store::data_id(app, &self.volume_id).await?, attachment_id };
             hosts::call(app, Some(host), message, PATIENCE).await?;
         }
-        hosts::call(app, Some(host), rpc::volume::DeleteVolume { volume_id: self.volume_id.clone() }, PATIENCE).await
+        hosts::call(app, Some(host), rpc::volume::DeleteVolume { volume_id: store::data_id(app, &self.volume_id).await? }, PATIENCE).await
     }
 
     async fn fail(&mut self, app: &Cinder, _: &Error) -> Result<()> {

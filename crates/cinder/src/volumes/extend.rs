@@ -115,13 +115,8 @@ impl ExtendVolume {
         let db = app.db().read();
         let volume = store::fetch(db, &self.volume_id).await?;
         let kind = types::store::fetch(db, &volume.type_id).await?;
-        let wish = Wish {
-            size: self.old_size,
-            zone: &volume.availability_zone,
-            extra_specs: &kind.extra_specs.0,
-            together: &[],
-            apart: &[],
-        };
+        let wish =
+            Wish { size: self.old_size, zone: &volume.availability_zone, extra_specs: &kind.extra_specs.0, together: &[], apart: &[] };
         let promised = store::promised(db).await?;
         let promised = self.host.as_ref().and_then(|host| promised.get(host).copied()).unwrap_or_default();
         let hosts = services::store::volume_hosts(db).await?;
@@ -137,7 +132,8 @@ impl ExtendVolume {
     }
 
     async fn grow(&mut self, app: &Cinder) -> Result<()> {
-        let message = rpc::volume::ExtendVolume { volume_id: self.volume_id.clone(), new_size: self.new_size.unsigned_abs() };
+        let message =
+            rpc::volume::ExtendVolume { volume_id: store::data_id(app, &self.volume_id).await?, new_size: self.new_size.unsigned_abs() };
         hosts::call(app, self.host.as_deref(), message, PATIENCE).await
     }
 

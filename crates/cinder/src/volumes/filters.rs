@@ -3,6 +3,7 @@
 use kit::{Context, Query, Result};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Select};
 
+use super::migrate::TARGET;
 use super::store::{Kind, pairs, status_filter};
 use super::{AttachStatus, Column, Entity, store};
 use crate::filter;
@@ -57,6 +58,10 @@ pub fn project<'a>(ctx: &'a Context, query: &'a Query) -> Result<Option<&'a str>
 /// The volumes that the query's filters leave.
 pub fn select(ctx: &Context, query: &Query) -> Result<Select<Entity>> {
     let mut select = store::of(project(ctx, query)?);
+    if !ctx.is_admin() {
+        let ordinary = Condition::any().add(Column::MigrationStatus.is_null()).add(Column::MigrationStatus.not_like(format!("{TARGET}%")));
+        select = select.filter(ordinary);
+    }
     for (key, value) in &query.0 {
         let condition = match key.as_str() {
             "name" | "display_name" => Column::Name.eq(value).into(),

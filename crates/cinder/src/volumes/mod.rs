@@ -52,6 +52,8 @@ pub struct Model {
     pub source_volid: Option<String>,
     pub group_id: Option<String>,
     pub encryption_key_id: Option<String>,
+    /// Under which id the storage keeps its data since it moved, if not under its own.
+    pub name_id: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
 }
@@ -62,3 +64,10 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 pub type Volume = Model;
+
+impl Model {
+    /// Under which id the storage keeps its data.
+    pub fn data_id(&self) -> &str {
+        self.name_id.as_deref().unwrap_or(&self.id)
+    }
+}

@@ -71,7 +71,7 @@ impl ReimageVolume {
     async fn fill(&mut self, app: &Cinder) -> Result<()> {
         let message = rpc::volume::ReimageVolume {
             caller: self.caller.clone(),
-            volume_id: self.volume_id.clone(),
+            volume_id: store::data_id(app, &self.volume_id).await?,
             image_id: self.image_id.clone(),
             size: self.size.unsigned_abs(),
         };

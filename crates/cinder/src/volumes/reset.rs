@@ -71,7 +71,7 @@ async fn refuse_untrue(app: &Cinder, volume: &Volume, wanted: Status) -> Result<
 /// A host that cannot be told now asks at its next start.
 async fn tell_host(app: Cinder, volume: Volume, ended: Vec<Attachment>) {
     for attachment in ended.into_iter().filter(|attachment| attachment.connector.is_some()) {
-        let message = TerminateConnection { volume_id: volume.id.clone(), attachment_id: attachment.id };
+        let message = TerminateConnection { volume_id: volume.data_id().to_owned(), attachment_id: attachment.id };
         if let Err(error) = hosts::call(&app, volume.host.as_deref(), message, PATIENCE).await {
             tracing::warn!(volume = volume.id, %error, "an export of a volume that is said to be detached goes on");
         }

@@ -1,5 +1,5 @@
-//! `os-retype`: another type for a volume, which stays where it is if the type allows that, and moves where it may and must. The quota of
-//! the types changes hands with it.
+//! `os-retype`: another type for a volume, which stays where it is if the type allows that, and moves where it may and must. One that
+//! is to be encrypted in another way is written anew, where it is if it can stay. The quota of the types changes hands with it.
 
 use http::StatusCode;
 use kit::policy::Target;
@@ -12,7 +12,7 @@ use crate::capabilities::satisfies;
 use crate::quotas::{self, store as quota};
 use crate::scheduler::{self, Wish};
 use crate::services::Model as Service;
-use crate::types::{self, VolumeType};
+use crate::types::{self, VolumeType, encryption};
 use crate::{Cinder, services, snapshots};
 
 pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> Result<Reply> {
@@ -29,15 +29,25 @@ pub async fn retype(app: Cinder, ctx: Context, volume: Volume, body: Value) -> R
     if kind.multiattach() && !volume.multiattach {
         ctx.enforce("volume:multiattach", &Target::project(&volume.project_id))?;
     }
-    types::encryption::refuse_change(app.db().read(), &old, &kind).await?;
+    let rewritten = encryption::changes(app.db().read(), &old, &kind).await?;
+    if kind.multiattach() && encryption::of(app.db().read(), &kind.id).await?.is_some() {
+        return Err(Error::bad_request(
+            "Invalid input received: Retype requested both encryption and multi-attach, which is not supported.",
+        ));
+    }
     let services = services::store::volume_hosts(app.db().read()).await?;
     let fits = services.iter().any(|service| Some(&service.host) == volume.host.as_ref() && satisfies(service, &kind.extra_specs.0));
-    if fits {
+    if fits && !rewritten {
         app.db().write(move |tx| Box::pin(async move { change_type(tx, volume, &old, &kind).await })).await?;
+    } else if policy == "never" && fits {
+        return Err(store::invalid("Retype requires migration but is not allowed: the volume is to be encrypted in another way."));
     } else if policy == "never" {
         return Err(store::invalid(format!("The type {} asks for what the volume's backend is not, and it may not move.", kind.name)));
     } else {
-        let to = elsewhere(&app, &services, &volume, &kind).await?;
+        let to = match volume.host.clone().filter(|_| fits) {
+            Some(host) => host,
+            None => elsewhere(&app, &services, &volume, &kind).await?,
+        };
         migrate::begin(&app, &ctx, volume, to, false, Some((old, kind))).await?;
     }
     Ok(Reply::empty(StatusCode::ACCEPTED))

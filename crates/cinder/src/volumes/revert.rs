@@ -66,7 +66,7 @@ impl Flow for RevertVolume {
 impl RevertVolume {
     async fn go_back(&mut self, app: &Cinder) -> Result<()> {
         let message = rpc::volume::RevertVolume {
-            volume_id: self.volume_id.clone(),
+            volume_id: store::data_id(app, &self.volume_id).await?,
             snapshot_id: self.snapshot_id.clone(),
             size: self.size.unsigned_abs(),
         };

@@ -146,7 +146,7 @@ async fn of_snapshot(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
         return Err(Error::bad_request("Invalid snapshot: Originating snapshot status must be one of 'available' values"));
     }
     let volume = store::fetch(app.db().read(), &snapshot.volume_id).await?;
-    let from = VolumeSource::Snapshot { volume_id: snapshot.volume_id, snapshot_id: snapshot.id };
+    let from = VolumeSource::Snapshot { volume_id: volume.data_id().to_owned(), snapshot_id: snapshot.id };
     copy(app, volume, from, snapshot.size).await
 }
 
@@ -156,7 +156,7 @@ async fn of_volume(app: &Cinder, ctx: &Context, id: &str) -> Result<Source> {
     if !matches!(volume.status, Status::Available | Status::InUse) {
         return Err(store::invalid("Originating source volume status must be one of 'available, in-use' values"));
     }
-    let (from, size) = (VolumeSource::Volume { volume_id: volume.id.clone() }, volume.size);
+    let (from, size) = (VolumeSource::Volume { volume_id: volume.data_id().to_owned() }, volume.size);
     copy(app, volume, from, size).await
 }
 

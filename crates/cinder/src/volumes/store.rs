@@ -55,6 +55,19 @@ pub async fn find(db: &impl ConnectionTrait, id: &str) -> Result<Option<Volume>>
     Ok(Entity::find_by_id(id).one(db).await?)
 }
 
+/// Under which id the storage keeps a volume's data.
+pub async fn data_id(app: &Cinder, id: &str) -> Result<String> {
+    Ok(find(app.db().read(), id).await?.map_or_else(|| id.to_owned(), |volume| volume.data_id().to_owned()))
+}
+
+/// The volume whose data the storage keeps under an id.
+pub async fn of_data(db: &impl ConnectionTrait, data_id: &str) -> Result<Option<Volume>> {
+    match Entity::find().filter(Column::NameId.eq(data_id)).one(db).await? {
+        Some(volume) => Ok(Some(volume)),
+        None => find(db, data_id).await,
+    }
+}
+
 /// The volume, or the sentence that it is not there.
 pub async fn fetch(db: &impl ConnectionTrait, id: &str) -> Result<Volume> {
     find(db, id).await?.ok_or_else(|| not_found(id))

@@ -197,7 +197,7 @@ impl UploadVolume {
     async fn send(&mut self, app: &Cinder) -> Result<()> {
         let message = rpc::volume::UploadVolume {
             caller: self.caller.clone(),
-            volume_id: self.volume_id.clone(),
+            volume_id: store::data_id(app, &self.volume_id).await?,
             image_id: self.image_id.clone(),
             disk_format: self.disk_format.clone(),
         };

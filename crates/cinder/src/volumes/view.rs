@@ -185,7 +185,7 @@ fn bare(ctx: &Context, sight: &Sight, volume: Volume) -> VolumeView {
         // a backend is one pool of its own name
         host: sight.host.then(|| volume.host.map(|host| format!("{host}#{}", host.rsplit('@').next().unwrap_or_default()))),
         migstat: sight.migration.then_some(volume.migration_status),
-        name_id: sight.migration.then_some(None),
+        name_id: sight.migration.then_some(volume.name_id),
         provider_id: admin.then_some(None),
         cluster_name: admin.then_some(None),
         id: volume.id,

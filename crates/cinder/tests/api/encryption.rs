@@ -148,3 +148,27 @@ async fn an_image_takes_a_key_along() {
     world.restart().await;
     assert_eq!(secret_of(&world, &made).await, of_image);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_provider_may_be_luks_or_plain() {
+    let world = world().await;
+    for (provider, made) in [
+        ("luks2", true),
+        ("plain", true),
+        ("nova.volume.encryptors.cryptsetup.CryptsetupEncryptor", true),
+        ("nova.volume.encryptors.luks.LuksEncryptor", true),
+        ("rot13", false),
+    ] {
+        let (_, kind) = world.ask("admin", Method::POST, "/v3/types", Some(json!({"volume_type": {"name": provider}}))).await;
+        let path = format!("/v3/types/{}/encryption", kind["volume_type"]["id"].as_str().unwrap());
+        let wish = json!({"encryption": {"provider": provider, "cipher": "aes-xts-plain64", "key_size": 256}});
+        assert_eq!(world.ask("admin", Method::POST, &path, Some(wish)).await.0, 200);
+        let (status, body) = world.post("/v3/volumes", json!({"volume": {"size": 1, "volume_type": provider}})).await;
+        assert_eq!(status, if made { 202 } else { 400 }, "{body}");
+        if made {
+            let volume = body["volume"]["id"].as_str().unwrap();
+            world.status(volume, "available").await;
+            assert!(secret_of(&world, volume).await.is_some());
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod groups;
 mod manageable;
 mod matrix;
 mod messages;
+mod migration;
 mod services;
 mod shapes;
 mod snapshots;
