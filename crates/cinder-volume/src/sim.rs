@@ -162,7 +162,7 @@ impl VolumeBackend for SimBackend {
     }
 
     fn export<'a>(&'a self, volume_id: &'a str, export: Export) -> BoxFuture<'a, Result<Value>> {
-        let info = json!({"driver_volume_type": "sim", "data": {"export": export.attachment_id, "readonly": export.readonly}});
+        let info = json!({"driver_volume_type": "sim", "data": {"export": export.attachment_id, "volume_id": volume_id, "readonly": export.readonly}});
         ready(self.change(volume_id, |volume| volume.exports.extend([export.attachment_id])).map(|()| info)).boxed()
     }
 

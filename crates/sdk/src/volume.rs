@@ -136,6 +136,11 @@ pub struct Nbd {
 }
 
 impl ConnectionInfo {
+    /// Under which id the storage keeps the volume, which is another than its own once it has moved.
+    pub fn volume_id(&self) -> Option<&str> {
+        self.data.get("volume_id")?.as_str()
+    }
+
     /// As NBD, when it is that.
     pub fn nbd(&self) -> Option<Nbd> {
         let nbd = self.driver_volume_type.as_deref() == Some("nbd");
@@ -195,6 +200,13 @@ impl Volume {
     /// Takes [`Volume::begin_detaching`] back.
     pub async fn roll_detaching(&self, auth: &Auth, volume_id: &str) -> Result<()> {
         self.action(auth, volume_id, json!({"os-roll_detaching": {}})).await
+    }
+
+    /// Says that a server has one volume in place of another, or could not have it; answers which of the two it is to be known by. If that
+    /// was for a migration of cinder's, the old one is from now on what the new one was.
+    pub async fn complete_migration(&self, auth: &Auth, volume_id: &str, new_id: &str, error: bool) -> Result<String> {
+        let body = json!({"os-migrate_volume_completion": {"new_volume": new_id, "error": error}});
+        self.ask(auth, Method::POST, &format!("/volumes/{volume_id}/action"), Some(body)).await?.take("save_volume_id")
     }
 
     /// Fills a volume that is reserved with an image: it is `downloading` at first, then what it was, or `error`.

@@ -42,10 +42,11 @@ async fn target_of(world: &World, id: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_in_use_is_moved_by_compute() {
     let world = world().await;
-    let there = world.another_host("sim2@sim").await;
     let id = world.volume(json!({"size": 2})).await;
+    let there = world.another_host("sim2@sim").await;
     let old = attach(&world, &id, "server1").await;
-    assert_eq!(act(&world, "admin", &id, json!({"os-migrate_volume": {"host": "sim2@sim", "lock_volume": true}})).await.0, 202);
+    let (status, said) = act(&world, "admin", &id, json!({"os-migrate_volume": {"host": "sim2@sim", "lock_volume": true}})).await;
+    assert_eq!(status, 202, "{said}");
     let target = target_of(&world, &id).await;
     assert_eq!(volume(&world, &id).await["status"], "in-use", "maintenance is for what nobody uses");
     // only administrators see it, and nobody deletes it
@@ -85,10 +86,10 @@ async fn a_volume_in_use_is_moved_by_compute() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_compute_cannot_move_stays() {
     let world = world().await;
-    let there = world.another_host("sim2@fast").await;
     let kind = json!({"volume_type": {"name": "elsewhere", "extra_specs": {"volume_backend_name": "fast"}}});
     assert_eq!(world.ask("admin", Method::POST, "/v3/types", Some(kind)).await.0, 200);
     let id = world.volume(json!({"size": 1})).await;
+    let there = world.another_host("sim2@fast").await;
     let own = volume(&world, &id).await["volume_type"].clone();
     let old = attach(&world, &id, "server1").await;
     for change in [

@@ -48,7 +48,8 @@ pub async fn detach_volume(host: Host, request: DetachVolume) -> Result<()> {
     let device = device(&instance, &request.bdm_id)?;
     let volume_id = device.volume_id.clone().unwrap_or_default();
     let user = host.session.on_behalf(&request.caller).await?;
-    if let Err(error) = host.hypervisor.detach_disk(&instance.id, &volume_id).await {
+    let disk = volumes::disk_id(&device).unwrap_or_default();
+    if let Err(error) = host.hypervisor.detach_disk(&instance.id, &disk).await {
         tracing::warn!(instance = instance.id, volume = volume_id, %error, "the guest keeps the volume");
         host.cloud.volume.roll_detaching(&user, &volume_id).await?;
         return Err(error);

@@ -31,10 +31,17 @@ async fn exchange(host: &Host, request: &SwapVolume) -> Result<()> {
     // from here on the guest has the new one
     host.save(SaveInstance { block_devices: vec![volumes::to_save(&new)], ..host.change(&instance.id) }).await?;
     host.cloud.volume.complete_attachment(&user, &request.new_attachment_id).await?;
-    match &old.attachment_id {
-        Some(attachment) => Ok(sdk::found(host.cloud.volume.delete_attachment(&user, attachment).await).map(drop)?),
-        None => Ok(()),
+    if let Some(attachment) = &old.attachment_id {
+        sdk::found(host.cloud.volume.delete_attachment(&user, attachment).await)?;
     }
+    let Some(was) = &old.volume_id else { return Ok(()) };
+    let known_as = host.cloud.volume.complete_migration(&user, was, &request.new_volume_id, false).await?;
+    if known_as != request.new_volume_id {
+        // cinder moved a volume: it is the same one in another place
+        new.volume_id = Some(known_as);
+        host.save(SaveInstance { block_devices: vec![volumes::to_save(&new)], ..host.change(&instance.id) }).await?;
+    }
+    Ok(())
 }
 
 /// Cinder says that a volume grew: the guest is shown its new size.
@@ -49,5 +56,8 @@ async fn grow(host: &Host, instance_id: &str, volume_id: &str) -> Result<()> {
     }
     let service = host.session.auth(&kit::ids::request()).await?;
     let volume = host.cloud.volume.show(&service, volume_id).await?;
-    host.hypervisor.resize_disk(instance_id, volume_id, volume.size << 30).await
+    let instance = host.must_have(instance_id).await?;
+    let device = instance.block_devices.iter().find(|device| device.volume_id.as_deref() == Some(volume_id));
+    let disk = device.and_then(volumes::disk_id).unwrap_or_else(|| volume_id.to_owned());
+    host.hypervisor.resize_disk(instance_id, &disk, volume.size << 30).await
 }

@@ -143,8 +143,9 @@ pub async fn release_all(host: &Host, request_id: &str, instance: &Instance) -> 
 
 /// A volume as a disk of a guest.
 pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Disk> {
-    let id = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
-    let info: ConnectionInfo = device.connection_info.clone().map(serde_json::from_value).transpose()?.unwrap_or_default();
+    let serial = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
+    let info = connection(device);
+    let id = disk_id(device).unwrap_or_else(|| serial.clone());
     let source = match info.nbd().and_then(source) {
         Some(source) => source,
         // a simulated guest does not look at it
@@ -157,7 +158,19 @@ pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Di
     let limits = DiskLimits::of_volume(info.data.get("qos_specs").unwrap_or(&Value::Null));
     let cdrom = device.device_type.as_deref() == Some("cdrom");
     let bus = bus(instance, device, cdrom)?;
-    Ok(Disk { serial: Some(id.clone()), id, source, bus, read_only: cdrom, cdrom, removable: true, limits })
+    Ok(Disk { serial: Some(serial), id, source, bus, read_only: cdrom, cdrom, removable: true, limits })
+}
+
+/// How the hypervisor knows a volume: by the id that its storage has for it, which stays while the guest has it.
+pub fn disk_id(device: &BlockDevice) -> Option<String> {
+    let info = connection(device);
+    let ours = matches!(info.driver_volume_type.as_deref(), Some("nbd" | "sim"));
+    info.volume_id().filter(|_| ours).map(str::to_owned).or_else(|| device.volume_id.clone())
+}
+
+fn connection(device: &BlockDevice) -> ConnectionInfo {
+    // what is not understood reaches nothing
+    device.connection_info.clone().and_then(|info| serde_json::from_value(info).ok()).unwrap_or_default()
 }
 
 fn source(nbd: Nbd) -> Option<DiskSource> {

@@ -61,6 +61,9 @@ impl Swap {
         if let Err(error) = app.cloud.volume.roll_detaching(&auth, &self.old_volume_id).await {
             tracing::warn!(volume = self.old_volume_id, %error, "the volume was not detaching any more");
         }
+        if let Err(error) = app.cloud.volume.complete_migration(&auth, &self.old_volume_id, &self.new_volume_id, true).await {
+            tracing::warn!(volume = self.old_volume_id, %error, "cinder does not want to know that the volume stays");
+        }
         instance_actions::ended(app, &self.caller, &self.instance_id, true).await
     }
 
