@@ -6,7 +6,11 @@ use kit::{Error, Kind, Reply};
 use serde_json::json;
 
 /// An error in cinder's words.
-pub fn render(error: &Error, _: &FaultContext<'_>) -> Reply {
+pub fn render(error: &Error, context: &FaultContext<'_>) -> Reply {
+    if error.kind == Kind::MethodNotAllowed {
+        // cinder finds resources by path and method together
+        return render(&Error::not_found("The resource could not be found."), context);
+    }
     let status = error.kind.status();
     let body = match error.kind {
         // keystonemiddleware answers this one, for all services alike
@@ -26,14 +30,17 @@ fn name(kind: Kind) -> &'static str {
         Kind::Unauthorized => "unauthorized",
         Kind::Forbidden => "forbidden",
         Kind::NotFound => "itemNotFound",
-        Kind::MethodNotAllowed => "badMethod",
         Kind::Conflict => "conflictingRequest",
         Kind::TooLarge | Kind::TooManyRequests => "overLimit",
         Kind::UnsupportedMediaType => "badMediaType",
         Kind::NotImplemented => "notImplemented",
         Kind::Unavailable => "serviceUnavailable",
-        Kind::NotAcceptable | Kind::Gone | Kind::PreconditionFailed | Kind::RangeNotSatisfiable | Kind::Internal | Kind::TimedOut => {
-            "computeFault"
-        }
+        Kind::MethodNotAllowed
+        | Kind::NotAcceptable
+        | Kind::Gone
+        | Kind::PreconditionFailed
+        | Kind::RangeNotSatisfiable
+        | Kind::Internal
+        | Kind::TimedOut => "computeFault",
     }
 }

@@ -7,6 +7,7 @@ use kit::bus::Handlers;
 use kit::{Error, Result};
 use rpc::volume::{FetchSecret, FetchState, Heartbeat, HostVolumes, InitializeConnection, volume_topic};
 
+use crate::services::BACKUP;
 use crate::volumes::AttachStatus;
 use crate::{Cinder, attachments, keys, services, volumes};
 
@@ -19,7 +20,13 @@ pub fn handlers(app: &Cinder) -> Handlers {
     Handlers::new()
         .on(move |message: Heartbeat| {
             let app = beat.clone();
-            async move { services::store::seen(&app, "cinder-volume", message).await }
+            async move {
+                // who keeps volumes also backs them up
+                let host = message.host.split('@').next().unwrap_or_default().to_owned();
+                let backup = Heartbeat { host, availability_zone: message.availability_zone.clone(), ..Heartbeat::default() };
+                services::store::seen(&app, BACKUP, backup).await?;
+                services::store::seen(&app, "cinder-volume", message).await
+            }
         })
         .on(move |message: FetchState| {
             let app = state.clone();

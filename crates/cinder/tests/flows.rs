@@ -10,6 +10,7 @@ use http::Method;
 use kit::bus::Handlers;
 use kit::flow::{Probe, ProbeFn};
 use rpc::volume::{CreateVolume, DeleteVolume, Heartbeat, SERVER_TOPIC, VolumeSource, volume_topic};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 use support::{World, world, world_with};
 
@@ -97,7 +98,7 @@ async fn growing_gives_its_quota_back_when_it_fails() {
     world.status(&id, "error_extending").await;
     quiet(&world, &id).await;
     assert_eq!(world.used("gigabytes").await, 1);
-    told(&world, &id, "VOLUME_VOLUME_007").await;
+    told(&world, &id, "VOLUME_VOLUME_007_010").await;
     delete(&world, &id).await;
 
     for step in ["grow", "announce", "tell"] {
@@ -177,7 +178,7 @@ async fn a_snapshot_that_stays_says_why() {
     let path = format!("/v3/snapshots/{snapshot}");
     assert_eq!(world.ask("member", Method::DELETE, &path, None).await.0, 202);
     world.until("it stays", async |w| w.get(&path).await["snapshot"]["status"] == "error_deleting").await;
-    told(&world, &snapshot, "VOLUME_VOLUME_SNAPSHOT_010").await;
+    told(&world, &snapshot, "VOLUME_VOLUME_SNAPSHOT_010_016").await;
 }
 
 /// Waits until the user is told of a resource, of what was done to it.
@@ -332,4 +333,64 @@ async fn those_who_come_at_once_stay_within_the_quota_together() {
     let answers = futures::future::join_all(made.iter().map(|id| world.post("/v3/backups", json!({"backup": {"volume_id": id}})))).await;
     assert_eq!(answers.iter().filter(|(status, _)| *status == 202).count(), 2);
     assert_eq!((world.used("volumes").await, world.used("gigabytes").await), (4, 8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_works_on_comes_to_an_end() {
+    let world = world().await;
+    let change = async |sql: String| {
+        world.app.db().write(move |tx| Box::pin(async move { Ok(tx.execute_unprepared(&sql).await.map(drop)?) })).await.unwrap();
+    };
+    let (moving, kept) = (world.volume(json!({"size": 1})).await, world.volume(json!({"size": 1})).await);
+    let target = world.volume(json!({"size": 1})).await;
+    let backup = back_up(&world, &kept).await;
+    backup_is(&world, &backup, "available").await;
+    for sql in [
+        format!("UPDATE volumes SET migration_status = 'migrating', status = 'maintenance', updated_at = 1 WHERE id = '{moving}'"),
+        format!("UPDATE volumes SET migration_status = 'target:{moving}', status = 'creating', updated_at = 1 WHERE id = '{target}'"),
+        format!("UPDATE backups SET status = 'restoring', updated_at = 1 WHERE id = '{backup}'"),
+        "INSERT INTO volume_groups (id, project_id, user_id, type_id, volume_types, availability_zone, status, created_at) \
+         VALUES ('g', 'p1', 'u', 't', '[]', 'nova', 'deleting', 1)"
+            .to_owned(),
+        "INSERT INTO group_snapshots (id, group_id, project_id, user_id, type_id, status, created_at) \
+         VALUES ('s', 'g', 'p1', 'u', 't', 'creating', 1)"
+            .to_owned(),
+    ] {
+        change(sql).await;
+    }
+    cinder::reconcile::stuck(&world.app).await.unwrap();
+    let (_, shown) = world.ask("admin", Method::GET, &format!("/v3/volumes/{moving}"), None).await;
+    assert_eq!((&shown["volume"]["migration_status"], &shown["volume"]["status"]), (&json!("error"), &json!("available")));
+    world.status(&target, "gone").await;
+    assert_eq!(world.sim.volumes().len(), 2);
+    backup_is(&world, &backup, "available").await;
+    assert_eq!(world.get("/v3/groups/g").await["group"]["status"], "error_deleting");
+    assert_eq!(world.get("/v3/group_snapshots/s").await["group_snapshot"]["status"], "error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_restored_to_a_volume_of_another_host() {
+    for (what, step) in [(Probe::Go, "fill"), (Probe::Crash, "fill"), (Probe::Fail, "fill")] {
+        let mut world = world_with(once(what, "restore_backup", step)).await;
+        let id = {
+            let volume = world.volume(json!({"size": 1})).await;
+            let id = back_up(&world, &volume).await;
+            backup_is(&world, &id, "available").await;
+            id
+        };
+        let there = world.another_host("sim2@far").await;
+        let far = json!({"volume_type": {"name": "far", "extra_specs": {"volume_backend_name": "far"}}});
+        assert_eq!(world.ask("admin", Method::POST, "/v3/types", Some(far)).await.0, 200);
+        let other = world.volume(json!({"size": 2, "volume_type": "far"})).await;
+        assert_eq!(there.volumes().len(), 1);
+        let (status, body) = world.post(&format!("/v3/backups/{id}/restore"), json!({"restore": {"volume_id": other}})).await;
+        assert_eq!(status, 202, "{body}");
+        if matches!(what, Probe::Crash) {
+            again(&mut world).await;
+        }
+        world.status(&other, if matches!(what, Probe::Fail) { "error_restoring" } else { "available" }).await;
+        backup_is(&world, &id, "available").await;
+        quiet(&world, &other).await;
+        assert_eq!((world.sim.volumes().len(), there.volumes()), (1, [(other, Vec::new())].into()), "nothing is left on the way");
+    }
 }

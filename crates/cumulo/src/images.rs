@@ -28,6 +28,8 @@ pub struct Images {
     /// A bucket beside the files of this host.
     pub s3: Option<S3>,
     pub quota: Quota,
+    /// Take what projects may have from keystone's registered limits of the image service, instead.
+    pub use_keystone_limits: bool,
     pub web: Web,
 }
 
@@ -86,6 +88,7 @@ impl Default for Images {
             glance_download: false,
             s3: None,
             quota: Quota::default(),
+            use_keystone_limits: false,
             web: Web::default(),
         }
     }

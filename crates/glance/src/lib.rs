@@ -47,6 +47,7 @@ use cache::Cache;
 pub use config::{Config, DiskFormat, Limits, StoreConfig};
 use data::scratch::Scratch;
 pub use import::Regions;
+pub use quota::unified::Unified;
 use stores::Stores;
 use working::Working;
 
@@ -72,6 +73,7 @@ pub struct Glance {
     web: Web,
     working: Working,
     regions: Option<Regions>,
+    unified: Option<Unified>,
     settings: Arc<Config>,
 }
 
@@ -91,6 +93,7 @@ pub async fn open(config: Config) -> kit::Result<Glance> {
         web: Web::new(config.web.clone()),
         working: Working::default(),
         regions: None,
+        unified: None,
         settings: Arc::new(config),
     };
     data::recover::recover(&glance).await?;
@@ -102,6 +105,12 @@ impl Glance {
     /// Lets users import images of other regions.
     pub fn among(mut self, regions: Regions) -> Glance {
         self.regions = Some(regions);
+        self
+    }
+
+    /// Takes what projects may have from keystone, not from the settings.
+    pub fn limited_by(mut self, unified: Unified) -> Glance {
+        self.unified = Some(unified);
         self
     }
 

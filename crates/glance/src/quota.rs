@@ -1,5 +1,7 @@
 //! What a project may have. Counted from the rows each time, and within the transaction that adds something, so that requests at the same
-//! moment cannot exceed a limit together.
+//! moment cannot exceed a limit together. The limits are the operator's settings, or keystone's ([`unified`]).
+
+pub mod unified;
 
 use kit::{Context, Error, Kind, Reply, Result};
 use sea_orm::{ConnectionTrait, Statement};
@@ -23,7 +25,7 @@ const MIB: u64 = 1 << 20;
 /// `GET /info/usage`
 pub async fn info(app: Glance, ctx: Context) -> Result<Reply> {
     let usage = usage(app.db.read(), ctx.project_id()?).await?;
-    let limits = &app.settings.limits;
+    let limits = of(&app, ctx.project_id()?).await?;
     let entry = |limit: Option<u64>, used: i64| json!({"limit": limit.map_or(json!(-1), Value::from), "usage": used});
     let mib = |bytes: i64| bytes.max(0) as u64 / MIB;
     Reply::ok(&json!({"usage": {
@@ -32,6 +34,14 @@ pub async fn info(app: Glance, ctx: Context) -> Result<Reply> {
         "image_count_total": entry(limits.image_count_total, usage.count),
         "image_count_uploading": entry(limits.image_count_uploading, usage.uploading),
     }}))
+}
+
+/// What a project may have.
+pub async fn of(app: &Glance, project: &str) -> Result<Limits> {
+    match &app.unified {
+        Some(unified) => unified.of(project).await,
+        None => Ok(app.settings.limits),
+    }
 }
 
 /// Whether the project may have the images it has by now.
@@ -67,7 +77,7 @@ pub async fn check_staged(conn: &impl ConnectionTrait, project: &str, limits: &L
 /// Bytes that an upload may have; 413 when what was announced is already too much.
 pub async fn room(app: &Glance, project: &str, announced: Option<u64>) -> Result<u64> {
     let cap = app.settings.image_size_cap;
-    let limits = &app.settings.limits;
+    let limits = &of(app, project).await?;
     let Some(limit) = limits.image_size_total else { return Ok(cap) };
     check_size(app.db.read(), project, limits, announced.unwrap_or(1)).await?;
     let used = usage(app.db.read(), project).await?.size.max(0) as u64;

@@ -1,5 +1,7 @@
 //! Identity v3: what services and tools ask of keystone.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -73,6 +75,24 @@ pub struct Service {
     pub endpoints: Vec<Place>,
 }
 
+/// A service as keystone has it.
+#[derive(Deserialize)]
+struct Registered {
+    id: String,
+}
+
+/// A registered limit, or a project's own.
+#[derive(Deserialize)]
+struct Limit {
+    resource_name: String,
+    #[serde(default)]
+    default_limit: Option<i64>,
+    #[serde(default)]
+    resource_limit: Option<i64>,
+    #[serde(default)]
+    project_id: Option<String>,
+}
+
 /// Where a service answers.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Place {
@@ -101,6 +121,22 @@ impl Identity {
     /// What the caller's token may call, and where.
     pub async fn catalog(&self, auth: &Auth) -> Result<Vec<Service>> {
         self.0.get(auth, "/v3/auth/catalog").await?.take("catalog")
+    }
+
+    /// What a project may have of a service's resources: what is registered for all projects, and what is said of this one.
+    pub async fn limits(&self, auth: &Auth, service_type: &str, project: &str) -> Result<BTreeMap<String, i64>> {
+        let services: Vec<Registered> = self.0.get(auth, &format!("/v3/services?type={service_type}")).await?.take("services")?;
+        let Some(service) = services.into_iter().next() else { return Ok(BTreeMap::new()) };
+        let of_service = format!("service_id={}", service.id);
+        let common: Vec<Limit> = self.0.get(auth, &format!("/v3/registered_limits?{of_service}")).await?.take("registered_limits")?;
+        let own: Vec<Limit> = self.0.get(auth, &format!("/v3/limits?{of_service}&project_id={project}")).await?.take("limits")?;
+        let mut limits = BTreeMap::new();
+        for limit in common.into_iter().chain(own.into_iter().filter(|limit| limit.project_id.as_deref() == Some(project))) {
+            if let Some(value) = limit.resource_limit.or(limit.default_limit) {
+                limits.insert(limit.resource_name, value);
+            }
+        }
+        Ok(limits)
     }
 
     async fn ask(&self, auth: &Auth, subject: &str, path: &str) -> Result<Token> {

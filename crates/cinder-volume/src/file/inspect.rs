@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kit::{Error, Result};
+use kit::{Error, Kind, Result};
 use serde_json::Value;
 
 use super::disk::gib;
@@ -47,7 +47,8 @@ pub fn check_size(info: &Value, bytes: u64) -> Result<()> {
     match info["virtual-size"].as_u64() {
         None => Err(unacceptable("its size is unknown")),
         Some(size) if size > bytes => {
-            Err(Error::bad_request(format!("Image virtual size is {}GB and doesn't fit in a volume of size {}GB.", gib(size), gib(bytes))))
+            let sentence = format!("Image virtual size is {}GB and doesn't fit in a volume of size {}GB.", gib(size), gib(bytes));
+            Err(Error::new(Kind::TooLarge, sentence))
         }
         Some(_) => Ok(()),
     }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{ActiveModel, Attachment, Column, Entity, store, view};
 use crate::body::{Body, no_such_action};
+use crate::messages::{self, Action};
 use crate::microversions::ATTACHMENT_MODE;
 use crate::page::{self, Sorts};
 use crate::volumes::{AttachStatus, Status, Volume, api as volumes, store as volume_store};
@@ -94,7 +95,13 @@ pub async fn update(app: Cinder, ctx: Context, Path(id): Path<String>, Body(body
     if body.connector.as_object().is_none_or(|connector| connector.is_empty()) {
         return Err(Error::bad_request("Invalid input received: the connector must be an object and not empty."));
     }
-    let attachment = connect(&app, &volume, attachment, body.connector).await?;
+    let attachment = match connect(&app, &volume, attachment, body.connector).await {
+        Ok(attachment) => attachment,
+        Err(error) => {
+            messages::tell(&app, &ctx.caller(), Action::UpdateAttachment, &volume.id, &error).await;
+            return Err(error);
+        }
+    };
     Reply::ok(&json!({"attachment": view::detail(&attachment)}))
 }
 

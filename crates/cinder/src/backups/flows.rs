@@ -8,8 +8,8 @@ use sea_orm::Set;
 use serde::{Deserialize, Serialize};
 
 use super::{ActiveModel, Change, keeper, store};
-use crate::messages::{self, Action};
-use crate::{Cinder, hosts, snapshots, volumes};
+use crate::messages::{self, Action, NO_SERVICE};
+use crate::{Cinder, hosts, services, snapshots, volumes};
 
 /// A volume may be large.
 pub const PATIENCE: Duration = Duration::from_secs(4 * 3600);
@@ -36,6 +36,9 @@ impl Flow for CreateBackup {
 
 impl CreateBackup {
     async fn copy(&mut self, app: &Cinder) -> Result<()> {
+        if !services::store::backs_up(app.db().read(), &self.host).await? {
+            return Err(Error::unavailable("Service not found for creating backup.").code(NO_SERVICE));
+        }
         let message = rpc::volume::CreateBackup {
             backup_id: self.backup_id.clone(),
             volume_id: volumes::store::data_id(app, &self.volume_id).await?,

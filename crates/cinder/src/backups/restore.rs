@@ -5,7 +5,7 @@ use kit::call::Wrapper;
 use kit::clock::Timestamp;
 use kit::flow::{Flow, Step};
 use kit::{Context, Error, Path, Reply, Result, Versioned, ids};
-use rpc::volume::VolumeSource;
+use rpc::volume::{CopyVolume, DeleteVolume, InitializeConnection, TerminateConnection, VolumeSource};
 use sea_orm::EntityTrait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -53,10 +53,16 @@ fn fitting(backup: &Backup, volume: Volume) -> Result<Volume> {
     if backup.encryption_key_id.is_some() && volume.encryption_key_id.is_none() {
         return Err(volumes::store::invalid(format!("Volume {} is not encrypted, but the backup is.", volume.id)));
     }
-    if backup.bucket.is_none() && volume.host.as_ref() != Some(&backup.host) {
-        return Err(volumes::store::invalid("The volume is on another host than the backup."));
+    if is_elsewhere(backup, &volume) && backup.encryption_key_id.is_some() {
+        // it would lie in the clear on its way
+        return Err(volumes::store::invalid("The volume is on another host than the backup, which is encrypted."));
     }
     Ok(volume)
+}
+
+/// Whether the volume's host cannot read the backup.
+fn is_elsewhere(backup: &Backup, volume: &Volume) -> bool {
+    backup.bucket.is_none() && volume.host.as_ref() != Some(&backup.host)
 }
 
 /// A volume that is about to be made of the backup, on the backup's host, with its key. What was encrypted is of its own type again.
@@ -103,8 +109,10 @@ async fn promise(app: &Cinder, ctx: &Context, backup: Backup, (volume, key): (Vo
         .write(move |tx| {
             Box::pin(async move {
                 store::change_or_refuse(tx, &backup.id, Change::Restore).await?;
+                let by_way_of = is_elsewhere(&backup, &volume).then(|| Stopover { host: backup.host.clone(), volume_id: ids::uuid() });
                 let flow = RestoreBackup {
                     caller,
+                    by_way_of,
                     data_id: Some(backup.data_id().to_owned()),
                     backup_id: backup.id,
                     volume_id: volume.id.clone(),
@@ -145,6 +153,16 @@ pub struct RestoreBackup {
     host: String,
     size: i64,
     new: bool,
+    /// Where the volume's host cannot read the backup.
+    #[serde(default)]
+    by_way_of: Option<Stopover>,
+}
+
+/// A volume at the backup's host, which is made of it, copied, and removed again.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stopover {
+    host: String,
+    volume_id: String,
 }
 
 impl Flow for RestoreBackup {
@@ -165,13 +183,45 @@ impl RestoreBackup {
             let message = rpc::volume::CreateVolume { caller, volume_id, size, source };
             return hosts::call(app, Some(&self.host), message, PATIENCE).await.map(drop);
         }
+        if let Some(stopover) = self.by_way_of.clone() {
+            let (source, caller) = (VolumeSource::Backup { backup_id }, self.caller.clone());
+            let message = rpc::volume::CreateVolume { caller, volume_id: stopover.volume_id.clone(), size, source };
+            hosts::call(app, Some(&stopover.host), message, PATIENCE).await?;
+            self.copy(app, &stopover, volume_id).await?;
+            return self.leave(app, &stopover).await;
+        }
         hosts::call(app, Some(&self.host), rpc::volume::RestoreBackup { backup_id, volume_id, size }, PATIENCE).await
+    }
+
+    /// The volume's host lets the backup's host in, which writes what it has made.
+    async fn copy(&self, app: &Cinder, stopover: &Stopover, volume_id: String) -> Result<()> {
+        let export = InitializeConnection {
+            volume_id,
+            attachment_id: stopover.volume_id.clone(),
+            connector: json!({"host": stopover.host.split('@').next()}),
+            readonly: false,
+        };
+        let connection = hosts::call(app, Some(&self.host), export, PATIENCE).await?;
+        let copy = CopyVolume { volume_id: stopover.volume_id.clone(), connection };
+        hosts::call(app, Some(&stopover.host), copy, PATIENCE).await
+    }
+
+    async fn leave(&self, app: &Cinder, stopover: &Stopover) -> Result<()> {
+        let volume_id = volumes::store::data_id(app, &self.volume_id).await?;
+        let message = TerminateConnection { volume_id, attachment_id: stopover.volume_id.clone() };
+        hosts::call(app, Some(&self.host), message, PATIENCE).await?;
+        hosts::call(app, Some(&stopover.host), DeleteVolume { volume_id: stopover.volume_id.clone() }, PATIENCE).await
     }
 
     async fn fail(&mut self, app: &Cinder, error: &Error) -> Result<()> {
         volumes::store::turn(app, &self.volume_id, volumes::Change::RestoreFailed).await?;
         store::turn(app, &self.backup_id, Change::Restored).await?;
         messages::tell(app, &self.caller, Action::RestoreBackup, &self.backup_id, error).await;
+        if let Some(stopover) = self.by_way_of.clone()
+            && let Err(error) = self.leave(app, &stopover).await
+        {
+            tracing::warn!(volume = stopover.volume_id, host = stopover.host, %error, "what was made of a backup stays behind");
+        }
         Ok(())
     }
 

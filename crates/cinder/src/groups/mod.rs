@@ -37,6 +37,15 @@ impl Status {
     pub fn parse(text: &str) -> Option<Status> {
         Status::try_from_value(&text.to_owned()).ok()
     }
+
+    /// The states that a flow is in the middle of, each with what becomes of it if there is no such flow.
+    pub fn without_flow(self) -> Option<Status> {
+        match self {
+            Status::Creating => Some(Status::Error),
+            Status::Deleting => Some(Status::ErrorDeleting),
+            Status::Available | Status::Error | Status::ErrorDeleting => None,
+        }
+    }
 }
 
 /// A row of `volume_groups`.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::flows::{ManageVolume, UnmanageVolume};
 use super::page;
 use crate::body::{Body, boolean, text};
+use crate::messages::{self, Action};
 use crate::volumes::store::{self, Kind};
 use crate::volumes::{ActiveModel, AttachStatus, Change, Entity, Status, Volume, encryption, metadata, view};
 use crate::{Cinder, attachments, hosts, quotas, services, snapshots, types};
@@ -107,8 +108,11 @@ pub async fn create(app: Cinder, ctx: Context, Body(body): Body<NewManaged>) -> 
 }
 
 /// `os-unmanage`
-pub async fn unmanage(app: Cinder, _: Context, volume: Volume, _: Value) -> Result<Reply> {
-    encryption::refuse(&volume, "left behind without its key")?;
+pub async fn unmanage(app: Cinder, ctx: Context, volume: Volume, _: Value) -> Result<Reply> {
+    if let Err(error) = encryption::refuse(&volume, "left behind without its key") {
+        messages::tell(&app, &ctx.caller(), Action::UnmanageVolume, &volume.id, &error).await;
+        return Err(error);
+    }
     let flows = app.flows()?.clone();
     let flow_id = app
         .db()

@@ -1,6 +1,7 @@
 //! Messages: why something that was accepted did not come about, in words for the user who asked for it.
 
 pub mod api;
+pub mod cause;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::Cinder;
 use crate::scheduler::NO_VALID_BACKEND;
+use cause::Cause;
 
 /// How long a message is kept.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -36,12 +38,17 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// How the error is known that says that nobody makes backups.
+pub const NO_SERVICE: &str = "ServiceNotFound";
+
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Schedule,
     CopyVolumeToImage,
+    UpdateAttachment,
     CopyImageToVolume,
+    UnmanageVolume,
     ExtendVolume,
     CreateVolume,
     CreateSnapshot,
@@ -58,7 +65,9 @@ impl Action {
         match self {
             Action::Schedule => ("001", "VOLUME", "schedule allocate volume"),
             Action::CopyVolumeToImage => ("003", "VOLUME", "copy volume to image"),
+            Action::UpdateAttachment => ("004", "VOLUME", "update attachment"),
             Action::CopyImageToVolume => ("005", "VOLUME", "copy image to volume"),
+            Action::UnmanageVolume => ("006", "VOLUME", "unmanage volume"),
             Action::ExtendVolume => ("007", "VOLUME", "extend volume"),
             Action::CreateVolume => ("008", "VOLUME", "create volume from backend storage"),
             Action::CreateSnapshot => ("009", "VOLUME_SNAPSHOT", "create snapshot"),
@@ -70,18 +79,28 @@ impl Action {
         }
     }
 
-    /// The number and the words of a cause.
-    fn cause(self, error: &Error) -> (&'static str, &'static str) {
-        match (self, error.kind) {
-            (Action::Schedule | Action::ExtendVolume, _) if is(error, NO_VALID_BACKEND) => {
-                ("003", "Could not find any available weighted backend.")
-            }
-            (Action::CopyVolumeToImage, _) => ("004", "Failed to upload volume to image at backend."),
-            (Action::CopyImageToVolume | Action::Reimage, Kind::BadRequest) => {
-                ("008", "The image is not acceptable, or does not fit into the volume.")
-            }
-            (_, Kind::Unavailable | Kind::TimedOut) => ("002", "Driver is not initialized at present."),
-            _ => ("001", "An unknown error occurred."),
+    /// The cause, as far as cinder tells users of it.
+    fn cause(self, error: &Error) -> Cause {
+        let unreachable = matches!(error.kind, Kind::Unavailable | Kind::TimedOut);
+        match self {
+            Action::Schedule | Action::ExtendVolume if is(error, NO_VALID_BACKEND) => cause::NO_BACKEND_AVAILABLE,
+            Action::CreateBackup if is(error, NO_SERVICE) => cause::BACKUP_SCHEDULE_ERROR,
+            Action::CreateBackup | Action::DeleteBackup if unreachable => cause::BACKUP_SERVICE_DOWN,
+            Action::CopyVolumeToImage if error.kind == Kind::TooLarge => cause::QUOTA_EXCEED,
+            Action::CopyVolumeToImage => cause::FAILED_TO_UPLOAD_VOLUME,
+            Action::UnmanageVolume => cause::UNMANAGE_ENC_NOT_SUPPORTED,
+            _ if unreachable => cause::DRIVER_NOT_INITIALIZED,
+            Action::CopyImageToVolume | Action::Reimage if error.kind == Kind::TooLarge => cause::NOT_ENOUGH_SPACE_FOR_IMAGE,
+            Action::CopyImageToVolume | Action::Reimage if error.kind == Kind::BadRequest => cause::IMAGE_FORMAT_UNACCEPTABLE,
+            Action::ExtendVolume => cause::DRIVER_FAILED_EXTEND,
+            Action::CreateVolume => cause::DRIVER_FAILED_CREATE,
+            Action::CreateSnapshot => cause::SNAPSHOT_CREATE_ERROR,
+            Action::DeleteSnapshot if error.kind == Kind::Conflict => cause::SNAPSHOT_IS_BUSY,
+            Action::DeleteSnapshot => cause::SNAPSHOT_DELETE_ERROR,
+            Action::CreateBackup => cause::BACKUP_CREATE_DRIVER_ERROR,
+            Action::DeleteBackup => cause::BACKUP_DELETE_DRIVER_ERROR,
+            Action::RestoreBackup => cause::BACKUP_RESTORE_ERROR,
+            Action::Schedule | Action::CopyImageToVolume | Action::UpdateAttachment | Action::Reimage => cause::UNKNOWN_ERROR,
         }
     }
 }
@@ -92,8 +111,12 @@ fn is(error: &Error, code: &str) -> bool {
 
 /// Tells the user that `action` on a resource failed. A message that cannot be kept is no reason for more to fail.
 pub async fn tell(app: &Cinder, caller: &rpc::Caller, action: Action, resource: &str, error: &Error) {
+    tell_cause(app, caller, action, resource, action.cause(error)).await;
+}
+
+/// The same where the cause is known.
+pub async fn tell_cause(app: &Cinder, caller: &rpc::Caller, action: Action, resource: &str, (cause, sentence): Cause) {
     let (number, kind, words) = action.names();
-    let (cause, sentence) = action.cause(error);
     let row = Model {
         id: ids::uuid(),
         project_id: caller.project_id.clone(),

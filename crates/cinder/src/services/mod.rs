@@ -17,6 +17,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// How many times what it has a host may promise, if its operator does not say.
 const OVERSUBSCRIPTION: f64 = 20.0;
 
+/// The service that makes backups on a host.
+pub const BACKUP: &str = "cinder-backup";
+
 /// A row of `services`.
 #[derive(Clone, Debug, Default, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "services")]
@@ -24,7 +27,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
     pub host: String,
-    /// `cinder-volume` or `cinder-scheduler`
+    /// `cinder-volume`, `cinder-backup` or `cinder-scheduler`
     pub kind: String,
     pub availability_zone: String,
     pub disabled: bool,

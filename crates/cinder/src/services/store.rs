@@ -8,7 +8,7 @@ use rpc::volume::Heartbeat;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 
-use super::{ActiveModel, Column, Entity, Model};
+use super::{ActiveModel, BACKUP, Column, Entity, Model};
 use crate::Cinder;
 
 /// A sign of life.
@@ -64,6 +64,13 @@ pub async fn volume_hosts(db: &impl ConnectionTrait) -> Result<Vec<Model>> {
 
 pub async fn is_up(db: &impl ConnectionTrait, host: &str) -> Result<bool> {
     Ok(volume_hosts(db).await?.iter().any(|service| service.host == host && service.is_up()))
+}
+
+/// Whether the backup service of a volume's host may make backups.
+pub async fn backs_up(db: &impl ConnectionTrait, host: &str) -> Result<bool> {
+    let machine = host.split('@').next().unwrap_or_default();
+    let service = Entity::find().filter(Column::Kind.eq(BACKUP)).filter(Column::Host.eq(machine)).one(db).await?;
+    Ok(service.is_none_or(|service| !service.disabled))
 }
 
 /// The id of each host's volume service.

@@ -189,7 +189,7 @@ impl CreateVolume {
 
 /// An image that cannot be had, and a source that is gone, fail everywhere; of who did not answer in time nobody knows what it does yet.
 fn others_may_help(error: &Error) -> bool {
-    !matches!(error.kind, ErrorKind::BadRequest | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::TimedOut)
+    !matches!(error.kind, ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::TimedOut)
 }
 
 /// `volume_image_metadata` as a host tells it.

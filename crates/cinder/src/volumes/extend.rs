@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ActiveModel, Change, Column, Entity, Status, Volume, store};
-use crate::messages::{self, Action};
+use crate::messages::{self, Action, cause};
 use crate::microversions::EXTEND_IN_USE;
 use crate::scheduler::{self, Wish};
 use crate::{Cinder, hosts, quotas, services, types};
@@ -179,7 +179,8 @@ impl ExtendVolume {
     /// Tells nova, which lets the guest see it.
     async fn tell(&mut self, app: &Cinder) -> Result<()> {
         if self.was_in_use {
-            super::events::tell(app, &self.caller.request_id, &self.volume_id, "volume-extended", &self.volume_id).await;
+            let failed = (Action::ExtendVolume, cause::NOTIFY_COMPUTE_SERVICE_FAILED);
+            super::events::tell(app, &self.caller, &self.volume_id, ("volume-extended", &self.volume_id), failed).await;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::store::{self, Kind};
 use super::{ActiveModel, Change, Column, Entity, Volume, build, metadata, source};
 use crate::body::truth;
-use crate::messages::{self, Action};
+use crate::messages::{self, Action, cause};
 use crate::{Cinder, attachments, hosts};
 
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -96,7 +96,8 @@ impl ReimageVolume {
                 })
             })
             .await?;
-        super::events::tell(app, &self.caller.request_id, &self.volume_id, "volume-reimaged", &self.image_id).await;
+        let failed = (Action::Reimage, cause::REIMAGE_VOLUME_FAILED);
+        super::events::tell(app, &self.caller, &self.volume_id, ("volume-reimaged", &self.image_id), failed).await;
         Ok(())
     }
 }

@@ -119,3 +119,19 @@ async fn a_record_under_another_id_leads_to_the_same_data() {
 fn decoded(text: &str) -> Vec<u8> {
     base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_are_made_by_a_service_that_may_be_disabled() {
+    let world = world().await;
+    let (_, listed) = world.ask("admin", Method::GET, "/v3/os-services?binary=cinder-backup", None).await;
+    assert_eq!((&listed["services"][0]["host"], &listed["services"][0]["state"]), (&json!("sim1"), &json!("up")), "{listed}");
+    let disable = json!({"host": "sim1", "binary": "cinder-backup"});
+    assert_eq!(world.ask("admin", Method::PUT, "/v3/os-services/disable", Some(disable)).await.0, 200);
+    let volume = world.volume(json!({"size": 1})).await;
+    let (status, body) = world.post("/v3/backups", json!({"backup": {"volume_id": volume}})).await;
+    assert_eq!(status, 202, "{body}");
+    let path = format!("/v3/backups/{}", body["backup"]["id"].as_str().unwrap());
+    world.until("it fails", async |w| w.get(&path).await["backup"]["status"] == "error").await;
+    assert_eq!(world.get(&path).await["backup"]["fail_reason"], "Service not found for creating backup.");
+    world.status(&volume, "available").await;
+}

@@ -163,3 +163,12 @@ async fn a_migration_is_completed_by_nobody_else() {
     assert_eq!(act(&world, "admin", &new, json!({"os-reset_status": {"migration_status": "migrating"}})).await.0, 202);
     assert_eq!(words(act(&world, "admin", &old, complete).await, 400), "Invalid volume: Source volume not mid-migration.");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_a_path_does_not_have_is_not_found() {
+    let world = world().await;
+    for (method, path) in [(Method::DELETE, "/v3/volumes"), (Method::PATCH, "/v3/types"), (Method::PUT, "/v3/limits")] {
+        let (status, body) = world.ask("member", method, path, None).await;
+        assert_eq!((status, &body["itemNotFound"]["message"]), (404, &json!("The resource could not be found.")), "{path}");
+    }
+}

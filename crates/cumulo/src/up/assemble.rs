@@ -62,6 +62,7 @@ pub struct Sessions {
     pub nova: ServiceSession,
     pub neutron: ServiceSession,
     pub cinder: ServiceSession,
+    pub glance: ServiceSession,
 }
 
 /// Where the services of this process will be, so that each can be given endpoints of the others before they exist.
@@ -76,7 +77,7 @@ pub async fn assemble(state: &StateDir, config: &Config, roles: &Roles, secrets:
         let user = secrets.service_user.as_deref().unwrap_or(service);
         ServiceSession::new(apis.identity.0.clone(), user, password)
     };
-    let sessions = Sessions { nova: login("nova"), neutron: login("neutron"), cinder: login("cinder") };
+    let sessions = Sessions { nova: login("nova"), neutron: login("neutron"), cinder: login("cinder"), glance: login("glance") };
     // those with a database speak for the cloud, the others for their host
     let sender = if roles.control() { "control".into() } else { config.host() };
     let bus = Bus::open(&config.bus, &sender).await.map_err(|error| format!("{error}."))?;
@@ -129,7 +130,7 @@ async fn open(state: &StateDir, config: &Config, roles: &Roles, bus: Bus, apis: 
         roles: roles.clone(),
         services: Services::default(),
         keystone: opened("keystone", keystone)?,
-        glance: opened("glance", glance)?.map(|glance| among_regions(glance, &apis, config)),
+        glance: opened("glance", glance)?.map(|glance| acquainted(glance, &apis, &sessions, config)),
         neutron: opened("neutron", neutron)?.map(Arc::new),
         nova: opened("nova", nova)?,
         cinder: opened("cinder", cinder)?,
@@ -159,12 +160,15 @@ fn glance_settings(state: &StateDir, config: &Config) -> glance::Config {
     settings
 }
 
-/// Lets users import from other regions, where that is asked for.
-fn among_regions(glance: Glance, apis: &sdk::Cloud, config: &Config) -> Glance {
-    if !config.images.glance_download {
-        return glance;
+/// Lets users import from other regions, and keystone say what projects may have, where that is asked for.
+fn acquainted(mut glance: Glance, apis: &sdk::Cloud, sessions: &Sessions, config: &Config) -> Glance {
+    if config.images.glance_download {
+        glance = glance.among(glance::Regions { identity: apis.identity.clone(), authorities: config.endpoints.ca_file.clone() });
     }
-    glance.among(glance::Regions { identity: apis.identity.clone(), authorities: config.endpoints.ca_file.clone() })
+    if config.images.use_keystone_limits {
+        glance = glance.limited_by(glance::Unified { identity: apis.identity.clone(), session: sessions.glance.clone() });
+    }
+    glance
 }
 
 fn neutron_settings(config: &Config) -> Result<neutron::Config, String> {

@@ -80,7 +80,7 @@ pub async fn begin(app: &Glance, image: &image::Model, plan: Plan) -> Result<Tra
         task_id: transfer.task_id.clone(),
         alive_at: Timestamp::now(),
     };
-    let limits = app.settings.limits;
+    let limits = quota::of(app, &image.owner).await?;
     app.working.begin(&row.name);
     let noted = app.db.write(move |tx| {
         Box::pin(async move {
@@ -120,7 +120,8 @@ async fn note(tx: &DatabaseTransaction, row: transfer::Model, plan: Plan) -> Res
 
 /// The bytes are in the stores `kept`: the image is active.
 pub async fn activate(app: &Glance, transfer: &Transfer, filled: image::Model, kept: Vec<String>) -> Result<()> {
-    let (this, node, limits) = (transfer.clone(), app.settings.node.clone(), app.settings.limits);
+    let limits = quota::of(app, &filled.owner).await?;
+    let (this, node) = (transfer.clone(), app.settings.node.clone());
     let rows: Vec<leftover::Model> =
         this.stores.iter().filter(|store| !kept.contains(store)).map(|store| leftovers::object(store, &this.name)).collect();
     let failed = rows.clone();
@@ -157,7 +158,8 @@ pub async fn activate(app: &Glance, transfer: &Transfer, filled: image::Model, k
 }
 
 /// The staged data is whole: the image stays where it is until it is imported.
-pub async fn staged(app: &Glance, transfer: &Transfer, size: u64) -> Result<()> {
+pub async fn staged(app: &Glance, transfer: &Transfer, owner: String, size: u64) -> Result<()> {
+    let limits = quota::of(app, &owner).await?;
     let (this, node) = (transfer.clone(), app.settings.node.clone());
     let done = app.db.write(move |tx| {
         Box::pin(async move {
@@ -169,7 +171,7 @@ pub async fn staged(app: &Glance, transfer: &Transfer, size: u64) -> Result<()> 
             if size.exec(tx).await?.rows_affected == 0 {
                 return Err(Error::new(Kind::Gone, format!("Image {} was deleted during the upload.", this.image_id)));
             }
-            Ok(())
+            quota::check_staged(tx, &owner, &limits, 0).await
         })
     });
     done.await?;

@@ -20,7 +20,7 @@ const PATCH: usize = 1 << 20;
 pub async fn create(app: Glance, ctx: Context, body: Json<Value>) -> Result<Reply> {
     let Value::Object(body) = body.0 else { return Err(Error::bad_request("Request body must be a JSON object.")) };
     let image = read(&ctx, &body)?;
-    let (made, limits) = (image.clone(), app.settings.limits);
+    let (made, limits) = (image.clone(), quota::of(&app, &image.row.owner).await?);
     app.db
         .write(move |tx| {
             Box::pin(async move {

@@ -13,7 +13,8 @@ pub async fn stage(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Res
     require_bytes(&raw.parts)?;
     let image = permitted(&app, &ctx, &id.0, "modify_image").await?;
     check_length(&app, &raw)?;
-    quota::check_staged(app.db.read(), &image.row.owner, &app.settings.limits, 1).await?;
+    let limits = quota::of(&app, &image.row.owner).await?;
+    quota::check_staged(app.db.read(), &image.row.owner, &limits, 1).await?;
     let plan = Plan {
         from: Status::Queued,
         to: Status::Uploading,
@@ -28,9 +29,8 @@ pub async fn stage(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Res
         let done = async {
             let received = app.scratch.receive(raw.body, app.settings.image_size_cap).await?;
             let size = received.size;
-            quota::check_staged(app.db.read(), &image.row.owner, &app.settings.limits, size).await?;
             app.scratch.stage(received, &image.row.id).await?;
-            transfer::staged(&app, &transfer, size).await
+            transfer::staged(&app, &transfer, image.row.owner, size).await
         };
         let done = done.await;
         if let Err(error) = &done {

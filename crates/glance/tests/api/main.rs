@@ -9,6 +9,7 @@ mod authorization;
 mod coverage;
 mod images;
 mod import;
+mod limits;
 mod locations;
 mod metadefs;
 mod pending;

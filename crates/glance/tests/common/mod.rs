@@ -81,6 +81,12 @@ impl Cloud {
         Cloud { service: service(&glance), glance, ..self }
     }
 
+    /// The same cloud, where keystone says what projects may have.
+    pub fn limited_by(self, unified: glance::Unified) -> Cloud {
+        let glance = self.glance.limited_by(unified);
+        Cloud { service: service(&glance), glance, ..self }
+    }
+
     pub async fn raw(&self, who: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {
         let mut request = Request::builder().method(method).uri(path).header("x-auth-token", who);
         for (name, value) in headers {
