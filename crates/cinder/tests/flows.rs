@@ -1,6 +1,7 @@
 //! Flows that fail, and processes that die, after each step in turn: nothing is left over.
 #![allow(clippy::unwrap_used)]
 
+mod flows_each;
 mod support;
 
 use std::sync::Arc;

@@ -29,7 +29,21 @@ pub enum Status {
     ErrorDeleting,
 }
 
+/// Each state with those that may follow it.
+pub const TABLE: &[(Status, &[Status])] = &[
+    (Status::Creating, &[Status::Available, Status::Error]),
+    (Status::Available, &[Status::Deleting]),
+    (Status::Error, &[Status::Deleting]),
+    (Status::Deleting, &[Status::ErrorDeleting]),
+    (Status::ErrorDeleting, &[Status::Deleting]),
+];
+
 impl Status {
+    /// Whether the other may follow this one.
+    pub fn may_become(self, other: Status) -> bool {
+        TABLE.iter().any(|(from, to)| *from == self && to.contains(&other))
+    }
+
     pub fn text(self) -> String {
         self.to_value()
     }
@@ -76,3 +90,19 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 pub type Group = Model;
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::Iterable;
+
+    use super::*;
+
+    #[test]
+    fn every_state_has_one_row_and_what_a_flow_is_in_can_end() {
+        for status in Status::iter() {
+            assert_eq!(TABLE.iter().filter(|(from, to)| *from == status && !to.is_empty()).count(), 1, "{status:?}");
+            assert!(status.without_flow().is_none_or(|after| status.may_become(after) && after.without_flow().is_none()));
+            assert!(!status.may_become(status));
+        }
+    }
+}

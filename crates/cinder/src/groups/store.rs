@@ -31,11 +31,11 @@ pub async fn volumes_of(db: &impl ConnectionTrait, id: &str) -> Result<Vec<Volum
     Ok(select.all(db).await?)
 }
 
-/// Changes the status if it is one of `from`; false when it is not.
+/// Changes the status if it is one of `from`, and the table of states has that way; false when it is not.
 pub async fn change(tx: &impl ConnectionTrait, id: &str, from: &[Status], to: Status) -> Result<bool> {
     let update = Entity::update_many()
         .filter(Column::Id.eq(id))
-        .filter(Column::Status.is_in(from.iter().copied()))
+        .filter(Column::Status.is_in(from.iter().copied().filter(|from| from.may_become(to))))
         .col_expr(Column::Status, Expr::value(to.to_value()))
         .col_expr(Column::UpdatedAt, Expr::value(Timestamp::now()));
     Ok(update.exec(tx).await?.rows_affected == 1)

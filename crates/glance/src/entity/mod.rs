@@ -1,49 +1,14 @@
-//! The tables, one entity each, and the states an image can have.
+//! The tables, one entity each.
 
 pub mod metadef;
+mod states;
 mod work;
 
+pub use states::Status;
 pub use work::{TaskStatus, leftover, location, pending, task, transfer};
 
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
-
-/// ```text
-/// queued -> saving -> active <-> deactivated
-///  |  |        `-> queued (upload failed)
-///  |  `-> uploading -> importing -> active
-///  |                      `-> queued (import failed)
-///  `-> importing (from the web)
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
-#[sea_orm(rs_type = "String", db_type = "Text")]
-pub enum Status {
-    #[sea_orm(string_value = "queued")]
-    Queued,
-    #[sea_orm(string_value = "saving")]
-    Saving,
-    #[sea_orm(string_value = "uploading")]
-    Uploading,
-    #[sea_orm(string_value = "importing")]
-    Importing,
-    #[sea_orm(string_value = "active")]
-    Active,
-    #[sea_orm(string_value = "deactivated")]
-    Deactivated,
-}
-
-impl Status {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Queued => "queued",
-            Status::Saving => "saving",
-            Status::Uploading => "uploading",
-            Status::Importing => "importing",
-            Status::Active => "active",
-            Status::Deactivated => "deactivated",
-        }
-    }
-}
 
 /// Who sees an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]

@@ -103,6 +103,9 @@ async fn insert_parts(tx: &DatabaseTransaction, image: &Image) -> Result<()> {
 /// Makes an image active with what its file turned out to be, and leaves alone what clients may have changed meanwhile; false when the image
 /// is not in the state any more in which its file was on the way.
 pub async fn fill(tx: &DatabaseTransaction, filled: &image::Model, from: Status) -> Result<bool> {
+    if !from.may_become(Status::Active) {
+        return Ok(false);
+    }
     let done = image::Entity::update_many()
         .col_expr(image::Column::DiskFormat, Expr::val(filled.disk_format.clone()))
         .col_expr(image::Column::ContainerFormat, Expr::val(filled.container_format.clone()))
@@ -126,8 +129,11 @@ pub async fn touch(tx: &DatabaseTransaction, id: &str) -> Result<()> {
     if now.filter(image::Column::Id.eq(id)).exec(tx).await?.rows_affected == 1 { Ok(()) } else { Err(no_image(id)) }
 }
 
-/// Takes an image from one state to another; false when it is not in the first any more.
+/// Takes an image from one state to another; false when it is not in the first any more, or the table of states has no such way.
 pub async fn advance(tx: &DatabaseTransaction, id: &str, from: Status, to: Status) -> Result<bool> {
+    if !from.may_become(to) {
+        return Ok(false);
+    }
     let done = image::Entity::update_many()
         .col_expr(image::Column::Status, Expr::val(to.to_value()))
         .col_expr(image::Column::UpdatedAt, Expr::val(Timestamp::now().0))
@@ -163,5 +169,41 @@ pub async fn delete(tx: &DatabaseTransaction, id: &str, fate: Objects) -> Result
     match image::Entity::find_by_id(id.to_owned()).one(tx).await? {
         Some(_) => Err(Error::forbidden(format!("Image {id} is protected and cannot be deleted."))),
         None => Err(no_image(id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kit::db::{Db, Location};
+    use sea_orm::{Iterable, Set};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_image_goes_only_where_the_table_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::Sqlite(dir.path().join("glance.sqlite")), crate::MIGRATIONS).await.unwrap();
+        let image = Image::new(kit::ids::uuid(), "p1".into());
+        let (id, row) = (image.row.id.clone(), image.clone());
+        db.write(move |tx| Box::pin(async move { insert(tx, &row).await })).await.unwrap();
+        for from in Status::iter() {
+            assert!(Status::iter().any(|to| to != from && from.may_become(to)), "{from:?} is never left");
+            for to in Status::iter() {
+                let id = id.clone();
+                let (gone, now) = db
+                    .write(move |tx| {
+                        Box::pin(async move {
+                            let begin = image::ActiveModel { status: Set(from), ..Default::default() };
+                            image::Entity::update_many().set(begin).filter(image::Column::Id.eq(&id)).exec(tx).await?;
+                            let gone = advance(tx, &id, from, to).await?;
+                            Ok((gone, fetch(tx, &id).await?.map(|image| image.row.status)))
+                        })
+                    })
+                    .await
+                    .unwrap();
+                assert_eq!(gone, from.may_become(to), "{from:?} to {to:?}");
+                assert_eq!(now, Some(if gone { to } else { from }));
+            }
+        }
     }
 }
