@@ -35,7 +35,14 @@ async fn exchange(host: &Host, request: &SwapVolume) -> Result<()> {
         sdk::found(host.cloud.volume.delete_attachment(&user, attachment).await)?;
     }
     let Some(was) = &old.volume_id else { return Ok(()) };
-    let known_as = host.cloud.volume.complete_migration(&user, was, &request.new_volume_id, false).await?;
+    let known_as = match host.cloud.volume.complete_migration(&user, was, &request.new_volume_id, false).await {
+        Ok(known_as) => known_as,
+        Err(error) => {
+            // the guest has it all the same
+            tracing::warn!(instance = instance.id, volume = was, %error, "cinder was not told of the exchange");
+            return Ok(());
+        }
+    };
     if known_as != request.new_volume_id {
         // cinder moved a volume: it is the same one in another place
         new.volume_id = Some(known_as);

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
 
 use super::super::{ActiveModel, Change, Column, Entity, Status, Volume, api, retype, store};
-use super::TARGET;
+use super::{TARGET, is_migrating, is_target};
 use crate::body::truth;
 use crate::{Cinder, attachments, keys, types};
 
@@ -16,12 +16,13 @@ pub async fn complete(app: Cinder, ctx: Context, volume: Volume, body: Value) ->
     let id = id.ok_or_else(|| Error::bad_request("Invalid input for field/attribute new_volume. It is not a UUID."))?;
     let new = api::find_for(&app, &ctx, &id, "volume:get").await?;
     let wanted = format!("{TARGET}{}", volume.id);
-    match (&volume.migration_status, &new.migration_status) {
+    let under_way = |volume: &Volume| volume.migration_status.clone().filter(|_| is_migrating(volume) || is_target(volume));
+    match (under_way(&volume), under_way(&new)) {
         // what was swapped for its own sake stays swapped
         (None, None) => return Reply::ok(&json!({"save_volume_id": new.id})),
         (None, Some(_)) => return Err(store::invalid("Source volume not mid-migration.")),
         (Some(_), None) => return Err(store::invalid("Destination volume not mid-migration.")),
-        (Some(_), Some(status)) if *status != wanted => {
+        (Some(_), Some(status)) if status != wanted => {
             return Err(store::invalid(format!("Destination has migration_status {status}, expected {wanted}.")));
         }
         (Some(_), Some(_)) => {}

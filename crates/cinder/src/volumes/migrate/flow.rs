@@ -63,6 +63,11 @@ impl MigrateVolume {
 
     /// The volume is where it was, and what it was; unless it has moved already.
     async fn give_up(&mut self, app: &Cinder, _: &Error) -> Result<()> {
+        let uses = attachments::store::of_volume(app.db().read(), &self.new_id).await?;
+        if uses.iter().any(|attachment| attachment.status == AttachStatus::Attached) {
+            // compute did not say so, but a guest writes to it
+            self.move_over(app).await?;
+        }
         if self.has_moved(app).await? {
             return self.leave(app).await;
         }
@@ -71,7 +76,7 @@ impl MigrateVolume {
             let id = self.volume_id.clone();
             app.db().write(move |tx| Box::pin(async move { take_back(tx, &id, &old, &new).await })).await?;
         }
-        for attachment in attachments::store::of_volume(app.db().read(), &self.new_id).await? {
+        for attachment in uses {
             self.end_export(app, attachment.id).await?;
         }
         hosts::call(app, Some(&self.to), DeleteVolume { volume_id: self.new_id.clone() }, PATIENCE).await?;
