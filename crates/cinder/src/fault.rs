@@ -5,12 +5,10 @@ use kit::service::FaultContext;
 use kit::{Error, Kind, Reply};
 use serde_json::json;
 
-/// An error in cinder's words.
-pub fn render(error: &Error, context: &FaultContext<'_>) -> Reply {
-    if error.kind == Kind::MethodNotAllowed {
-        // cinder finds resources by path and method together
-        return render(&Error::not_found("The resource could not be found."), context);
-    }
+/// An error in cinder's words. A method that a path does not have is not found: cinder finds resources by both together.
+pub fn render(error: &Error, _: &FaultContext<'_>) -> Reply {
+    let unfound = (error.kind == Kind::MethodNotAllowed).then(|| Error::not_found("The resource could not be found."));
+    let error = unfound.as_ref().unwrap_or(error);
     let status = error.kind.status();
     let body = match error.kind {
         // keystonemiddleware answers this one, for all services alike
