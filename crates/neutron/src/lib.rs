@@ -226,7 +226,16 @@ pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, s
     let (placement, bandwidths) = placement::channel();
     let claims = qos::claims::Claims::new(cloud.placement.clone(), session.clone());
     Ok(Neutron {
-        app: App(Arc::new(Inner { db, config, hosts, beats: Gather::default(), listening: agents::Listening::default(), nova, placement, claims })),
+        app: App(Arc::new(Inner {
+            db,
+            config,
+            hosts,
+            beats: Gather::default(),
+            listening: agents::Listening::default(),
+            nova,
+            placement,
+            claims,
+        })),
         bus,
         hosts: Mutex::new(Some(hosts_inbox)),
         nova: Mutex::new(Some(nova_inbox)),
