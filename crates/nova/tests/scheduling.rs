@@ -52,7 +52,7 @@ async fn hints_are_heeded() {
     for (hints, host) in [
         (json!({"same_host": second}), "h2"),
         (json!({"different_host": [second]}), "h1"),
-        (json!({"query": ["not", ["=", "$host", "h2"]]}), "h1"),
+        (json!({"query": "[\"not\", [\"=\", \"$host\", \"h2\"]]"}), "h1"),
     ] {
         let id = boot(&cloud, MEMBER, hints.clone()).await;
         assert_eq!(cloud.wait(&id, "ACTIVE").await["OS-EXT-SRV-ATTR:host"], host, "{hints}");
