@@ -72,8 +72,8 @@ async fn begin(cloud: &Cloud, flow: &str) -> (String, String) {
     (id, status)
 }
 
-/// Deletes the server and looks what is left of it.
-async fn end(cloud: &Cloud, id: &str, what: &str) {
+/// Deletes the server, looks what is left of it, and ends the cloud.
+async fn end(cloud: Cloud, id: &str, what: &str) {
     let deleted = cloud.ask(ADMIN, "", "DELETE", &format!("/v2.1/servers/{id}"), Value::Null).await;
     assert_eq!(deleted.status, 204, "{what}: {}", deleted.body);
     cloud.wait(id, "GONE").await;
@@ -81,6 +81,7 @@ async fn end(cloud: &Cloud, id: &str, what: &str) {
     // a host that is down still has what it had
     let left: Vec<String> = cloud.left().into_iter().filter(|left| !what.starts_with("evacuate") || !left.starts_with("guest")).collect();
     assert_eq!(left, Vec::<String>::new(), "{what}");
+    cloud.stop().await;
 }
 
 /// Runs one flow through, and then failed and crashed after each of its steps.
@@ -96,7 +97,7 @@ async fn at_every_step(flow: &'static str, kind: &'static str) {
     let cloud = Cloud::with_probe(HOSTS, probe).await;
     let (id, before) = begin(&cloud, flow).await;
     let after = at_rest(&cloud, &id).await;
-    end(&cloud, &id, flow).await;
+    end(cloud, &id, flow).await;
     let steps = steps.lock().unwrap().clone();
     assert!(!steps.is_empty(), "{flow} has no steps");
     for step in steps {
@@ -109,7 +110,7 @@ async fn at_every_step(flow: &'static str, kind: &'static str) {
         let status = at_rest(&cloud, &id).await;
         assert!([before.as_str(), after.as_str(), "ERROR"].contains(&status.as_str()), "{what}: {status}");
         assert!(status != "ERROR" || shown(&cloud, &id).await["fault"]["message"].is_string(), "{what}: no reason");
-        end(&cloud, &id, &what).await;
+        end(cloud, &id, &what).await;
 
         let what = format!("{flow} crashed after {step}");
         let (probe, died) = once(kind, step, Probe::Crash);
@@ -118,7 +119,7 @@ async fn at_every_step(flow: &'static str, kind: &'static str) {
         happened(&died).await;
         let cloud = cloud.restart().await;
         assert_eq!(at_rest(&cloud, &id).await, after, "{what}");
-        end(&cloud, &id, &what).await;
+        end(cloud, &id, &what).await;
     }
 }
 

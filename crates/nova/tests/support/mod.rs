@@ -26,6 +26,7 @@ use rpc::compute::{
 use rpc::conductor::{BuildFinished, BuildOutcome, Fault, GetInstance, HostInventory, ReportHost, SaveInstance, Saved, TOPIC};
 use rpc::live_migration::Urge;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use neighbours::*;
@@ -51,6 +52,7 @@ pub enum Behaviour {
 pub struct Cloud {
     _dir: Option<tempfile::TempDir>,
     pub location: Location,
+    behind: OnceCell<kit::db::Db>,
     pub nova: Nova,
     pub service: Service,
     pub bus: Bus,
@@ -62,6 +64,11 @@ pub struct Cloud {
     running: tokio::task::JoinHandle<()>,
     api: sdk::Cloud,
     session: ServiceSession,
+}
+
+/// Closes what a process that ended had of connections: a database server has only so many. What is still at work there is not waited for.
+async fn hang_up(nova: &Nova) {
+    let _ = tokio::time::timeout(Duration::from_secs(2), nova.db.read().clone().close()).await;
 }
 
 pub struct Answer {
@@ -121,6 +128,7 @@ impl Cloud {
             running: run(&nova, &stop),
             _dir: Some(dir),
             location,
+            behind: OnceCell::new(),
             nova,
             service,
             bus,
@@ -141,12 +149,20 @@ impl Cloud {
     pub async fn restart(mut self) -> Cloud {
         self.stop.cancel();
         let _ = self.running.await;
+        hang_up(&self.nova).await;
         self.stop = CancellationToken::new();
         let nova = nova::open(&self.location, config(), self.bus.clone(), self.api.clone(), self.session.clone()).await;
         self.nova = nova.unwrap();
         self.service = self.nova.service(authenticator()).unwrap();
         self.running = run(&self.nova, &self.stop);
         self
+    }
+
+    /// The process ends, and gives back what it has of the database.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.running.await;
+        hang_up(&self.nova).await;
     }
 
     /// A host comes up and reports.
@@ -242,7 +258,7 @@ impl Cloud {
     /// Changes the database behind nova's back.
     pub async fn sql(&self, statement: &str) {
         use sea_orm::ConnectionTrait;
-        let db = kit::db::Db::open(&self.location, &[]).await.unwrap();
+        let db = self.database().await;
         let statement = statement.to_owned();
         let done = db.write(move |tx| {
             Box::pin(async move {
@@ -253,10 +269,15 @@ impl Cloud {
         done.await.unwrap();
     }
 
+    /// The database behind nova's back: opened once, as it is looked at again and again.
+    async fn database(&self) -> &kit::db::Db {
+        self.behind.get_or_init(async || kit::db::Db::open(&self.location, &[]).await.unwrap()).await
+    }
+
     /// Rows of one of nova's tables.
     pub async fn count(&self, table: &str) -> i64 {
         use sea_orm::{ConnectionTrait, Statement};
-        let db = kit::db::Db::open(&self.location, &[]).await.unwrap();
+        let db = self.database().await;
         let backend = db.read().get_database_backend();
         let row = db.read().query_one_raw(Statement::from_string(backend, format!("SELECT COUNT(*) FROM {table}"))).await;
         row.unwrap().unwrap().try_get_by_index(0).unwrap()
