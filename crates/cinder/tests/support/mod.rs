@@ -39,6 +39,8 @@ pub struct World {
     pub stop: CancellationToken,
     pub app: Cinder,
     service: Service,
+    /// Ends this process of cinder and leaves the hosts.
+    end: CancellationToken,
 }
 
 /// A cloud with one host.
@@ -49,13 +51,11 @@ pub async fn world() -> World {
 /// A cloud with one host, where flows can be made to fail.
 pub async fn world_with(probe: Option<ProbeFn>) -> World {
     let (dir, bus, sim) = (tempfile::tempdir().unwrap(), Bus::local(), Arc::new(SimBackend::new()));
-    let (app, service) = start(dir.path().into(), &bus, probe).await;
+    let (app, service, end) = start(dir.path().into(), &bus, probe).await;
     let stop = CancellationToken::new();
-    let running = (app.clone(), stop.clone());
-    tokio::spawn(async move { running.0.run(running.1).await.unwrap() });
     let config = cinder_volume::Config { host: "sim1@sim".into(), ..Default::default() };
     tokio::spawn(cinder_volume::run(config, bus.clone(), sim.clone(), images(), session(), stop.clone()));
-    let world = World { dir, bus, sim, stop, app, service };
+    let world = World { dir, bus, sim, stop, app, service, end };
     world
         .until("a host is up", async |world| {
             let (_, zones) = world.ask("admin", Method::GET, "/v3/os-availability-zone", None).await;
@@ -85,9 +85,9 @@ impl World {
 
     /// The process dies, and another opens the same database.
     pub async fn restart(&mut self) {
-        let (app, service) = start(self.dir.path().into(), &self.bus, None).await;
-        app.flows().unwrap().take_over(true).await.unwrap();
-        (self.app, self.service) = (app, service);
+        self.end.cancel();
+        hang_up(self.app.clone()).await;
+        (self.app, self.service, self.end) = start(self.dir.path().into(), &self.bus, None).await;
     }
 
     /// An operator's rules.
@@ -185,7 +185,14 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.end.cancel();
+        tokio::spawn(hang_up(self.app.clone()));
     }
+}
+
+/// Closes what a process that ended had of connections: a database server has only so many. What is still at work there is not waited for.
+async fn hang_up(app: Cinder) {
+    let _ = tokio::time::timeout(Duration::from_secs(2), app.db().read().clone().close()).await;
 }
 
 /// Where the tests keep data: `CUMULO_TEST_DATABASE` of a PostgreSQL, or a file.
@@ -199,13 +206,17 @@ fn location(dir: PathBuf) -> Location {
     }
 }
 
-async fn start(dir: PathBuf, bus: &Bus, probe: Option<ProbeFn>) -> (Cinder, Service) {
+/// A process of cinder, and what ends it.
+async fn start(dir: PathBuf, bus: &Bus, probe: Option<ProbeFn>) -> (Cinder, Service, CancellationToken) {
     let master_key = dir.join("keys/master");
     let config = Config { location: location(dir), master_key, availability_zone: "nova".into(), alone: true, probe };
     let compute = sdk::compute::Compute::new(stand_in());
     let app = cinder::open(config, bus.clone(), images(), compute, session()).await.unwrap();
     let service = app.service(Authenticator::own(|_, token| async move { identity(&token) }.boxed(), "http://cloud:5000")).unwrap();
-    (app, service)
+    let end = CancellationToken::new();
+    let running = (app.clone(), end.clone());
+    tokio::spawn(async move { running.0.run(running.1).await.unwrap() });
+    (app, service, end)
 }
 
 fn images() -> sdk::image::Image {
