@@ -118,7 +118,7 @@ impl Desired {
     pub fn awaited(&self) -> BTreeSet<String> {
         let guests = self.ports.values().filter(|port| port.admin_state_up).map(|port| &port.id);
         let servers = self.networks.values().filter_map(of_server);
-        let routers = self.routers.values().filter(|router| router.admin_state_up).flat_map(of_router);
+        let routers = self.routers.values().flat_map(of_router);
         guests.chain(servers).chain(routers).cloned().collect()
     }
 
@@ -182,12 +182,15 @@ pub fn of_server(network: &Network) -> Option<&String> {
     network.dhcp.as_ref().filter(|_| dhcp::served::is_served(network)).map(|dhcp| &dhcp.port_id)
 }
 
-/// What works as soon as this host carries a router: its legs and the floating IPs on them; where it only stands by, that it does.
+/// What works as soon as this host carries a router: its legs and the floating IPs on them; where it only stands by, that it does. A router
+/// that is switched off is carried by doing nothing: its floating IPs are down, its ports, as with OVN, are not.
 pub fn of_router(router: &Router) -> Vec<&String> {
     let mut all: Vec<&String> = router.ha_port_id.iter().collect();
     if router.role == RouterRole::Active {
         all.extend(router.interfaces.iter().map(|leg| &leg.port_id));
         all.extend(router.gateway.iter().map(|leg| &leg.port_id));
+    }
+    if router.role == RouterRole::Active && router.admin_state_up {
         all.extend(router.floating_ips.iter().map(|floating| &floating.id));
         all.extend(router.port_forwardings.iter().map(|forward| &forward.floatingip_id));
     }
@@ -208,6 +211,17 @@ mod tests {
         let network = desired.networks[fixtures::NET].clone();
         desired.apply(Change::Network(network), &mut dirty);
         assert!(dirty.router(fixtures::ROUTER) && !dirty.everything);
+    }
+
+    #[test]
+    fn ports_of_a_router_that_is_switched_off_are_up_and_its_floating_ips_down() {
+        let mut desired = Desired::from_state(fixtures::state());
+        let router = fixtures::router();
+        let (leg, floating) = (&router.interfaces[0].port_id, &router.floating_ips[0].id);
+        assert!(desired.awaited().is_superset(&BTreeSet::from([leg.clone(), floating.clone()])));
+        let off = Router { admin_state_up: false, ..router.clone() };
+        desired.apply(Change::Router(off), &mut Dirty::default());
+        assert!(desired.awaited().contains(leg) && !desired.awaited().contains(floating));
     }
 
     #[test]

@@ -209,12 +209,12 @@ pub fn is_in_place(name: &str, places: &BTreeMap<String, Place>, links: &BTreeMa
     link.up && links.get(&place.bridge).is_some_and(|bridge| bridge.up && bridge.index == link.master)
 }
 
-/// Whether all legs of a router are where they belong.
+/// Whether all legs of a router are where they belong; one that is switched off has none.
 pub fn is_carried(router: &Router, places: &BTreeMap<String, Place>, links: &BTreeMap<String, Link>) -> bool {
     let inner = router.interfaces.iter().map(|leg| names::router_host_end(&leg.port_id));
     let outer = router.gateway.iter().map(|leg| names::gateway_host_end(&leg.port_id));
-    let stands_by = router.role == RouterRole::Standby;
-    router.admin_state_up && (stands_by || inner.chain(outer).all(|name| is_in_place(&name, places, links)))
+    let legless = router.role == RouterRole::Standby || !router.admin_state_up;
+    legless || inner.chain(outer).all(|name| is_in_place(&name, places, links))
 }
 
 #[cfg(test)]
@@ -251,6 +251,21 @@ mod tests {
         assert!(wiring(&desired, &places, &links).is_empty());
         assert!(releases(&places, &links).is_empty());
         assert_eq!(wired(&desired, &places, &links), [fixtures::PORT_A]);
+    }
+
+    #[test]
+    fn a_router_is_carried_when_its_legs_are_in_place_or_none_are_wanted() {
+        let (desired, places) = setup();
+        let mut router = fixtures::router();
+        router.gateway = None;
+        let (bridge, leg) = (names::bridge(fixtures::NET), names::router_host_end(&router.interfaces[0].port_id));
+        let mut links = BTreeMap::from([link(&bridge, 5, 0), link(&leg, 6, 0)]);
+        assert!(desired.routers.contains_key(&router.id) && !is_carried(&router, &places, &links));
+        links.extend([link(&leg, 6, 5)]);
+        assert!(is_carried(&router, &places, &links));
+        links.clear();
+        router.admin_state_up = false;
+        assert!(is_carried(&router, &places, &links));
     }
 
     #[test]
