@@ -7,6 +7,7 @@ use std::time::Duration;
 use kit::Result;
 use rpc::conductor::{HostInventory, ReportHost};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::host::Host;
@@ -14,6 +15,9 @@ use crate::hypervisor::Hypervisor;
 
 /// Changes that come together are reported together.
 const GATHER: Duration = Duration::from_millis(200);
+
+/// Simulated hosts come by the thousand in one process, and what each has is some kilobytes: so many say it at once.
+static ARRIVING: Semaphore = Semaphore::const_new(64);
 
 /// Reports at once, then regularly, and soon after a guest changed by itself.
 pub async fn run(host: Host) {
@@ -34,16 +38,17 @@ pub async fn run(host: Host) {
 
 /// `told` is the digest of what conductor was last told the host has. It is told again when that changed, or when it knows no such host.
 async fn report(host: &Host, told: &mut Option<u64>) -> Result<()> {
-    let inventory = inventory(&host.config, &*host.hypervisor);
-    let digest = digest(&inventory)?;
+    let has = || inventory(&host.config, &*host.hypervisor);
+    let digest = digest(&has())?;
     let mut guests = host.hypervisor.guests();
     guests.retain(|(id, _)| !host.is_busy(id));
-    let instances = guests.into_iter().map(|(id, state)| (id, state.number())).collect();
-    let news = (*told != Some(digest)).then(|| inventory.clone());
-    let report = ReportHost { host: host.name().to_owned(), inventory: news, instances: Some(instances) };
-    if !host.ask(report).await?.known {
-        host.ask(ReportHost { host: host.name().to_owned(), inventory: Some(inventory), instances: None }).await?;
+    let instances: Vec<_> = guests.into_iter().map(|(id, state)| (id, state.number())).collect();
+    let report = |inventory, instances| ReportHost { host: host.name().to_owned(), inventory, instances };
+    if *told == Some(digest) && host.ask(report(None, Some(instances.clone()))).await?.known {
+        return Ok(());
     }
+    let _turn = ARRIVING.acquire().await;
+    host.ask(report(Some(has()), Some(instances))).await?;
     *told = Some(digest);
     Ok(())
 }

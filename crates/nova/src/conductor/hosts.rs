@@ -12,6 +12,7 @@ use rpc::conductor::{Heard, HostInventory, ReportHost};
 use sdk::placement::{Inventory, InventoryMap};
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
 
 use crate::Nova;
 use crate::hypervisors::node;
@@ -124,9 +125,11 @@ async fn alive(app: &Nova, host: &str, node_id: &str, inventory: Option<HostInve
                     hypervisor_hostname: Set(inventory.hypervisor_hostname.clone()),
                     inventory: Set(Json(inventory)),
                     failed_builds: Set(0),
+                    version: Set(0),
                 };
                 let latest = sea_orm::sea_query::OnConflict::column(node::Column::Id)
                     .update_columns([node::Column::ServiceId, node::Column::HypervisorHostname, node::Column::Inventory])
+                    .value(node::Column::Version, Expr::cust("compute_nodes.version + 1"))
                     .to_owned();
                 node::Entity::insert(row).on_conflict(latest).exec_without_returning(tx).await?;
                 Ok(())

@@ -3,7 +3,6 @@
 use kit::Result;
 use kit::db::{Db, Json};
 use rpc::conductor::HostInventory;
-use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait};
 
@@ -21,6 +20,8 @@ pub struct Model {
     pub inventory: Json<HostInventory>,
     /// Builds that failed here since the last that did not.
     pub failed_builds: i64,
+    /// How often `inventory` was written.
+    pub version: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -39,9 +40,4 @@ pub async fn count_build(db: &Db, host: &str, failed: bool) -> Result<()> {
         })
     })
     .await
-}
-
-/// Every hypervisor.
-pub async fn all(db: &Db) -> Result<Vec<Model>> {
-    Ok(Entity::find().order_by_asc(Column::Number).all(db.read()).await?)
 }

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::bandwidth;
 use super::hosts::{self, Hosts};
+use super::machines::Machines;
 use crate::Nova;
 use crate::hypervisors::node;
 
@@ -29,7 +30,8 @@ pub struct Cache {
     forgotten: AtomicU64,
     hosts: Mutex<Option<Belief<Arc<Hosts>>>>,
     candidates: Mutex<HashMap<String, Belief<Vec<Arc<Candidate>>>>>,
-    reading: tokio::sync::Mutex<()>,
+    /// Held by the one who reads the hosts.
+    machines: tokio::sync::Mutex<Machines>,
     asking: Semaphore,
 }
 
@@ -65,7 +67,7 @@ impl Default for Cache {
             forgotten: AtomicU64::default(),
             hosts: Mutex::default(),
             candidates: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            machines: tokio::sync::Mutex::default(),
             asking: Semaphore::new(ASKING),
         }
     }
@@ -94,13 +96,13 @@ impl Cache {
         if let Some(hosts) = self.believed_hosts(&good) {
             return Ok(hosts);
         }
-        let _turn = self.reading.lock().await;
+        let mut machines = self.machines.lock().await;
         // somebody may have read them meanwhile
         if let Some(hosts) = self.believed_hosts(&good) {
             return Ok(hosts);
         }
         let (since, forgotten) = (Instant::now(), self.forgotten.load(Ordering::SeqCst));
-        let hosts = Arc::new(hosts::read(app).await?);
+        let hosts = Arc::new(hosts::read(app, &mut machines).await?);
         let mut believed = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if self.forgotten.load(Ordering::SeqCst) == forgotten {
             *believed = Some(Belief::new(since, hosts.clone()));

@@ -10,8 +10,9 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, QuerySelect};
 use serde_json::Value;
 
+use super::machines::{Machine, Machines, Node};
 use crate::servers::instance;
-use crate::{Nova, hypervisors, os_aggregates, os_services};
+use crate::{Nova, os_aggregates, os_services};
 
 /// What an aggregate says of its hosts.
 pub type Metadata = Arc<BTreeMap<String, String>>;
@@ -26,9 +27,8 @@ pub struct Host {
     pub zone: String,
     pub up: bool,
     pub enabled: bool,
-    /// Without what it says of its processors, which is [`Host::cpu`].
-    pub inventory: HostInventory,
-    /// One for all hosts that say the same.
+    /// As [`Machine`] has it.
+    pub inventory: Arc<HostInventory>,
     pub cpu: Arc<Value>,
     /// Of the aggregates it is in.
     pub aggregates: Vec<Metadata>,
@@ -71,11 +71,11 @@ impl Hosts {
     }
 }
 
-/// Reads them.
-pub async fn read(app: &Nova) -> Result<Hosts> {
+/// Reads them; `machines` are those that were there when they were read last.
+pub async fn read(app: &Nova, machines: &mut Machines) -> Result<Hosts> {
     let services = os_services::compute_hosts(app).await?;
     let services: HashMap<&str, &os_services::Model> = services.iter().map(|service| (service.host.as_str(), service)).collect();
-    let nodes = hypervisors::node::all(&app.db).await?;
+    let nodes = machines.read(app.db.read()).await?;
     let aggregates = os_aggregates::membership(app.db.read()).await?;
     let mut busy = counted(app.db.read(), true).await?;
     let settings = &app.config.filter_scheduler;
@@ -83,19 +83,16 @@ pub async fn read(app: &Nova) -> Result<Hosts> {
     let weighed = settings.num_instances_weight_multiplier != 0.0;
     let mut images = if settings.image_props_weight_multiplier == 0.0 { HashMap::new() } else { of_images(app.db.read()).await? };
     let mut servers = if limited || weighed { counted(app.db.read(), false).await? } else { HashMap::new() };
-    let mut cpus: HashMap<String, Arc<Value>> = HashMap::new();
-    let host = |mut node: hypervisors::node::Model| {
+    let host = |(node, machine): (Node, Machine)| {
         let service = services.get(node.host.as_str())?;
-        let cpu = std::mem::take(&mut node.inventory.0.cpu_info);
-        let cpu = cpus.entry(cpu.to_string()).or_insert_with(|| Arc::new(cpu)).clone();
         Some(Host {
             up: service.is_up(app.config.service_down_time),
             enabled: !service.disabled,
             zone: service.zone.clone(),
             provider: node.id,
             node: node.hypervisor_hostname,
-            inventory: node.inventory.0,
-            cpu,
+            inventory: machine.inventory,
+            cpu: machine.cpu,
             aggregates: aggregates.of(&node.host),
             busy: busy.remove(&node.host).unwrap_or_default(),
             servers: servers.remove(&node.host).unwrap_or_default(),

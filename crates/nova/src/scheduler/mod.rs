@@ -8,6 +8,7 @@ pub mod bandwidth;
 pub mod cache;
 mod filters;
 mod hosts;
+mod machines;
 pub mod request_filter;
 mod select;
 mod settings;

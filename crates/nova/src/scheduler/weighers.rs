@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn newer_hypervisors_are_better_and_more_where_the_operator_says_so() {
         let (mut new, mut full, mut like) = (choice("new", 100), choice("full", 100), choice("like", 100));
-        Arc::make_mut(&mut new.host).inventory.hypervisor_version += 1;
+        Arc::make_mut(&mut Arc::make_mut(&mut new.host).inventory).hypervisor_version += 1;
         Arc::make_mut(&mut full.host).servers = 2;
         Arc::make_mut(&mut like.host).images = [(("os_distro".to_owned(), "windows".to_owned()), 1)].into();
         let first = |settings: FilterScheduler| {

@@ -205,7 +205,7 @@ pub mod tests {
             zone: "nova".into(),
             up: true,
             enabled: true,
-            inventory,
+            inventory: inventory.into(),
             cpu: Arc::new(json!({"arch": "x86_64"})),
             aggregates: Vec::new(),
             busy: 0,

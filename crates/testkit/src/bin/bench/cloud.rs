@@ -23,6 +23,51 @@ pub struct Cloud {
 /// The process of a measurement that failed is in the way of the next, so it does not outlive it.
 struct Process(Child);
 
+impl Process {
+    fn start(binary: &Path, state: &Path, arguments: &[&str]) -> Outcome<Process> {
+        let mut command = Command::new(binary);
+        command.arg("--state-dir").arg(state).arg("up").args(arguments).stdout(Stdio::null()).stderr(Stdio::inherit());
+        Ok(Process(command.spawn()?))
+    }
+
+    /// Processor time used so far, ms.
+    fn cpu_ms(&self) -> Outcome<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).ok_or("no stat")?;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
+        // user and system time, in hundredths of a second
+        Ok((ticks(11) + ticks(12)) * 10.0)
+    }
+}
+
+/// Waits for the files that tell clients where to go: they are the last thing that a start writes.
+async fn started(state: &Path) {
+    let began = Instant::now();
+    while !state.join("cumulo.pid").exists() && began.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A further process of a cloud, in roles that have no API. It ends when this is dropped.
+pub struct Part {
+    process: Process,
+    _state: tempfile::TempDir,
+}
+
+impl Part {
+    pub async fn start(binary: &Path, roles: &str, state: tempfile::TempDir) -> Outcome<Part> {
+        let process = Process::start(binary, state.path(), &["--role", roles])?;
+        started(state.path()).await;
+        Ok(Part { process, _state: state })
+    }
+
+    /// Processor time used so far, ms.
+    pub fn cpu_ms(&self) -> Outcome<f64> {
+        self.process.cpu_ms()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // usually it has ended, and was waited for
@@ -39,15 +84,7 @@ impl Cloud {
     /// Starts again where a cloud was before.
     pub async fn start_in(binary: &Path, arguments: &[&str], state: tempfile::TempDir) -> Outcome<Cloud> {
         let began = Instant::now();
-        let process = Command::new(binary)
-            .arg("--state-dir")
-            .arg(state.path())
-            .arg("up")
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map(Process)?;
+        let process = Process::start(binary, state.path(), arguments)?;
         for port in APIS {
             let endpoint = Endpoint::http(&format!("http://127.0.0.1:{port}"));
             while endpoint.send(http::Method::GET, "/", Auth::nobody().headers(), sdk::Body::empty()).await.is_err() {
@@ -58,10 +95,7 @@ impl Cloud {
             }
         }
         let ready = began.elapsed();
-        // the files that tell clients where to go are the last thing a start writes
-        while !state.path().join("cumulo.pid").exists() && began.elapsed() < PATIENCE {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        started(state.path()).await;
         Ok(Cloud { process, state, ready })
     }
 
@@ -111,12 +145,7 @@ impl Cloud {
 
     /// Processor time used so far, ms.
     pub fn cpu_ms(&self) -> Outcome<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
-        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).ok_or("no stat")?;
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
-        // user and system time, in hundredths of a second
-        Ok((ticks(11) + ticks(12)) * 10.0)
+        self.process.cpu_ms()
     }
 
     /// Asks it to stop and waits; the state directory can be started in again.

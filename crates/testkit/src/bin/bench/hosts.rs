@@ -20,14 +20,18 @@ const ARRIVAL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub async fn measure(binary: &Path) -> Outcome<Value> {
-    let most = std::env::var("BENCH_HOSTS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
     let mut figures = serde_json::Map::new();
-    for hosts in HOSTS.into_iter().filter(|hosts| *hosts <= most) {
+    for hosts in HOSTS.into_iter().filter(|hosts| *hosts <= most()) {
         note(&format!("{hosts} hosts"));
         figures.insert(format!("hosts_{hosts}"), one(binary, hosts).await?);
     }
     figures.insert("aim_decision_ms".into(), json!(5));
     Ok(Value::Object(figures))
+}
+
+/// The most hosts that are to be measured.
+pub fn most() -> usize {
+    std::env::var("BENCH_HOSTS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
 }
 
 async fn one(binary: &Path, hosts: usize) -> Outcome<Value> {
@@ -52,7 +56,7 @@ async fn one(binary: &Path, hosts: usize) -> Outcome<Value> {
 }
 
 /// Waits until every host has reported.
-async fn arrive(api: &Api, hosts: usize) -> Outcome<Duration> {
+pub async fn arrive(api: &Api, hosts: usize) -> Outcome<Duration> {
     let began = Instant::now();
     let patience = PATIENCE + ARRIVAL * u32::try_from(hosts)?;
     loop {

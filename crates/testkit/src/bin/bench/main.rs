@@ -13,6 +13,7 @@ mod images;
 mod many;
 mod ports;
 mod reads;
+mod schedulers;
 mod sections;
 mod startup;
 mod taps;
@@ -56,6 +57,7 @@ fn measure(binary: &Path, image: &Path, wanted: Vec<String>) -> Outcome<Sections
         shared(binary, &mut sections).await?;
         sections.take("identity", identity::measure(binary)).await;
         sections.take("sim_hosts", hosts::measure(binary)).await;
+        sections.take("schedulers", schedulers::measure(binary)).await;
         sections.take("many_servers", many::measure(binary)).await;
         if nix::unistd::geteuid().is_root() {
             sections.take("taps", taps::measure(binary)).await;

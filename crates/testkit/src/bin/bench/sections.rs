@@ -5,8 +5,20 @@ use serde_json::{Map, Value, json};
 use crate::{Outcome, note};
 
 /// All there are, in the order in which they are measured.
-const NAMES: [&str; 11] =
-    ["startup", "sim_boots", "reads", "ports", "images", "sim_volumes", "identity", "sim_hosts", "many_servers", "taps", "guests"];
+const NAMES: [&str; 12] = [
+    "startup",
+    "sim_boots",
+    "reads",
+    "ports",
+    "images",
+    "sim_volumes",
+    "identity",
+    "sim_hosts",
+    "schedulers",
+    "many_servers",
+    "taps",
+    "guests",
+];
 
 pub struct Sections {
     wanted: Vec<String>,
