@@ -29,7 +29,7 @@ pub struct Cache {
     /// Counts how often all was forgotten: what was being found out meanwhile is of before.
     forgotten: AtomicU64,
     hosts: Mutex<Option<Belief<Arc<Hosts>>>>,
-    candidates: Mutex<HashMap<String, Belief<Vec<Arc<Candidate>>>>>,
+    candidates: Mutex<HashMap<String, Belief<Answer>>>,
     /// Held by the one who reads the hosts.
     machines: tokio::sync::Mutex<Machines>,
     asking: Semaphore,
@@ -50,6 +50,12 @@ impl<T> Belief<T> {
     fn holds(&self) -> bool {
         Instant::now() < self.until
     }
+}
+
+/// Those who have what a question asks for, also after what was claimed since it was answered.
+struct Answer {
+    asked: Resources,
+    candidates: Vec<Arc<Candidate>>,
 }
 
 /// A host that placement names: what it has left of each class, and how much it has in all.
@@ -142,12 +148,12 @@ impl Cache {
     /// Who could fulfil `wanted`, from memory unless `fresh`.
     pub async fn candidates(&self, app: &Nova, wanted: &Wanted, fresh: bool) -> Result<Vec<Arc<Candidate>>> {
         let (question, called) = (format!("{wanted:?}"), Instant::now());
-        if let Some(known) = self.believed_candidates(&question, wanted, |belief| !fresh && belief.holds()) {
+        if let Some(known) = self.believed_candidates(&question, |belief| !fresh && belief.holds()) {
             return Ok(known);
         }
         let _turn = self.asking.acquire().await.map_err(Error::internal)?;
         // somebody may have asked meanwhile
-        if let Some(known) = self.believed_candidates(&question, wanted, |belief| belief.since >= called) {
+        if let Some(known) = self.believed_candidates(&question, |belief| belief.since >= called) {
             return Ok(known);
         }
         let auth = app.session.auth("").await?;
@@ -158,37 +164,40 @@ impl Cache {
             all.clear();
         }
         if self.forgotten.load(Ordering::SeqCst) == forgotten {
-            all.insert(question, Belief::new(since, found.clone()));
+            let answer = Answer { asked: wanted.resources.clone(), candidates: found.clone() };
+            all.insert(question, Belief::new(since, answer));
         }
         Ok(found)
     }
 
-    fn believed_candidates(
-        &self,
-        question: &str,
-        wanted: &Wanted,
-        good: impl Fn(&Belief<Vec<Arc<Candidate>>>) -> bool,
-    ) -> Option<Vec<Arc<Candidate>>> {
+    fn believed_candidates(&self, question: &str, good: impl Fn(&Belief<Answer>) -> bool) -> Option<Vec<Arc<Candidate>>> {
         let all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |c: &&Arc<Candidate>| wanted.resources.iter().all(|(class, n)| c.free.get(class).is_some_and(|free| free >= n));
-        all.get(question).filter(|belief| good(belief)).map(|belief| belief.what.iter().filter(fits).cloned().collect())
+        all.get(question).filter(|belief| good(belief)).map(|belief| belief.what.candidates.clone())
     }
 
     /// A claim of ours: the provider has so much less in every answer that is remembered.
     pub fn claimed(&self, provider: &str, resources: &Resources) {
         let mut all = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
-        for candidate in all.values_mut().flat_map(|belief| &mut belief.what).filter(|c| &*c.provider == provider) {
-            let candidate = Arc::make_mut(candidate);
+        for Answer { asked, candidates } in all.values_mut().map(|belief| &mut belief.what) {
+            let Some(at) = candidates.iter().position(|candidate| &*candidate.provider == provider) else { continue };
+            let Some(candidate) = candidates.get_mut(at).map(Arc::make_mut) else { continue };
             for (class, amount) in resources {
                 if let Some(free) = candidate.free.get_mut(class) {
                     *free -= amount;
                 }
+            }
+            if !candidate.has(asked) {
+                candidates.remove(at);
             }
         }
     }
 }
 
 impl Candidate {
+    fn has(&self, asked: &Resources) -> bool {
+        asked.iter().all(|(class, amount)| self.free.get(class).is_some_and(|free| free >= amount))
+    }
+
     /// The hosts in an answer of placement.
     fn of(answer: &Candidates) -> Vec<Arc<Candidate>> {
         let mut named = HashSet::new();

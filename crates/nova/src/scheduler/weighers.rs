@@ -26,6 +26,9 @@ pub fn order(choices: Vec<Choice>, request: &Request, mut tie: impl FnMut() -> u
     let mut total = vec![0.0; choices.len()];
     for (weigher, counts) in WEIGHERS {
         let counts = counts(&request.settings);
+        if counts == 0.0 {
+            continue;
+        }
         let weights: Vec<f64> = choices.iter().map(|choice| weigher(choice, request)).collect();
         let (least, most) = weights.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), w| (lo.min(*w), hi.max(*w)));
         if most > least {

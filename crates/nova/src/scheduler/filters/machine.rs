@@ -5,14 +5,11 @@ use super::{Choice, Request};
 /// An image may ask for an architecture, a hypervisor and a kind of guest.
 pub fn image_properties(choice: &Choice, request: &Request) -> bool {
     let asked = |names: [&str; 2]| names.iter().find_map(|name| request.image_properties.get(*name));
-    let inventory = &choice.host.inventory;
-    let arch = choice.host.cpu.get("arch").and_then(serde_json::Value::as_str).unwrap_or("x86_64");
-    let arch_fits = asked(["hw_architecture", "architecture"]).is_none_or(|wanted| same_arch(wanted, arch));
-    let simulated = inventory.hypervisor_type.eq_ignore_ascii_case("fake");
-    let hypervisor_fits = asked(["img_hv_type", "hypervisor_type"]).is_none_or(|wanted| {
-        let wanted = wanted.to_ascii_lowercase();
-        simulated || matches!(wanted.as_str(), "qemu" | "kvm")
-    });
+    let arch = || choice.host.cpu.get("arch").and_then(serde_json::Value::as_str).unwrap_or("x86_64");
+    let arch_fits = asked(["hw_architecture", "architecture"]).is_none_or(|wanted| same_arch(wanted, arch()));
+    let simulated = || choice.host.inventory.hypervisor_type.eq_ignore_ascii_case("fake");
+    let hypervisor_fits = asked(["img_hv_type", "hypervisor_type"])
+        .is_none_or(|wanted| matches!(wanted.to_ascii_lowercase().as_str(), "qemu" | "kvm") || simulated());
     let mode_fits = asked(["hw_vm_mode", "vm_mode"]).is_none_or(|mode| mode == "hvm");
     arch_fits && hypervisor_fits && mode_fits
 }
@@ -72,8 +69,8 @@ pub fn pci_passthrough(_: &Choice, request: &Request) -> bool {
 /// A guest may have as many NUMA nodes as its host; processors of its own, or large pages, it cannot have.
 pub fn numa_topology(choice: &Choice, request: &Request) -> bool {
     let asked = |spec: &str, property: &str| request.extra_specs.get(spec).or_else(|| request.image_properties.get(property));
-    let cells = choice.host.cpu.pointer("/topology/cells").and_then(serde_json::Value::as_u64).unwrap_or(1);
-    let nodes = asked("hw:numa_nodes", "hw_numa_nodes").is_none_or(|nodes| nodes.parse::<u64>().is_ok_and(|nodes| nodes <= cells));
+    let cells = || choice.host.cpu.pointer("/topology/cells").and_then(serde_json::Value::as_u64).unwrap_or(1);
+    let nodes = asked("hw:numa_nodes", "hw_numa_nodes").is_none_or(|nodes| nodes.parse::<u64>().is_ok_and(|nodes| nodes <= cells()));
     let shared = asked("hw:cpu_policy", "hw_cpu_policy").is_none_or(|policy| policy == "shared");
     let small = |size: &String| matches!(size.as_str(), "small" | "any" | "4" | "4KB" | "4K");
     nodes && shared && asked("hw:mem_page_size", "hw_mem_page_size").is_none_or(small)
