@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use kit::bus::{Bus, Config, Handlers};
 use kit::{Error, Kind};
-use rpc::conductor::GetInstance;
+use rpc::conductor::{GetInstance, HostInstances};
 use serde::{Deserialize, Serialize};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -160,4 +160,20 @@ async fn each_message_is_for_one_of_those_who_serve_a_topic() {
     let each: Vec<usize> = counts.iter().map(|count| count.load(Ordering::SeqCst)).collect();
     assert_eq!(each.iter().sum::<usize>(), 90);
     assert!(each.iter().all(|n| *n > 0), "{each:?}");
+}
+
+/// What a host says in another's name is refused by whoever hears it; only between processes is there somebody else.
+#[tokio::test]
+async fn a_host_speaks_for_itself_alone() {
+    let Ok(url) = std::env::var("CUMULO_TEST_BUS") else { return };
+    let config = Config { url: Some(url), prefix: kit::ids::hex(), ..Config::default() };
+    let conductor = Bus::open(&config, kit::bus::CONTROL).await.unwrap();
+    conductor.serve("conductor", Handlers::new().on(|_: HostInstances| async { Ok(Vec::new()) }), 4);
+    let of = |host: &str| HostInstances { host: host.into() };
+    let host = Bus::open(&config, "h1.example").await.unwrap();
+    assert_eq!(host.call("conductor", of("h1.example"), SOON).await.unwrap(), []);
+    assert_eq!(host.call("conductor", of("h1.example@file"), SOON).await.unwrap(), []);
+    let refused = host.call("conductor", of("h2"), SOON).await.unwrap_err();
+    assert_eq!((refused.kind, refused.message.as_str()), (Kind::Forbidden, "h1_example may not speak for h2."));
+    assert_eq!(conductor.call("conductor", of("h2"), SOON).await.unwrap(), []);
 }

@@ -81,6 +81,9 @@ pub struct UnshelveInstance {
     pub caller: Caller,
     pub instance_id: String,
     pub image_id: Option<String>,
+    /// Its host is lost, or cannot be reached, and may run it still: what that host has of its volumes must end first.
+    #[serde(default)]
+    pub evacuated: bool,
 }
 message!(UnshelveInstance => (), "unshelve_instance");
 

@@ -42,7 +42,7 @@ pub struct SaveInstance {
     /// A fault to show on the server.
     pub fault: Option<Fault>,
 }
-message!(SaveInstance => Saved, "save_instance");
+message!(SaveInstance => Saved, "save_instance", of host);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedBlockDevice {
@@ -116,7 +116,7 @@ pub struct BuildFinished {
     pub host: String,
     pub outcome: BuildOutcome,
 }
-message!(BuildFinished => (), "build_finished");
+message!(BuildFinished => (), "build_finished", of host);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -140,12 +140,16 @@ pub struct ReportHost {
     /// Guests on this host with their power state, for the power-state sync; `None` when not looked at this time.
     pub instances: Option<Vec<(String, u8)>>,
 }
-message!(ReportHost => Heard, "report_host");
+message!(ReportHost => Heard, "report_host", of host);
 
-/// conductor -> nova-compute: whether it knows the host. If not, it is to be told everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// conductor -> nova-compute: what to do about a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
+    /// Whether it knows the host. If not, it is to be told everything.
     pub known: bool,
+    /// Reported guests that were made anew elsewhere while the host was missed: it is to end what it has of them.
+    #[serde(default)]
+    pub evacuated: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -170,7 +174,7 @@ pub struct HostInventory {
 pub struct HostInstances {
     pub host: String,
 }
-message!(HostInstances => Vec<Instance>, "host_instances");
+message!(HostInstances => Vec<Instance>, "host_instances", of host);
 
 /// nova-compute's metadata service -> conductor: what the guest may know of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -21,11 +21,26 @@ pub trait Message: Serialize + DeserializeOwned + Send + 'static {
     const METHOD: &'static str;
     /// What the callee answers; `()` for a cast.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The host in whose name it speaks; nobody else may send it.
+    fn speaker(&self) -> Option<&str> {
+        None
+    }
 }
 
-/// Names a [`Message`]: `message!(GetInstance => Instance, "get_instance")`.
+/// Names a [`Message`]: `message!(GetInstance => Instance, "get_instance")`; with `of host` one that only the host in that field may send.
 #[macro_export]
 macro_rules! message {
+    ($message:ty => $reply:ty, $method:literal, of $host:ident) => {
+        impl $crate::Message for $message {
+            const METHOD: &'static str = $method;
+            type Reply = $reply;
+
+            fn speaker(&self) -> Option<&str> {
+                Some(&self.$host)
+            }
+        }
+    };
     ($message:ty => $reply:ty, $method:literal) => {
         impl $crate::Message for $message {
             const METHOD: &'static str = $method;

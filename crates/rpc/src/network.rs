@@ -33,7 +33,7 @@ pub fn agent_topic(host: &str) -> String {
 pub struct FetchState {
     pub host: String,
 }
-message!(FetchState => HostState, "fetch_state");
+message!(FetchState => HostState, "fetch_state", of host);
 
 /// agent -> server: alive, and what it is able to do. Sent every few seconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub struct Heartbeat {
     #[serde(default)]
     pub packet_rate: Option<u32>,
 }
-message!(Heartbeat => (), "heartbeat");
+message!(Heartbeat => (), "heartbeat", of host);
 
 /// What a host's link to a physical network carries, in kbit/s as guests see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ pub struct PortsWired {
     pub up: Vec<String>,
     pub down: Vec<String>,
 }
-message!(PortsWired => (), "ports_wired");
+message!(PortsWired => (), "ports_wired", of host);
 
 /// server -> agent: what changed. `sequence` grows by one with each update to a host; a gap means "fetch the whole state".
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -253,14 +253,14 @@ pub struct Heartbeat {
     #[serde(default)]
     pub availability_zone: Option<String>,
 }
-message!(Heartbeat => (), "heartbeat");
+message!(Heartbeat => (), "heartbeat", of host);
 
 /// cinder-volume -> cinder, at start: the volumes that should exist here and the attachments that must be exported again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FetchState {
     pub host: String,
 }
-message!(FetchState => HostVolumes, "fetch_state");
+message!(FetchState => HostVolumes, "fetch_state", of host);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostVolumes {

@@ -6,11 +6,13 @@
 //!   controller: GET /join/ID               -> the welcome, sealed with KEY, once; then the invitation is gone
 //!   host:       STATE_DIR/cumulo.toml, secrets.toml
 //! ```
+//! Where NATS has users of their own for hosts (`users.rs`), the login of the invitation is that, too.
 //! The key is not sent over the network: whoever has not got it learns nothing from the answer.
 
 mod accept;
 mod invite;
 mod serve;
+pub mod users;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -57,21 +59,29 @@ struct Welcome {
 impl Welcome {
     fn new(config: &Config, secrets: &Secrets, invitation: &Invitation) -> Result<Welcome, String> {
         let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}.", path.display()));
+        let bus = match &config.bus.users {
+            Some(_) => config.bus.url_for(&invitation.user, &invitation.password),
+            None => config.bus.url.clone(),
+        };
         Ok(Welcome {
             host: invitation.host.clone(),
             public_host: config.public_host(),
             region: config.region.clone(),
             bus_ca: config.bus.ca.as_deref().map(read).transpose()?,
             // certificates and credentials are this machine's own
-            bus: kit::bus::Config { ca: None, certificate: None, key: None, credentials: None, ..config.bus.clone() },
+            bus: kit::bus::Config {
+                url: bus,
+                ca: None,
+                certificate: None,
+                key: None,
+                credentials: None,
+                users: None,
+                ..config.bus.clone()
+            },
             ports: config.ports,
             endpoints_ca: config.endpoints.ca_file.as_deref().map(read).transpose()?,
             // a host need not know whose keystone it is
-            endpoints: Endpoints {
-                keystone: config.identity.elsewhere().map(str::to_owned).or_else(|| config.endpoints.keystone.clone()),
-                ca_file: None,
-                ..config.endpoints.clone()
-            },
+            endpoints: Endpoints { ca_file: None, ..config.all_endpoints() },
             secrets: Secrets {
                 admin_password: String::new(),
                 demo_password: String::new(),
@@ -116,6 +126,9 @@ mod tests {
         let welcome = Welcome::new(&config, &secrets, &invitation).unwrap();
         assert_eq!(welcome.endpoints.keystone.as_deref(), Some("https://k:5000"));
         assert_eq!((welcome.endpoints_ca.as_deref(), welcome.endpoints.ca_file), (Some("PEM"), None));
+        let bus = "[bus]\nurl = 'nats://c:p@n:4222'\nusers = '/u'\n";
+        let config: Config = toml::from_str(bus).unwrap();
+        assert_eq!(Welcome::new(&config, &secrets, &invitation).unwrap().bus.url.as_deref(), Some("nats://host-h1:h@n:4222"));
         assert_eq!((welcome.secrets.service_password.as_str(), welcome.secrets.admin_password.as_str()), ("h", ""));
     }
 }

@@ -21,7 +21,7 @@ struct Topic {
 impl Topics {
     pub async fn call(&self, topic: &str, method: &'static str, payload: Payload) -> Result<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.send(topic, Envelope { method: method.into(), payload, reply: Some(ReplyTo::Here(reply)) }).await?;
+        self.send(topic, Envelope { sender: None, method: method.into(), payload, reply: Some(ReplyTo::Here(reply)) }).await?;
         answer.await.map_err(|_| Error::unavailable(format!("{topic} went away during {method}")))
     }
 

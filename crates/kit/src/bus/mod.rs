@@ -17,9 +17,14 @@ use rpc::Message;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub use self::nats::Config;
+pub use self::nats::{Config, token};
 use crate::error::WireError;
 use crate::{Error, Kind, Result};
+
+/// What those who have a database call themselves: they speak for the cloud.
+pub const CONTROL: &str = "control";
+/// What a process calls itself that is several hosts at once, which only simulated ones are.
+pub const SIMULATED: &str = "simulated";
 
 /// Messages that may wait in a topic before senders are told it is overloaded.
 const QUEUE: usize = 4096;
@@ -28,7 +33,7 @@ const ROOM: Duration = Duration::from_secs(5);
 
 type Payload = Vec<u8>;
 type Answer = std::result::Result<Payload, WireError>;
-type Handler = Arc<dyn Fn(Payload) -> BoxFuture<'static, Answer> + Send + Sync>;
+type Handler = Arc<dyn Fn(Option<String>, Payload) -> BoxFuture<'static, Answer> + Send + Sync>;
 /// Boxed, since a channel keeps room for dozens, and there are two topics for each host.
 type Queue = Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Envelope>>>>;
 
@@ -43,6 +48,8 @@ enum Carrier {
 }
 
 struct Envelope {
+    /// Who it is from, where that is somebody else than this process.
+    sender: Option<String>,
     method: String,
     payload: Payload,
     reply: Option<ReplyTo>,
@@ -89,7 +96,7 @@ impl Bus {
     pub async fn cast<M: Message<Reply = ()>>(&self, topic: &str, message: M) -> Result<()> {
         let payload = serde_json::to_vec(&message)?;
         match &self.0 {
-            Carrier::Local(topics) => topics.send(topic, Envelope { method: M::METHOD.into(), payload, reply: None }).await,
+            Carrier::Local(topics) => topics.send(topic, Envelope { sender: None, method: M::METHOD.into(), payload, reply: None }).await,
             Carrier::Nats(nats) => nats.cast(topic, M::METHOD, payload).await,
         }
     }
@@ -114,9 +121,9 @@ async fn work(topic: String, queue: Queue, handlers: Handlers, concurrency: usiz
         let handler = handlers.0.get(envelope.method.as_str()).cloned();
         let topic = topic.clone();
         tokio::spawn(async move {
-            let Envelope { method, payload, reply } = *envelope;
+            let Envelope { sender, method, payload, reply } = *envelope;
             let answer = match handler {
-                Some(handler) => handler(payload).await,
+                Some(handler) => handler(sender, payload).await,
                 None => {
                     tracing::error!(topic, method, "nobody handles this message");
                     Err(Error::new(Kind::NotImplemented, format!("{topic} does not know {method}")).into())
@@ -142,6 +149,19 @@ impl ReplyTo {
     }
 }
 
+/// A host speaks for itself alone, whatever its message says; NATS sees to it that it sends as itself.
+fn may_speak(sender: &str, host: &str) -> Result<()> {
+    // a storage of a host goes by HOST@STORAGE
+    let machine = host.split('@').next().unwrap_or(host);
+    match sender == CONTROL || sender == SIMULATED || sender == nats::token(machine) {
+        true => Ok(()),
+        false => {
+            tracing::warn!(sender, host, "somebody speaks in another host's name");
+            Err(Error::new(Kind::Forbidden, format!("{sender} may not speak for {host}.")))
+        }
+    }
+}
+
 /// What a process does with the messages of a topic.
 #[derive(Clone, Default)]
 pub struct Handlers(HashMap<&'static str, Handler>);
@@ -159,10 +179,13 @@ impl Handlers {
         Fut: Future<Output = Result<M::Reply>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        let erased: Handler = Arc::new(move |payload| {
+        let erased: Handler = Arc::new(move |sender, payload| {
             let handler = handler.clone();
             Box::pin(async move {
                 let message: M = serde_json::from_slice(&payload).map_err(Error::from)?;
+                if let (Some(sender), Some(host)) = (sender, message.speaker()) {
+                    may_speak(&sender, host)?;
+                }
                 let reply = handler(message).await?;
                 Ok(serde_json::to_vec(&reply).map_err(Error::from)?)
             })

@@ -35,11 +35,13 @@ pub struct Config {
     pub ca: Option<PathBuf>,
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
+    /// A file with the users that NATS lets in, kept for `nats-server`'s configuration to include: then each host has a user of its own.
+    pub users: Option<PathBuf>,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { url: None, prefix: "cumulo".into(), credentials: None, ca: None, certificate: None, key: None }
+        Config { url: None, prefix: "cumulo".into(), credentials: None, ca: None, certificate: None, key: None, users: None }
     }
 }
 
@@ -53,11 +55,33 @@ impl Config {
         if self.certificate.is_some() != self.key.is_some() {
             return Err("bus.certificate and bus.key belong together.".into());
         }
+        if self.users.is_some() && self.login().is_none() {
+            return Err("With bus.users, bus.url needs a user and a password: nats://USER:PASSWORD@HOST:4222.".into());
+        }
         let known = |url: &str| ["nats://", "tls://"].iter().any(|scheme| url.trim().starts_with(scheme));
         match &self.url {
             Some(url) if !url.split(',').all(known) => Err(format!("bus.url is {url:?}; it must be nats:// or tls:// and an address.")),
             _ => Ok(()),
         }
+    }
+}
+
+impl Config {
+    /// The user and password in the URL.
+    pub fn login(&self) -> Option<(&str, &str)> {
+        let (_, rest) = self.url.as_deref()?.split(',').next()?.split_once("://")?;
+        rest.rsplit_once('@')?.0.split_once(':')
+    }
+
+    /// The same servers for another user.
+    pub fn url_for(&self, user: &str, password: &str) -> Option<String> {
+        let other = |url: &str| {
+            let (scheme, rest) = url.trim().split_once("://")?;
+            let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
+            Some(format!("{scheme}://{user}:{password}@{address}"))
+        };
+        let urls: Option<Vec<String>> = self.url.as_deref()?.split(',').map(other).collect();
+        urls.map(|urls| urls.join(","))
     }
 }
 
@@ -163,6 +187,10 @@ mod tests {
         assert_eq!(of("nats://a:4222, tls://b:4222").check(), Ok(()));
         assert!(of("http://a").check().unwrap_err().contains("nats://"));
         assert!(Config { prefix: "a.b".into(), ..Config::default() }.check().unwrap_err().contains("prefix"));
+        let of_users = |url: &str| Config { users: Some("u".into()), ..of(url) };
+        assert!(of_users("nats://a:4222").check().unwrap_err().contains("bus.users"));
+        assert_eq!(of_users("nats://c:p@a:1, tls://c:p@b:2").check(), Ok(()));
+        assert_eq!(of("nats://c:p@a:1, tls://b:2").url_for("h", "q").as_deref(), Some("nats://h:q@a:1,tls://h:q@b:2"));
         assert!(Config { key: Some("k".into()), ..Config::default() }.check().unwrap_err().contains("certificate"));
     }
 }

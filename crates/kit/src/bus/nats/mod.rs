@@ -164,10 +164,11 @@ impl Nats {
     /// Puts a message into the queue, and tells the sender of a cast; the sender of what finds no room is told that.
     async fn take(&self, queue: &mpsc::Sender<Box<Envelope>>, message: async_nats::Message) {
         let (Some(headers), Some(reply)) = (message.headers, message.reply) else { return };
+        let sender = message.subject.split('.').nth(1).map(str::to_owned);
         let inbox = Inbox { nats: self.clone(), subject: reply };
         let method = headers.get(METHOD).map(|value| value.as_str().to_owned()).unwrap_or_default();
         let (taker, reply) = if headers.get(CAST).is_some() { (Some(inbox), None) } else { (None, Some(ReplyTo::There(inbox))) };
-        let answer = match queue.try_send(Box::new(Envelope { method, payload: message.payload.into(), reply })) {
+        let answer = match queue.try_send(Box::new(Envelope { sender, method, payload: message.payload.into(), reply })) {
             Ok(()) => taker.map(|inbox| (inbox, TAKEN)),
             Err(refused) => {
                 let back = match refused.into_inner().reply {
@@ -246,7 +247,7 @@ fn unsendable(topic: &str, method: &str, error: async_nats::RequestError) -> Err
 }
 
 /// A name as one token of a subject.
-fn token(name: &str) -> String {
+pub fn token(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
 }
 
