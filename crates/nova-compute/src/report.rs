@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::host::Host;
 use crate::hypervisor::Hypervisor;
+use crate::instances;
 
 /// Changes that come together are reported together.
 const GATHER: Duration = Duration::from_millis(200);
@@ -43,12 +44,18 @@ async fn report(host: &Host, told: &mut Option<u64>) -> Result<()> {
     let mut guests = host.hypervisor.guests();
     guests.retain(|(id, _)| !host.is_busy(id));
     let instances: Vec<_> = guests.into_iter().map(|(id, state)| (id, state.number())).collect();
-    let report = |inventory, instances| ReportHost { host: host.name().to_owned(), inventory, instances };
-    if *told == Some(digest) && host.ask(report(None, Some(instances.clone()))).await?.known {
+    let tell = async |inventory, instances| -> Result<bool> {
+        let heard = host.ask(ReportHost { host: host.name().to_owned(), inventory, instances }).await?;
+        for id in heard.evacuated {
+            tokio::spawn(instances::end_evacuated(host.clone(), id));
+        }
+        Ok(heard.known)
+    };
+    if *told == Some(digest) && tell(None, Some(instances.clone())).await? {
         return Ok(());
     }
     let _turn = ARRIVING.acquire().await;
-    host.ask(report(Some(has()), Some(instances))).await?;
+    tell(Some(has()), Some(instances)).await?;
     *told = Some(digest);
     Ok(())
 }

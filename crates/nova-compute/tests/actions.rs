@@ -113,7 +113,7 @@ async fn a_shelved_guest_leaves_and_comes_back() {
         instance.vm_state = "shelved_offloaded".into();
         instance.task_state = Some("spawning".into());
     });
-    let unshelve = UnshelveInstance { caller: caller(), instance_id: ID.into(), image_id: Some("image".into()) };
+    let unshelve = UnshelveInstance { caller: caller(), instance_id: ID.into(), image_id: Some("image".into()), evacuated: false };
     cloud.call(unshelve).await.unwrap();
     assert_eq!((cloud.instance().vm_state, cloud.instance().power_state), state("active", PowerState::Running));
     assert_eq!(cloud.bound_to(&port), HOST);
@@ -124,10 +124,44 @@ async fn an_unshelving_that_fails_leaves_nothing() {
     let cloud = running().await;
     cloud.call(ShelveOffloadInstance { caller: caller(), instance_id: ID.into() }).await.unwrap();
     cloud.wire_ports(false);
-    let unshelve = UnshelveInstance { caller: caller(), instance_id: ID.into(), image_id: Some("image".into()) };
+    let unshelve = UnshelveInstance { caller: caller(), instance_id: ID.into(), image_id: Some("image".into()), evacuated: false };
     assert_eq!(cloud.call(unshelve).await.unwrap_err().kind, Kind::TimedOut);
     assert_eq!(cloud.sim.guests(), []);
     assert_eq!(cloud.bound_to(&cloud.ports()[0]), "");
+}
+
+#[tokio::test]
+async fn a_guest_that_was_evacuated_while_its_host_was_cut_off_is_ended() {
+    let cloud = running().await;
+    let again = async || {
+        cloud.sim.power_off_inside("other");
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    };
+    cloud.say_evacuated(ID);
+    again().await;
+    assert_eq!(cloud.sim.state(ID), PowerState::Running, "it is here by right");
+    cloud.change(|instance| instance.host = Some("elsewhere".into()));
+    cloud.sim.power_off_inside("other");
+    cloud.until(|cloud| cloud.sim.guests().is_empty()).await;
+    assert_eq!(cloud.ports().len(), 1, "they are the new guest's");
+}
+
+#[tokio::test]
+async fn an_evacuated_guest_has_its_volumes_by_new_attachments() {
+    let cloud = running().await;
+    cloud.call(ShelveOffloadInstance { caller: caller(), instance_id: ID.into() }).await.unwrap();
+    let old = kit::ids::uuid();
+    let device = serde_json::json!({"bdm_id": "b", "source_type": "volume", "destination_type": "volume", "delete_on_termination": false,
+                                    "volume_id": "v", "attachment_id": old, "device_name": "/dev/vdb"});
+    cloud.change(|instance| instance.block_devices = vec![serde_json::from_value(device).unwrap()]);
+    let evacuated = UnshelveInstance { caller: caller(), instance_id: ID.into(), image_id: Some("image".into()), evacuated: true };
+    cloud.call(evacuated.clone()).await.unwrap();
+    let new = cloud.attachments();
+    assert_eq!(cloud.instance().block_devices[0].attachment_id, Some(new[0].clone()));
+    assert!(new.len() == 1 && new[0] != old, "{new:?}");
+    // asked for again, it is as it was
+    cloud.call(evacuated).await.unwrap();
+    assert_eq!(cloud.attachments(), new);
 }
 
 fn larger() -> Flavor {

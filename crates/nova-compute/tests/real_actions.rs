@@ -168,7 +168,8 @@ impl Guest {
         self.cloud.call(shelve).await.unwrap();
         self.cloud.call(ShelveOffloadInstance { caller: Caller::default(), instance_id: ID.into() }).await.unwrap();
         assert!(!instances.join(ID).exists());
-        let unshelve = UnshelveInstance { caller: Caller::default(), instance_id: ID.into(), image_id: Some("image".into()) };
+        let unshelve =
+            UnshelveInstance { caller: Caller::default(), instance_id: ID.into(), image_id: Some("image".into()), evacuated: false };
         self.cloud.call(unshelve).await.unwrap();
         assert_eq!(self.cloud.instance().vm_state, "active");
         self.boots(1).await;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use kit::flow::{Probe, ProbeFn};
+use rpc::conductor::{ReportHost, TOPIC};
 use serde_json::{Value, json};
 use support::{ADMIN, Behaviour, Cloud, MEMBER, happened, once};
 
@@ -165,9 +166,25 @@ async fn a_server_of_a_lost_host_is_made_anew_elsewhere() {
         if shown["OS-EXT-SRV-ATTR:host"] == "h2" && shown["OS-EXT-STS:task_state"].is_null() {
             assert_eq!(shown["status"], "ACTIVE");
             assert_eq!(claimed(&cloud), vec![128]);
-            return;
+            return a_host_that_was_cut_off_hears_what_it_lost(&cloud, &id).await;
         }
         tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
     panic!("the server stayed");
+}
+
+/// Of `id`, which was made anew on h2; of nothing else that h1 may run.
+async fn a_host_that_was_cut_off_hears_what_it_lost(cloud: &Cloud, id: &str) {
+    let (stays, unknown) = (cloud.active(MEMBER).await, kit::ids::uuid());
+    let reports = async |host: &str| {
+        let instances = Some([id, &stays, &unknown].map(|id| (id.to_owned(), 1)).to_vec());
+        let report = ReportHost { host: host.to_owned(), inventory: None, instances };
+        cloud.bus.call(TOPIC, report, std::time::Duration::from_secs(10)).await.unwrap().evacuated
+    };
+    assert_eq!(reports("h1").await, [id]);
+    assert_eq!(reports("h1").await, [id], "until it is ended");
+    assert_eq!(reports("h2").await, Vec::<String>::new());
+    // once it is on its way back, it is there by right
+    cloud.sql("INSERT INTO migrations SELECT number + 1, 'back', instance_id, project_id, user_id, 'live-migration', 'running', dest_host, dest_node, source_host, source_node, old_flavor, new_flavor, old_vm_state, progress, created_at, updated_at FROM migrations").await;
+    assert_eq!(reports("h1").await, Vec::<String>::new());
 }

@@ -10,6 +10,7 @@ mod console;
 mod disk_changes;
 mod disks;
 mod events;
+mod fence;
 mod image_cache;
 mod images;
 mod inspect;
@@ -38,6 +39,7 @@ use rpc::compute::ExternalEvent;
 use tokio::sync::Semaphore;
 
 pub use self::adopt::adopt;
+pub use self::fence::end_evacuated;
 pub use self::record::recorded_taps;
 use crate::host::Host;
 

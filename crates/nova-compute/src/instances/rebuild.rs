@@ -27,7 +27,7 @@ async fn steps(host: &Host, request: &RebuildInstance) -> Result<()> {
     }
     task(host, &instance, "rebuild_spawning").await?;
     if let Some(store) = &host.store {
-        let drive = instance.config_drive.then(|| build::documents(&instance, request.admin_password.clone()));
+        let drive = instance.config_drive.then(|| build::documents(host, &instance, request.admin_password.clone()));
         disks::make(store, &instance, base.as_ref(), drive.as_ref()).await?;
     }
     if instance.vm_state == "stopped" {

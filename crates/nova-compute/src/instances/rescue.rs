@@ -31,7 +31,7 @@ async fn begin(host: &Host, request: &RescueInstance) -> Result<()> {
     let rescue = Rescue::of(&images::show(host, &request.caller, image).await?.properties())?;
     power_off(host, &instance.id).await?;
     if let (Some(store), Some(base)) = (&host.store, base) {
-        let drive = instance.config_drive.then(|| build::documents(&instance, request.admin_password.clone()));
+        let drive = instance.config_drive.then(|| build::documents(host, &instance, request.admin_password.clone()));
         disk_changes::make_rescue(store, &instance.id, rescue, &base, drive.as_ref()).await?;
     }
     power::start(host, &instance).await?;

@@ -9,6 +9,7 @@ use super::action::{Subject, finish, power_off};
 use super::snapshot::{Stages, upload_root};
 use super::{build, images, network, terminate, volumes};
 use crate::host::Host;
+use crate::hypervisor::PowerState;
 
 const STAGES: Stages = Stages { pending: "shelving_image_pending_upload", uploading: "shelving_image_uploading" };
 
@@ -48,7 +49,12 @@ pub async fn unshelve(host: Host, request: UnshelveInstance) -> Result<()> {
 }
 
 async fn come_back(host: &Host, request: &UnshelveInstance) -> Result<()> {
-    let instance = host.must_have(&request.instance_id).await?;
+    let mut instance = host.must_have(&request.instance_id).await?;
+    // its former host may not know that it lost it: by the attachments it has, it reaches nothing any more
+    if request.evacuated && host.hypervisor.state(&instance.id) == PowerState::NoState {
+        volumes::disconnect_all(host, &request.caller.request_id, &instance).await?;
+        instance = host.must_have(&request.instance_id).await?;
+    }
     let mut undo = Undo::new();
     let done = arrive(host, request, instance.clone(), &mut undo).await;
     match &done {

@@ -43,6 +43,8 @@ struct World {
     ports: Mutex<BTreeMap<String, Value>>,
     wiring: Mutex<bool>,
     fault: Mutex<Option<String>>,
+    evacuated: Mutex<Vec<String>>,
+    attachments: Mutex<Vec<String>>,
     uploaded: Mutex<Vec<u8>>,
     /// The file of the one image.
     image: Vec<u8>,
@@ -73,6 +75,8 @@ impl Cloud {
             ports: Mutex::default(),
             wiring: Mutex::new(true),
             fault: Mutex::default(),
+            evacuated: Mutex::default(),
+            attachments: Mutex::default(),
             uploaded: Mutex::default(),
             image,
             bus: bus.clone(),
@@ -150,6 +154,16 @@ impl Cloud {
         change(&mut self.world.instance.lock().unwrap());
     }
 
+    /// Has conductor say of a guest, from the next report on, that it was evacuated.
+    pub fn say_evacuated(&self, id: &str) {
+        self.world.evacuated.lock().unwrap().push(id.to_owned());
+    }
+
+    /// Ids of all attachments of volumes.
+    pub fn attachments(&self) -> Vec<String> {
+        self.world.attachments.lock().unwrap().clone()
+    }
+
     /// Sends a message to the host and waits for its answer.
     pub async fn call<M: rpc::Message>(&self, message: M) -> kit::Result<M::Reply> {
         self.bus.call(&compute_topic(HOST), message, Duration::from_secs(120)).await
@@ -188,12 +202,15 @@ impl Cloud {
 /// Answers from the one instance, and keeps what is said about it.
 fn conductor(world: &Arc<World>, outcomes: mpsc::Sender<BuildOutcome>) {
     let w = || world.clone();
-    let (get, save, events, all) = (w(), w(), w(), w());
+    let (get, save, events, all, heard) = (w(), w(), w(), w(), w());
     let handlers = Handlers::new()
         .on(move |_: GetInstance| std::future::ready(Ok(Some(get.instance.lock().unwrap().clone()))))
         .on(move |_: HostInstances| std::future::ready(Ok(vec![all.instance.lock().unwrap().clone()])))
         .on(move |change: SaveInstance| std::future::ready(Ok(save.save(change))))
-        .on(|_: ReportHost| std::future::ready(Ok(Heard { known: true })))
+        .on(move |_: ReportHost| {
+            let evacuated = heard.evacuated.lock().unwrap().clone();
+            std::future::ready(Ok(Heard { known: true, evacuated }))
+        })
         .on(move |message: RecordEvents| {
             events.events.lock().unwrap().extend(message.events.into_iter().map(|event| event.event));
             std::future::ready(Ok(()))
@@ -226,6 +243,10 @@ impl World {
         }
         if let Some(network_info) = change.network_info {
             instance.network_info = network_info;
+        }
+        for saved in change.block_devices {
+            let device = instance.block_devices.iter_mut().find(|device| device.bdm_id == saved.bdm_id).unwrap();
+            device.attachment_id = saved.attachment_id.or(device.attachment_id.take());
         }
         Saved::Saved
     }
@@ -261,6 +282,19 @@ impl World {
                        "gateway_ip": "10.0.0.1", "enable_dhcp": true, "dns_nameservers": [], "host_routes": []}]}),
             ),
             (method, ["v2.0", "ports", rest @ ..]) => self.ports(method, rest.first().copied(), query, body),
+            ("POST", ["v3", "attachments"]) => {
+                let id = kit::ids::uuid();
+                self.attachments.lock().unwrap().push(id.clone());
+                (200, json!({"attachment": {"id": id}}))
+            }
+            ("PUT", ["v3", "attachments", id]) if self.attachments.lock().unwrap().iter().any(|have| have == id) => {
+                (200, json!({"attachment": {"id": id, "connection_info": {"driver_volume_type": "sim", "data": {}}}}))
+            }
+            ("POST", ["v3", "attachments", _, "action"]) => (204, Value::Null),
+            ("DELETE", ["v3", "attachments", id]) => {
+                self.attachments.lock().unwrap().retain(|have| have != id);
+                (200, json!({"attachments": []}))
+            }
             ("POST", ["v3", "auth", "tokens"]) => (201, json!({"token": {}})),
             _ => (404, json!({"error": {"message": format!("nothing at {method} {path}")}})),
         }

@@ -7,7 +7,8 @@
 //!   finish  -> as it was, or stopped
 //! ```
 //!
-//! Should the lost host come back, it finds that the guest is not its own any more, and ends it.
+//! Should the lost host come back, it finds that the guest is not its own any more, and ends it; one that was only cut off hears so when it
+//! reports (`fencing.rs`).
 
 use kit::flow::{Flow, Step};
 use kit::{Error, Result, steps};
@@ -130,7 +131,8 @@ impl Evacuate {
 
     async fn build(&mut self, app: &Nova) -> Result<()> {
         let server = alive(app, &self.instance_id).await?;
-        let message = UnshelveInstance { caller: self.caller.clone(), instance_id: server.id.clone(), image_id: server.image_id.clone() };
+        let (caller, instance_id, image_id) = (self.caller.clone(), server.id.clone(), server.image_id.clone());
+        let message = UnshelveInstance { caller, instance_id, image_id, evacuated: true };
         app.bus.call(&self.topic()?, message, app.config.transfer_timeout).await
     }
 
@@ -141,7 +143,7 @@ impl Evacuate {
 
     async fn finish(&mut self, app: &Nova) -> Result<()> {
         let migration = self.migration_id.clone();
-        app.db.write(move |tx| Box::pin(async move { migrations::set_status(tx, &migration, "done").await })).await?;
+        app.db.write(move |tx| Box::pin(async move { migrations::set_status(tx, &migration, migrations::DONE).await })).await?;
         if self.stops {
             let (caller, instance_id) = (self.caller.clone(), self.instance_id.clone());
             let task = ActiveModel { task_state: Set(Some(TaskState::PoweringOff.word().into())), ..Default::default() };

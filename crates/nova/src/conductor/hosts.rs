@@ -14,6 +14,7 @@ use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
 
+use super::fencing;
 use crate::Nova;
 use crate::hypervisors::node;
 use crate::os_services::{self as services, COMPUTE};
@@ -35,10 +36,11 @@ pub async fn report(app: &Nova, message: ReportHost) -> Result<Heard> {
         Some(inventory) => take_in(app, &message.host, inventory).await.map(|()| true)?,
         None => app.beats.go(message.host.clone(), |hosts| beat(app, hosts)).await?,
     };
-    if let Some(instances) = message.instances {
-        sync_power(app, &message.host, instances).await?;
-    }
-    Ok(Heard { known })
+    let evacuated = match message.instances {
+        Some(instances) => sync_power(app, &message.host, instances).await?,
+        None => Vec::new(),
+    };
+    Ok(Heard { known, evacuated })
 }
 
 /// What the host has.
@@ -168,12 +170,14 @@ impl Reported {
     }
 }
 
-/// Power states as the host sees them. A guest that ended by itself is stopped; a guest that runs is active.
-async fn sync_power(app: &Nova, host: &str, reported: Vec<(String, u8)>) -> Result<()> {
+/// Power states as the host sees them. A guest that ended by itself is stopped; a guest that runs is active. Answers those that are not the
+/// host's any more.
+async fn sync_power(app: &Nova, host: &str, reported: Vec<(String, u8)>) -> Result<Vec<String>> {
     use instance::{Column, Entity};
     use sea_orm::QuerySelect;
     let news = app.reported.news(host, reported);
     let settled = Timestamp::now().minus(SETTLED);
+    let mut evacuated = Vec::new();
     for some in news.chunks(CHUNK) {
         let rows: Vec<(String, String, i64, Timestamp)> = Entity::find()
             .select_only()
@@ -185,17 +189,18 @@ async fn sync_power(app: &Nova, host: &str, reported: Vec<(String, u8)>) -> Resu
             .into_tuple()
             .all(app.db.read())
             .await?;
-        let seen: HashMap<&str, u8> = some.iter().map(|(id, power)| (id.as_str(), *power)).collect();
+        let mut seen: HashMap<&str, u8> = some.iter().map(|(id, power)| (id.as_str(), *power)).collect();
         for (id, vm_state, power_state, updated) in rows {
-            let Some(seen) = seen.get(id.as_str()).copied() else { continue };
+            let Some(seen) = seen.remove(id.as_str()) else { continue };
             if i64::from(seen) == power_state {
                 app.reported.agree(host, id, seen);
             } else if updated <= settled {
                 follow(app, host, &id, vm_state, seen).await?;
             }
         }
+        evacuated.extend(fencing::evacuated_from(app, host, seen.into_keys().collect()).await?);
     }
-    Ok(())
+    Ok(evacuated)
 }
 
 async fn follow(app: &Nova, host: &str, id: &str, vm_state: String, seen: u8) -> Result<()> {

@@ -7,6 +7,7 @@ pub mod delete;
 pub mod detach;
 pub mod evacuate;
 pub mod extend_volume;
+mod fencing;
 mod handover;
 pub mod heal;
 pub mod host_task;

@@ -91,7 +91,7 @@ impl Unshelve {
             app.bus.cast(&topic, PowerInstance { caller, instance_id, action: PowerAction::Start }).await?;
             return until_idle(app, &server.id).await.map(drop);
         }
-        let message = UnshelveInstance { caller, instance_id, image_id: self.image_id.clone() };
+        let message = UnshelveInstance { caller, instance_id, image_id: self.image_id.clone(), evacuated: false };
         app.bus.call(&topic, message, app.config.transfer_timeout).await
     }
 

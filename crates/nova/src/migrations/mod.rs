@@ -50,6 +50,9 @@ pub const MIGRATION: &str = "migration";
 pub const LIVE: &str = "live-migration";
 pub const EVACUATION: &str = "evacuation";
 
+/// The status of an evacuation that came to its end.
+pub const DONE: &str = "done";
+
 /// A migration of a server that begins, as part of the transaction that begins it; answers its id.
 pub async fn insert(
     tx: &impl ConnectionTrait,
