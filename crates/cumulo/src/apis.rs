@@ -79,6 +79,12 @@ impl Ports {
             Api::Join => self.join,
         }
     }
+
+    /// Whether one of them is root's alone.
+    pub fn privileged(&self) -> bool {
+        let all = PUBLIC.iter().map(|(_, api)| self.of(*api)).chain([self.keystone_admin, self.metadata, self.join]);
+        all.into_iter().any(|port| (1..1024).contains(&port))
+    }
 }
 
 /// `[endpoints]`: where an API is found that is not at `public_host` and the port of `[ports]`: behind a balancer, say, or on a machine of
@@ -127,6 +133,20 @@ impl Config {
         match others.or(self.endpoints.of(api).map(String::as_str)) {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => self.url(self.ports.of(api)),
+        }
+    }
+
+    /// The same for all, for those who cannot know it by the ports alone.
+    pub fn all_endpoints(&self) -> Endpoints {
+        let at = |api: Api| Some(self.endpoint(api));
+        Endpoints {
+            keystone: at(Api::Keystone),
+            nova: at(Api::Nova),
+            placement: at(Api::Placement),
+            glance: at(Api::Glance),
+            neutron: at(Api::Neutron),
+            cinder: at(Api::Cinder),
+            ca_file: self.endpoints.ca_file.clone(),
         }
     }
 

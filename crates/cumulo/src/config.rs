@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nova_compute::metadata::VendorData;
 use serde::{Deserialize, Serialize};
 
 use crate::apis::{Endpoints, Ports};
 use crate::identity::Identity;
 use crate::images::Images;
 use crate::network::Network;
+use crate::tls::Tls;
 use crate::volumes::Volumes;
 
 /// The whole configuration.
@@ -44,6 +46,7 @@ pub struct Config {
     pub bus: kit::bus::Config,
     pub ports: Ports,
     pub endpoints: Endpoints,
+    pub tls: Tls,
     pub compute: Compute,
     pub network: Network,
     pub images: Images,
@@ -56,6 +59,8 @@ pub struct Config {
 pub struct Compute {
     /// `auto` (KVM when it really works, else TCG), `kvm` or `tcg`.
     pub accel: String,
+    /// A file with a JSON object that every guest is told: `vendor_data.json` on its config drive and from the metadata service.
+    pub vendordata_json: Option<PathBuf>,
     /// Seconds a build waits for its ports to be wired before it fails.
     pub vif_plugging_timeout: u64,
     /// Seconds after which a host that says nothing is down.
@@ -98,6 +103,7 @@ impl Default for Config {
             bus: kit::bus::Config::default(),
             ports: Ports::default(),
             endpoints: Endpoints::default(),
+            tls: Tls::default(),
             compute: Compute::default(),
             network: Network::default(),
             images: Images::default(),
@@ -111,6 +117,7 @@ impl Default for Compute {
         let nova = nova::Config::default();
         Compute {
             accel: "auto".into(),
+            vendordata_json: None,
             vif_plugging_timeout: 60,
             service_down_time: nova.service_down_time.as_secs(),
             reclaim_instance_interval: 0,
@@ -128,6 +135,14 @@ impl Default for Compute {
 }
 
 impl Compute {
+    /// What every guest is told.
+    pub fn vendor_data(&self) -> Result<VendorData, String> {
+        let Some(path) = &self.vendordata_json else { return Ok(VendorData::default()) };
+        let bad = |why: &dyn std::fmt::Display| format!("compute.vendordata_json: {} is no JSON object to be read: {why}.", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| bad(&error))?;
+        serde_json::from_str(&text).map(std::sync::Arc::new).map_err(|error| bad(&error))
+    }
+
     /// As nova is told.
     pub fn of_nova(&self) -> nova::Config {
         let seconds = Duration::from_secs;
@@ -176,6 +191,7 @@ impl Config {
         }
         self.bus.check()?;
         self.endpoints.check()?;
+        self.tls.check()?;
         self.identity.check()?;
         if self.identity.url.is_some() && self.endpoints.keystone.is_some() {
             return Err("identity.url names a keystone of others, endpoints.keystone where ours is; there is only one.".into());
@@ -210,9 +226,10 @@ impl Config {
         self.host.clone().unwrap_or_else(machine_name)
     }
 
-    /// `http://HOST:PORT`
+    /// `http://HOST:PORT`, or https
     pub fn url(&self, port: u16) -> String {
-        format!("http://{}:{port}", self.public_host())
+        let scheme = if self.tls.enabled { "https" } else { "http" };
+        format!("{scheme}://{}:{port}", self.public_host())
     }
 }
 
@@ -256,6 +273,7 @@ mod tests {
             ("database = 'mysql://x'", "database"),
             ("[bus]\nurl = 'http://x'", "bus.url"),
             ("[endpoints]\nnova = 'x:8774'", "endpoints.nova"),
+            ("[tls]\nenabled = true\nkey = 'k'", "tls.certificate"),
             ("[identity]\nurl = 'k:5000'", "identity.url"),
             ("[identity]\nurl = 'https://k:5000'", "identity.service_password"),
             ("[identity]\nservice_password = 'p'", "identity.url"),

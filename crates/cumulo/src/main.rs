@@ -13,6 +13,7 @@ mod join;
 mod network;
 mod roles;
 mod state;
+mod tls;
 mod up;
 mod volumes;
 

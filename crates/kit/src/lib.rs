@@ -1,7 +1,7 @@
 //! What every Cumulo service stands on. It knows how an API, a database, a message bus and a durable flow work, and no OpenStack resource.
 //!
 //! A tour, in the order a request meets things:
-//! - [`serve`]: sockets to requests, bounded, with graceful shutdown.
+//! - [`serve`]: sockets to requests, bounded, with graceful shutdown; [`tls`]: those that are private.
 //! - [`service`]: one API: authentication, version negotiation, routing, policy, the handler, the error envelope.
 //! - [`routes`]: the route table, which is the index of an API; [`call`]: what a handler may ask for as an argument; [`exact`]: bodies as types.
 //! - [`auth`]: who is calling, asked of keystone; [`policy`]: may they; [`context`]: what every handler knows of its request.
@@ -37,6 +37,7 @@ pub mod routes;
 pub mod serve;
 pub mod service;
 pub mod telemetry;
+pub mod tls;
 pub mod undo;
 
 pub use call::{Json, Path, Query, Raw};

@@ -1,20 +1,22 @@
-//! Sockets to requests: bounded, with time limits on slow clients, and a graceful end.
+//! Sockets to requests: bounded, with time limits on slow clients, and a graceful end. With a certificate they are private.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::service::Service;
+use crate::service::{SCHEME, Service};
+use crate::tls::Tls;
 
 /// Connections an API holds at once; further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 2048;
@@ -24,7 +26,7 @@ const HEAD: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Answer connections until `stop`; then finish the requests at hand.
-pub async fn serve(listener: TcpListener, service: Service, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, service: Service, tls: Option<Tls>, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
@@ -33,31 +35,46 @@ pub async fn serve(listener: TcpListener, service: Service, stop: CancellationTo
             accepted = accept(&listener, &room) => accepted,
         };
         let Some((socket, permit)) = accepted else { continue };
-        let (service, stop) = (service.clone(), stop.clone());
+        let (service, tls, stop) = (service.clone(), tls.clone(), stop.clone());
         connections.spawn(async move {
-            let handler = service_fn(move |request: Request<Incoming>| {
-                let service = service.clone();
-                async move { Ok::<_, Infallible>(service.call(request.map(Body::new)).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
-                .max_buf_size(64 << 10)
-                .serve_connection(TokioIo::new(socket), handler);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                // a client that goes away mid-request is its own business
-                _ = connection.as_mut() => {}
-                _ = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
+            match tls {
+                None => converse(socket, service, None, stop).await,
+                Some(tls) => match tls.accept(socket).await {
+                    Ok(private) => converse(private, service, Some("https"), stop).await,
+                    Err(error) => tracing::debug!(%error, "a client did not come to terms"),
+                },
             }
             drop(permit);
         });
     }
     connections.close();
     let _ = tokio::time::timeout(GRACE, connections.wait()).await;
+}
+
+/// The requests of one connection. A client on a private one used https, unless a balancer before it says otherwise.
+async fn converse(socket: impl AsyncRead + AsyncWrite + Unpin, service: Service, scheme: Option<&'static str>, stop: CancellationToken) {
+    let handler = service_fn(move |request: Request<Incoming>| {
+        let service = service.clone();
+        let mut request = request.map(Body::new);
+        if let Some(scheme) = scheme {
+            request.headers_mut().entry(SCHEME).or_insert(HeaderValue::from_static(scheme));
+        }
+        async move { Ok::<_, Infallible>(service.call(request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(socket), handler);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // a client that goes away mid-request is its own business
+        _ = connection.as_mut() => {}
+        _ = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }
 
 async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {

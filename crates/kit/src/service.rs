@@ -10,7 +10,7 @@ use axum::body::Body;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 
 use crate::answers::Answers;
 use crate::auth::Authenticator;
@@ -25,9 +25,12 @@ use crate::{Context, Error, Kind, Reply, Result, ids};
 /// How a service turns an error into its envelope.
 pub type Fault = fn(&Error, &FaultContext<'_>) -> Reply;
 
+/// The header that says how the client came, when that is not plain HTTP.
+pub const SCHEME: &str = "x-forwarded-proto";
+
 /// What an envelope may depend on.
 pub struct FaultContext<'a> {
-    pub headers: &'a http::HeaderMap,
+    pub headers: &'a HeaderMap,
     pub request_id: &'a str,
     pub path: &'a str,
     pub version: Microversion,
@@ -198,7 +201,7 @@ async fn answer<S: Clone + Send + Sync + 'static>(
         arrived: Timestamp::now(),
         identified: Timestamp::default(),
         strict: true,
-        base_url: base_url(&parts).into(),
+        base_url: base_url(&parts.headers).into(),
         prefix: "".into(),
         rule: PUBLIC,
         policy: inner.policy.read().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -346,9 +349,10 @@ fn header_text<'p>(parts: &'p Parts, name: &str) -> Option<&'p str> {
 }
 
 /// The address the client used, so that links lead back the same way.
-fn base_url(parts: &Parts) -> String {
-    let scheme = header_text(parts, "x-forwarded-proto").unwrap_or("http");
-    let host = header_text(parts, "x-forwarded-host").or_else(|| header_text(parts, "host")).unwrap_or("localhost");
+pub fn base_url(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = text(SCHEME).unwrap_or("http");
+    let host = text("x-forwarded-host").or_else(|| text("host")).unwrap_or("localhost");
     format!("{scheme}://{host}")
 }
 

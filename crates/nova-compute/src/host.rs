@@ -98,7 +98,7 @@ impl Host {
         hypervisor: Arc<dyn Hypervisor>,
         store: Option<Store>,
     ) -> Host {
-        let consoles = Consoles::new(config.host_ip.clone(), config.console_port);
+        let consoles = Consoles::new(config.host_ip.clone(), config.console_port, config.tls.clone());
         let (report_now, networks, slots) = (Notify::new(), Known::default(), Mutex::default());
         Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, consoles, store, report_now, networks, slots }))
     }

@@ -35,11 +35,11 @@ pub async fn show(_: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
 
 /// The answer to a path that belongs to no version: there is nothing but the choice of one.
 pub fn choices(context: &FaultContext<'_>) -> Reply {
-    let host = context.headers.get("host").and_then(|h| h.to_str().ok()).unwrap_or("localhost");
+    let base = kit::service::base_url(context.headers);
     let choice = |id: &str, version: &str, status: &str| {
         json!({
             "id": id, "status": status,
-            "links": [{"rel": "self", "href": format!("http://{host}/{version}{}", context.path)}],
+            "links": [{"rel": "self", "href": format!("{base}/{version}{}", context.path)}],
             "media-types": [media_type(version.trim_start_matches('v'))],
         })
     };

@@ -11,7 +11,7 @@ use futures::future::OptionFuture;
 use glance::Glance;
 use keystone::Keystone;
 use kit::auth::{Authenticator, ServiceSession};
-use kit::bus::Bus;
+use kit::bus::{Bus, CONTROL, SIMULATED};
 use kit::db::Location;
 use kit::service::Service;
 use neutron::Neutron;
@@ -79,7 +79,12 @@ pub async fn assemble(state: &StateDir, config: &Config, roles: &Roles, secrets:
     };
     let sessions = Sessions { nova: login("nova"), neutron: login("neutron"), cinder: login("cinder"), glance: login("glance") };
     // those with a database speak for the cloud, the others for their host
-    let sender = if roles.control() { "control".into() } else { config.host() };
+    let several = config.sim_hosts > 1 || (config.sim_hosts == 1 && config.host.is_none());
+    let sender = match roles.control() {
+        true => CONTROL.to_owned(),
+        false if several => SIMULATED.to_owned(),
+        false => config.host(),
+    };
     let bus = Bus::open(&config.bus, &sender).await.map_err(|error| format!("{error}."))?;
     let mut cloud = open(state, config, roles, bus, apis, sessions).await?;
     cloud.services = services(&cloud, state, config, secrets).map_err(|error| error.to_string())?;
@@ -207,7 +212,8 @@ fn services(cloud: &Cloud, state: &StateDir, config: &Config, secrets: &Secrets)
     add(Api::Nova, cloud.nova.as_ref().map(|nova| nova.service(Authenticator::new(asking(), &url))))?;
     add(Api::Neutron, cloud.neutron.as_ref().map(|neutron| neutron.service(Authenticator::new(asking(), &url))))?;
     add(Api::Cinder, cloud.cinder.as_ref().map(|cinder| cinder.service(Authenticator::new(asking(), &url))))?;
-    add(Api::Metadata, Some(nova_compute::metadata::service::service(cloud.bus.clone(), &secrets.metadata_secret)))?;
+    let vendor_data = config.compute.vendor_data().map_err(kit::Error::internal)?;
+    add(Api::Metadata, Some(nova_compute::metadata::service::service(cloud.bus.clone(), &secrets.metadata_secret, vendor_data)))?;
     if config.bus.url.is_some() {
         add(Api::Join, Some(join::service(state.shared(config), config, secrets)))?;
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kit::clock::Timestamp;
+use kit::tls::Tls;
 use nova_compute::hypervisor::Hypervisor;
 use nova_compute::hypervisor::qemu::account::USER as QEMU_USER;
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
@@ -75,12 +76,13 @@ impl Cloud {
         state: &StateDir,
         config: &Config,
         secrets: &Secrets,
+        tls: Option<Tls>,
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Started, String> {
-        let mut starting = Starting { cloud: self, state: state.path(), config, secrets, stop, tasks, started: Started::default() };
+        let mut starting = Starting { cloud: self, state: state.path(), config, secrets, tls, stop, tasks, started: Started::default() };
         if config.sim_hosts > 0 {
-            starting.simulated();
+            starting.simulated()?;
         } else {
             starting.machine().await?;
         }
@@ -94,6 +96,8 @@ struct Starting<'a> {
     state: &'a Path,
     config: &'a Config,
     secrets: &'a Secrets,
+    /// For consoles.
+    tls: Option<Tls>,
     stop: &'a CancellationToken,
     tasks: &'a TaskTracker,
     started: Started,
@@ -110,7 +114,7 @@ impl Starting<'_> {
                 _ => AccelChoice::Auto,
             };
             let qemu = Qemu::open(accel, self.state, &self.state.join("instances")).await.map_err(|error| error.to_string())?;
-            self.compute(&host, qemu);
+            self.compute(&host, qemu)?;
         }
         if self.cloud.roles.has(Role::NeutronAgent) {
             let settings = self.machine_agent(&host)?;
@@ -124,11 +128,11 @@ impl Starting<'_> {
     }
 
     /// As many simulated hosts as the configuration wants. Their volumes are all at the first.
-    fn simulated(&mut self) {
+    fn simulated(&mut self) -> Result<(), String> {
         let names: Vec<String> = (1..=self.config.sim_hosts).map(|n| simulated(self.config, n)).collect();
         for host in &names {
             if self.cloud.roles.has(Role::NovaCompute) {
-                self.compute(host, Arc::new(Sim::new()));
+                self.compute(host, Arc::new(Sim::new()))?;
             }
             if self.cloud.roles.has(Role::NeutronAgent) {
                 self.agent(self.agent_settings(host), neutron_agent::Sim::default());
@@ -140,6 +144,7 @@ impl Starting<'_> {
                 self.volumes(host, name, Arc::new(cinder_volume::SimBackend::default()));
             }
         }
+        Ok(())
     }
 
     fn file_backends(&mut self, host: &str) -> Result<(), String> {
@@ -160,9 +165,12 @@ impl Starting<'_> {
         Ok(())
     }
 
-    fn compute(&mut self, host: &str, hypervisor: Arc<dyn Hypervisor>) {
+    fn compute(&mut self, host: &str, hypervisor: Arc<dyn Hypervisor>) -> Result<(), String> {
+        let vendor_data = self.config.compute.vendor_data()?;
         let settings = nova_compute::Config {
             host_ip: self.config.address(),
+            tls: self.tls.clone(),
+            vendor_data,
             vif_plugging_timeout: Duration::from_secs(self.config.compute.vif_plugging_timeout),
             ..nova_compute::Config::new(host, self.state)
         };
@@ -170,6 +178,7 @@ impl Starting<'_> {
         let running = nova_compute::run(settings, bus.clone(), hypervisor, apis.clone(), sessions.nova.clone(), self.stop.clone());
         self.tasks.spawn(async move { ended("nova-compute", running.await) });
         self.started.computes.push(host.to_owned());
+        Ok(())
     }
 
     fn agent(&mut self, settings: neutron_agent::Config, dataplane: impl neutron_agent::Dataplane) {

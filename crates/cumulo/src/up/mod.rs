@@ -4,6 +4,7 @@
 //! together, what every cloud begins with is made if it is not there, and the APIs are served until SIGTERM or SIGINT.
 
 mod assemble;
+mod capabilities;
 mod first;
 mod hosts;
 mod late;
@@ -31,6 +32,7 @@ use crate::config::Config;
 use crate::join;
 use crate::roles::Roles;
 use crate::state::StateDir;
+use crate::tls::Tls;
 
 /// How long background work may take to come to rest after SIGTERM.
 const REST: Duration = Duration::from_secs(10);
@@ -53,12 +55,15 @@ pub fn run(path: &Path, options: &Options) -> Result<(), String> {
     if let Some(invitation) = &options.join {
         cli::block_on(join::accept(&StateDir::create(path)?, invitation))?;
     }
-    let config = effective(path, options)?;
+    let mut config = effective(path, options)?;
     let roles = options.roles.beside(config.identity.url.is_some())?;
     let guest_image = options.guest_image.as_deref();
     preflight::check(&config, &roles, guest_image)?;
     let state = StateDir::create(path)?;
     let _lock = state.lock()?;
+    Tls::trust(&mut config, &state)?;
+    // before there is a second thread: what follows, and whatever it starts, has no more than this
+    capabilities::keep(&config, &roles)?;
     kit::telemetry::init(&state.join("log"), &config.log).map_err(|error| format!("The log cannot be opened: {error}."))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
     let outcome = runtime.block_on(serve_until_told(&state, &config, &roles, guest_image, began));
@@ -96,15 +101,16 @@ async fn serve_until_told(
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let secrets = state.secrets(config, roles)?;
+    let tls = config.tls.serve(state, config)?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let cloud = assemble::assemble(state, config, roles, &secrets).await?;
     policies::watch(state, &cloud.services, &stop)?;
     first::bootstrap(&cloud, config, &secrets, guest_image).await?;
     cloud.begin(config, &stop, &tasks);
-    sockets.serve(&cloud, &stop, &tasks);
+    sockets.serve(&cloud, tls.as_ref(), &stop, &tasks);
     let starting = Timestamp::now();
-    let started = cloud.start_hosts(state, config, &secrets, &stop, &tasks).await?;
+    let started = cloud.start_hosts(state, config, &secrets, tls, &stop, &tasks).await?;
     cloud.hear_of(&started, starting).await.map_err(|error| format!("{error}."))?;
     // whoever runs the keystone tells people how to log in
     let told_here = roles.control() && config.identity.url.is_none();
@@ -157,10 +163,12 @@ impl Sockets {
         Ok(Sockets(sockets))
     }
 
-    fn serve(self, cloud: &assemble::Cloud, stop: &CancellationToken, tasks: &TaskTracker) {
+    fn serve(self, cloud: &assemble::Cloud, tls: Option<&kit::tls::Tls>, stop: &CancellationToken, tasks: &TaskTracker) {
         for (api, socket) in self.0 {
             if let Some(service) = cloud.services.get(api) {
-                tasks.spawn(serve(socket, service.clone(), stop.clone()));
+                // metadata does not leave the host; a machine that joins believes nobody yet, and is answered under seal
+                let tls = tls.filter(|_| !matches!(api, Api::Metadata | Api::Join)).cloned();
+                tasks.spawn(serve(socket, service.clone(), tls, stop.clone()));
             }
         }
     }

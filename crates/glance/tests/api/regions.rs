@@ -25,7 +25,7 @@ async fn two_regions() -> (Cloud, Cloud) {
     let far = cloud().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(kit::serve::serve(listener, far.service.clone(), Default::default()));
+    tokio::spawn(kit::serve::serve(listener, far.service.clone(), None, Default::default()));
     let place = |interface: &str, region: &str, url: &str| json!({"interface": interface, "region": region, "url": url});
     let image = json!([
         place("public", "Near", "http://127.0.0.1:1"),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kit::clock::Timestamp;
+use kit::tls::Tls;
 use kit::{Error, Result};
 use rand::RngCore;
 use rpc::actions::{ConsoleAccess, ConsoleKind};
@@ -27,6 +28,7 @@ const TOKENS: usize = 1024;
 pub struct Consoles {
     address: String,
     port: u16,
+    tls: Option<Tls>,
     tokens: Arc<Mutex<HashMap<String, Visit>>>,
     door: OnceCell<Door>,
 }
@@ -43,9 +45,9 @@ struct Door {
 }
 
 impl Consoles {
-    /// At an address of this host, and this port if nobody has it.
-    pub fn new(address: String, port: u16) -> Consoles {
-        Consoles { address, port, tokens: Arc::default(), door: OnceCell::new() }
+    /// At an address of this host, and this port if nobody has it; by https and wss with a certificate.
+    pub fn new(address: String, port: u16, tls: Option<Tls>) -> Consoles {
+        Consoles { address, port, tls, tokens: Arc::default(), door: OnceCell::new() }
     }
 
     /// A way to the console behind a socket.
@@ -65,10 +67,11 @@ impl Consoles {
             true => format!("[{}]:{}", self.address, door.port),
             false => format!("{}:{}", self.address, door.port),
         };
+        let s = if self.tls.is_some() { "s" } else { "" };
         let url = match kind {
             // the path is quoted as noVNC's own pages want it
-            ConsoleKind::Vnc => format!("http://{place}/vnc_auto.html?path=%3Ftoken%3D{token}"),
-            ConsoleKind::Serial => format!("ws://{place}/?token={token}"),
+            ConsoleKind::Vnc => format!("http{s}://{place}/vnc_auto.html?path=%3Ftoken%3D{token}"),
+            ConsoleKind::Serial => format!("ws{s}://{place}/?token={token}"),
         };
         let expires_at = Timestamp::now().0 / 1_000_000 + LIFETIME.as_secs() as i64;
         Ok(ConsoleAccess { url, token, host: self.address.clone(), port: door.port, expires_at })
@@ -84,7 +87,7 @@ impl Consoles {
         };
         let port = listener.local_addr()?.port();
         tracing::info!(address = self.address, port, "consoles are served");
-        let proxy = tokio::spawn(proxy::serve(listener, self.tokens.clone()));
+        let proxy = tokio::spawn(proxy::serve(listener, self.tls.clone(), self.tokens.clone()));
         Ok(Door { port, _proxy: AbortOnDropHandle::new(proxy) })
     }
 }
@@ -146,7 +149,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vnc.sock");
         screen(&path);
-        let consoles = Consoles::new("127.0.0.1".into(), 0);
+        let consoles = Consoles::new("127.0.0.1".into(), 0, None);
         let access = consoles.admit(path, ConsoleKind::Vnc).await.unwrap();
         assert!(access.url.ends_with(&format!("/vnc_auto.html?path=%3Ftoken%3D{}", access.token)));
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use http::{HeaderValue, StatusCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use kit::tls::Tls;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -27,10 +28,14 @@ const HEAD: usize = 8 << 10;
 const CHUNK: usize = 64 << 10;
 const PAGE: &str = include_str!("viewer.html");
 
+/// A visitor's connection, private or not.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+
 type Tokens = Arc<Mutex<HashMap<String, Visit>>>;
 
 /// Lets visitors in.
-pub async fn serve(listener: TcpListener, tokens: Tokens) {
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, tokens: Tokens) {
     let room = Arc::new(Semaphore::new(VISITORS));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -42,9 +47,15 @@ pub async fn serve(listener: TcpListener, tokens: Tokens) {
                 continue;
             }
         };
-        let tokens = tokens.clone();
+        let (tls, tokens) = (tls.clone(), tokens.clone());
         tokio::spawn(async move {
-            if let Err(error) = receive(stream, tokens).await {
+            let received = async {
+                match tls {
+                    Some(tls) => receive(tls.accept(stream).await?, tokens).await,
+                    None => receive(stream, tokens).await,
+                }
+            };
+            if let Err(error) = received.await {
                 tracing::debug!(%error, "a console's visitor left");
             }
             drop(permit);
@@ -53,14 +64,16 @@ pub async fn serve(listener: TcpListener, tokens: Tokens) {
 }
 
 #[allow(clippy::result_large_err)] // the library's type
-async fn receive(mut stream: TcpStream, tokens: Tokens) -> io::Result<()> {
-    let head = tokio::time::timeout(PATIENCE, peek(&stream)).await??;
+async fn receive(stream: impl Socket, tokens: Tokens) -> io::Result<()> {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let seen = tokio::time::timeout(PATIENCE, head(&mut from)).await??;
+    let head = String::from_utf8_lossy(&seen);
     if !head.to_ascii_lowercase().contains("upgrade: websocket") {
-        // what was sent is taken off the wire, or the answer would be lost with it
-        stream.read_exact(&mut vec![0; head.len()]).await?;
-        stream.write_all(page(&head).as_bytes()).await?;
-        return stream.shutdown().await;
+        to.write_all(page(&head).as_bytes()).await?;
+        return to.shutdown().await;
     }
+    // who speaks websocket wants to read the head itself
+    let stream = tokio::io::join(io::Cursor::new(seen).chain(from), to);
     let mut console = None;
     let check = |request: &Request, response: Response| admit(request, response, &tokens, &mut console);
     let accepted = tokio::time::timeout(PATIENCE, tokio_tungstenite::accept_hdr_async(stream, check)).await?;
@@ -74,17 +87,15 @@ async fn receive(mut stream: TcpStream, tokens: Tokens) -> io::Result<()> {
     }
 }
 
-/// The beginning of a request, left in place for who reads it next.
-async fn peek(stream: &TcpStream) -> io::Result<String> {
-    let mut buffer = vec![0; HEAD];
-    loop {
-        let seen = stream.peek(&mut buffer).await?;
-        let head = String::from_utf8_lossy(buffer.get(..seen).unwrap_or_default()).into_owned();
-        if head.contains("\r\n\r\n") || seen == 0 || seen == HEAD {
-            return Ok(head);
+/// The beginning of a request.
+async fn head(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut seen = Vec::new();
+    while !seen.windows(4).any(|window| window == b"\r\n\r\n") && seen.len() < HEAD {
+        if from.read_buf(&mut seen).await? == 0 {
+            break;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    Ok(seen)
 }
 
 /// The viewer, at the names that clients know it by.
@@ -120,7 +131,7 @@ fn admit(request: &Request, mut response: Response, tokens: &Tokens, console: &m
 }
 
 /// From the visitor to the guest.
-async fn inward(mut from: SplitStream<WebSocketStream<TcpStream>>, mut to: OwnedWriteHalf) -> io::Result<()> {
+async fn inward(mut from: SplitStream<WebSocketStream<impl Socket>>, mut to: OwnedWriteHalf) -> io::Result<()> {
     while let Some(message) = from.next().await {
         match message.map_err(io::Error::other)? {
             message @ (Message::Binary(_) | Message::Text(_)) => to.write_all(&message.into_data()).await?,
@@ -133,7 +144,7 @@ async fn inward(mut from: SplitStream<WebSocketStream<TcpStream>>, mut to: Owned
 }
 
 /// From the guest to the visitor.
-async fn outward(mut from: OwnedReadHalf, mut to: SplitSink<WebSocketStream<TcpStream>, Message>) -> io::Result<()> {
+async fn outward(mut from: OwnedReadHalf, mut to: SplitSink<WebSocketStream<impl Socket>, Message>) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = from.read(&mut buffer).await?;
