@@ -7,6 +7,11 @@ for n in 1 2; do
   check "guest on h$n" openstack server create --flavor m1.nano --image cumulo-guest --network net --security-group open \
     --availability-zone nova:h$n --wait g$n
 done
+# power NAME NUMBER: whether a host's process has this of root's capabilities.
+power() { [ $((0x$(on "$1" sed -n 's/^CapBnd:\t//p' "/proc/$(cat "$work/$1/cumulo.pid")/status") >> $2 & 1)) = 1 ]; }
+check "a host changes networks" power h1 12
+for n in 16 17 22 25; do refuse "a host has not the power $n of root" '^$' power h1 $n; done
+
 # From where the network's DHCP server is, one guest is across the wire.
 reached() { from_network ping -c 1 -W 2 "$1"; }
 for n in 1 2; do eventually "g$n is reached" 120 reached "$(address g$n)"; done

@@ -6,7 +6,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 PATH=$("$here/scripts/venv" openstack)/bin:$PATH:/usr/sbin
 controller=10.99.0.1
-nats=nats://$controller:4222
+nats=nats://cumulo:of-the-bus@$controller:4222
 declare -A pids machines
 
 # wire: what the machines are joined by.
@@ -31,9 +31,11 @@ machine() {
 # on MACHINE COMMAND...: there.
 on() { local inner=${machines[$1]}; shift; nsenter -t "$inner" -n -m -p "$@"; }
 
-# start_nats, stop_nats (as a power cut would)
+# start_nats, stop_nats (as a power cut would). Each host has a user of its own there.
 start_nats() {
-  nats-server -a $controller -p 4222 >>"$work/nats.log" 2>&1 &
+  [ -e "$work/users.conf" ] || printf 'users = [\n  {user: "cumulo", password: "of-the-bus"}\n]\n' >"$work/users.conf"
+  echo 'authorization { include "users.conf" }' >"$work/nats.conf"
+  nats-server -a $controller -p 4222 -c "$work/nats.conf" >>"$work/nats.log" 2>&1 &
   pids[nats]=$!
   eventually "NATS listens" 20 sh -c "echo PING | timeout 1 bash -c 'exec 3<>/dev/tcp/$controller/4222; head -c 4 <&3' | grep -q INFO"
 }
@@ -52,7 +54,7 @@ control() {
   [ -e "$work/$name/cumulo.toml" ] || {
     mkdir -p "$work/$name"
     printf '%s\n' "listen = '0.0.0.0'" "public_host = '$controller'" "database = '$CUMULO_TEST_DATABASE'" "shared_dir = '$work/shared'" "$@" \
-      '[bus]' "url = '$nats'" >"$work/$name/cumulo.toml"
+      '[bus]' "url = '$nats'" "users = '$work/users.conf'" >"$work/$name/cumulo.toml"
   }
   "$bin" --state-dir "$work/$name" up --role "$roles" --guest-image "$image" >>"$work/$name.out" 2>&1 &
   pids[$name]=$!
@@ -61,7 +63,10 @@ control() {
 # host NAME ARGS...: a process on the machine of this name. The first time it joins, with a token of the controller `inviting`.
 host() {
   local name=$1; shift
-  [ -e "$work/$name/cumulo.toml" ] || set -- "$@" --join "$("$bin" --state-dir "$work/$inviting" host add "$name" | sed -n 's/.*--join //p')"
+  if [ ! -e "$work/$name/cumulo.toml" ]; then
+    set -- "$@" --join "$("$bin" --state-dir "$work/$inviting" host add "$name" | sed -n 's/.*--join //p')"
+    kill -HUP "${pids[nats]}" # it reads its users again
+  fi
   on "$name" "$bin" --state-dir "$work/$name" up --role nova-compute,neutron-agent,cinder-volume "$@" >>"$work/$name.out" 2>&1 &
   pids[$name]=$!
 }

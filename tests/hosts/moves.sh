@@ -59,9 +59,25 @@ done
 check "detach the volume that h2 keeps" openstack server remove volume g "$lost"
 eventually "it is free" 60 status_of volume "$lost" available
 
+# a host is only cut off: what was made anew elsewhere meanwhile ends there when it is heard again, though none of its processes ended
+check "another guest" openstack server create --flavor m1.nano --image cumulo-guest --network net --availability-zone nova:h2 --wait other
+other=$(field id server show other)
+runs() { [ "$(on "$1" pgrep -cf "^qemu-system.*$other")" = "$2" ]; }
+is_down() { [ "$(openstack compute service list --service nova-compute --host h2 -f value -c State)" = down ]; }
+ip link set w-h2 down
+eventually "h2 is missed" 120 is_down
+check "evacuate" openstack --os-compute-api-version 2.29 server evacuate --host h1 other
+eventually "it is made anew" 300 runs h1 1
+check "h2 runs it still" runs h2 1
+ip link set w-h2 up
+eventually "h2 ends it" 60 runs h2 0
+eventually "both hosts are there" 60 hosts_are_up 2
+check "the new one goes on" runs h1 1
+check "delete" openstack server delete --wait other
+check "what is h2's by right goes on" guests_on h2 1
+
 # its host is lost, or so it seems: it runs elsewhere, and the host that comes back ends what it had
 crash h2
-is_down() { [ "$(openstack compute service list --service nova-compute --host h2 -f value -c State)" = down ]; }
 eventually "h2 is down" 120 is_down
 # without --wait, with which the client of today looks for a word that it never reads
 check "evacuate" openstack --os-compute-api-version 2.29 server evacuate --host h1 g

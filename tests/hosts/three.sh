@@ -25,6 +25,35 @@ ready h1 h2
 both() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c State | grep -c up)" = 2 ]; }
 eventually "both hosts are there" 60 both
 
+# powers NAME: the capabilities of a process, as it has them and as whatever it starts may have them.
+powers() { grep -E '^Cap(Eff|Prm|Bnd):' "/proc/$(cat "$work/$1/cumulo.pid")/status" | awk '{print $2}' | sort -u; }
+for name in api nova1 conductor1 neutron1; do expect "$name has no power of root" '^0{16}$' powers $name; done
+
+# a host logs in as itself, and is no administrator; on the bus it says and hears what is its own
+password=$(sed -n 's/^service_password = "\(.*\)"/\1/p' "$work/h1/secrets.toml")
+as_h1() { OS_USERNAME=host-h1 OS_PASSWORD=$password OS_PROJECT_NAME=service openstack "$@"; }
+check "a host logs in" as_h1 token issue
+refuse "it does not see users" '403' as_h1 user list
+refuse "it makes no flavor" '403' as_h1 flavor create --ram 1 --vcpus 1 own
+refuse "it changes no host" '403' as_h1 compute service set --disable h2 nova-compute
+says() {
+  local answer
+  exec 3<>"/dev/tcp/$controller/4222"
+  printf 'CONNECT {"verbose":false,"user":"host-h1","pass":"%s"}\r\n%s\r\nPING\r\n' "$password" "$1" >&3
+  answer=$(timeout 5 sed -E '/^(PONG|-ERR)/q' <&3)
+  exec 3>&-
+  grep -E '^(PONG|-ERR)' <<<"$answer"
+}
+publish() { says "PUB cumulo.$1 0"$'\r\n'; }
+expect "it speaks for itself" PONG publish h1.conductor
+for other in h2.conductor control.conductor h1.compute.h2 h1.scheduler; do
+  expect "and does not say $other" 'Permissions Violation' publish "$other"
+done
+expect "it hears what is said to it" PONG says 'SUB cumulo.*.compute.h1 compute.h1 1'
+for other in compute.h2 conductor neutron; do
+  expect "and not what is said to $other" 'Permissions Violation' says "SUB cumulo.*.$other 1"
+done
+
 # at NAME STATUS COUNT: so many servers of this name are in this status.
 at() { [ "$(openstack server list --name "$1" --status "$2" -f value -c ID | wc -l)" = "$3" ]; }
 # boots NAME COUNT: asked for at once, and acknowledged.
@@ -101,8 +130,17 @@ only_h2() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c 
 eventually "the host is missed" 120 only_h2
 boots i 4
 eventually "the other host takes them" 60 at i ACTIVE 4
+# one of those it runs is made anew on the other; it ends it when it is heard again, and nothing else
+evacuated=$(openstack server list --name a --host h1 -f value -c ID | head -1)
+check "evacuate" openstack --os-compute-api-version 2.29 server evacuate --host h2 "$evacuated"
+moved() { [ "$(field OS-EXT-SRV-ATTR:host server show "$evacuated")" = h2 ] && status_of server "$evacuated" ACTIVE; }
+eventually "it is on the other host" 60 moved
 ip link set w-h1 up
 eventually "the host is there again" 60 both
+ended() { grep -h 'was evacuated while the host was cut off' "$work/h1/log/nova/nova-compute.log"; }
+eventually "it ends what it lost" 60 ended
+expect "and nothing else" "^1\$" sh -c "grep -c 'was evacuated' '$work/h1/log/nova/nova-compute.log'"
+expect "which the other has" "$evacuated.*|instance=.?$evacuated" ended
 boots j 4
 eventually "and takes servers again" 60 at j ACTIVE 4
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::metadata::VendorData;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The name of this host, as the scheduler chooses it and neutron binds ports to it.
@@ -13,6 +15,10 @@ pub struct Config {
     pub host_ip: String,
     /// Where consoles are served, if nobody has the port.
     pub console_port: u16,
+    /// Consoles are private with it.
+    pub tls: Option<kit::tls::Tls>,
+    /// What every guest is told besides what concerns it.
+    pub vendor_data: VendorData,
     /// How long a guest waits for neutron to wire its ports before it may run.
     pub vif_plugging_timeout: Duration,
     /// Whether a guest whose ports are not wired in time fails, or runs anyway.
@@ -35,6 +41,8 @@ impl Config {
             state_dir: state_dir.into(),
             host_ip: "127.0.0.1".into(),
             console_port: 6080,
+            tls: None,
+            vendor_data: VendorData::default(),
             vif_plugging_timeout: Duration::from_secs(300),
             vif_plugging_is_fatal: true,
             shutdown_timeout: Duration::from_secs(60),

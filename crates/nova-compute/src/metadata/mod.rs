@@ -8,6 +8,7 @@ mod openstack;
 pub mod service;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kit::Result;
 use rpc::compute::InstanceMetadata;
@@ -20,7 +21,12 @@ pub struct Documents {
     pub(crate) admin_password: Option<String>,
     /// base64 of random bytes, for a guest's entropy pool.
     pub(crate) random_seed: String,
+    /// What the operator tells every guest.
+    pub(crate) vendor_data: VendorData,
 }
+
+/// A JSON object, the same for all guests.
+pub type VendorData = Arc<serde_json::Map<String, serde_json::Value>>;
 
 /// What a path of the metadata tree holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +39,10 @@ pub enum Node {
 }
 
 impl Documents {
-    pub fn new(about: InstanceMetadata, admin_password: Option<String>) -> Documents {
+    pub fn new(about: InstanceMetadata, admin_password: Option<String>, vendor_data: VendorData) -> Documents {
         use base64::Engine;
         let seed: Vec<u8> = std::iter::repeat_with(rand::random::<u8>).take(512).collect();
-        Documents { about, admin_password, random_seed: base64::engine::general_purpose::STANDARD.encode(seed) }
+        Documents { about, admin_password, random_seed: base64::engine::general_purpose::STANDARD.encode(seed), vendor_data }
     }
 
     /// What is found at a path of the service: `openstack/latest/meta_data.json`, `latest/meta-data/hostname`. `address` is the guest's own.
@@ -150,6 +156,7 @@ pub(crate) mod fixtures {
         };
         let floating_ips = BTreeMap::from([("10.0.0.5".parse().unwrap(), "172.24.4.7".parse().unwrap())]);
         let about = InstanceMetadata { instance, availability_zone: "nova".into(), floating_ips, password: None };
-        Documents { about, admin_password: Some("secret".into()), random_seed: "c2VlZA==".into() }
+        let vendor_data = Arc::new(serde_json::Map::from_iter([("ntp".to_owned(), "10.0.0.3".into())]));
+        Documents { about, admin_password: Some("secret".into()), random_seed: "c2VlZA==".into(), vendor_data }
     }
 }

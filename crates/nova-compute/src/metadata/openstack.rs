@@ -78,7 +78,8 @@ impl Documents {
             "user_data" => self.user_data().map(Node::Bytes),
             "password" => Some(Node::Text(self.about.password.clone().unwrap_or_default())),
             "network_data.json" => Some(Node::Json(network_data::render(&self.about.instance.network_info))),
-            _ => Some(Node::Json(json!({}))),
+            "vendor_data.json" => Some(Node::Json(json!(*self.vendor_data))),
+            _ => Some(Node::Json(json!({"static": *self.vendor_data}))),
         }
     }
 
@@ -179,6 +180,8 @@ mod tests {
         assert_eq!(new["devices"][0]["tags"], json!(["front"]));
         assert_eq!(new["files"], json!([{"content_path": "/content/0000", "path": "/etc/motd"}]));
         assert_eq!(new.get("admin_pass"), None);
+        assert_eq!(json_at("/openstack/2013-10-17/vendor_data.json"), json!({"ntp": "10.0.0.3"}));
+        assert_eq!(json_at("/openstack/latest/vendor_data2.json"), json!({"static": {"ntp": "10.0.0.3"}}));
     }
 
     #[test]

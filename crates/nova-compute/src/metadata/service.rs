@@ -18,7 +18,7 @@ use kit::{Context, Error, Raw, Reply, Result};
 use rpc::conductor::{self, GetMetadata, SavePassword};
 use sha2::Sha256;
 
-use super::{Documents, Node};
+use super::{Documents, Node, VendorData};
 
 /// How long an answer of conductor is used.
 const BELIEF: Duration = Duration::from_secs(15);
@@ -32,6 +32,7 @@ const PASSWORD: usize = 1020;
 struct App {
     bus: Bus,
     secret: Arc<str>,
+    vendor_data: VendorData,
     known: Arc<Mutex<Known>>,
 }
 
@@ -39,10 +40,10 @@ struct App {
 type Known = HashMap<String, (Instant, Arc<Documents>)>;
 
 /// The API, to be served on an address that only the host can reach. `secret` is that of the neutron-agents' proxies.
-pub fn service(bus: Bus, secret: &str) -> Result<Service> {
+pub fn service(bus: Bus, secret: &str, vendor_data: VendorData) -> Result<Service> {
     Service::new(ServiceParts {
         name: "nova-metadata",
-        app: App { bus, secret: secret.into(), known: Arc::default() },
+        app: App { bus, secret: secret.into(), vendor_data, known: Arc::default() },
         root: Routes::new().get("/", PUBLIC, find).get("/{*path}", PUBLIC, find).post("/{*path}", PUBLIC, give),
         routes: Routes::new(),
         mounts: &[],
@@ -103,7 +104,7 @@ impl App {
         }
         let ask = GetMetadata { instance_id: instance_id.to_owned(), address: None };
         let about = self.bus.call(conductor::TOPIC, ask, DEADLINE).await?.ok_or_else(missing)?;
-        let documents = Arc::new(Documents::new(about, None));
+        let documents = Arc::new(Documents::new(about, None, self.vendor_data.clone()));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CACHE {
             known.retain(|_, (at, _)| at.elapsed() < BELIEF);
@@ -178,7 +179,7 @@ mod tests {
         };
         let keep = |message: SavePassword| async move { Ok(message.password != "again") };
         bus.serve(conductor::TOPIC, Handlers::new().on(answer).on(keep), 4);
-        let service = service(bus, "secret").unwrap();
+        let service = service(bus, "secret", VendorData::default()).unwrap();
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(ID.as_bytes());
         let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
