@@ -65,7 +65,10 @@ host() {
   local name=$1; shift
   if [ ! -e "$work/$name/cumulo.toml" ]; then
     set -- "$@" --join "$("$bin" --state-dir "$work/$inviting" host add "$name" | sed -n 's/.*--join //p')"
-    kill -HUP "${pids[nats]}" # it reads its users again
+    # it reads its users again
+    local before; before=$(grep -c 'Reloaded server' "$work/nats.log")
+    kill -HUP "${pids[nats]}"
+    until [ "$(grep -c 'Reloaded server' "$work/nats.log")" -gt "$before" ]; do sleep 0.1; done
   fi
   on "$name" "$bin" --state-dir "$work/$name" up --role nova-compute,neutron-agent,cinder-volume "$@" >>"$work/$name.out" 2>&1 &
   pids[$name]=$!
