@@ -3,12 +3,19 @@
 //! - [`manager`]: the messages, one volume at a time; [`image`]: an image's file on its way into a volume.
 //! - [`backend`]: what a storage must be able to do; [`file`](mod@file): qcow2 files served over NBD by one qemu-storage-daemon per attached
 //!   volume, which outlives this process; [`sim`]: nothing but the words, for clouds without root.
+//! - [`raw`]: volumes on a storage that has disks, snapshots and clones of its own: [`rbd`], which guests reach by themselves, and [`lvm`],
+//!   served as files are. [`programs`] are what they are driven with; [`connection`] is a volume of any storage, to be written to.
 
 pub mod backend;
+pub mod connection;
 pub mod file;
 pub mod image;
 mod locks;
+pub mod lvm;
 pub mod manager;
+pub mod programs;
+pub mod raw;
+pub mod rbd;
 pub mod sim;
 
 use std::sync::Arc;
@@ -19,9 +26,13 @@ use kit::bus::Bus;
 use tokio_util::sync::CancellationToken;
 
 pub use backend::VolumeBackend;
+pub use connection::CephDir;
 pub use file::luks::Keys;
 pub use file::shelf::Shelf;
 pub use file::{FileBackend, FileConfig, cleanup, preflight};
+pub use lvm::{Lvm, LvmConfig};
+pub use raw::{RawBackend, RawConfig};
+pub use rbd::{Rbd, RbdConfig};
 pub use sim::SimBackend;
 
 /// Who this cinder-volume is.

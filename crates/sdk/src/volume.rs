@@ -135,6 +135,44 @@ pub struct Nbd {
     pub readonly: bool,
 }
 
+/// A volume of a Ceph cluster, which hosts reach by themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Rbd {
+    /// `POOL/IMAGE`
+    pub name: String,
+    /// The monitors, each with its port.
+    pub hosts: Vec<String>,
+    pub ports: Vec<String>,
+    #[serde(default = "ceph")]
+    pub cluster_name: String,
+    /// Whose keyring the host has; none where the cluster asks for no keys.
+    #[serde(default)]
+    pub auth_username: Option<String>,
+    #[serde(default)]
+    pub volume_id: Option<String>,
+    /// Whether it holds LUKS.
+    #[serde(default)]
+    pub encrypted: bool,
+    /// `ro` or `rw`
+    #[serde(default)]
+    pub access_mode: Option<String>,
+}
+
+/// What clusters are called unless they are called otherwise.
+fn ceph() -> String {
+    "ceph".into()
+}
+
+impl Rbd {
+    pub fn pool_and_image(&self) -> Option<(&str, &str)> {
+        self.name.split_once('/')
+    }
+
+    pub fn servers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.hosts.iter().map(String::as_str).zip(self.ports.iter().map(String::as_str))
+    }
+}
+
 impl ConnectionInfo {
     /// Under which id the storage keeps the volume, which is another than its own once it has moved.
     pub fn volume_id(&self) -> Option<&str> {
@@ -145,6 +183,12 @@ impl ConnectionInfo {
     pub fn nbd(&self) -> Option<Nbd> {
         let nbd = self.driver_volume_type.as_deref() == Some("nbd");
         nbd.then(|| serde_json::from_value(Value::Object(self.data.clone())).ok()).flatten()
+    }
+
+    /// As a volume of Ceph, when it is that.
+    pub fn rbd(&self) -> Option<Rbd> {
+        let rbd = self.driver_volume_type.as_deref() == Some("rbd");
+        rbd.then(|| serde_json::from_value(Value::Object(self.data.clone())).ok()).flatten()
     }
 }
 
@@ -297,5 +341,16 @@ mod tests {
         assert_eq!(info.nbd().unwrap(), Nbd { socket_path: Some("/run/v.sock".into()), export: "v".into(), ..Nbd::default() });
         assert_eq!(serde_json::to_value(&info).unwrap(), flat);
         assert_eq!(ConnectionInfo::default().nbd(), None);
+    }
+
+    #[test]
+    fn a_flat_connection_is_read_as_a_volume_of_ceph() {
+        let flat = json!({"driver_volume_type": "rbd", "name": "volumes/volume-1", "hosts": ["10.0.0.1"], "ports": ["6789"],
+            "auth_username": "cinder", "auth_enabled": true, "secret_type": "ceph", "volume_id": "1"});
+        let rbd = serde_json::from_value::<ConnectionInfo>(flat).unwrap().rbd().unwrap();
+        assert_eq!(rbd.pool_and_image(), Some(("volumes", "volume-1")));
+        assert_eq!(rbd.servers().collect::<Vec<_>>(), [("10.0.0.1", "6789")]);
+        assert_eq!((rbd.cluster_name.as_str(), rbd.encrypted), ("ceph", false));
+        assert_eq!(ConnectionInfo::default().rbd(), None);
     }
 }

@@ -1,19 +1,129 @@
 //! Backups: whole copies of volumes in files of their own. An incremental backup is a qcow2 file that stands on its parent and holds only
-//! what differs from it; QEMU finds the difference. [`shelf`](super::shelf) is where they are kept.
+//! what differs from it; QEMU finds the difference. [`shelf`](super::shelf) is where they are kept. All backends that have bytes keep theirs so.
 //!
 //! A backup of an encrypted volume is encrypted too, with a key of its own that all backups it builds on share.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use kit::{Error, Result};
 use rpc::volume::{BackedUp, Secret};
 
 use super::disk::{self, qemu_img};
-use super::shelf::{Desk, backup_layout};
+use super::luks::{self, Keys};
+use super::shelf::{self, Desk, Shelf, backup_layout};
 use super::unlocked::Readable;
-use super::{FileBackend, Layout, layers, luks};
+use super::{FileBackend, layers};
 use crate::backend::Original;
+
+/// The backups of a directory, or of a bucket.
+pub struct Backups {
+    home: PathBuf,
+    keys: Keys,
+    shelf: Option<Shelf>,
+}
+
+/// A backup on a desk.
+pub struct Opened {
+    desk: Desk,
+    content: Readable,
+}
+
+impl Backups {
+    /// Makes the directory. Blocks for a moment.
+    pub fn open(home: PathBuf, keys: Keys, shelf: Option<Shelf>) -> Result<Backups> {
+        let dir = home.join("backups");
+        std::fs::create_dir_all(&dir)?;
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))?;
+        // of work that a crash ended; it begins anew
+        match std::fs::remove_dir_all(shelf::desks(&home)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        Ok(Backups { home, keys, shelf })
+    }
+
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(super) fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref()
+    }
+
+    /// Keeps what can be read of a volume, which may be encrypted.
+    pub async fn keep(&self, backup_id: &str, source: Readable, encrypted: bool, parent: Option<&str>) -> Result<BackedUp> {
+        let own = if encrypted { self.keys.of(backup_id).await? } else { None };
+        if encrypted && own.is_none() {
+            // nobody shall find in the clear what was encrypted
+            return Err(Error::unavailable(format!("There is no key for the backup {backup_id} of an encrypted volume.")));
+        }
+        let desk = self.desk(backup_id).await?;
+        let made = fill(&desk, backup_id, &source, own, parent).await;
+        let put = match made {
+            Ok(()) => desk.put(backup_id).await,
+            Err(error) => Err(error),
+        };
+        desk.clear().await;
+        put?;
+        Ok(BackedUp { object_count: 1, container: self.shelf.as_ref().map(|shelf| shelf.name().to_owned()) })
+    }
+
+    /// A backup to be read for the work that `work_id` names, which may write to what is encrypted. It is to be closed afterwards.
+    pub async fn read(&self, work_id: &str, backup_id: &str, to_encrypted: bool) -> Result<Opened> {
+        let desk = self.desk(work_id).await?;
+        match self.bring(&desk, backup_id, to_encrypted).await {
+            Ok(content) => Ok(Opened { desk, content }),
+            Err(error) => {
+                desk.clear().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn bring(&self, desk: &Desk, backup_id: &str, to_encrypted: bool) -> Result<Readable> {
+        desk.bring(backup_id).await?;
+        let disk = backup_layout(desk.root(), backup_id)?.disk;
+        let own = self.keys.of_disk(&disk, backup_id).await?;
+        if own.is_some() && !to_encrypted {
+            return Err(Error::bad_request("An encrypted backup is restored to an encrypted volume only."));
+        }
+        Readable::open(&disk, own).await
+    }
+
+    pub async fn remove(&self, backup_id: &str) -> Result<()> {
+        let place = backup_layout(&self.home, backup_id)?;
+        if let Some(shelf) = &self.shelf {
+            shelf.remove(backup_id).await?;
+        }
+        // also where a bucket was configured later
+        disk::remove(&place).await
+    }
+
+    pub async fn has(&self, backup_id: &str) -> Result<bool> {
+        let place = backup_layout(&self.home, backup_id)?;
+        if tokio::fs::try_exists(&place.disk).await? {
+            return Ok(disk::info(&place.disk, Some("qcow2")).await.is_ok());
+        }
+        match &self.shelf {
+            Some(shelf) => shelf.has(backup_id).await,
+            None => Ok(false),
+        }
+    }
+}
+
+impl Opened {
+    pub fn content(&self) -> &Readable {
+        &self.content
+    }
+
+    /// What was brought for this goes.
+    pub async fn close(self) {
+        drop(self.content);
+        self.desk.clear().await;
+    }
+}
 
 impl FileBackend {
     pub(super) async fn keep_backup(&self, backup_id: &str, original: Original) -> Result<BackedUp> {
@@ -22,71 +132,24 @@ impl FileBackend {
             Some(snapshot) => layers::path(self.state_dir(), &self.layer_of_snapshot(&volume, snapshot).await?),
             None => self.still(&volume, &original.volume_id, backup_id).await?,
         };
-        let desk = self.desk(backup_id).await?;
-        let made = self.fill_backup(&desk, backup_id, &source, &volume, original.parent_id.as_deref()).await;
-        let put = match made {
-            Ok(()) => desk.put(backup_id).await,
-            Err(error) => Err(error),
-        };
-        desk.clear().await;
-        put?;
+        let key = self.key_of(&volume).await?;
+        let encrypted = key.is_some();
+        let source = Readable::open(&source, key).await?;
+        let kept = self.backups().keep(backup_id, source, encrypted, original.parent_id.as_deref()).await?;
         self.sweep().await?;
-        Ok(BackedUp { object_count: 1, container: self.shelf().map(|shelf| shelf.name().to_owned()) })
+        Ok(kept)
     }
+}
 
-    async fn fill_backup(&self, desk: &Desk, backup_id: &str, source: &Path, volume: &Layout, parent: Option<&str>) -> Result<()> {
-        let place = backup_layout(desk.root(), backup_id)?;
-        let (of_volume, own) = match self.key_of(volume).await? {
-            Some(key) => (Some(key), self.keys().of(backup_id).await?),
-            None => (None, None),
-        };
-        if of_volume.is_some() && own.is_none() {
-            // nobody shall find in the clear what was encrypted
-            return Err(Error::unavailable(format!("There is no key for the backup {backup_id} of an encrypted volume.")));
-        }
-        let source = Readable::open(source, of_volume).await?;
-        match parent {
-            None => disk::make(&place, async |part| source.convert(part, own.as_ref()).await).await,
-            Some(parent) => {
-                desk.bring(parent).await?;
-                let below = backup_layout(desk.root(), parent)?;
-                let below = Readable::open(&below.disk, own.clone()).await?;
-                disk::make(&place, async |part| difference(part, &source, &below, parent, own.as_ref()).await).await
-            }
-        }
-    }
-
-    /// What a backup holds, into a new disk.
-    pub(super) async fn fill_from_backup(&self, desk: &Desk, backup_id: &str, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
-        desk.bring(backup_id).await?;
-        let disk = backup_layout(desk.root(), backup_id)?.disk;
-        let own = self.keys().of_disk(&disk, backup_id).await?;
-        if own.is_some() && key.is_none() {
-            return Err(Error::bad_request("An encrypted backup is restored to an encrypted volume only."));
-        }
-        Readable::open(&disk, own).await?.convert(part, key).await?;
-        disk::resize(part, bytes, key).await
-    }
-
-    pub(super) async fn drop_backup(&self, backup_id: &str) -> Result<()> {
-        let place = backup_layout(self.state_dir(), backup_id)?;
-        if let Some(shelf) = self.shelf() {
-            shelf.remove(backup_id).await?;
-        }
-        // also where a bucket was configured later
-        disk::remove(&place).await
-    }
-
-    pub(super) async fn find_backup(&self, backup_id: &str) -> Result<bool> {
-        let place = backup_layout(self.state_dir(), backup_id)?;
-        if tokio::fs::try_exists(&place.disk).await? {
-            return Ok(disk::info(&place.disk, Some("qcow2")).await.is_ok());
-        }
-        match self.shelf() {
-            Some(shelf) => shelf.has(backup_id).await,
-            None => Ok(false),
-        }
-    }
+async fn fill(desk: &Desk, backup_id: &str, source: &Readable, own: Option<Secret>, parent: Option<&str>) -> Result<()> {
+    let place = backup_layout(desk.root(), backup_id)?;
+    let Some(parent) = parent else {
+        return disk::make(&place, async |part| source.convert(part, own.as_ref()).await).await;
+    };
+    desk.bring(parent).await?;
+    let below = backup_layout(desk.root(), parent)?;
+    let below = Readable::open(&below.disk, own.clone()).await?;
+    disk::make(&place, async |part| difference(part, source, &below, parent, own.as_ref()).await).await
 }
 
 /// Writes what differs between `source` and the parent: a disk that stands on the source is moved to stand on the parent, and QEMU copies

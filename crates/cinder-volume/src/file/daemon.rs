@@ -25,10 +25,14 @@ pub async fn start(layout: &Layout, exports: &[Export], key: Option<&Secret>) ->
         let _ = tokio::fs::remove_file(path).await;
     }
     let mut command = Command::new(PROGRAM);
-    let disk = match key {
-        Some(_) => Some(encrypted(layout).await?),
-        None => None,
+    let disk = match (&layout.node, key) {
+        (Some(node), _) => Some(node.clone()),
+        (None, Some(_)) => Some(encrypted(layout).await?),
+        (None, None) => None,
     };
+    if key.is_some() {
+        command.args(["--object", luks::OBJECT]);
+    }
     command.args(arguments(layout, exports, disk)).env("LC_ALL", "C");
     let output = tokio::time::timeout(PATIENCE, told(command, key)).await;
     let output = output.map_err(|_| Error::unavailable("The storage daemon did not start in time."))??;
@@ -48,9 +52,7 @@ pub fn let_in(layout: &Layout, qemu_gid: Option<u32>) -> std::io::Result<()> {
 /// The disk, and all it stands on, as a daemon that has the key is to open it.
 async fn encrypted(layout: &Layout) -> Result<Value> {
     let disk = layout.disk.clone();
-    let mut node = blocking(move || luks::node(&disk)).await?;
-    node["node-name"] = "volume".into();
-    Ok(node)
+    blocking(move || luks::node(&disk)).await
 }
 
 /// The daemon's command line; `disk` describes what is not simply the file.
@@ -71,7 +73,10 @@ pub fn arguments(layout: &Layout, exports: &[Export], disk: Option<Value>) -> Ve
             "--blockdev".to_owned(),
             "driver=qcow2,node-name=volume,file=file,discard=unmap".to_owned(),
         ],
-        Some(disk) => vec!["--object".to_owned(), luks::OBJECT.to_owned(), "--blockdev".to_owned(), disk.to_string()],
+        Some(mut disk) => {
+            disk["node-name"] = "volume".into();
+            vec!["--blockdev".to_owned(), disk.to_string()]
+        }
     });
     arguments.extend(["--nbd-server".to_owned(), format!("addr.type=unix,addr.path={},max-connections=0", escape(&layout.socket))]);
     for export in exports {

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const UNMEASURED: &str = "Unable to get accurate CPU usage";
 const UNMEASURED_TRIES: u32 = 20;
 
+/// What QEMU's programs find in their environment.
+pub type Environment = Vec<(&'static str, PathBuf)>;
+
 /// An empty disk.
 pub async fn create(layout: &Layout, bytes: u64, key: Option<&Secret>) -> Result<()> {
     make(layout, async |path| {
@@ -47,24 +50,34 @@ pub async fn fill_from_image(layout: &Layout, image: &Image, bytes: u64, part: &
 /// The same with no more room than the image has, which must not be more than so many bytes.
 pub async fn fill_as_is(layout: &Layout, image: &Image, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
     let file = layout.dir.join("image.part");
-    image.fetch(&file).await?;
-    if image.is_locked() {
-        fill_from_container(&file, bytes, part, key).await?;
-        return Ok(tokio::fs::remove_file(&file).await?);
+    match fetch(image, &file, bytes).await? {
+        "luks" => fill_from_container(&file, part, key).await?,
+        format => convert(&["-f", format], &file, part, key).await?,
     }
-    let format = inspect::format(image.info.disk_format.as_deref().unwrap_or_default())?;
-    let found = info(&file, Some(format)).await?;
-    inspect::check(&found, format, &file, bytes)?;
-    convert(&["-f", format], &file, part, key).await?;
     Ok(tokio::fs::remove_file(&file).await?)
 }
 
+/// Downloads an image that may become a volume of so many bytes; answers its format, in QEMU's words.
+pub async fn fetch(image: &Image, file: &Path, bytes: u64) -> Result<&'static str> {
+    image.fetch(file).await?;
+    if image.is_locked() {
+        inspect::check_size(&info(file, Some("luks")).await?, bytes)?;
+        return Ok("luks");
+    }
+    let format = inspect::format(image.info.disk_format.as_deref().unwrap_or_default())?;
+    inspect::check(&info(file, Some(format)).await?, format, file, bytes)?;
+    Ok(format)
+}
+
 /// The image of an encrypted volume is LUKS, with the passphrase that the new volume has too.
-async fn fill_from_container(file: &Path, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
-    let key = key.ok_or_else(|| Error::bad_request("The image of an encrypted volume needs an encrypted volume."))?;
-    let found = info(file, Some("luks")).await?;
-    inspect::check_size(&found, bytes)?;
+async fn fill_from_container(file: &Path, part: &Path, key: Option<&Secret>) -> Result<()> {
+    let key = key.ok_or_else(no_key_for_container)?;
     convert(&[], Path::new(&luks::contained(file)), part, Some(key)).await
+}
+
+/// What is said where the image of an encrypted volume would come into the clear.
+pub fn no_key_for_container() -> Error {
+    Error::bad_request("The image of an encrypted volume needs an encrypted volume.")
 }
 
 /// An empty disk on another, which need not be there yet.
@@ -160,11 +173,22 @@ fn lock(key: Option<&Secret>) -> Vec<String> {
 
 /// Runs `qemu-img` within limits, with the key of the encrypted disks that its arguments name; its words are the error's source.
 pub async fn qemu_img<'a>(word: &str, arguments: impl IntoIterator<Item = &'a OsStr>, key: Option<&Secret>) -> Result<Vec<u8>> {
+    qemu_img_in(&Environment::default(), word, arguments, key).await
+}
+
+/// The same where disks are reached that need something of the environment.
+pub async fn qemu_img_in<'a>(
+    environment: &Environment,
+    word: &str,
+    arguments: impl IntoIterator<Item = &'a OsStr>,
+    key: Option<&Secret>,
+) -> Result<Vec<u8>> {
     let arguments: Vec<&OsStr> = arguments.into_iter().collect();
     let mut tries = 0..UNMEASURED_TRIES;
     loop {
         let mut command = Command::new("sh");
         command.args(["-c", LIMITS, "qemu-img", word]).kill_on_drop(true).env("LC_ALL", "C");
+        command.envs(environment.iter().cloned());
         if key.is_some() {
             command.args(["--object", luks::OBJECT]);
         }

@@ -273,7 +273,8 @@ impl Served {
     /// QEMU refuses to grow what is exported, so the exports go for a moment; guests reconnect by themselves.
     async fn resize(&self, qmp: &mut Qmp, bytes: u64) -> Result<()> {
         let top = top(qmp).await?;
-        if virtual_size(qmp, &top).await? >= bytes {
+        // what is no file of ours is as large as its storage has made it, and only who is exported it anew sees that
+        if self.layout.node.is_none() && virtual_size(qmp, &top).await? >= bytes {
             return self.agree_on(qmp, &top).await;
         }
         let all = exported(qmp).await?;

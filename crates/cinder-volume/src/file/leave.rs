@@ -1,48 +1,16 @@
 //! What leaves a volume: as an image's file, or over the network into another volume.
 
 use std::ffi::OsStr;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use kit::{Error, Result};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::disk::qemu_img;
-use super::unlocked::PrivateDir;
-use super::{FileBackend, Layout, escape, gate, layers, luks};
+use super::unlocked::Readable;
+use super::{FileBackend, Layout, layers, luks};
 use crate::backend::ImageFile;
-
-/// The part of a `connection_info` that says how a volume is reached.
-#[derive(Deserialize)]
-struct Nbd {
-    export: String,
-    socket_path: Option<PathBuf>,
-    host: Option<IpAddr>,
-    port: Option<u16>,
-    auth_password: Option<String>,
-}
-
-impl Nbd {
-    /// The key of the other's gate, in a directory where QEMU finds it.
-    fn credentials(&self) -> Result<Option<PrivateDir>> {
-        let Some(key) = self.auth_password.as_ref().filter(|_| self.socket_path.is_none()) else { return Ok(None) };
-        let dir = PrivateDir::new()?;
-        gate::write_key(dir.path(), key)?;
-        Ok(Some(dir))
-    }
-
-    /// As `qemu-img` is to open it, with the credentials of this name.
-    fn image_options(&self, credentials: &str) -> Result<String> {
-        let export = &self.export;
-        match (&self.socket_path, self.host, self.port) {
-            (Some(path), _, _) => Ok(format!("driver=nbd,server.type=unix,server.path={},export={export}", escape(path))),
-            (None, Some(host), Some(port)) => {
-                Ok(format!("driver=nbd,server.type=inet,server.host={host},server.port={port},export={export},tls-creds={credentials}"))
-            }
-            (None, _, _) => Err(Error::bad_request("The other volume is reached by no socket and at no address.")),
-        }
-    }
-}
+use crate::connection::Target;
 
 impl FileBackend {
     /// What the volume holds now, as a file of a glance disk format. An encrypted volume becomes a LUKS file with the same passphrase.
@@ -50,12 +18,7 @@ impl FileBackend {
         let volume = self.existing(volume_id).await?;
         let image = kit::ids::parse_uuid(image_id).ok_or_else(|| Error::bad_request(format!("{image_id} is no image id.")))?;
         let key = self.key_of(&volume).await?;
-        let format = match (disk_format, &key) {
-            ("vhd", None) => "vpc",
-            (other, None) => other,
-            ("raw", Some(_)) => "luks",
-            (_, Some(_)) => return Err(Error::bad_request("An encrypted volume can be uploaded as 'raw' only.")),
-        };
+        let format = upload_format(disk_format, key.is_some())?;
         let (disk, file) = (self.still(&volume, volume_id, &image).await?, volume.dir.join(format!("upload-{image}")));
         let (source, lock) = (luks::source(&disk).await?, key.as_ref().map(luks::container).unwrap_or_default());
         let options = ["-q", "-U", "-O", format].into_iter().chain(lock.iter().map(String::as_str));
@@ -65,17 +28,11 @@ impl FileBackend {
         Ok(ImageFile::Path(file))
     }
 
-    /// Writes what a volume that nobody uses holds to another one's export: on this machine, or through the gate of another.
-    pub(super) async fn write_to(&self, volume_id: &str, connection: &serde_json::Value) -> Result<()> {
+    /// Writes what a volume that nobody uses holds to another, wherever it is.
+    pub(super) async fn write_to(&self, volume_id: &str, connection: &Value) -> Result<()> {
         let volume = self.unserved(volume_id).await?;
-        let to: Nbd = serde_json::from_value(connection["data"].clone())
-            .map_err(|error| Error::bad_request("The other volume cannot be written to from this host.").source(error))?;
-        let (source, key) = (luks::source(&volume.disk).await?, self.key_of(&volume).await?);
-        let credentials = to.credentials()?;
-        let arguments = ["-q", "-n", "--target-image-opts"].into_iter().map(str::to_owned);
-        let object = credentials.iter().flat_map(|dir| ["--object".to_owned(), gate::client("gate", dir.path())]);
-        let arguments: Vec<String> = arguments.chain(object).chain(source).chain([to.image_options("gate")?]).collect();
-        qemu_img("convert", arguments.iter().map(OsStr::new), key.as_ref()).await.map(drop)
+        let target = Target::open(connection, &self.0.ceph, self.keys()).await?;
+        target.fill(&Readable::open(&volume.disk, self.key_of(&volume).await?).await?).await
     }
 
     /// A file with what the volume holds at this moment, that does not change while it is read: the disk itself when nobody writes it,
@@ -88,5 +45,15 @@ impl FileBackend {
                 Ok(layers::path(self.state_dir(), layer_id))
             }
         }
+    }
+}
+
+/// QEMU's name of the format that a volume is uploaded in.
+pub fn upload_format(disk_format: &str, locked: bool) -> Result<&str> {
+    match (disk_format, locked) {
+        ("vhd", false) => Ok("vpc"),
+        (other, false) => Ok(other),
+        ("raw", true) => Ok("luks"),
+        (_, true) => Err(Error::bad_request("An encrypted volume can be uploaded as 'raw' only.")),
     }
 }

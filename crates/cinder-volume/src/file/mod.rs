@@ -11,12 +11,13 @@
 //! volumes, [`shelf`] in a bucket.
 //! [`luks`] is how disks are encrypted, [`unlocked`] how they are read all the same; [`leave`] is how data leaves.
 //! [`disk`] changes files that nobody serves, [`inspect`] decides which images are safe, [`daemon`] is one process, [`gate`] lets one
-//! other host through to it, [`export`] keeps both alive.
+//! other host through to it, [`export`] keeps both alive, [`exports`] knows all that is served.
 
 pub mod backup;
 pub mod daemon;
 pub mod disk;
 pub mod export;
+pub mod exports;
 pub mod from_image;
 pub mod gate;
 pub mod inspect;
@@ -29,26 +30,27 @@ pub mod shelf;
 mod snapshots;
 pub mod unlocked;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kit::{Error, Result, daemons};
 use rpc::volume::{BackedUp, Manageable, ManageableSnapshot, Secret};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
+use crate::connection::CephDir;
 use crate::locks::Locks;
+use backup::Backups;
 use export::{Change, Exporter};
-use gate::Gates;
+use exports::Exports;
 use luks::Keys;
 use shelf::Shelf;
 
-const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 
 /// Where the volumes are, and who may open their sockets.
 #[derive(Clone)]
@@ -62,6 +64,8 @@ pub struct FileConfig {
     pub qemu_user: Option<String>,
     /// Where other hosts reach this one. Without one, volumes are for guests of this host only.
     pub address: Option<IpAddr>,
+    /// Where volumes go that move to Ceph.
+    pub ceph: CephDir,
 }
 
 /// The volumes of a directory.
@@ -70,11 +74,10 @@ pub struct FileBackend(Arc<Inner>);
 
 struct Inner {
     state_dir: PathBuf,
-    qemu_gid: Option<u32>,
-    gates: Option<Gates>,
     keys: Keys,
-    shelf: Option<Shelf>,
-    exporters: Mutex<HashMap<String, Exporter>>,
+    ceph: CephDir,
+    exports: Exports,
+    backups: Backups,
     /// Who brings an image here.
     images: Locks,
     /// Whoever makes, takes or sweeps layers does so alone.
@@ -91,6 +94,8 @@ pub struct Layout {
     pub socket: PathBuf,
     /// A file for each snapshot, with the id of its layer.
     pub snapshots: PathBuf,
+    /// How QEMU opens what is served in place of the disk.
+    pub node: Option<Value>,
 }
 
 impl Layout {
@@ -108,12 +113,19 @@ impl Layout {
             snapshots: dir.join("snapshots"),
             socket: state_dir.join("nbd").join(format!("{volume_id}.sock")),
             dir,
+            node: None,
         }
     }
 }
 
+/// What a backup holds, into a new disk.
+async fn fill_from_backup(backup: &backup::Opened, bytes: u64, part: &Path, key: Option<&Secret>) -> Result<()> {
+    backup.content().convert(part, key).await?;
+    disk::resize(part, bytes, key).await
+}
+
 /// A path in QEMU's option language, where a comma ends a value unless doubled.
-fn escape(path: &Path) -> String {
+pub(crate) fn escape(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
@@ -140,32 +152,17 @@ pub fn cleanup(state_dir: &Path) -> std::io::Result<()> {
 impl FileBackend {
     /// Makes the directories. Blocks for a moment.
     pub fn open(config: FileConfig) -> Result<FileBackend> {
-        let user = config.qemu_user.as_deref().and_then(|name| nix::unistd::User::from_name(name).ok().flatten());
-        let qemu_gid = user.as_ref().map(|user| user.gid.as_raw());
-        let account = user.filter(|_| nix::unistd::geteuid().is_root()).map(|user| (user.uid.as_raw(), user.gid.as_raw()));
-        if !config.state_dir.try_exists()? {
-            std::fs::create_dir_all(&config.state_dir)?;
-            // QEMU's user must come through to the sockets
-            std::fs::set_permissions(&config.state_dir, std::fs::Permissions::from_mode(0o711))?;
-        }
-        for (dir, mode) in [("volumes", 0o700), ("layers", 0o700), ("backups", 0o700), ("nbd", 0o750)] {
-            let path = config.state_dir.join(dir);
-            std::fs::create_dir_all(&path)?;
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-        }
-        // of work that a crash ended; it begins anew
-        match std::fs::remove_dir_all(shelf::desks(&config.state_dir)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        std::os::unix::fs::chown(config.state_dir.join("nbd"), None, qemu_gid)?;
+        let exports = Exports::open(config.state_dir.clone(), config.qemu_user.as_deref(), config.address)?;
+        let backups = Backups::open(config.state_dir.clone(), config.keys.clone(), config.shelf)?;
+        let layers = config.state_dir.join("layers");
+        std::fs::create_dir_all(&layers)?;
+        std::fs::set_permissions(&layers, std::fs::Permissions::from_mode(0o700))?;
         Ok(FileBackend(Arc::new(Inner {
             state_dir: config.state_dir,
-            qemu_gid,
-            gates: config.address.map(|address| Gates { address, account }),
             keys: config.keys,
-            shelf: config.shelf,
-            exporters: Mutex::default(),
+            ceph: config.ceph,
+            exports,
+            backups,
             images: Locks::default(),
             layers: tokio::sync::Mutex::default(),
         })))
@@ -179,8 +176,8 @@ impl FileBackend {
         &self.0.keys
     }
 
-    fn shelf(&self) -> Option<&Shelf> {
-        self.0.shelf.as_ref()
+    fn backups(&self) -> &Backups {
+        &self.0.backups
     }
 
     fn images(&self) -> &Locks {
@@ -207,17 +204,7 @@ impl FileBackend {
     }
 
     fn exporter(&self, volume_id: &str) -> Option<Exporter> {
-        self.0.exporters.lock().unwrap_or_else(PoisonError::into_inner).get(volume_id).cloned()
-    }
-
-    async fn exporter_or_new(&self, volume_id: &str, layout: &Layout) -> Result<Exporter> {
-        if let Some(exporter) = self.exporter(volume_id) {
-            return Ok(exporter);
-        }
-        let key = self.key_of(layout).await?;
-        let mut exporters = self.0.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = || Exporter::start(layout.clone(), self.0.qemu_gid, key, self.0.gates.clone());
-        Ok(exporters.entry(volume_id.to_owned()).or_insert_with(start).clone())
+        self.0.exports.of(volume_id)
     }
 
     /// The key of a volume whose disk is encrypted.
@@ -243,11 +230,11 @@ impl FileBackend {
                 let layer = self.layer_of_snapshot(&self.existing(&source).await?, &snapshot_id).await?;
                 self.stand_on(&layout, &layer, size * GIB, key.as_ref()).await
             }
+            Origin::Backup(_) if tokio::fs::try_exists(&layout.disk).await? => Ok(()),
             Origin::Backup(backup) => {
-                let desk = self.desk(volume_id).await?;
-                let fill = async |part: &Path| self.fill_from_backup(&desk, &backup, size * GIB, part, key.as_ref()).await;
-                let made = disk::make(&layout, fill).await;
-                desk.clear().await;
+                let backup = self.backups().read(volume_id, &backup, key.is_some()).await?;
+                let made = disk::make(&layout, async |part| fill_from_backup(&backup, size * GIB, part, key.as_ref()).await).await;
+                backup.close().await;
                 made
             }
         }
@@ -262,10 +249,9 @@ impl FileBackend {
                 disk::replace(&layout, async |part| disk::fill_from_image(&layout, &image, size * GIB, part, key.as_ref()).await).await?;
             }
             Origin::Backup(backup) => {
-                let desk = self.desk(volume_id).await?;
-                let fill = async |part: &Path| self.fill_from_backup(&desk, &backup, size * GIB, part, key.as_ref()).await;
-                let made = disk::replace(&layout, fill).await;
-                desk.clear().await;
+                let backup = self.backups().read(volume_id, &backup, key.is_some()).await?;
+                let made = disk::replace(&layout, async |part| fill_from_backup(&backup, size * GIB, part, key.as_ref()).await).await;
+                backup.close().await;
                 made?;
             }
             Origin::Blank | Origin::Volume(_) | Origin::Snapshot { .. } => {
@@ -300,49 +286,16 @@ impl FileBackend {
 
     async fn start_export(&self, volume_id: &str, export: Export) -> Result<Value> {
         let layout = self.existing(volume_id).await?;
-        if export.remote && self.0.gates.is_none() {
-            return Err(Error::bad_request(format!("Volume {volume_id} is on a host that has no address for others.")));
-        }
-        let exporter = self.exporter_or_new(volume_id, &layout).await?;
-        if let Err(error) = exporter.apply(Change::Export(export.clone())).await {
-            // an export nobody knows of must not keep a daemon
-            self.end_export(volume_id, &export.attachment_id).await?;
-            return Err(error);
-        }
-        let readonly = export.readonly;
-        let mut info = json!({"driver_volume_type": "nbd", "data": {
-            "export": export.attachment_id, "readonly": readonly, "volume_id": volume_id,
-            "access_mode": if readonly { "ro" } else { "rw" }, "qos_specs": null, "encrypted": false,
-        }});
-        match self.0.gates.as_ref().filter(|_| export.remote) {
-            None => info["data"]["socket_path"] = json!(layout.socket),
-            Some(gates) => {
-                let gate = gates.open(&layout, &export).await?;
-                info["data"]["host"] = json!(gate.host);
-                info["data"]["port"] = json!(gate.port);
-                info["data"]["auth_method"] = json!("PSK");
-                info["data"]["auth_password"] = json!(gate.key);
-            }
-        }
-        Ok(info)
-    }
-
-    async fn end_export(&self, volume_id: &str, attachment_id: &str) -> Result<()> {
-        let Some(exporter) = self.exporter(volume_id) else { return Ok(()) };
-        if exporter.withdraw(attachment_id).await? {
-            self.0.exporters.lock().unwrap_or_else(PoisonError::into_inner).remove(volume_id);
-        }
-        Ok(())
+        let key = match self.exporter(volume_id) {
+            Some(_) => None,
+            None => self.key_of(&layout).await?,
+        };
+        self.0.exports.start(volume_id, &layout, key, export).await
     }
 
     /// Ends the daemons of volumes that nobody should reach, and takes on or starts the others.
     async fn take_on(&self, volumes: &[String], exports: &[(String, Export)]) -> Result<()> {
-        let (state_dir, wanted) = (self.0.state_dir.clone(), exports.to_vec());
-        let end = move || {
-            gate::end_all(&state_dir, |attachment| !wanted.iter().any(|(_, export)| export.remote && export.attachment_id == attachment));
-            daemon::end_all(&state_dir, |volume_id| !wanted.iter().any(|(id, _)| id == volume_id));
-        };
-        tokio::task::spawn_blocking(end).await.map_err(Error::internal)?;
+        self.0.exports.end_others(exports).await?;
         self.report_strangers(volumes).await?;
         if let Err(error) = self.sweep().await {
             // layers too many do no harm; guests without their volumes do
@@ -392,7 +345,7 @@ impl VolumeBackend for FileBackend {
     }
 
     fn unexport<'a>(&'a self, volume_id: &'a str, attachment_id: &'a str) -> BoxFuture<'a, Result<()>> {
-        self.end_export(volume_id, attachment_id).boxed()
+        async move { self.0.exports.end(volume_id, attachment_id).await }.boxed()
     }
 
     fn snapshot<'a>(&'a self, volume_id: &'a str, snapshot_id: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -424,11 +377,11 @@ impl VolumeBackend for FileBackend {
     }
 
     fn delete_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<()>> {
-        self.drop_backup(backup_id).boxed()
+        async move { self.0.backups.remove(backup_id).await }.boxed()
     }
 
     fn has_backup<'a>(&'a self, backup_id: &'a str) -> BoxFuture<'a, Result<bool>> {
-        self.find_backup(backup_id).boxed()
+        async move { self.0.backups.has(backup_id).await }.boxed()
     }
 
     fn manageable(&self) -> BoxFuture<'_, Result<Vec<Manageable>>> {

@@ -13,7 +13,8 @@ use kit::{Error, Result};
 use outside::bucket::Bucket;
 use outside::object_store;
 
-use super::{FileBackend, Layout, disk, layers};
+use super::backup::Backups;
+use super::{Layout, disk, layers};
 
 /// Backups a backup may stand on, one on another: more than that is a circle.
 const DEPTH: usize = 1000;
@@ -48,10 +49,10 @@ pub struct Desk {
     home: PathBuf,
 }
 
-impl FileBackend {
+impl Backups {
     /// A desk for the work that `id` names.
     pub(super) async fn desk(&self, id: &str) -> Result<Desk> {
-        let home = self.state_dir().to_owned();
+        let home = self.home().to_owned();
         let Some(shelf) = self.shelf() else { return Ok(Desk { root: home.clone(), shelf: None, home }) };
         let id = kit::ids::parse_uuid(id).ok_or_else(|| Error::bad_request(format!("{id} is no id.")))?;
         let root = desks(&home).join(id);

@@ -1,5 +1,5 @@
 //! Disks as `qemu-img` can read them beside others: a disk in the clear is its file; an encrypted one is opened by a `qemu-nbd` of our own,
-//! so that every program knows one key at most, whatever it reads and writes.
+//! so that every program knows one key at most, whatever it reads and writes. So is what is no file.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use kit::{Error, Result};
 use rpc::volume::Secret;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use super::disk::{self, blocking, qemu_img};
+use super::disk::{self, Environment, blocking, qemu_img};
 use super::luks;
 
 /// How long a `qemu-nbd` may take to open a disk, and how often somebody looks.
@@ -35,9 +36,18 @@ impl Readable {
     /// `key` is that of the disk, if it has one.
     pub async fn open(disk: &Path, key: Option<Secret>) -> Result<Readable> {
         match key {
-            Some(key) if luks::is_locked(disk).await? => Served::start(disk, &key).await.map(|served| Readable::Served(Box::new(served))),
+            Some(key) if luks::is_locked(disk).await? => {
+                let file = disk.to_owned();
+                let node = blocking(move || luks::node(&file)).await?;
+                Readable::serve(node, Some(&key), &Environment::default()).await
+            }
             _ => Ok(Readable::File(disk.to_string_lossy().into_owned())),
         }
+    }
+
+    /// What QEMU opens so, with the key that it names.
+    pub async fn serve(node: Value, key: Option<&Secret>, environment: &Environment) -> Result<Readable> {
+        Served::start(node, key, environment).await.map(|served| Readable::Served(Box::new(served)))
     }
 
     pub fn name(&self) -> &str {
@@ -57,7 +67,7 @@ impl Readable {
 
     pub async fn virtual_size(&self) -> Result<u64> {
         let arguments = ["-U", "--output=json", "-f", self.format(), self.name()].map(OsStr::new);
-        let info: serde_json::Value = serde_json::from_slice(&qemu_img("info", arguments, None).await?)?;
+        let info: Value = serde_json::from_slice(&qemu_img("info", arguments, None).await?)?;
         info["virtual-size"].as_u64().ok_or_else(|| Error::internal(format!("{} has no size", self.name())))
     }
 
@@ -68,23 +78,23 @@ impl Readable {
 }
 
 impl Served {
-    async fn start(disk: &Path, key: &Secret) -> Result<Served> {
+    async fn start(mut node: Value, key: Option<&Secret>, environment: &Environment) -> Result<Served> {
         let dir = PrivateDir::new()?;
         let socket = dir.0.join("nbd.sock");
-        let disk = disk.to_owned();
-        let mut node = blocking(move || luks::node(&disk)).await?;
         // others may write what this one only reads: cinder sees to it that they do not
         (node["read-only"], node["force-share"]) = (true.into(), true.into());
         let mut child = Command::new("qemu-nbd")
-            .args(["--object", luks::OBJECT, "--read-only", "--persistent", "--shared", "4", "--socket"])
+            .args(key.map_or(&[][..], |_| &["--object", luks::OBJECT]))
+            .args(["--read-only", "--persistent", "--shared", "4", "--socket"])
             .arg(&socket)
             .arg(format!("json:{node}"))
+            .envs(environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
+        if let (Some(mut input), Some(key)) = (child.stdin.take(), key) {
             // a program that does not want it says why by ending
             let _ = input.write_all(key.passphrase.as_bytes()).await;
         }
