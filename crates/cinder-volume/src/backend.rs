@@ -1,6 +1,7 @@
 //! What a storage must be able to do. Every call may be repeated, and finds then what is already there; what it answered `Ok` to is on
 //! disk. Calls for one volume never overlap: the manager sees to that.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
@@ -8,7 +9,27 @@ use kit::Result;
 use rpc::volume::{BackedUp, Manageable, ManageableSnapshot};
 use serde_json::Value;
 
+use crate::connection::CephDir;
+use crate::file::luks::Keys;
+use crate::file::shelf::Shelf;
 use crate::image::Image;
+
+/// What every backend with bytes is told.
+#[derive(Clone)]
+pub struct Basics {
+    /// What it has on this host: the volumes themselves, or what of them passes through.
+    pub state_dir: PathBuf,
+    /// Who knows the keys of encrypted volumes.
+    pub keys: Keys,
+    /// Where backups are kept; in the state directory if absent.
+    pub shelf: Option<Shelf>,
+    /// The user that QEMU runs as; its group may connect. Absent: only our own group.
+    pub qemu_user: Option<String>,
+    /// Where other hosts reach this one. Without one, what this host serves is for its own guests only.
+    pub address: Option<IpAddr>,
+    /// Of clusters that volumes are in, or move to.
+    pub ceph: CephDir,
+}
 
 /// What a new volume holds.
 #[derive(Clone)]
@@ -56,7 +77,7 @@ pub struct Export {
 
 /// A storage. Sizes are GiB.
 pub trait VolumeBackend: Send + Sync + 'static {
-    /// The word for how volumes are reached: `nbd`.
+    /// The word for how volumes are reached: `nbd`, `rbd`.
     fn protocol(&self) -> &'static str;
     fn create<'a>(&'a self, volume_id: &'a str, size: u64, origin: Origin) -> BoxFuture<'a, Result<()>>;
     fn delete<'a>(&'a self, volume_id: &'a str) -> BoxFuture<'a, Result<()>>;

@@ -25,13 +25,13 @@ use kit::auth::ServiceSession;
 use kit::bus::Bus;
 use tokio_util::sync::CancellationToken;
 
-pub use backend::VolumeBackend;
+pub use backend::{Basics, VolumeBackend};
 pub use connection::CephDir;
 pub use file::luks::Keys;
 pub use file::shelf::Shelf;
-pub use file::{FileBackend, FileConfig, cleanup, preflight};
+pub use file::{FileBackend, cleanup, preflight};
 pub use lvm::{Lvm, LvmConfig};
-pub use raw::{RawBackend, RawConfig};
+pub use raw::RawBackend;
 pub use rbd::{Rbd, RbdConfig};
 pub use sim::SimBackend;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cinder_volume::backend::Origin;
 use cinder_volume::file::{Layout, disk};
 use cinder_volume::image::Image;
-use cinder_volume::{FileBackend, FileConfig, Keys, VolumeBackend, cleanup, preflight};
+use cinder_volume::{Basics, CephDir, FileBackend, Keys, VolumeBackend, cleanup, preflight};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -61,14 +61,15 @@ async fn refused(backend: &FileBackend, dir: &Path, origin: Origin, why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_are_checked_before_they_are_believed() {
-    let missing = preflight();
+    let missing = preflight([]);
     assert!(missing.is_empty() || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing:?}");
     if !missing.is_empty() {
         return eprintln!("skipped: {missing:?}");
     }
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    let config = FileConfig { state_dir: state.clone(), keys: Keys::default(), shelf: None, qemu_user: None, address: None };
+    let config =
+        Basics { state_dir: state.clone(), keys: Keys::default(), shelf: None, qemu_user: None, address: None, ceph: CephDir::default() };
     let backend = FileBackend::open(config).unwrap();
 
     let id = kit::ids::uuid();

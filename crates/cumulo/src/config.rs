@@ -286,6 +286,10 @@ mod tests {
             ("[[volumes.backends]]\nname = 'file'", "file"),
             ("[[volumes.backends]]\nname = 'a'\n[[volumes.backends]]\nname = 'a'", "twice"),
             ("[[volumes.backends]]\nname = '../a'", "../a"),
+            ("[[volumes.backends]]\nname = 'a'\ndriver = 'iscsi'", "iscsi"),
+            ("[[volumes.backends]]\nname = 'a'\ndriver = 'rbd'", "pool"),
+            ("[[volumes.backends]]\nname = 'a'\npool = 'p'", "another driver"),
+            ("[[volumes.backends]]\nname = 'a'\ndriver = 'lvm'\nvolume_group = '../v'", "no name"),
             ("listen = '0.0.0.0'", "public_host"),
         ] {
             assert!(read(text).unwrap_err().contains(word), "{text}");

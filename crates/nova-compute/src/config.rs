@@ -27,6 +27,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// How long cinder may take to make a volume that a guest boots from.
     pub volume_timeout: Duration,
+    /// Where this host has the keyrings of Ceph's users whose volumes its guests have.
+    pub ceph_directory: PathBuf,
     /// How often conductor is told that the host is alive.
     pub report_interval: Duration,
     /// Simulated hosts say they have this many CPUs, and memory and disk to match; real ones say what they have.
@@ -47,6 +49,7 @@ impl Config {
             vif_plugging_is_fatal: true,
             shutdown_timeout: Duration::from_secs(60),
             volume_timeout: Duration::from_secs(300),
+            ceph_directory: "/etc/ceph".into(),
             report_interval: Duration::from_secs(10),
             sim_vcpus: 64,
         }

@@ -30,7 +30,6 @@ pub mod shelf;
 mod snapshots;
 pub mod unlocked;
 
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,32 +40,15 @@ use kit::{Error, Result, daemons};
 use rpc::volume::{BackedUp, Manageable, ManageableSnapshot, Secret};
 use serde_json::Value;
 
-use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
+use crate::backend::{Basics, Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
 use crate::connection::CephDir;
 use crate::locks::Locks;
 use backup::Backups;
 use export::{Change, Exporter};
 use exports::Exports;
 use luks::Keys;
-use shelf::Shelf;
 
 pub(crate) const GIB: u64 = 1 << 30;
-
-/// Where the volumes are, and who may open their sockets.
-#[derive(Clone)]
-pub struct FileConfig {
-    pub state_dir: PathBuf,
-    /// Who knows the keys of encrypted volumes.
-    pub keys: Keys,
-    /// Where backups are kept; beside the volumes if absent.
-    pub shelf: Option<Shelf>,
-    /// The user that QEMU runs as; its group may connect. Absent: only our own group.
-    pub qemu_user: Option<String>,
-    /// Where other hosts reach this one. Without one, volumes are for guests of this host only.
-    pub address: Option<IpAddr>,
-    /// Where volumes go that move to Ceph.
-    pub ceph: CephDir,
-}
 
 /// The volumes of a directory.
 #[derive(Clone)]
@@ -129,10 +111,11 @@ pub(crate) fn escape(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
-/// What this host lacks to serve volumes, one sentence each.
-pub fn preflight() -> Vec<String> {
-    let packages = [("qemu-img", "qemu-utils"), ("qemu-nbd", "qemu-utils"), ("qemu-storage-daemon", "qemu-system-common")];
-    let missing = packages.iter().filter(|(program, _)| !daemons::is_installed(program));
+/// What this host lacks to serve volumes, one sentence each; `further` are programs with their packages.
+pub fn preflight<'a>(further: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Vec<String> {
+    const PACKAGES: [(&str, &str); 3] =
+        [("qemu-img", "qemu-utils"), ("qemu-nbd", "qemu-utils"), ("qemu-storage-daemon", "qemu-system-common")];
+    let missing = PACKAGES.iter().chain(further).filter(|(program, _)| !daemons::is_installed(program));
     missing.map(|(program, package)| format!("The program {program} is missing: install the package {package}.")).collect()
 }
 
@@ -140,7 +123,7 @@ pub fn preflight() -> Vec<String> {
 pub fn cleanup(state_dir: &Path) -> std::io::Result<()> {
     gate::end_all(state_dir, |_| true);
     daemon::end_all(state_dir, |_| true);
-    for dir in ["volumes", "layers", "backups", "desks", "unmanaged", "nbd"] {
+    for dir in ["volumes", "layers", "backups", "desks", "unmanaged", "work", "nbd"] {
         match std::fs::remove_dir_all(state_dir.join(dir)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -151,7 +134,7 @@ pub fn cleanup(state_dir: &Path) -> std::io::Result<()> {
 
 impl FileBackend {
     /// Makes the directories. Blocks for a moment.
-    pub fn open(config: FileConfig) -> Result<FileBackend> {
+    pub fn open(config: Basics) -> Result<FileBackend> {
         let exports = Exports::open(config.state_dir.clone(), config.qemu_user.as_deref(), config.address)?;
         let backups = Backups::open(config.state_dir.clone(), config.keys.clone(), config.shelf)?;
         let layers = config.state_dir.join("layers");

@@ -16,7 +16,6 @@ mod manage;
 pub mod names;
 mod pool;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,31 +27,18 @@ use rpc::volume::{BackedUp, Manageable, ManageableSnapshot, Secret};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::backend::{Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
+use crate::backend::{Basics, Capacity, Export, ImageFile, Origin, Original, VolumeBackend};
 use crate::connection::{CephDir, layered};
 use crate::file::backup::Backups;
 use crate::file::export::Change;
 use crate::file::exports::Exports;
 use crate::file::luks::Keys;
-use crate::file::shelf::Shelf;
 use crate::file::{GIB, Layout};
 pub use pool::Pool;
 
 /// A QEMU that was killed is taken for alive by a storage for half a minute.
 const WATCHED: Duration = Duration::from_secs(45);
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What all such backends are told.
-#[derive(Clone)]
-pub struct RawConfig {
-    /// For what is on this host meanwhile, and for backups that are in no bucket.
-    pub state_dir: PathBuf,
-    pub keys: Keys,
-    pub shelf: Option<Shelf>,
-    pub qemu_user: Option<String>,
-    pub address: Option<IpAddr>,
-    pub ceph: CephDir,
-}
 
 /// The volumes of a pool. Cheap to clone.
 pub struct RawBackend<P>(Arc<Inner<P>>);
@@ -68,14 +54,14 @@ struct Inner<P> {
 
 impl<P: Pool> RawBackend<P> {
     /// Makes the directories; the pool itself is looked at later. Blocks for a moment.
-    pub fn open(config: RawConfig, pool: P) -> Result<RawBackend<P>> {
+    pub fn open(config: Basics, pool: P) -> Result<RawBackend<P>> {
         let exports = Exports::open(config.state_dir.clone(), config.qemu_user.as_deref(), config.address)?;
         let backups = Backups::open(config.state_dir.clone(), config.keys.clone(), config.shelf)?;
         match std::fs::remove_dir_all(config.state_dir.join("work")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let RawConfig { state_dir, keys, ceph, .. } = config;
+        let Basics { state_dir, keys, ceph, .. } = config;
         Ok(RawBackend(Arc::new(Inner { pool, state_dir, keys, ceph, exports, backups })))
     }
 
@@ -161,7 +147,8 @@ impl<P: Pool> RawBackend<P> {
         self.pool().prepare().await?;
         self.0.exports.end_others(exports).await?;
         // of a pool that several hosts share each knows its own volumes only
-        let strangers = self.pool().names().await?.into_iter().filter(|name| !names::volume_of(name).is_some_and(|id| volumes.iter().any(|v| v == id)));
+        let strangers =
+            self.pool().names().await?.into_iter().filter(|name| !names::volume_of(name).is_some_and(|id| volumes.iter().any(|v| v == id)));
         strangers.for_each(|name| tracing::debug!(name, "is here, but is no volume of this host"));
         for (volume_id, export) in exports {
             // one broken volume must not keep the others from their guests

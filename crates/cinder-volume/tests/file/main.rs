@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use cinder_volume::backend::{Export, Origin};
 use cinder_volume::file::{Layout, daemon, luks};
-use cinder_volume::{FileBackend, FileConfig, Keys, Shelf, VolumeBackend, cleanup, preflight};
+use cinder_volume::{Basics, CephDir, FileBackend, Keys, Shelf, VolumeBackend, cleanup, preflight};
 use kit::bus::{Bus, Handlers};
 use rpc::volume::{FetchSecret, SERVER_TOPIC, Secret};
 use serde_json::Value;
 
 /// Whether the programs are here; absent ones fail the test where CI promises them.
 fn ready() -> bool {
-    let missing = preflight();
+    let missing = preflight([]);
     assert!(missing.is_empty() || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing:?}");
     missing.iter().for_each(|sentence| eprintln!("skipped: {sentence}"));
     missing.is_empty()
@@ -52,7 +52,7 @@ fn open_with(dir: &Path, keys: Keys) -> FileBackend {
 
 fn open_at(dir: &Path, keys: Keys, shelf: Option<Shelf>) -> FileBackend {
     let address = Some([127, 0, 0, 1].into());
-    FileBackend::open(FileConfig { state_dir: dir.to_owned(), keys, shelf, qemu_user: None, address }).unwrap()
+    FileBackend::open(Basics { state_dir: dir.to_owned(), keys, shelf, qemu_user: None, address, ceph: CephDir::default() }).unwrap()
 }
 
 fn export(id: &str) -> Export {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cinder_volume::{RawBackend, VolumeBackend};
 use kit::clock::Timestamp;
 use kit::tls::Tls;
 use nova_compute::hypervisor::Hypervisor;
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::network::PUBLIC;
 use crate::roles::Role;
 use crate::state::{Secrets, StateDir};
-use crate::volumes::{FILE, SIM};
+use crate::volumes::{Driver, FILE, SIM};
 
 /// How long the start waits to hear of its hosts.
 const HEARD: Duration = Duration::from_secs(10);
@@ -90,6 +91,14 @@ impl Cloud {
     }
 }
 
+fn shared(backend: impl VolumeBackend) -> Arc<dyn VolumeBackend> {
+    Arc::new(backend)
+}
+
+fn unopened(name: &str, error: &kit::Error) -> String {
+    format!("The backend {name} cannot be opened: {error}")
+}
+
 /// The start of the hosts' parts: what all of them are made from, and what was started.
 struct Starting<'a> {
     cloud: &'a Cloud,
@@ -122,7 +131,7 @@ impl Starting<'_> {
             self.agent(settings, dataplane);
         }
         if self.cloud.roles.has(Role::CinderVolume) {
-            self.file_backends(&host)?;
+            self.backends(&host)?;
         }
         Ok(())
     }
@@ -147,20 +156,27 @@ impl Starting<'_> {
         Ok(())
     }
 
-    fn file_backends(&mut self, host: &str) -> Result<(), String> {
-        let shelf = self.config.volumes.shelf()?;
-        let further = self.config.volumes.backends.iter().map(|backend| (&*backend.name, backend.directory(self.state)));
-        for (name, directory) in std::iter::once((FILE, self.state.to_owned())).chain(further) {
-            let files = cinder_volume::FileConfig {
-                state_dir: directory,
-                keys: cinder_volume::Keys(Some(self.cloud.bus.clone())),
-                shelf: shelf.clone(),
-                qemu_user: Some(QEMU_USER.to_owned()),
-                address: self.config.address,
+    /// The places for volumes that this machine has: the state directory, and those that are configured.
+    fn backends(&mut self, host: &str) -> Result<(), String> {
+        let volumes = &self.config.volumes;
+        let basics = cinder_volume::Basics {
+            state_dir: self.state.to_owned(),
+            keys: cinder_volume::Keys(Some(self.cloud.bus.clone())),
+            shelf: volumes.shelf()?,
+            qemu_user: Some(QEMU_USER.to_owned()),
+            address: self.config.address,
+            ceph: cinder_volume::CephDir(volumes.ceph_directory.clone()),
+        };
+        let files = cinder_volume::FileBackend::open(basics.clone()).map_err(|error| unopened(FILE, &error))?;
+        self.volumes(host, FILE, Arc::new(files));
+        for backend in &volumes.backends {
+            let basics = cinder_volume::Basics { state_dir: backend.directory(self.state), ..basics.clone() };
+            let opened = match backend.driver {
+                Driver::File => cinder_volume::FileBackend::open(basics).map(shared),
+                Driver::Rbd => RawBackend::open(basics, cinder_volume::Rbd::new(backend.rbd(&volumes.ceph_directory))).map(shared),
+                Driver::Lvm => RawBackend::open(basics, cinder_volume::Lvm::new(backend.lvm())).map(shared),
             };
-            let backend =
-                cinder_volume::FileBackend::open(files).map_err(|error| format!("The backend {name} cannot be opened: {error}"))?;
-            self.volumes(host, name, Arc::new(backend));
+            self.volumes(host, &backend.name, opened.map_err(|error| unopened(&backend.name, &error))?);
         }
         Ok(())
     }
@@ -171,6 +187,7 @@ impl Starting<'_> {
             host_ip: self.config.address(),
             tls: self.tls.clone(),
             vendor_data,
+            ceph_directory: self.config.volumes.ceph_directory.clone(),
             vif_plugging_timeout: Duration::from_secs(self.config.compute.vif_plugging_timeout),
             ..nova_compute::Config::new(host, self.state)
         };
@@ -192,7 +209,7 @@ impl Starting<'_> {
         });
     }
 
-    fn volumes(&mut self, host: &str, name: &str, backend: Arc<dyn cinder_volume::VolumeBackend>) {
+    fn volumes(&mut self, host: &str, name: &str, backend: Arc<dyn VolumeBackend>) {
         let settings = self.config.volumes.settings(host, name);
         self.started.backends.push(settings.host.clone());
         let Cloud { bus, apis, sessions, .. } = self.cloud;

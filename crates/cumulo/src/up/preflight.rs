@@ -28,8 +28,12 @@ pub fn check(config: &Config, roles: &Roles, guest_image: Option<&Path>) -> Resu
     if roles.has(Role::NeutronAgent) {
         neutron_agent::preflight().map_err(|error| error.to_string())?;
     }
-    match cinder_volume::preflight().into_iter().next() {
-        Some(missing) if roles.has(Role::CinderVolume) => Err(missing),
-        Some(_) | None => Ok(()),
+    if !roles.has(Role::CinderVolume) {
+        return Ok(());
+    }
+    let of_drivers = config.volumes.backends.iter().flat_map(|backend| backend.driver.programs());
+    match cinder_volume::preflight(of_drivers).into_iter().next() {
+        Some(missing) => Err(missing),
+        None => Ok(()),
     }
 }

@@ -238,6 +238,29 @@ pub enum DiskSource {
         server: NbdServer,
         export: String,
     },
+    /// A volume of a Ceph cluster, which QEMU reaches by itself.
+    Rbd(Box<RbdImage>),
+}
+
+/// An image in a Ceph pool, and how it is opened.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RbdImage {
+    pub pool: String,
+    pub image: String,
+    /// The monitors, each with its port.
+    pub servers: Vec<(String, String)>,
+    pub user: Option<String>,
+    /// The user's, in base64.
+    pub key: Option<String>,
+    /// Of one that holds LUKS.
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for RbdImage {
+    /// Not for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RbdImage({}/{})", self.pool, self.image)
+    }
 }
 
 /// Where a volume is served.

@@ -34,7 +34,7 @@ pub async fn volume(host: Host, request: AttachVolume) -> Result<String> {
 }
 
 async fn attach_volume(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<()> {
-    let disk = volumes::disk(host, instance, device)?;
+    let disk = volumes::disk(host, instance, device).await?;
     // recorded first: a guest that is off finds it there when it is started
     host.save(SaveInstance { block_devices: vec![volumes::to_save(device)], ..host.change(&instance.id) }).await?;
     if is_off(host, &instance.id) { Ok(()) } else { host.hypervisor.attach_disk(&instance.id, disk).await }

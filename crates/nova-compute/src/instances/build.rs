@@ -155,7 +155,7 @@ pub async fn make(host: &Host, instance: &Instance, base: Option<&Base>, passwor
         let drive = instance.config_drive.then(|| documents(host, instance, password));
         disks::make(store, instance, base, drive.as_ref()).await?;
     }
-    let guest = disks::guest(host, instance)?;
+    let guest = disks::guest(host, instance).await?;
     let mut record = Record::load(host, &instance.id).await;
     record.taps = guest.nics.iter().map(|nic| nic.tap.clone()).collect();
     record.save(host, &instance.id).await?;

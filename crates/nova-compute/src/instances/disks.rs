@@ -53,12 +53,15 @@ pub async fn make(store: &Store, instance: &Instance, base: Option<&Base>, docum
 }
 
 /// The guest of an instance as it is to be started, from what is recorded and what is there.
-pub fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
+pub async fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
     let mut disks = Vec::new();
     let mut devices: Vec<&BlockDevice> = instance.block_devices.iter().filter(|device| volumes::is_volume(device)).collect();
     // the one to boot from first, then in the order they were given
     devices.sort_by_key(|device| device.boot_index.filter(|index| *index >= 0).unwrap_or(i32::MAX));
-    let volumes = devices.into_iter().map(|device| volumes::disk(host, instance, device)).collect::<Result<Vec<_>>>()?;
+    let mut volumes = Vec::new();
+    for device in devices {
+        volumes.push(volumes::disk(host, instance, device).await?);
+    }
     if boots_from_volume(instance) {
         disks.extend(volumes);
         disks.extend(local_disks(host, instance));

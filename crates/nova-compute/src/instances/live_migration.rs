@@ -94,7 +94,7 @@ async fn await_guest(host: &Host, request: &PreLiveMigration, mut instance: Inst
         Some(store) => landing::make(host, store, caller, &instance, &departure.disks).await?,
         None => Vec::new(),
     };
-    let guest = disks::guest(host, &instance)?;
+    let guest = disks::guest(host, &instance).await?;
     let taps = guest.nics.iter().map(|nic| nic.tap.clone()).collect();
     Record { arriving: true, taps, ..Record::default() }.save(host, &instance.id).await?;
     for nic in &guest.nics {

@@ -6,6 +6,7 @@ mod action;
 mod adopt;
 mod attach;
 mod build;
+mod ceph;
 mod console;
 mod disk_changes;
 mod disks;

@@ -43,7 +43,7 @@ async fn act(host: &Host, id: &str, action: PowerAction) -> Result<()> {
 
 /// Starts a guest from what is recorded of it.
 pub async fn start(host: &Host, instance: &Instance) -> Result<()> {
-    let guest = disks::guest(host, instance)?;
+    let guest = disks::guest(host, instance).await?;
     for nic in &guest.nics {
         host.hypervisor.plug(nic).await?;
     }

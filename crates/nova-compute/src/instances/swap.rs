@@ -26,7 +26,7 @@ async fn exchange(host: &Host, request: &SwapVolume) -> Result<()> {
     new.volume_id = Some(request.new_volume_id.clone());
     new.attachment_id = Some(request.new_attachment_id.clone());
     volumes::connect(host, &user, &instance.id, &mut new).await?;
-    let (from, to) = (volumes::disk(host, &instance, &old)?, volumes::disk(host, &instance, &new)?);
+    let (from, to) = (volumes::disk(host, &instance, &old).await?, volumes::disk(host, &instance, &new).await?);
     host.hypervisor.swap_disk(&instance.id, &from.id, to).await?;
     // from here on the guest has the new one
     host.save(SaveInstance { block_devices: vec![volumes::to_save(&new)], ..host.change(&instance.id) }).await?;

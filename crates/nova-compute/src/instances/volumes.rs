@@ -10,7 +10,7 @@ use sdk::volume::{ConnectionInfo, Nbd, NewVolume, Source};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
-use super::disks;
+use super::{ceph, disks};
 use crate::host::Host;
 use crate::hypervisor::{Disk, DiskBus, DiskLimits, DiskSource, NbdServer};
 
@@ -142,29 +142,32 @@ pub async fn release_all(host: &Host, request_id: &str, instance: &Instance) -> 
 }
 
 /// A volume as a disk of a guest.
-pub fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Disk> {
+pub async fn disk(host: &Host, instance: &Instance, device: &BlockDevice) -> Result<Disk> {
     let serial = device.volume_id.clone().ok_or_else(|| Error::internal("a block device without volume"))?;
     let info = connection(device);
     let id = disk_id(device).unwrap_or_else(|| serial.clone());
-    let source = match info.nbd().and_then(source) {
-        Some(source) => source,
+    let source = match (info.nbd().and_then(source), info.rbd()) {
         // a simulated guest does not look at it
-        None if host.store.is_none() => DiskSource::Nbd { server: NbdServer::Unix("/nonexistent".into()), export: id.clone() },
-        None => {
+        _ if host.store.is_none() => DiskSource::Nbd { server: NbdServer::Unix("/nonexistent".into()), export: id.clone() },
+        (Some(source), _) => source,
+        (None, Some(rbd)) => ceph::source(host, &rbd).await?,
+        (None, None) => {
             let kind = info.driver_volume_type.unwrap_or_else(|| "unknown".into());
             return Err(Error::new(Kind::NotImplemented, format!("Volume {id} is served by {kind}, which this host cannot attach.")));
         }
     };
+    // whoever serves a volume keeps it from being written; nobody serves Ceph's
+    let read_only = info.rbd().is_some_and(|rbd| rbd.access_mode.as_deref() == Some("ro"));
     let limits = DiskLimits::of_volume(info.data.get("qos_specs").unwrap_or(&Value::Null));
     let cdrom = device.device_type.as_deref() == Some("cdrom");
     let bus = bus(instance, device, cdrom)?;
-    Ok(Disk { serial: Some(serial), id, source, bus, read_only: cdrom, cdrom, removable: true, limits })
+    Ok(Disk { serial: Some(serial), id, source, bus, read_only: cdrom || read_only, cdrom, removable: true, limits })
 }
 
 /// How the hypervisor knows a volume: by the id that its storage has for it, which stays while the guest has it.
 pub fn disk_id(device: &BlockDevice) -> Option<String> {
     let info = connection(device);
-    let ours = matches!(info.driver_volume_type.as_deref(), Some("nbd" | "sim"));
+    let ours = matches!(info.driver_volume_type.as_deref(), Some("nbd" | "rbd" | "sim"));
     info.volume_id().filter(|_| ours).map(str::to_owned).or_else(|| device.volume_id.clone())
 }
 

@@ -9,9 +9,9 @@ use super::devices;
 use super::files::Files;
 use super::firmware::{self, Flash};
 use super::slots::Slots;
-use super::{Machine, processor, secure, tpm};
+use super::{Machine, nodes, processor, tpm};
 use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, VifModel};
-use crate::hypervisor::{Disk, DiskSource, Guest, NbdServer, Nic};
+use crate::hypervisor::{Disk, DiskSource, Guest, Nic};
 
 /// The controller of SCSI disks.
 const SCSI: &str = "scsi";
@@ -50,10 +50,10 @@ pub fn arguments(guest: &Guest, host: (&Machine, Option<Flash>), files: &Files, 
     }
     controllers(&mut line, guest);
     for (index, disk) in guest.disks.iter().enumerate() {
-        if is_secured(disk) {
-            line.pair("-object", secure::object(files, &node_name(&disk.id), secure::CLIENT));
+        for key in nodes::keys(disk) {
+            line.pair("-object", key.object(files));
         }
-        line.pair("-blockdev", block_node(disk).to_string());
+        line.pair("-blockdev", nodes::block_node(disk).to_string());
         let mut device = disk_device(disk);
         if guest.boot_disk.as_ref().map_or(index == 0, |boot| *boot == disk.id) {
             device["bootindex"] = json!(1);
@@ -185,46 +185,6 @@ fn machine_name(machine: MachineType) -> &'static str {
     }
 }
 
-/// The block node of a disk, for `-blockdev` and `blockdev-add` alike.
-pub fn block_node(disk: &Disk) -> Value {
-    match &disk.source {
-        DiskSource::File { path, format } => json!({
-            "driver": format.name(), "node-name": node_name(&disk.id), "read-only": disk.read_only, "discard": "unmap",
-            "file": {"driver": "file", "filename": path, "read-only": disk.read_only, "discard": "unmap"},
-        }),
-        DiskSource::Nbd { server, export } => {
-            let mut file = json!({
-                "driver": "nbd", "server": nbd_server(server), "export": export, "read-only": disk.read_only,
-                // the volume's server may be restarted under a running guest
-                "reconnect-delay": 30,
-            });
-            if is_secured(disk) {
-                file["tls-creds"] = json!(node_name(&disk.id));
-            }
-            json!({"driver": "raw", "node-name": node_name(&disk.id), "read-only": disk.read_only, "discard": "unmap", "file": file})
-        }
-    }
-}
-
-fn nbd_server(server: &NbdServer) -> Value {
-    match server {
-        NbdServer::Unix(path) => json!({"type": "unix", "path": path}),
-        NbdServer::Tcp { host, port, .. } => json!({"type": "inet", "host": host, "port": port.to_string()}),
-    }
-}
-
-/// The key to a disk that is served to those who have it.
-pub fn key_of(disk: &Disk) -> Option<&str> {
-    match &disk.source {
-        DiskSource::Nbd { server: NbdServer::Tcp { key, .. }, .. } => key.as_deref(),
-        DiskSource::Nbd { server: NbdServer::Unix(_), .. } | DiskSource::File { .. } => None,
-    }
-}
-
-pub fn is_secured(disk: &Disk) -> bool {
-    key_of(disk).is_some()
-}
-
 /// The device of a disk. One on virtio has no bus yet.
 pub fn disk_device(disk: &Disk) -> Value {
     let mut device = json!({"driver": "virtio-blk-pci", "id": disk_id(&disk.id), "drive": node_name(&disk.id)});
@@ -314,7 +274,7 @@ mod tests {
     use crate::hypervisor::hardware::{Devices, Firmware, InputBus, SecureBoot, Sound, Topology, Tpm, TpmVersion};
     use crate::hypervisor::qemu::Accel;
     use crate::hypervisor::qemu::firmware::Installed;
-    use crate::hypervisor::{DiskFormat, DiskLimits};
+    use crate::hypervisor::{DiskFormat, DiskLimits, NbdServer};
 
     fn guest() -> Guest {
         let file = |path: &str, format| DiskSource::File { path: path.into(), format };

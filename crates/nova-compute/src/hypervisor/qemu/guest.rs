@@ -42,12 +42,12 @@ pub enum Request {
     Suspend(Files),
     Stop(Duration),
     /// With the key to it.
-    AttachDisk(Disk, Option<Value>),
+    AttachDisk(Disk, Vec<Value>),
     DetachDisk(String),
     ResizeDisk(String, u64),
     /// Whether its file systems must be held still.
     CopyDisk(String, PathBuf, bool),
-    SwapDisk(String, Disk, Option<Value>),
+    SwapDisk(String, Disk, Vec<Value>),
     /// Of an earlier process.
     ClearLeftovers,
     /// These disks, each to its own limits.
@@ -174,13 +174,13 @@ impl Owner {
             }
             Request::Suspend(files) => self.suspend(&files).await,
             Request::Stop(grace) => self.stop(grace).await,
-            Request::AttachDisk(disk, key) => self.attach_disk(&disk, key).await,
+            Request::AttachDisk(disk, keys) => self.attach_disk(&disk, keys).await,
             Request::DetachDisk(id) => self.detach_disk(&id).await,
             Request::ResizeDisk(id, bytes) => self.resize_disk(&id, bytes).await,
             Request::CopyDisk(id, to, must_quiesce) => self.copy_disk(&id, &to, must_quiesce).await,
             Request::ClearLeftovers => self.clear_leftovers().await,
             Request::Limit(disks) => self.limit_disks(&disks).await,
-            Request::SwapDisk(id, new, key) => self.swap_disk(&id, &new, key).await,
+            Request::SwapDisk(id, new, keys) => self.swap_disk(&id, &new, keys).await,
             Request::Diagnose(answer) => {
                 // who asked may have stopped waiting
                 let _ = answer.send(self.diagnose().await?);

@@ -22,7 +22,7 @@ use super::files::{Files, SOCKET_PATH, create_plain, open_plain};
 use super::process::Process;
 use super::qmp::Qmp;
 use super::slots::Slots;
-use super::{Accel, BINARY, Machine, secure, suspend, tap};
+use super::{Accel, BINARY, Machine, nodes, suspend, tap};
 use crate::hypervisor::Guest;
 
 /// Everything that is needed to start, nothing started.
@@ -64,8 +64,8 @@ impl Planned {
         let taps = guest.nics.iter().map(open).collect::<Result<Vec<_>>>()?;
         let control: OwnedFd = UnixListener::bind(files.qmp())?.into();
         for disk in &guest.disks {
-            if let Some(key) = args::key_of(disk) {
-                secure::write(&files, account, &args::node_name(&disk.id), key)?;
+            for key in nodes::keys(disk) {
+                key.write(&files, account)?;
             }
         }
         let (slots, memory, awaited) = match (comes, suspend::saved(&files)?) {

@@ -19,6 +19,7 @@ pub mod firmware;
 mod guest;
 mod launch;
 mod mirror;
+mod nodes;
 pub mod probe;
 pub mod process;
 mod processor;
@@ -171,12 +172,11 @@ impl Qemu {
         self.must_live(&guest.id)?.ask(Request::Limit(guest.disks.clone())).await
     }
 
-    /// The key of a disk that needs one, written down, as an object for QEMU.
-    fn key_of(&self, id: &str, disk: &Disk) -> Result<Option<Value>> {
-        let Some(key) = args::key_of(disk) else { return Ok(None) };
-        let (files, name) = (self.files(id), args::node_name(&disk.id));
-        secure::write(&files, self.account, &name, key)?;
-        Ok(Some(secure::object(&files, &name, secure::CLIENT)))
+    /// The keys of a disk that needs some, written down, as objects for QEMU.
+    fn keys_of(&self, id: &str, disk: &Disk) -> Result<Vec<Value>> {
+        let files = self.files(id);
+        let keys = nodes::keys(disk);
+        keys.iter().map(|key| key.write(&files, self.account).map(|()| key.object(&files))).collect()
     }
 
     /// Takes a process into care; one that cannot be spoken to is ended, for nobody could ever end it otherwise.
@@ -333,8 +333,8 @@ impl Hypervisor for Qemu {
 
     fn attach_disk<'a>(&'a self, id: &'a str, disk: Disk) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let key = self.key_of(id, &disk)?;
-            self.must_live(id)?.ask(Request::AttachDisk(disk, key)).await
+            let keys = self.keys_of(id, &disk)?;
+            self.must_live(id)?.ask(Request::AttachDisk(disk, keys)).await
         })
     }
 
@@ -357,8 +357,8 @@ impl Hypervisor for Qemu {
 
     fn swap_disk<'a>(&'a self, id: &'a str, disk_id: &'a str, new: Disk) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let key = self.key_of(id, &new)?;
-            self.must_live(id)?.ask(Request::SwapDisk(disk_id.to_owned(), new, key)).await
+            let keys = self.keys_of(id, &new)?;
+            self.must_live(id)?.ask(Request::SwapDisk(disk_id.to_owned(), new, keys)).await
         })
     }
 

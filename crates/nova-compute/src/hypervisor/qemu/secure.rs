@@ -1,6 +1,7 @@
 //! Keys that two QEMUs have in common, so that what they send each other is encrypted and comes from nobody else (TLS with a pre-shared key).
 //!
-//! QEMU reads a key from a file of a fixed name in a directory that is named to it; each is in the guest's own.
+//! QEMU reads a key from a file of a fixed name in a directory that is named to it; each is in the guest's own. So are other keys that it
+//! opens disks with, which it has as [secrets](Key).
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -42,6 +43,53 @@ pub fn object(files: &Files, name: &str, endpoint: &str) -> Value {
         object["username"] = json!(USER);
     }
     object
+}
+
+/// What a key opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A connection: a key that both ends have.
+    Tls,
+    /// A Ceph cluster, to its user: in base64.
+    Ceph,
+    /// A disk that is encrypted: its passphrase.
+    Luks,
+}
+
+/// Something that a disk is opened with.
+pub struct Key<'a> {
+    /// The object's.
+    pub name: String,
+    pub purpose: Purpose,
+    pub text: &'a str,
+}
+
+impl Key<'_> {
+    /// Writes it where QEMU finds it.
+    pub fn write(&self, files: &Files, account: Account) -> Result<()> {
+        if self.purpose == Purpose::Tls {
+            return write(files, account, &self.name, self.text);
+        }
+        account.private_dir(&dir(files, &self.name))?;
+        let path = secret(files, &self.name);
+        write!(create_plain(&path)?, "{}", self.text)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400))?;
+        account.own(&path)
+    }
+
+    /// The object for `-object` and `object-add` alike.
+    pub fn object(&self, files: &Files) -> Value {
+        let format = match self.purpose {
+            Purpose::Tls => return object(files, &self.name, CLIENT),
+            Purpose::Ceph => "base64",
+            Purpose::Luks => "raw",
+        };
+        json!({"qom-type": "secret", "id": self.name, "file": secret(files, &self.name), "format": format})
+    }
+}
+
+fn secret(files: &Files, name: &str) -> PathBuf {
+    dir(files, name).join("secret")
 }
 
 /// Gives a QEMU that runs the key of a journey, which was written before.

@@ -7,8 +7,8 @@ use kit::{Error, Kind, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::args;
 use super::guest::Owner;
+use super::{args, nodes};
 use crate::hypervisor::Disk;
 
 /// The node that a disk is copied to, and the job that copies it.
@@ -22,12 +22,12 @@ const GROWN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
 
 impl Owner {
-    pub(super) async fn attach_disk(&mut self, disk: &Disk, key: Option<Value>) -> Result<()> {
+    pub(super) async fn attach_disk(&mut self, disk: &Disk, keys: Vec<Value>) -> Result<()> {
         if self.device_of(&disk.id).await?.is_some() {
             return Ok(());
         }
         let node = args::node_name(&disk.id);
-        self.add_node(disk, key).await?;
+        self.add_node(disk, keys).await?;
         let plugged = self.plug(args::disk_device(disk)).await;
         if plugged.is_err() {
             // the node has no user yet, so it can go
@@ -97,12 +97,12 @@ impl Owner {
     }
 
     /// Copies a disk to another, and gives the guest that one in its place.
-    pub(super) async fn swap_disk(&mut self, old: &str, new: &Disk, key: Option<Value>) -> Result<()> {
+    pub(super) async fn swap_disk(&mut self, old: &str, new: &Disk, keys: Vec<Value>) -> Result<()> {
         let (from, to) = (args::node_name(old), args::node_name(&new.id));
         if self.device_of(&new.id).await?.is_some() {
             return self.remove_node(&from).await;
         }
-        self.add_node(new, key).await?;
+        self.add_node(new, keys).await?;
         let mirror = json!({"job-id": SWAP_JOB, "device": from, "target": to, "sync": "full", "auto-dismiss": false});
         let done = match self.qmp.execute("blockdev-mirror", mirror).await {
             Ok(_) => self.job(SWAP_JOB, Some("job-complete")).await,
@@ -159,13 +159,13 @@ impl Owner {
         Ok(block.and_then(|block| block["qdev"].as_str()).map(str::to_owned))
     }
 
-    async fn add_node(&self, disk: &Disk, key: Option<Value>) -> Result<()> {
-        if let Some(key) = key {
+    async fn add_node(&self, disk: &Disk, keys: Vec<Value>) -> Result<()> {
+        for key in keys {
             // one of an earlier attempt is in the way; usually there is none
             let _ = self.qmp.execute("object-del", json!({"id": key["id"]})).await;
             self.qmp.execute("object-add", key).await?;
         }
-        self.qmp.execute("blockdev-add", args::block_node(disk)).await.map(drop)
+        self.qmp.execute("blockdev-add", nodes::block_node(disk)).await.map(drop)
     }
 
     pub(super) async fn remove_node(&self, node: &str) -> Result<()> {
@@ -173,8 +173,10 @@ impl Owner {
             Err(error) if !error.message.contains("Failed to find node") => return Err(error),
             _ => {}
         }
-        // its key goes with it, if it has one
-        let _ = self.qmp.execute("object-del", json!({"id": node})).await;
+        // its keys go with it, if it has any
+        for name in nodes::key_names(node) {
+            let _ = self.qmp.execute("object-del", json!({"id": name})).await;
+        }
         Ok(())
     }
 }
