@@ -17,7 +17,7 @@ on_state = if [ -e "$(STATE_DIR)" ]; then \
 	  { [ -x "$(CUMULO)" ] || cargo build --release -p cumulo; } && "$(CUMULO)" $(1) --state-dir "$(STATE_DIR)"; \
 	else echo "There is no cloud in $(STATE_DIR)."; fi
 
-.PHONY: help up down clean-state test test-hosts tempest bench deb guest-image lint
+.PHONY: help up down clean-state test test-hosts test-ceph tempest bench deb guest-image lint
 .DEFAULT_GOAL := help
 
 help:            ## what there is
@@ -38,6 +38,9 @@ test:            ## all tests; those with real guests need root
 
 test-hosts:      ## a controller and two hosts, each of which dies; needs root
 	@scripts/test hosts
+
+test-ceph:       ## volumes in a Ceph cluster of its own; needs root
+	@scripts/test ceph
 
 tempest:         ## OpenStack's own tests, GROUP=identity|image|volume|network|compute|placement|scenario|smoke|interop
 	@scripts/tempest "$(GROUP)"
