@@ -73,8 +73,9 @@ impl World {
     /// What the pool and its trash have.
     fn left(&self) -> String {
         let rbd = |words: &[&str]| {
-            let output = Command::new("rbd").arg("--conf").arg(self.ceph.conf("ceph")).args(["--id", "cinder"]).args(words);
-            String::from_utf8(output.envs(self.pool().environment()).output().unwrap().stdout).unwrap()
+            let mut program = Command::new("rbd");
+            program.arg("--conf").arg(self.ceph.conf("ceph")).args(["--id", "cinder"]).args(words).envs(self.pool().environment());
+            String::from_utf8(program.output().unwrap().stdout).unwrap()
         };
         rbd(&["ls", "volumes"]) + &rbd(&["trash", "ls", "--all", "volumes"])
     }

@@ -33,7 +33,7 @@ async fn a_disk_that_others_stand_on_waits_in_the_trash() {
         line if line.contains("info volumes/volume-1 ") => printed(r#"{"size": 1024}"#),
         line if line.contains(" info ") => refused(2, ABSENT),
         line if line.contains("snap ls") => printed(r#"[{"name": "snapshot-a", "size": 1024, "protected": "true"}]"#),
-        line if line.contains("rm --no-progress volumes/volume-1") => refused(39, "image has snapshots"),
+        line if line.ends_with("cinder rm --no-progress volumes/volume-1") => refused(39, "image has snapshots"),
         line if line.contains("trash ls") => printed("[]"),
         _ => None,
     });
