@@ -93,7 +93,7 @@ async fn parts(tx: &Tx<'_>) -> Result<Parts> {
 }
 
 async fn build(app: &App, tx: &Tx<'_>, ctx: &Context, project: &str, parts: &Parts) -> Result<String> {
-    let network = networks::make(tx, networks::tenant(app, project, NAME)).await?;
+    let network = networks::make(tx, networks::tenant(app, project, NAME), &[]).await?;
     let router =
         routers::make(app, tx, Some(ctx), routers::plain(project, ROUTER), Some(routers::GatewayInfo::to(&parts.external))).await?;
     for (version, pool) in &parts.pools {
@@ -119,6 +119,7 @@ async fn build(app: &App, tx: &Tx<'_>, ctx: &Context, project: &str, parts: &Par
             service_types: Json(Vec::new()),
             subnetpool_id: Some(pool.clone()),
             dns_publish_fixed_ip: false,
+            segment_id: None,
             tags: Json(Vec::new()),
             revision_number: 0,
             created_at: now,

@@ -38,8 +38,8 @@ pub async fn run(app: &App, bootstrap: &Bootstrap) -> Result<()> {
     app.write(move |tx| {
         Box::pin(async move {
             security_groups::default_of(&tx, &demo).await?;
-            networks::make(&tx, public.clone()).await?;
-            networks::make(&tx, private).await?;
+            networks::make(&tx, public.clone(), &[]).await?;
+            networks::make(&tx, private, &[]).await?;
             subnets::make(&tx, outside).await?;
             let inside = subnets::make(&tx, inside).await?;
             join(&on, &tx, router, &public, &inside).await
@@ -96,6 +96,7 @@ fn subnet(
         service_types: Json(Vec::new()),
         subnetpool_id: None,
         dns_publish_fixed_ip: false,
+        segment_id: None,
         tags: Json(Vec::new()),
         revision_number: 0,
         created_at: network.created_at,

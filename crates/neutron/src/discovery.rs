@@ -33,6 +33,8 @@ const RESOURCES: &[(&str, &str)] = &[
     ("availability_zone", "availability_zones"),
     ("network_ip_availability", "network-ip-availabilities"),
     ("floatingip_pool", "floatingip_pools"),
+    ("segment", "segments"),
+    ("network_segment_range", "network_segment_ranges"),
     ("extension", "extensions"),
 ];
 

@@ -3,7 +3,7 @@
 //! A tour:
 //! - [`routes`] is the index of the API, [`policy`] who may do what, [`extensions`] what clients may count on.
 //! - [`attributes`], [`values`], [`resource`], [`listing`] are what every resource shares: bodies, rows, lists. [`fault`]: errors.
-//! - One room per resource: [`networks`], [`subnets`], [`ports`], [`routers`], [`floatingips`], [`security_groups`], [`quotas`] and the
+//! - One room per resource: [`networks`], [`segments`], [`subnets`], [`ports`], [`routers`], [`floatingips`], [`security_groups`], [`quotas`] and the
 //!   rest of the API, where [`plain`] does what is the same for all that are hardly more than a row. [`rbac`]: with whom they are shared.
 //! - [`ipam`] gives out addresses. [`agents`] knows the hosts and tells them what changed; [`nova`] tells nova what became of its ports,
 //!   [`placement`] tells placement what bandwidth hosts have to promise.
@@ -38,6 +38,7 @@ mod resource;
 mod routers;
 mod routes;
 mod security_groups;
+mod segments;
 mod sql;
 mod subnetpools;
 mod subnets;
@@ -64,7 +65,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::Bootstrap;
-pub use networks::VlanRange;
+pub use segments::VlanRange;
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/0001_initial.sql") },
@@ -74,6 +75,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 5, sql: include_str!("../migrations/0005_packet_rates.sql") },
     Migration { version: 6, sql: include_str!("../migrations/0006_flavors.sql") },
     Migration { version: 7, sql: include_str!("../migrations/0007_default_statefulness.sql") },
+    Migration { version: 8, sql: include_str!("../migrations/0008_segments.sql") },
+    Migration { version: 9, sql: include_str!("../migrations/0009_paired_members.sql") },
     kit::lease::migration(20),
 ];
 
@@ -221,6 +224,7 @@ pub struct Neutron {
 /// Opens the database and stands ready. `session` is the login of neutron's own user.
 pub async fn open(db: &Location, config: Config, bus: Bus, cloud: &sdk::Cloud, session: ServiceSession) -> Result<Neutron> {
     let db = Db::open(db, MIGRATIONS).await?;
+    segments::ranges::remember(&db, &config).await?;
     let (hosts, hosts_inbox) = agents::channel();
     let (nova, nova_inbox) = nova::channel();
     let (placement, bandwidths) = placement::channel();

@@ -22,6 +22,11 @@ pub trait Plain: Resource + PartialEq {
         async { Ok(()) }
     }
 
+    /// Puts it into the database.
+    fn insert(self, tx: &Tx<'_>) -> impl Future<Output = Result<Self>> + Send {
+        async move { if insert(tx.db, &self).await? { Ok(self) } else { Err(self.taken()) } }
+    }
+
     /// Just before a change is saved.
     fn changing(&mut self, _before: &Self, _: &Tx<'_>, _: &Context) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
@@ -59,9 +64,7 @@ pub async fn create<R: Plain>(app: App, ctx: Context, input: Input) -> Result<Re
             for (mut row, shared) in wishes {
                 quotas::spend(&tx, row.project_id(), R::KEY, 1).await?;
                 row.inserting(&tx, &by).await?;
-                if !insert(tx.db, &row).await? {
-                    return Err(row.taken());
-                }
+                let row = row.insert(&tx).await?;
                 if let (Some(kind), Some(true)) = (R::SHARED_AS, shared) {
                     rbac::share(&tx, kind, row.id(), row.project_id(), rbac::SHARED, true).await?;
                 }

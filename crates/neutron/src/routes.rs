@@ -11,9 +11,10 @@ use crate::qos::policies;
 use crate::qos::rules::{BandwidthLimit, DscpMarking, MinimumBandwidth, MinimumPacketRate, PacketRateLimit, RuleKind};
 use crate::resource::Resource;
 use crate::security_groups::{default_rules, default_statefulness, rules};
+use crate::segments::ranges;
 use crate::{
     App, address_groups, address_scopes, agents, auto_topology, availability, discovery, extensions, flavors, floatingips, listing,
-    metering, networks, plain, ports, qos, quotas, rbac, routers, security_groups, subnetpools, subnets, tags, trunks,
+    metering, networks, plain, ports, qos, quotas, rbac, routers, security_groups, segments, subnetpools, subnets, tags, trunks,
 };
 
 /// Without a token.
@@ -67,6 +68,14 @@ fn layer2() -> Routes<App> {
         .delete("/address-scopes/{address_scope_id}",                    ANY,                                 plain::delete::<address_scopes::Model>)
         .get   ("/auto-allocated-topology/{project_id}",                 ANY,                                 auto_topology::show)
         .delete("/auto-allocated-topology/{project_id}",                 ANY,                                 auto_topology::delete)
+        .get   ("/segments",                                             "get_segment",                       listing::list::<segments::Model>)
+        .post  ("/segments",                                             ANY,                                 plain::create::<segments::Model>)
+        .get   ("/segments/{segment_id}",                                "get_segment",                       listing::show::<segments::Model>)
+        .put   ("/segments/{segment_id}",                                ANY,                                 plain::update::<segments::Model>)
+        .delete("/segments/{segment_id}",                                ANY,                                 plain::delete::<segments::Model>)
+        .merge(segment_ranges("/network_segment_ranges", "/network_segment_ranges/{range_id}"))
+        // neutron takes dashes for underscores, and clients write these so, too
+        .merge(segment_ranges("/network-segment-ranges", "/network-segment-ranges/{range_id}"))
         .get   ("/trunks",                                               "get_trunk",                         listing::list::<trunks::Model>)
         .post  ("/trunks",                                               ANY,                                 trunks::create)
         .get   ("/trunks/{trunk_id}",                                    "get_trunk",                         listing::show::<trunks::Model>)
@@ -75,6 +84,15 @@ fn layer2() -> Routes<App> {
         .put   ("/trunks/{trunk_id}/add_subports",                       ANY,                                 trunks::add)
         .put   ("/trunks/{trunk_id}/remove_subports",                    ANY,                                 trunks::remove)
         .get   ("/trunks/{trunk_id}/get_subports",                       "get_trunk",                         trunks::list_subports)
+}
+
+fn segment_ranges(all: &'static str, one: &'static str) -> Routes<App> {
+    Routes::new()
+        .get(all, "get_network_segment_range", listing::list::<ranges::Model>)
+        .post(all, ANY, plain::create::<ranges::Model>)
+        .get(one, "get_network_segment_range", listing::show::<ranges::Model>)
+        .put(one, ANY, plain::update::<ranges::Model>)
+        .delete(one, ANY, plain::delete::<ranges::Model>)
 }
 
 /// Routers and floating IPs.
@@ -242,6 +260,8 @@ fn all_tags() -> Routes<App> {
         .merge(tags_of::<subnetpools::Model>("/subnetpools/{id}/tags", "/subnetpools/{id}/tags/{tag}"))
         .merge(tags_of::<trunks::Model>("/trunks/{id}/tags", "/trunks/{id}/tags/{tag}"))
         .merge(tags_of::<address_groups::Model>("/address-groups/{id}/tags", "/address-groups/{id}/tags/{tag}"))
+        .merge(tags_of::<ranges::Model>("/network_segment_ranges/{id}/tags", "/network_segment_ranges/{id}/tags/{tag}"))
+        .merge(tags_of::<ranges::Model>("/network-segment-ranges/{id}/tags", "/network-segment-ranges/{id}/tags/{tag}"))
         .merge(tags_of::<policies::Model>("/policies/{id}/tags", "/policies/{id}/tags/{tag}"))
 }
 

@@ -113,7 +113,7 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::FixedIps => list(value, |item| object(item, &["subnet_id", "ip_address"], fixed_ip)),
         Kind::AddressPairs => list(value, |item| object(item, &["ip_address", "mac_address"], address_pair)),
         Kind::DhcpOptions => list(value, |item| object(item, &["opt_name", "opt_value", "ip_version"], dhcp_option)),
-        Kind::Segments => list(value, |item| object(item, SEGMENT, segment)),
+        Kind::Segments => each(value, |item| object(item, SEGMENT, segment)),
         Kind::PortRange => port_range(&value).map(Value::from),
         Kind::SubPorts => list(value, |item| object(item, &["port_id", "segmentation_type", "segmentation_id"], sub_port)),
         Kind::ObjectOrNull => {
@@ -231,12 +231,21 @@ fn mac(value: &Value) -> Result<String, String> {
     }
 }
 
+fn items(value: Value) -> Result<Vec<Value>, String> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(items) => Ok(items),
+        other => Err(format!("'{}' is not a list", plain(&other))),
+    }
+}
+
+/// Each of them, also of those that are the same.
+fn each(value: Value, check: impl Fn(Value) -> Result<Value, String>) -> Result<Value, String> {
+    items(value)?.into_iter().map(check).collect::<Result<Vec<Value>, String>>().map(Value::Array)
+}
+
 fn list(value: Value, each: impl Fn(Value) -> Result<Value, String>) -> Result<Value, String> {
-    let items = match value {
-        Value::Null => Vec::new(),
-        Value::Array(items) => items,
-        other => return Err(format!("'{}' is not a list", plain(&other))),
-    };
+    let items = items(value)?;
     let mut out: Vec<Value> = Vec::with_capacity(items.len());
     for item in items {
         let item = each(item)?;

@@ -5,6 +5,7 @@ mod configurations;
 mod listening;
 mod peers;
 mod publisher;
+mod reach;
 mod relay;
 mod router_state;
 mod rpc_server;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use api::{delete, list, show, update};
 pub use listening::Listening;
 pub use publisher::{Inbox, Publisher, channel, publish};
+pub use reach::Reach;
 pub use relay::relay;
 pub use rpc_server::serve;
 
@@ -39,6 +41,8 @@ const SCHEDULE: Duration = Duration::from_secs(5);
 pub enum Touched {
     /// The network, its subnets, or a DHCP port of it.
     Network(String),
+    /// What carries the network, and so on which hosts it is joined with which others.
+    Segments(String),
     /// A port that is, or was, on a host.
     Port(String),
     Router(String),

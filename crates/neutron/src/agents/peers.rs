@@ -2,12 +2,12 @@
 //! network of a thousand hosts would otherwise be read a thousand times, and remembered for each host.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
 
 use kit::Result;
 use rpc::network as wire;
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
 
+use super::reach::Reach;
 use super::state;
 use crate::ports;
 
@@ -32,8 +32,8 @@ pub struct Placed {
 }
 
 impl Placed {
-    fn of(port: &ports::Model, vteps: &HashMap<String, IpAddr>) -> Option<Placed> {
-        let peer = (!port.host_id.is_empty()).then(|| state::peer(port, vteps))?;
+    fn of(port: &ports::Model, reach: &Reach) -> Option<Placed> {
+        let peer = (!port.host_id.is_empty()).then(|| state::peer(port, reach))?;
         Some(Placed { network_id: port.network_id.clone(), host: port.host_id.clone(), peer })
     }
 }
@@ -63,13 +63,13 @@ impl Peers {
         if unknown.is_empty() {
             return Ok(());
         }
-        let vteps = state::vteps(db).await?;
+        let reach = Reach::read(db).await?;
         for some in unknown.chunks(CHUNK) {
             let placed =
                 ports::Entity::find().filter(ports::Column::NetworkId.is_in(some.iter().copied())).filter(ports::Column::HostId.ne(""));
             let placed = placed.all(db).await?;
             self.networks.extend(some.iter().map(|id| ((*id).to_owned(), BTreeMap::new())));
-            placed.iter().filter_map(|port| Placed::of(port, &vteps)).for_each(|placed| self.put(placed));
+            placed.iter().filter_map(|port| Placed::of(port, &reach)).for_each(|placed| self.put(placed));
         }
         Ok(())
     }
@@ -81,14 +81,19 @@ impl Peers {
     }
 
     /// A port is like this now, or is no more.
-    pub fn change(&mut self, id: &str, now: Option<&ports::Model>, vteps: &HashMap<String, IpAddr>) -> Moved {
+    pub fn change(&mut self, id: &str, now: Option<&ports::Model>, reach: Option<&Reach>) -> Moved {
         let before = self.of.remove(id).and_then(|network| {
             let placed = self.networks.get_mut(&network)?.remove(id)?;
             Some((network, placed.host))
         });
-        let now = now.filter(|port| self.networks.contains_key(&port.network_id)).and_then(|port| Placed::of(port, vteps));
+        let now = now.filter(|port| self.networks.contains_key(&port.network_id)).and_then(|port| Placed::of(port, reach?));
         now.iter().cloned().for_each(|placed| self.put(placed));
         Moved { before, now }
+    }
+
+    /// Forgets a network, to read it anew when it is told next.
+    pub fn forget(&mut self, network: &str) {
+        self.networks.remove(network);
     }
 
     /// Forgets the networks that no host knows any more.

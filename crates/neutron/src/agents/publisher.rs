@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use super::peers::{Moved, Peers};
+use super::reach::Reach;
 use super::router_state::{self, Carried};
 use super::told::{Named, Told};
 use super::{Touched, distinct, state};
@@ -229,16 +230,19 @@ impl Now {
         let guests: Vec<ports::Model> = rows.iter().filter(|port| port.is_bound_guest()).cloned().collect();
         let mut members: HashMap<String, Vec<(IpAddr, bool)>> = HashMap::new();
         for what in touched {
+            if let Touched::Segments(network) = what {
+                peers.forget(network);
+            }
             if let Touched::Member { group_id, address } = what {
                 let member = state::is_member(db, group_id, *address).await?;
                 members.entry(group_id.clone()).or_default().push((*address, member));
             }
         }
         let bound: Vec<String> = guests.iter().map(|port| port.id.clone()).collect();
-        let vteps = if rows.is_empty() { HashMap::new() } else { state::vteps(db).await? };
+        let reach = if rows.is_empty() { None } else { Some(Reach::read(db).await?) };
         let rows: HashMap<String, ports::Model> = rows.into_iter().map(|port| (port.id.clone(), port)).collect();
         let moved = ports.into_iter().map(|id| {
-            let moved = peers.change(&id, rows.get(&id), &vteps);
+            let moved = peers.change(&id, rows.get(&id), reach.as_ref());
             (id, moved)
         });
         Ok(Now {
@@ -275,7 +279,7 @@ async fn changes(
                 served(told, &mut changes, id, host, now);
             }
             Touched::Router(id) => router(told, &mut changes, id, now.routers.get(id).and_then(|carried| carried.on(host))),
-            Touched::Network(id) => {
+            Touched::Network(id) | Touched::Segments(id) => {
                 if told.networks.contains(id) {
                     changes.networks.push(id.clone());
                 }

@@ -8,10 +8,11 @@ use rpc::network as wire;
 use sea_orm::DatabaseConnection;
 
 use super::peers::Peers;
+use super::reach::Reach;
 use super::router_state;
 use crate::ports;
 use crate::resource::with;
-use crate::{address_groups, networks, qos, security_groups, sql, subnets, trunks};
+use crate::{address_groups, networks, qos, security_groups, segments, sql, subnets, trunks};
 
 /// Networks as one host should know them, with its DHCP ports.
 pub async fn networks(db: &DatabaseConnection, peers: &mut Peers, ids: &[String], host: &str) -> Result<Vec<wire::Network>> {
@@ -24,8 +25,12 @@ pub async fn networks(db: &DatabaseConnection, peers: &mut Peers, ids: &[String]
     let mut dhcp: HashMap<String, ports::Model> =
         with(db, "id", &dhcp).await?.into_iter().map(|port: ports::Model| (port.network_id.clone(), port)).collect();
     let networks: Vec<networks::Model> = with(db, "id", ids).await?;
+    let reach = if segments::several(db, ids).await? { Some(Reach::read(db).await?) } else { None };
     peers.learn(db, ids).await?;
-    let whole = |network: networks::Model| {
+    let whole = |mut network: networks::Model| {
+        if let Some(segment) = reach.as_ref().and_then(|reach| reach.segment(&network.id, host)) {
+            network.carry_by(segment.carrier());
+        }
         let peers = peers.of(&network.id, host);
         let mut subnets = subnets.remove(&network.id).unwrap_or_default();
         subnets.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
@@ -54,26 +59,14 @@ fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<
 }
 
 /// A port as other hosts know it.
-pub fn peer(port: &ports::Model, vteps: &HashMap<String, IpAddr>) -> wire::Peer {
+pub fn peer(port: &ports::Model, reach: &Reach) -> wire::Peer {
     wire::Peer {
         port_id: port.id.clone(),
         mac_address: port.mac_address.clone(),
         addresses: port.fixed_ips.0.iter().map(|fixed| fixed.ip_address).collect(),
-        vtep: vteps.get(&port.host_id).copied(),
+        vtep: reach.vtep(&port.network_id, &port.host_id),
         dns_name: if port.device_owner.starts_with("network:") { String::new() } else { port.hostname() },
     }
-}
-
-/// Where the hosts' tunnels end.
-pub async fn vteps(db: &DatabaseConnection) -> Result<HashMap<String, IpAddr>> {
-    let rows = sql::query(db, "SELECT DISTINCT host, vtep FROM agents WHERE vtep IS NOT NULL", []).await?;
-    let mut vteps = HashMap::new();
-    for row in rows {
-        if let Ok(address) = row.try_get_by_index::<String>(1)?.parse() {
-            vteps.insert(row.try_get_by_index(0)?, address);
-        }
-    }
-    Ok(vteps)
 }
 
 fn subnet(subnet: subnets::Model) -> wire::Subnet {
@@ -217,10 +210,10 @@ async fn members(db: &DatabaseConnection, group: &str) -> Result<(Vec<IpAddr>, V
     Ok((members.into_iter().collect(), prefixes.into_iter().collect()))
 }
 
-/// The allowed address pairs of the ports in a group.
+/// The allowed address pairs of the ports in a group, found by an index of those that have any.
 async fn pairs(db: &DatabaseConnection, group: &str) -> Result<Vec<ports::AddressPair>> {
     let with_pairs = "SELECT p.allowed_address_pairs FROM port_security_groups g JOIN ports p ON p.id = g.port_id \
-                      WHERE g.security_group_id = $1 AND p.allowed_address_pairs <> '[]'";
+                      WHERE g.security_group_id = $1 AND g.paired";
     let lists = sql::texts(db, with_pairs, [group.into()]).await?;
     let lists = lists.iter().map(|list| serde_json::from_str::<Vec<ports::AddressPair>>(list).map_err(Error::internal));
     Ok(lists.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())

@@ -6,12 +6,12 @@ use kit::policy::Target;
 use kit::{Context, Path, Reply, Result, ids};
 
 use super::Model;
-use super::segments::{self, Wanted};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::availability::check_hints;
-use crate::fault::{conflict, invalid_input};
+use crate::fault::conflict;
 use crate::resource::{Resource, changeable, insert, remove, save, with};
+use crate::segments::{self, Carrier};
 use crate::{App, Tx, floatingips, listing, plain, ports, qos, quotas, rbac, security_groups, sql, subnets};
 
 /// `POST /networks`
@@ -23,18 +23,19 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
         let target = Target::project(&checked.text("project_id")?);
         checked.enforce(&ctx, "create", Model::KEY, Model::ATTRIBUTES, &target)?;
         let named = checked.0.contains_key("qos_policy_id");
-        networks.push((wanted(&app, &checked)?, checked.or("shared", false)?, named));
+        let (network, further) = wanted(&app, &checked)?;
+        networks.push((network, further, checked.or("shared", false)?, named));
     }
     let by = ctx.clone();
     let networks = app.write(move |tx| {
         Box::pin(async move {
             let mut made = Vec::with_capacity(networks.len());
-            for (mut network, shared, with_qos) in networks {
+            for (mut network, further, shared, with_qos) in networks {
                 qos::check_usable(&tx, &by, network.qos_policy_id.as_ref()).await?;
                 if !with_qos {
                     network.qos_policy_id = qos::policies::default_of(&tx, &network.project_id).await?;
                 }
-                let network = make(&tx, network).await?;
+                let network = make(&tx, network, &further).await?;
                 plain::reshare(&tx, &network, Some(shared)).await?;
                 made.push(network);
             }
@@ -44,7 +45,10 @@ pub async fn create(app: App, ctx: Context, input: Input) -> Result<Reply> {
     listing::created(&app, &ctx, networks.await?, bulk).await
 }
 
-fn wanted(app: &App, checked: &Checked) -> Result<Model> {
+/// The network, and what carries it beside its first segment.
+fn wanted(app: &App, checked: &Checked) -> Result<(Model, Vec<Carrier>)> {
+    let mut carriers = Carrier::wanted(app, checked)?;
+    let mtu = segments::mtu(app, &carriers, checked.get("mtu")?)?;
     let mut network = Model {
         description: checked.text("description")?,
         admin_state_up: checked.or("admin_state_up", true)?,
@@ -54,11 +58,14 @@ fn wanted(app: &App, checked: &Checked) -> Result<Model> {
         port_security_enabled: checked.or("port_security_enabled", true)?,
         availability_zone_hints: Json(checked.or("availability_zone_hints", Vec::new())?),
         qos_policy_id: checked.get::<Option<String>>("qos_policy_id")?.flatten(),
+        mtu,
         ..tenant(app, &checked.text("project_id")?, &checked.text("name")?)
     };
     check_hints(&network.availability_zone_hints.0)?;
-    Wanted::of(checked)?.apply(app, &mut network, checked.get("mtu")?)?;
-    Ok(network)
+    if !carriers.is_empty() {
+        network.carry_by(carriers.remove(0));
+    }
+    Ok((network, carriers))
 }
 
 /// A network of a project as it is when nothing was said about it.
@@ -87,8 +94,8 @@ pub fn tenant(app: &App, project: &str, name: &str) -> Model {
     }
 }
 
-/// Inserts a network, within its project's quota.
-pub async fn make(tx: &Tx<'_>, mut network: Model) -> Result<Model> {
+/// Inserts a network, within its project's quota, with `further` segments beside its first.
+pub async fn make(tx: &Tx<'_>, mut network: Model, further: &[Carrier]) -> Result<Model> {
     quotas::spend(tx, &network.project_id, "network", 1).await?;
     security_groups::default_of(tx, &network.project_id).await?;
     check_default(tx, &network).await?;
@@ -96,7 +103,7 @@ pub async fn make(tx: &Tx<'_>, mut network: Model) -> Result<Model> {
     if network.external {
         rbac::share(tx, "network", &network.id, &network.project_id, rbac::EXTERNAL, true).await?;
     }
-    segments::take(tx, &mut network).await?;
+    segments::make(tx, &mut network, further).await?;
     Ok(network)
 }
 
@@ -105,7 +112,7 @@ pub async fn make_own(tx: &Tx<'_>, mut network: Model) -> Result<Option<Model>> 
     if !insert(tx.db, &network).await? {
         return Ok(None);
     }
-    segments::take(tx, &mut network).await?;
+    segments::make(tx, &mut network, &[]).await?;
     Ok(Some(network))
 }
 
@@ -119,9 +126,11 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             let mut network: Model = changeable(tx.db, &by, "update_network", &id.0).await?;
             if_match.check(network.revision_number)?;
             checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &Target::project(&network.project_id))?;
-            Wanted::of(&checked)?.check_same(&network)?;
+            network.carrier().check_same(&checked)?;
             let before = network.clone();
-            apply(&on, &checked, &mut network)?;
+            let carriers = segments::of(tx.db, std::slice::from_ref(&network.id)).await?.remove(&network.id).unwrap_or_default();
+            let carriers: Vec<Carrier> = carriers.iter().map(segments::Model::carrier).collect();
+            apply(&on, &checked, &mut network, &carriers)?;
             if network.mtu != before.mtu {
                 for subnet in with::<subnets::Model, _>(tx.db, "network_id", std::slice::from_ref(&network.id)).await? {
                     check_mtu(&network, subnet.ip_version)?;
@@ -145,7 +154,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
     listing::updated(&app, &ctx, network.await?).await
 }
 
-fn apply(app: &App, checked: &Checked, network: &mut Model) -> Result<()> {
+fn apply(app: &App, checked: &Checked, network: &mut Model, carriers: &[Carrier]) -> Result<()> {
     checked.set("name", &mut network.name)?;
     checked.set("description", &mut network.description)?;
     checked.set("admin_state_up", &mut network.admin_state_up)?;
@@ -155,11 +164,7 @@ fn apply(app: &App, checked: &Checked, network: &mut Model) -> Result<()> {
     checked.set("dns_domain", &mut network.dns_domain)?;
     checked.set("port_security_enabled", &mut network.port_security_enabled)?;
     if let Some(mtu) = checked.get::<i64>("mtu")? {
-        let carrier = segments::largest_mtu(app, &network.network_type);
-        if mtu > carrier {
-            return Err(invalid_input(format!("Requested MTU is too big, maximum is {carrier}")));
-        }
-        network.mtu = if mtu == 0 { carrier } else { mtu };
+        network.mtu = segments::mtu(app, carriers, Some(mtu))?;
     }
     Ok(())
 }

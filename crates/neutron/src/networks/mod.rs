@@ -1,7 +1,6 @@
 //! Networks: who owns them, who sees them, and what carries them.
 
 mod api;
-mod segments;
 
 use std::collections::HashMap;
 
@@ -14,10 +13,10 @@ use sea_orm::sea_query::{Condition, ExprTrait, Query};
 use serde_json::{Map, Value, json};
 
 pub use api::{check_mtu, create, delete, make, make_own, tenant, update};
-pub use segments::VlanRange;
 
 use crate::attributes::Attribute;
 use crate::resource::{Resource, Seen, extend, seen, standard_view};
+use crate::segments::{self, Carrier};
 use crate::values::Kind;
 use crate::{Tx, rbac, sql};
 
@@ -33,7 +32,7 @@ pub struct Model {
     pub external: bool,
     pub is_default: bool,
     pub mtu: i64,
-    /// `flat`, `vlan`, `vxlan` or `local`
+    /// Of its first segment, as `segments` has it: `flat`, `vlan`, `vxlan` or `local`; empty when it has none.
     pub network_type: String,
     pub physical_network: Option<String>,
     pub segmentation_id: Option<i64>,
@@ -60,9 +59,23 @@ impl Model {
     pub fn domain(&self) -> &str {
         if self.dns_domain.is_empty() { DOMAIN } else { &self.dns_domain }
     }
-}
 
-pub const TYPES: &[&str] = &["flat", "vlan", "vxlan", "local"];
+    /// What carries it, or the first part of it.
+    pub fn carrier(&self) -> Carrier {
+        Carrier {
+            network_type: self.network_type.clone(),
+            physical_network: self.physical_network.clone(),
+            segmentation_id: self.segmentation_id,
+        }
+    }
+
+    /// Has this carry it, or the first part of it.
+    pub fn carry_by(&mut self, carrier: Carrier) {
+        self.network_type = carrier.network_type;
+        self.physical_network = carrier.physical_network;
+        self.segmentation_id = carrier.segmentation_id;
+    }
+}
 
 impl Resource for Model {
     const KEY: &'static str = "network";
@@ -79,9 +92,9 @@ impl Resource for Model {
         Attribute::writable("router:external", Kind::Bool).column("external").ruled(),
         Attribute::writable("is_default", Kind::Bool).ruled(),
         Attribute::writable("mtu", Kind::Int(0, 65_535)),
-        Attribute::writable("provider:network_type", Kind::Text(32)).column("network_type").ruled(),
-        Attribute::writable("provider:physical_network", Kind::TextOrNull(64)).column("physical_network").ruled(),
-        Attribute::writable("provider:segmentation_id", Kind::Int(1, 16_777_215)).column("segmentation_id").ruled(),
+        Attribute::writable("provider:network_type", Kind::Text(32)).composite().ruled(),
+        Attribute::writable("provider:physical_network", Kind::TextOrNull(64)).composite().ruled(),
+        Attribute::writable("provider:segmentation_id", Kind::Int(1, 16_777_215)).composite().ruled(),
         Attribute::fixed("segments", Kind::Segments).composite().ruled(),
         Attribute::writable("port_security_enabled", Kind::Bool),
         Attribute::writable("dns_domain", Kind::DnsDomain),
@@ -105,34 +118,35 @@ impl Resource for Model {
                     .to_owned();
                 Some(Condition::all().add(Column::Id.in_subquery(networks)))
             }
+            "provider:network_type" => Some(on_segments("network_type", values)),
+            "provider:physical_network" => Some(on_segments("physical_network", values)),
+            "provider:segmentation_id" => Some(on_segments("segmentation_id", values)),
             _ => None,
         }
     }
 
-    fn view(&self, seen: &Seen) -> Map<String, Value> {
+    fn view(&self, _: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         extend(
             &mut view,
             json!({
                 "name": self.name, "admin_state_up": self.admin_state_up, "status": "ACTIVE",
                 "router:external": self.external, "mtu": self.mtu, "port_security_enabled": self.port_security_enabled,
-                "dns_domain": self.dns_domain, "qos_policy_id": self.qos_policy_id, "availability_zone_hints": self.availability_zone_hints.0, "availability_zones": ["nova"],
-                "ipv4_address_scope": null, "ipv6_address_scope": null, "tags": self.tags.0, "subnets": [],
+                "dns_domain": self.dns_domain, "qos_policy_id": self.qos_policy_id, "availability_zone_hints": self.availability_zone_hints.0,
+                "availability_zones": ["nova"],
+                "ipv4_address_scope": null, "ipv6_address_scope": null, "tags": self.tags.0, "subnets": [], "l2_adjacency": true,
             }),
         );
         if self.external {
             view.insert("is_default".into(), json!(self.is_default));
-        }
-        if seen.admin {
-            view.insert("provider:network_type".into(), json!(self.network_type));
-            view.insert("provider:physical_network".into(), json!(self.physical_network));
-            view.insert("provider:segmentation_id".into(), json!(self.segmentation_id));
         }
         view
     }
 
     async fn views(db: &DatabaseConnection, rows: Vec<Self>, seen: &Seen) -> Result<Vec<Map<String, Value>>> {
         let mut subnets = subnets_of(db, &rows).await?;
+        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        let carriers = if seen.admin { segments::of(db, &ids).await? } else { HashMap::new() };
         let with_subnets = |row: &Model| {
             let mut view = row.view(seen);
             let own = subnets.remove(&row.id).unwrap_or_default();
@@ -140,10 +154,42 @@ impl Resource for Model {
                 let scope = own.iter().find(|subnet| subnet.ip_version == version).and_then(|subnet| subnet.scope.clone());
                 view.insert(key.into(), json!(scope));
             }
+            if seen.admin {
+                view.extend(carried_by(carriers.get(&row.id).map(Vec::as_slice).unwrap_or_default()));
+            }
+            view.insert("l2_adjacency".into(), json!(own.first().is_none_or(|subnet| !subnet.on_segment)));
             view.insert("subnets".into(), own.into_iter().map(|subnet| subnet.id).collect());
             view
         };
         Ok(rows.iter().map(with_subnets).collect())
+    }
+}
+
+/// Networks with a segment that has one of these values.
+fn on_segments(column: &'static str, values: &[&str]) -> Condition {
+    let fits = match column {
+        "segmentation_id" => Expr::col(column).is_in(values.iter().filter_map(|value| value.parse::<i64>().ok())),
+        _ => Expr::col(column).is_in(values.iter().copied()),
+    };
+    let networks = Query::select().column("network_id").from("network_segments").and_where(fits).to_owned();
+    Condition::all().add(Column::Id.in_subquery(networks))
+}
+
+/// How a network shows what carries it: one segment as its own attributes, several as a list.
+fn carried_by(segments: &[segments::Model]) -> Map<String, Value> {
+    let shown = |carrier: Carrier| {
+        let kind = Some(carrier.network_type).filter(|kind| !kind.is_empty());
+        Map::from_iter([
+            ("provider:network_type".to_owned(), json!(kind)),
+            ("provider:physical_network".to_owned(), json!(carrier.physical_network)),
+            ("provider:segmentation_id".to_owned(), json!(carrier.segmentation_id)),
+        ])
+    };
+    let mut all: Vec<Map<String, Value>> = segments.iter().map(|segment| shown(segment.carrier())).collect();
+    match all.len() {
+        0 => shown(Carrier::default()),
+        1 => all.swap_remove(0),
+        _ => Map::from_iter([("segments".to_owned(), json!(all))]),
     }
 }
 
@@ -189,6 +235,8 @@ struct SubnetOf {
     ip_version: i64,
     /// The address scope of its pool.
     scope: Option<String>,
+    /// It is of one segment alone.
+    on_segment: bool,
 }
 
 /// The networks' subnets, by network.
@@ -196,12 +244,18 @@ async fn subnets_of(db: &DatabaseConnection, rows: &[Model]) -> Result<HashMap<S
     let mut subnets: HashMap<String, Vec<SubnetOf>> = HashMap::new();
     for some in rows.chunks(1000) {
         let statement = format!(
-            "SELECT s.network_id, s.id, s.ip_version, p.address_scope_id FROM subnets s LEFT JOIN subnetpools p ON p.id = s.subnetpool_id \
+            "SELECT s.network_id, s.id, s.ip_version, p.address_scope_id, s.segment_id FROM subnets s LEFT JOIN subnetpools p ON p.id = s.subnetpool_id \
              WHERE s.network_id IN ({}) ORDER BY s.created_at, s.id",
             sql::parameters(1, some.len())
         );
         for row in sql::query(db, &statement, some.iter().map(|network| network.id.as_str().into())).await? {
-            let subnet = SubnetOf { id: row.try_get_by_index(1)?, ip_version: row.try_get_by_index(2)?, scope: row.try_get_by_index(3)? };
+            let on_segment = row.try_get_by_index::<Option<String>>(4)?.is_some();
+            let subnet = SubnetOf {
+                id: row.try_get_by_index(1)?,
+                ip_version: row.try_get_by_index(2)?,
+                scope: row.try_get_by_index(3)?,
+                on_segment,
+            };
             subnets.entry(row.try_get_by_index(0)?).or_default().push(subnet);
         }
     }

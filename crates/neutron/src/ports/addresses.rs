@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use kit::{Error, Result};
 use serde::Deserialize;
 
-use super::{FixedIp, Model};
+use super::{FixedIp, Model, deferred};
 use crate::agents::Touched;
 use crate::fault::{bad_request, conflict, invalid_input};
 use crate::resource::{fetch, missing, save, with};
@@ -32,6 +32,10 @@ pub async fn choose(tx: &Tx<'_>, network: &networks::Model, port: &Model, wanted
         return Err(invalid_input("IP allocation requires subnets for network"));
     }
     let subnets: Vec<subnets::Model> = subnets.into_iter().filter(|subnet| serves(subnet, port)).collect();
+    let subnets = match wanted {
+        None if deferred::waits(port, &subnets) => Vec::new(),
+        _ => deferred::usable(tx, network, port, subnets).await?,
+    };
     match wanted {
         None => one_of_each(tx, network, port, &subnets).await,
         Some(wanted) if wanted.len() > MOST => {

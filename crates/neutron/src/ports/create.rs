@@ -7,13 +7,13 @@ use kit::{Context, Reply, Result, ids};
 use serde_json::{Value, json};
 
 use super::addresses::{Wanted, touch_membership};
-use super::{AddressPair, DOWN, Model, choose, dhcp};
+use super::{AddressPair, DOWN, Model, choose, deferred, dhcp};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
 use crate::fault::{bad_request, conflict, enforce};
 use crate::resource::{Resource, insert};
 use crate::values::random_mac;
-use crate::{App, Tx, ipam, listing, networks, qos, quotas, security_groups, sql, tags};
+use crate::{App, Tx, ipam, listing, networks, qos, quotas, security_groups, sql, subnets, tags};
 
 /// How often another random MAC address is tried.
 const MAC_ATTEMPTS: usize = 16;
@@ -105,6 +105,7 @@ pub fn new(network: &networks::Model, project: &str) -> Model {
         dns_domain: String::new(),
         qos_policy_id: None,
         data_plane_status: None,
+        deferred: false,
         tags: Json(Vec::new()),
         revision_number: 1,
         created_at: now,
@@ -122,7 +123,9 @@ pub async fn insert_with(
 ) -> Result<Model> {
     networks::turn(tx, vec![network.id.clone()]).await?;
     port.mac_address = free_mac(tx, &network.id, mac).await?;
+    let open = ips.is_none();
     port.fixed_ips.0 = choose(tx, network, &port, ips).await?;
+    port.deferred = open && port.fixed_ips.0.is_empty() && deferred::waits(&port, &subnets::of(tx, &network.id).await?);
     if !insert(tx.db, &port).await? {
         return Err(mac_in_use(&network.id, &port.mac_address));
     }
@@ -163,11 +166,12 @@ pub fn mac_in_use(network: &str, mac: &str) -> kit::Error {
     conflict("MacAddressInUse", format!("Unable to complete operation for network {network}. The mac address {mac} is in use."))
 }
 
-/// Writes the index of the port's groups.
+/// Writes the index of the port's groups, and whether it brings more to them than its addresses.
 pub async fn join_groups(tx: &Tx<'_>, port: &Model) -> Result<()> {
     for group in &port.security_groups.0 {
-        let join = "INSERT INTO port_security_groups (port_id, security_group_id) VALUES ($1, $2)";
-        sql::execute(tx.db, join, [port.id.as_str().into(), group.as_str().into()]).await?;
+        let join = "INSERT INTO port_security_groups (port_id, security_group_id, paired) VALUES ($1, $2, $3)";
+        let paired = !port.allowed_address_pairs.0.is_empty();
+        sql::execute(tx.db, join, [port.id.as_str().into(), group.as_str().into(), paired.into()]).await?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use kit::ids;
 use super::addresses::{Wanted, choose};
 use super::{DHCP, DhcpOption, FixedIp, Model, create, delete};
 use crate::agents;
-use crate::resource::{fetch, save, with};
+use crate::resource::{fetch, save};
 use crate::{Tx, ipam, networks, sql, subnets};
 
 /// Makes the port of a network on a host, if it shall have one and has none.
@@ -18,7 +18,7 @@ pub async fn ensure(tx: &Tx<'_>, network: &networks::Model, host: &str) -> Resul
     }
     // two guests may come to a host at once: the second waits here and finds the port of the first
     networks::turn(tx, vec![network.id.clone()]).await?;
-    let wanted = wanted(tx, &network.id).await?;
+    let wanted = wanted(tx, &network.id, host).await?;
     if said(tx, &network.id, host).await? == Some(false) {
         return Ok(());
     }
@@ -66,7 +66,8 @@ pub async fn is_served(tx: &Tx<'_>, network: &str, host: &str) -> Result<bool> {
 /// A network whose subnets want DHCP and that nobody serves gets a server, if there is a host for it.
 async fn schedule(tx: &Tx<'_>, network: &networks::Model) -> Result<()> {
     let there = "SELECT 1 FROM dhcp_servers WHERE network_id = $1 UNION SELECT 1 FROM ports WHERE network_id = $1 AND device_owner = 'network:dhcp'";
-    if sql::exists(tx.db, there, [network.id.as_str().into()]).await? || wanted(tx, &network.id).await?.is_empty() {
+    let served = subnets::of(tx, &network.id).await?.iter().any(|subnet| subnet.enable_dhcp);
+    if !served || sql::exists(tx.db, there, [network.id.as_str().into()]).await? {
         return Ok(());
     }
     match agents::dhcp_host(tx).await? {
@@ -103,7 +104,7 @@ pub async fn refresh(tx: &Tx<'_>, network: &str) -> Result<()> {
 }
 
 async fn change(tx: &Tx<'_>, network: &networks::Model, mut port: Model) -> Result<()> {
-    let wanted = wanted(tx, &network.id).await?;
+    let wanted = wanted(tx, &network.id, &port.host_id).await?;
     if wanted.is_empty() {
         return Box::pin(delete::remove(tx, &port)).await;
     }
@@ -133,8 +134,10 @@ fn id(network: &str, host: &str) -> String {
     ids::derived("dhcp", &format!("{network}@{host}"))
 }
 
-async fn wanted(tx: &Tx<'_>, network: &str) -> Result<Vec<Wanted>> {
-    let subnets: Vec<subnets::Model> = with(tx.db, "network_id", &[network.to_owned()]).await?;
+/// An address of each subnet with DHCP, if its segment is one of the host's.
+async fn wanted(tx: &Tx<'_>, network: &str, host: &str) -> Result<Vec<Wanted>> {
+    let mut subnets = subnets::of(tx, network).await?;
+    subnets.retain(|subnet| subnet.enable_dhcp);
     let wish = |subnet: subnets::Model| Wanted { subnet_id: Some(subnet.id), ip_address: None };
-    Ok(subnets.into_iter().filter(|subnet| subnet.enable_dhcp).map(wish).collect())
+    Ok(subnets::usable_on(tx, host, subnets).await?.into_iter().map(wish).collect())
 }

@@ -6,6 +6,7 @@
 mod addresses;
 pub mod bindings;
 mod create;
+mod deferred;
 mod delete;
 mod dhcp;
 mod update;
@@ -74,6 +75,8 @@ pub struct Model {
     pub qos_policy_id: Option<String>,
     /// What whoever forwards the port's frames says of it.
     pub data_plane_status: Option<String>,
+    /// It was made without addresses, to get them when it has a host.
+    pub deferred: bool,
     pub tags: Json<Vec<String>>,
     pub revision_number: i64,
     pub created_at: Timestamp,
@@ -238,8 +241,9 @@ impl Resource for Model {
                 Some(Condition::all().add(Column::Id.in_subquery(members)))
             }
             "ip_allocation" => Some(values.iter().fold(Condition::any(), |any, value| match *value {
-                "none" => any.add(Expr::col("fixed_ips").eq("[]")),
-                "immediate" => any.add(Expr::col("fixed_ips").ne("[]")),
+                "none" => any.add(Column::FixedIps.eq("[]").and(Column::Deferred.eq(false))),
+                "immediate" => any.add(Column::FixedIps.ne("[]").and(Column::Deferred.eq(false))),
+                "deferred" => any.add(Column::Deferred.eq(true)),
                 _ => any.add(Expr::val(1).eq(0)),
             })),
             "binding:vif_type" => Some(values.iter().fold(Condition::any(), |any, value| match *value {
@@ -264,7 +268,7 @@ impl Resource for Model {
                 "binding:vnic_type": self.vnic_type, "dns_name": self.dns_name, "dns_domain": self.dns_domain,
                 "dns_assignment": [], "qos_policy_id": self.qos_policy_id, "qos_network_policy_id": null,
                 "data_plane_status": self.data_plane_status,
-                "ip_allocation": if self.fixed_ips.0.is_empty() { "none" } else { "immediate" }, "tags": self.tags.0,
+                "ip_allocation": self.ip_allocation(), "tags": self.tags.0,
             }),
         );
         if seen.admin {
@@ -292,6 +296,14 @@ fn vif_details(vnic_type: &str) -> Value {
 }
 
 impl Model {
+    fn ip_allocation(&self) -> &'static str {
+        match self.fixed_ips.0.is_empty() {
+            _ if self.deferred => "deferred",
+            true => "none",
+            false => "immediate",
+        }
+    }
+
     fn pairs_view(&self) -> Vec<Value> {
         let pair = |pair: &AddressPair| json!({"ip_address": pair.ip_address, "mac_address": pair.mac_address.as_ref().unwrap_or(&self.mac_address)});
         self.allowed_address_pairs.0.iter().map(pair).collect()

@@ -4,7 +4,7 @@ use kit::{Context, Error, Path, Reply, Result};
 
 use super::addresses::{Wanted, choose, touch_membership};
 use super::create::{check_rules, check_security, free_mac, join_groups, profile};
-use super::{DHCP, DOWN, DhcpOption, FixedIp, Model, dhcp, turn};
+use super::{DHCP, DOWN, DhcpOption, FixedIp, Model, deferred, dhcp, turn};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::conflict;
@@ -60,6 +60,7 @@ async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model, claim
     if let Some(wanted) = wish.get::<Vec<Wanted>>("fixed_ips")? {
         change_addresses(tx, &network, &mut port, wanted).await?;
     }
+    deferred::settle(tx, &network, &before, &mut port).await?;
     if port == before {
         return Ok(port);
     }
@@ -149,7 +150,8 @@ async fn change_addresses(tx: &Tx<'_>, network: &networks::Model, port: &mut Mod
 
 /// What follows from the change: groups, floating IPs, DHCP ports, and who hears of it.
 pub async fn settle(tx: &Tx<'_>, network: &networks::Model, before: &Model, port: &Model) -> Result<()> {
-    if port.security_groups != before.security_groups {
+    let paired = |port: &Model| !port.allowed_address_pairs.0.is_empty();
+    if port.security_groups != before.security_groups || paired(port) != paired(before) {
         sql::execute(tx.db, "DELETE FROM port_security_groups WHERE port_id = $1", [port.id.as_str().into()]).await?;
         join_groups(tx, port).await?;
     }

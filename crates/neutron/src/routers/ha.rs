@@ -97,6 +97,7 @@ fn subnet(network: &networks::Model, project: &str) -> Result<subnets::Model> {
         service_types: Json(Vec::new()),
         subnetpool_id: None,
         dns_publish_fixed_ip: false,
+        segment_id: None,
         tags: Json(Vec::new()),
         revision_number: 0,
         created_at: now,

@@ -6,7 +6,7 @@ use kit::policy::Target;
 use kit::{Context, Path, Reply, Result};
 
 use super::create::check_served;
-use super::{Model, Pool, plan};
+use super::{Model, Pool, on_segment, plan};
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::fault::{bad_request, conflict, invalid_input};
@@ -51,6 +51,7 @@ pub async fn update(app: App, ctx: Context, id: Path<String>, input: Input) -> R
             checked.enforce(&by, "update", Model::KEY, Model::ATTRIBUTES, &target)?;
             let before = subnet.clone();
             apply(&tx, &checked, &mut subnet).await?;
+            on_segment::check_change(&tx, &before, &subnet).await?;
             if subnet != before {
                 save(tx.db, &mut subnet).await?;
                 if subnet.allocation_pools != before.allocation_pools {
@@ -86,6 +87,7 @@ async fn apply(tx: &Tx<'_>, checked: &Checked, subnet: &mut Model) -> Result<()>
     checked.set("host_routes", &mut subnet.host_routes.0)?;
     checked.set("service_types", &mut subnet.service_types.0)?;
     checked.set("dns_publish_fixed_ip", &mut subnet.dns_publish_fixed_ip)?;
+    checked.set("segment_id", &mut subnet.segment_id)?;
     if !subnet.enable_dhcp && (subnet.ipv6_ra_mode.is_some() || subnet.ipv6_address_mode.is_some()) {
         return Err(invalid_input("Cannot disable enable_dhcp with ipv6 attributes set"));
     }

@@ -8,7 +8,7 @@ use kit::db::Json;
 use kit::policy::Target;
 use kit::{Context, Reply, Result, ids};
 
-use super::{Model, Pool, check_told, plan};
+use super::{Model, Pool, check_told, on_segment, plan};
 use crate::agents::Touched;
 use crate::attributes::{Checked, Input};
 use crate::fault::{bad_request, enforce, invalid_input};
@@ -83,6 +83,7 @@ fn wish(checked: &Checked) -> Result<Wish> {
         service_types: Json(checked.or("service_types", Vec::new())?),
         subnetpool_id: None,
         dns_publish_fixed_ip: checked.or("dns_publish_fixed_ip", false)?,
+        segment_id: checked.get::<Option<String>>("segment_id")?.flatten(),
         tags: Json(Vec::new()),
         revision_number: 0,
         created_at: now,
@@ -202,6 +203,7 @@ pub async fn make(tx: &Tx<'_>, subnet: Model) -> Result<Model> {
         let message = "Subnets hosted on the same network must be allocated from the same subnet pool.";
         return Err(bad_request("NetworkSubnetPoolAffinityError", message));
     }
+    on_segment::check(tx, &subnet, &others).await?;
     insert(tx.db, &subnet).await?;
     ipam::rebuild(tx, &subnet).await?;
     ports::refresh_dhcp(tx, &network.id).await?;

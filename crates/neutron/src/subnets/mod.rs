@@ -2,6 +2,7 @@
 
 mod api;
 mod create;
+mod on_segment;
 mod plan;
 
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 pub use api::{check_told, delete, update};
 pub use create::{create, make};
+pub use on_segment::{of, usable_on};
 pub use plan::plan;
 
 use crate::attributes::Attribute;
@@ -44,6 +46,8 @@ pub struct Model {
     pub service_types: Json<Vec<String>>,
     pub subnetpool_id: Option<String>,
     pub dns_publish_fixed_ip: bool,
+    /// Its ports are on this segment of the network.
+    pub segment_id: Option<String>,
     pub tags: Json<Vec<String>>,
     pub revision_number: i64,
     pub created_at: Timestamp,
@@ -125,6 +129,7 @@ impl Resource for Model {
         Attribute::fixed("ipv6_address_mode", Kind::OneOfOrNull(MODES)),
         Attribute::writable("service_types", Kind::Words).composite().ruled(),
         Attribute::writable("dns_publish_fixed_ip", Kind::Bool),
+        Attribute::writable("segment_id", Kind::UuidOrNull).ruled(),
     ];
 
     crate::standard!();
@@ -155,7 +160,7 @@ impl Resource for Model {
         }
     }
 
-    fn view(&self, _: &Seen) -> Map<String, Value> {
+    fn view(&self, seen: &Seen) -> Map<String, Value> {
         let mut view = standard_view(&self.id, &self.project_id, &self.description, self.revision_number, self.created_at, self.updated_at);
         extend(
             &mut view,
@@ -167,6 +172,9 @@ impl Resource for Model {
                 "dns_publish_fixed_ip": self.dns_publish_fixed_ip, "tags": self.tags.0,
             }),
         );
+        if seen.admin {
+            view.insert("segment_id".into(), json!(self.segment_id));
+        }
         view
     }
 

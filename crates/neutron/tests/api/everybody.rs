@@ -131,6 +131,10 @@ impl Things {
         ] {
             things.0.push((key, id(&cloud.make(ADMIN, plural, kind, body).await)));
         }
+        let segment = id(&cloud.get(ADMIN, &format!("/segments?network_id={}", things.id("network_id"))).await["segments"][0]);
+        let range = json!({"network_type": "vxlan", "minimum": 900, "maximum": 909, "shared": false, "project_id": "demo"});
+        let range = id(&cloud.make(ADMIN, "network_segment_ranges", "network_segment_range", range).await);
+        things.0.extend([("segment_id", segment), ("network_segment_range_id", range)]);
         let (path, kind) = ("security-groups-default-statefulness", "security_groups_default_statefulness");
         things.0.push(("id", id(&cloud.make("demo/manager", path, kind, json!({"project_id": "demo"})).await)));
         let group = things.id("security_group_id");
@@ -214,6 +218,10 @@ impl Things {
             }
             "address-groups" => json!({"address_group": wish(json!({"name": "a"}))}),
             "add_addresses" | "remove_addresses" => json!({"addresses": ["10.0.0.0/24"]}),
+            "segments" => json!({"segment": wish(json!({"network_id": named("network_id"), "network_type": "vxlan"}))}),
+            "network_segment_ranges" => {
+                json!({"network_segment_range": wish(json!({"network_type": "vxlan", "minimum": 950, "maximum": 959}))})
+            }
             "trunks" => json!({"trunk": wish(json!({"port_id": named("port_id")}))}),
             "add_subports" | "remove_subports" => json!({"sub_ports": []}),
             "quotas" => json!({"quota": {}}),

@@ -284,7 +284,9 @@ impl Agent {
         let vtep = self.host.strip_prefix("host").map(|number| format!("192.0.2.{number}").parse().unwrap());
         let agent_types = vec!["Linux bridge agent".into(), "DHCP agent".into(), "L3 agent".into()];
         let interface_mappings = BTreeMap::from([("physnet1".into(), "eth1".into())]);
-        let heartbeat = Heartbeat { host: self.host.clone(), agent_types, vtep, interface_mappings, ..Heartbeat::default() };
+        let physical_networks = interface_mappings.keys().cloned().collect();
+        let heartbeat =
+            Heartbeat { host: self.host.clone(), agent_types, vtep, physical_networks, interface_mappings, ..Heartbeat::default() };
         self.bus.call(SERVER_TOPIC, heartbeat, Duration::from_secs(5)).await.unwrap();
     }
 

@@ -16,5 +16,6 @@ mod replies;
 mod rooms;
 mod routers;
 mod schedulers;
+mod segments;
 mod sharing;
 mod words;

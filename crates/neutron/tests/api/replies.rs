@@ -83,11 +83,13 @@ async fn what_carries_a_network_may_come_as_its_one_segment() {
         assert_eq!(made["provider:segmentation_id"].as_u64().unwrap_or_default(), u64::from(number), "{made}");
         assert!(made.get("segments").is_none(), "{made}");
     }
-    let (one, two) = (segment("vlan", "public", 78), segment("vlan", "public", 79));
+    let one = segment("vlan", "public", 78);
     for (who, body, expected) in [
         (DEMO, json!({"segments": [one]}), (403, "PolicyNotAuthorized")),
         (ADMIN, json!({"segments": [one], "provider:network_type": "vlan"}), (400, "SegmentsSetInConjunctionWithProviders")),
-        (ADMIN, json!({"segments": [one, two]}), (400, "InvalidInput")),
+        (ADMIN, json!({"segments": [one, one]}), (400, "SegmentsContainDuplicateEntry")),
+        (ADMIN, json!({"segments": [one, segment("vxlan", "public", 0)]}), (400, "InvalidInput")),
+        (ADMIN, json!({"provider:physical_network": "public"}), (400, "InvalidInput")),
         (ADMIN, json!({"segments": [{"colour": "red"}]}), (400, "HTTPBadRequest")),
     ] {
         let refused = cloud.refused(who, Method::POST, "/networks", Some(json!({"network": body}))).await;
