@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::Config;
 use crate::dataplane::Dataplane;
 use crate::desired::{Desired, Dirty, of_router, of_server};
+use crate::metering::Meters;
 use crate::{Error, Result};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -40,6 +41,7 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
     });
     let _updates = AbortOnDropHandle::new(bus.serve(&agent_topic(&config.host), handlers, 1));
     let _heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat(config.clone(), bus.clone())));
+    let meters = Meters::new(config.host.clone(), bus.clone(), config.report_every);
     let agent = Agent {
         host: config.host,
         bus,
@@ -52,8 +54,9 @@ pub async fn run(config: Config, bus: Bus, dataplane: impl Dataplane) -> Result<
         reported: Arc::default(),
         retold: BTreeSet::new(),
         retry: Retry::default(),
+        meters,
     };
-    agent.live(updates, config.reconcile_every).await
+    agent.live(updates, config.reconcile_every, config.measure_every).await
 }
 
 async fn heartbeat(config: Config, bus: Bus) {
@@ -92,15 +95,17 @@ struct Agent<D> {
     /// Those that it told of since, and may not have believed before: one that waits here for its guest is not this host's yet.
     retold: BTreeSet<String>,
     retry: Retry,
+    meters: Meters,
 }
 
 impl<D: Dataplane> Agent<D> {
-    async fn live(mut self, mut updates: mpsc::Receiver<Update>, reconcile_every: Duration) -> Result<()> {
-        let (mut reconcile, mut refetch) = (interval(reconcile_every), interval(REFETCH));
+    async fn live(mut self, mut updates: mpsc::Receiver<Update>, reconcile_every: Duration, measure_every: Duration) -> Result<()> {
+        let (mut reconcile, mut refetch, mut measure) = (interval(reconcile_every), interval(REFETCH), interval(measure_every));
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
         refetch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first ticks come at once, and the beginning does all that anyway.
-        tokio::join!(reconcile.tick(), refetch.tick());
+        tokio::join!(reconcile.tick(), refetch.tick(), measure.tick());
         loop {
             // boxed, as the agent waits far longer than it works
             Box::pin(self.make_it_so()).await;
@@ -114,6 +119,10 @@ impl<D: Dataplane> Agent<D> {
                 _ = refetch.tick() => {
                     self.sequence = None;
                     self.reported = Arc::default();
+                }
+                _ = measure.tick() => {
+                    let counts = self.dataplane.counts(&self.desired).await;
+                    self.meters.take(counts).await;
                 }
                 _ = self.retry.due() => {}
             }

@@ -26,7 +26,7 @@ pub async fn cleanup(state_dir: &Path) -> Result<()> {
     };
     let host = Netlink::here()?;
     let namespaces = Namespaces::new(state_dir);
-    let dhcp = Dhcp::new(state_dir.to_owned(), namespaces.clone());
+    let dhcp = Dhcp::new(state_dir.to_owned(), vec![], namespaces.clone());
     let mut networks = files::names_in(&state_dir.join("neutron/dhcp"));
     let present = namespaces.list();
     networks.extend(present.iter().filter_map(|name| names::network_of_namespace(name)).map(Into::into));

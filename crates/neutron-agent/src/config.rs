@@ -18,6 +18,8 @@ pub struct Config {
     pub metadata_upstream: SocketAddr,
     /// Shared with nova: signs the instance ids the proxy passes on.
     pub metadata_secret: String,
+    /// Whom our DNS servers ask for names that are no port's, by way of the gateways of their networks; nobody by default.
+    pub dnsmasq_dns_servers: Vec<IpAddr>,
     /// Where other hosts send this host's VXLAN frames: an address of the host. Without one, its networks end at the host.
     pub vtep: Option<IpAddr>,
     /// Physical networks of this host, by name; a `flat` network is one of them, a `vlan` one a tag on it.
@@ -29,6 +31,9 @@ pub struct Config {
     /// Hide external networks behind the host's own address, so that guests reach what the host reaches. Needs, and switches on, the host's IP
     /// forwarding; off by default.
     pub masquerade_external: bool,
+    /// How often what routers counted under metering labels is read, and how often it is told.
+    pub measure_every: Duration,
+    pub report_every: Duration,
     /// How often the host is compared with what is desired though nothing happened.
     pub reconcile_every: Duration,
 }
@@ -50,11 +55,14 @@ impl Config {
             state_dir: state_dir.into(),
             metadata_upstream: SocketAddr::from(([127, 0, 0, 1], 8775)),
             metadata_secret: metadata_secret.into(),
+            dnsmasq_dns_servers: vec![],
             vtep: None,
             physical_networks: BTreeMap::new(),
             bandwidths: BTreeMap::new(),
             packet_rate: None,
             masquerade_external: false,
+            measure_every: Duration::from_secs(30),
+            report_every: Duration::from_secs(300),
             reconcile_every: Duration::from_secs(30),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! - [`linuxbridge`]: bridges, taps, and the firewall with port security and security groups.
 //! - [`dhcp`]: a namespace with dnsmasq for each network. [`metadata`]: who asks 169.254.169.254.
-//! - [`router`]: a namespace for each router, with NAT and floating IPs.
+//! - [`router`]: a namespace for each router, with NAT and floating IPs. [`metering`]: what goes through them.
 //! - [`host`]: netlink, namespaces, nftables and processes, which know nothing of clouds.
 //!
 //! Everything it makes has a name that follows from an OpenStack id ([`names`]); whatever has another name is not touched. Guests' packets
@@ -21,6 +21,7 @@ mod dhcp;
 mod host;
 mod linuxbridge;
 mod metadata;
+mod metering;
 mod names;
 mod preflight;
 mod router;
@@ -34,4 +35,5 @@ pub use config::{Config, External};
 pub use dataplane::{Dataplane, Linux, Outcome, Sim};
 pub use desired::{Desired, Dirty};
 pub use kit::{Error, Result};
+pub use metering::Count;
 pub use preflight::preflight;

@@ -25,6 +25,7 @@ use crate::linuxbridge::peers::Found;
 use crate::linuxbridge::plan::{self, Place};
 use crate::linuxbridge::{carry_out, external, firewall};
 use crate::metadata::{Metadata, Upstream};
+use crate::metering::Count;
 use crate::names;
 use crate::router::Routers;
 use crate::{Error, Result};
@@ -75,7 +76,7 @@ impl Linux {
             numbers: Numbers::load(&numbers_file(&config)),
             firewall: Ruleset::of(None, config.state_dir.join("neutron/firewall.json")),
             judged: Desired::default(),
-            dhcp: Dhcp::new(config.state_dir.clone(), namespaces.clone()),
+            dhcp: Dhcp::new(config.state_dir.clone(), config.dnsmasq_dns_servers.clone(), namespaces.clone()),
             metadata: Metadata::new(upstream),
             routers: Routers::new(&config.state_dir, namespaces.clone()),
             unserved: BTreeSet::new(),
@@ -260,6 +261,18 @@ impl Dataplane for Linux {
         self.waiting = wired.len() < desired.ports.len();
         wired.extend(self.carried(desired, &places, &links));
         Ok(Outcome { wired: Arc::new(wired), complete })
+    }
+
+    async fn counts(&mut self, desired: &Desired) -> Vec<Count> {
+        let metered = desired.routers.values().filter(|router| !router.metering_labels.is_empty() && !self.uncarried.contains(&router.id));
+        let mut all = vec![];
+        for router in metered {
+            match self.routers.counts(router).await {
+                Ok(counts) => all.extend(counts),
+                Err(error) => tracing::warn!(router = router.id, %error, "what a router counted could not be read"),
+            }
+        }
+        all
     }
 
     async fn changed(&mut self) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::desired::{Desired, Dirty};
+use crate::metering::Count;
 
 pub use linux::Linux;
 pub use sim::Sim;
@@ -26,6 +27,9 @@ pub struct Outcome {
 pub trait Dataplane: Send + 'static {
     /// Make the host as desired. May be repeated at any time; what is right already is not touched.
     fn apply(&mut self, desired: &Desired, dirty: &Dirty) -> impl Future<Output = Result<Outcome>> + Send;
+
+    /// What the routers counted under metering labels since they were asked last.
+    fn counts(&mut self, desired: &Desired) -> impl Future<Output = Vec<Count>> + Send;
 
     /// Waits until something happened on the host that may want another [`Dataplane::apply`], such as a new tap.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;

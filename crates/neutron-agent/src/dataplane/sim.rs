@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::dataplane::{Dataplane, Outcome};
 use crate::desired::{Desired, Dirty};
+use crate::metering::Count;
 
 /// Remembers what is wired: most of what an agent hears is of ports on other hosts, and there are many of both.
 #[derive(Debug, Default)]
@@ -17,6 +18,10 @@ impl Dataplane for Sim {
             self.0 = Arc::new(desired.awaited());
         }
         Ok(Outcome { wired: self.0.clone(), complete: true })
+    }
+
+    async fn counts(&mut self, _: &Desired) -> Vec<Count> {
+        vec![]
     }
 
     async fn changed(&mut self) {

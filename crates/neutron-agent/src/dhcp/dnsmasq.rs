@@ -25,9 +25,9 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn new(network: &Network, ports: &[&Port], interface: &str, paths: &Paths) -> Told {
+    pub fn new(network: &Network, ports: &[&Port], interface: &str, paths: &Paths, dns_servers: &[IpAddr]) -> Told {
         let mut command = vec![PROGRAM.to_owned()];
-        command.extend(text::arguments(network, interface, paths));
+        command.extend(text::arguments(network, interface, paths, dns_servers));
         let ports = || ports.iter().copied();
         Told {
             command,

@@ -48,7 +48,7 @@ impl Paths {
 }
 
 /// Whatever changes here needs a new process; the files do not.
-pub fn arguments(network: &Network, interface: &str, paths: &Paths) -> Vec<String> {
+pub fn arguments(network: &Network, interface: &str, paths: &Paths, dns_servers: &[IpAddr]) -> Vec<String> {
     let file = |option: &str, path: PathBuf| format!("--{option}={}", path.display());
     let mut arguments: Vec<String> =
         ["--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--bind-interfaces", "--except-interface=lo"].map(Into::into).into();
@@ -67,6 +67,7 @@ pub fn arguments(network: &Network, interface: &str, paths: &Paths) -> Vec<Strin
     arguments.push("--dhcp-match=set:ipxe,175".into());
     // The files are private to root.
     arguments.push("--user=root".into());
+    arguments.extend(dns_servers.iter().map(|server| format!("--server={server}")));
     if let Some(domain) = served::domain(network) {
         arguments.extend([format!("--domain={domain}"), format!("--local=/{domain}/")]);
     }
@@ -189,12 +190,14 @@ mod tests {
     #[test]
     fn a_subnet_is_a_static_range() {
         let paths = Paths::new(Path::new("/s"), fixtures::NET);
-        let arguments = arguments(&fixtures::network_6(), "ns-33333333-33", &paths);
+        let arguments = arguments(&fixtures::network_6(), "ns-33333333-33", &paths, &["192.0.2.53".parse().unwrap()]);
         let ranges = [
             format!("--dhcp-range=set:subnet-{},10.1.0.0,static,255.255.255.0,86400", fixtures::SUBNET),
             format!("--dhcp-range=set:subnet-{},fd00:1::,static,64,86400", fixtures::SUBNET_6),
         ];
         assert!(ranges.iter().all(|range| arguments.contains(range)), "{arguments:?}");
-        assert!(arguments.contains(&"--interface=ns-33333333-33".to_owned()));
+        for argument in ["--interface=ns-33333333-33", "--no-resolv", "--server=192.0.2.53", "--local=/openstacklocal/"] {
+            assert!(arguments.contains(&argument.to_owned()), "{arguments:?}");
+        }
     }
 }

@@ -13,11 +13,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use ipnet::IpNet;
 use rpc::network::{DhcpPort, Network, Port};
 
 use crate::host::link::{self, Interface};
 use crate::host::mac::Mac;
-use crate::host::netlink::{Link, Netlink};
+use crate::host::netlink::{Link, Netlink, everywhere};
 use crate::host::netns::{Namespaces, Netns};
 use crate::{Error, Result};
 use crate::{metadata, names};
@@ -29,12 +30,14 @@ const AT_ONCE: usize = 32;
 /// The DHCP servers of this host.
 pub struct Dhcp {
     state_dir: PathBuf,
+    /// Whom to ask for names that are no port's.
+    dns_servers: Vec<IpAddr>,
     namespaces: Namespaces,
 }
 
 impl Dhcp {
-    pub fn new(state_dir: PathBuf, namespaces: Namespaces) -> Dhcp {
-        Dhcp { state_dir, namespaces }
+    pub fn new(state_dir: PathBuf, dns_servers: Vec<IpAddr>, namespaces: Namespaces) -> Dhcp {
+        Dhcp { state_dir, dns_servers, namespaces }
     }
 
     /// Serve this network's ports; answers the namespace.
@@ -51,8 +54,10 @@ impl Dhcp {
         };
         let inner = link::ensure(host, &netns, &interface).await?;
         set_neighbours(&netns, &inner, network, ports).await?;
+        let gateways = if self.dns_servers.is_empty() { vec![] } else { served::gateways(network) };
+        set_gateways(&netns, gateways).await?;
         let paths = Paths::new(&self.state_dir, &network.id);
-        let told = dnsmasq::Told::new(network, ports, &interface.inner, &paths);
+        let told = dnsmasq::Told::new(network, ports, &interface.inner, &paths, &self.dns_servers);
         netns.run(move || told.ensure(&paths)).await?;
         Ok(netns)
     }
@@ -73,6 +78,20 @@ pub fn interface(network: &Network) -> Result<metadata::Interface> {
 
 fn port(network: &Network) -> Result<&DhcpPort> {
     network.dhcp.as_ref().ok_or_else(|| Error::internal("a network without a DHCP port"))
+}
+
+/// The ways out of the namespace, and no others.
+async fn set_gateways(netns: &Netns, gateways: Vec<IpAddr>) -> Result<()> {
+    let inside = netns.netlink().await?;
+    let want: Vec<(IpNet, IpAddr)> = gateways.into_iter().map(|gateway| (everywhere(gateway), gateway)).collect();
+    let have = inside.routes().await?;
+    for (net, hop) in have.iter().filter(|route| !want.contains(route)) {
+        inside.delete_route(*net, *hop).await?;
+    }
+    for (net, hop) in want.iter().filter(|route| !have.contains(route)) {
+        inside.add_route(*net, *hop).await?;
+    }
+    Ok(())
 }
 
 /// Each port's address belongs to its MAC, whatever ARP and neighbour discovery say.

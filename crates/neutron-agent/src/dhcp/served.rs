@@ -73,6 +73,13 @@ pub fn server_addresses(network: &Network) -> Vec<IpNet> {
     own.chain([Ipv4Net::from(metadata::ADDRESS).into()]).chain(metadata).collect()
 }
 
+/// The gateways of the subnets, by which our own questions leave the network: one of each version.
+pub fn gateways(network: &Network) -> Vec<IpAddr> {
+    let near = |s: Served<'_>| s.subnet.gateway_ip.filter(|gateway| s.net.contains(gateway));
+    let of = |v4: bool| subnets(network).filter_map(near).find(|gateway| gateway.is_ipv4() == v4);
+    [of(true), of(false)].into_iter().flatten().collect()
+}
+
 /// One address of a port, as DHCP and DNS have it.
 pub struct Entry<'a> {
     pub port: &'a Port,
@@ -158,6 +165,15 @@ mod tests {
         }
         let addresses = server_addresses(&network);
         assert_eq!(addresses.last().unwrap().to_string(), "fe80::a9fe:a9fe/64");
+    }
+
+    #[test]
+    fn questions_leave_by_the_gateways_that_are_near() {
+        let mut network = fixtures::network_6();
+        let text = |network: &Network| gateways(network).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(text(&network), ["10.1.0.1", "fd00:1::1"]);
+        network.subnets[1].gateway_ip = Some("fe80::1".parse().unwrap());
+        assert_eq!(text(&network), ["10.1.0.1"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! nftables as text: a table as a value, the script that makes it, and the script that leads from one to another. Pure; [`super::ruleset`]
 //! brings the scripts to the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// One table of ours.
@@ -11,6 +11,8 @@ pub struct Table {
     pub family: &'static str,
     pub name: &'static str,
     pub sets: BTreeMap<String, Set>,
+    /// By name, so that they live through changes of the rules that count.
+    pub counters: BTreeSet<String>,
     pub chains: BTreeMap<String, Chain>,
 }
 
@@ -68,6 +70,9 @@ impl Table {
         for (name, set) in &self.sets {
             let _ = writeln!(script, " {} {name} {{ {} }}", set.keyword, set.spec);
         }
+        for name in &self.counters {
+            let _ = writeln!(script, " counter {name} {{ }}");
+        }
         for (name, chain) in &self.chains {
             let _ = writeln!(script, " chain {name} {{ {} }}", chain.hook.as_deref().unwrap_or_default());
         }
@@ -97,6 +102,9 @@ impl Table {
         for (name, set) in new.sets.iter().filter(|(name, _)| !self.sets.contains_key(*name)) {
             let _ = writeln!(script, "add {} {id} {name} {{ {} }}", set.keyword, set.spec);
         }
+        for name in new.counters.difference(&self.counters) {
+            let _ = writeln!(script, "add counter {id} {name}");
+        }
         for (name, _) in new.chains.iter().filter(|(name, _)| !self.chains.contains_key(*name)) {
             let _ = writeln!(script, "add chain {id} {name}");
         }
@@ -124,6 +132,9 @@ impl Table {
         }
         for (name, set) in self.sets.iter().filter(|(name, _)| !new.sets.contains_key(*name)) {
             let _ = writeln!(script, "delete {} {id} {name}", set.keyword);
+        }
+        for name in self.counters.difference(&new.counters) {
+            let _ = writeln!(script, "delete counter {id} {name}");
         }
         script
     }
@@ -218,6 +229,20 @@ mod tests {
                         add element inet cumulo_test ports { 2 : jump port-2 }\n\
                         delete chain inet cumulo_test port-1\n";
         assert_eq!(table().diff(&new), expected);
+    }
+
+    #[test]
+    fn counters_outlive_the_rules_that_count() {
+        let mut counting = table();
+        counting.counters.insert("label-1".into());
+        counting.chain("port-1", vec!["counter name label-1 accept".into()]);
+        assert!(counting.replace().contains(" counter label-1 { }\n chain"));
+        let script = table().diff(&counting);
+        assert!(script.starts_with("add counter inet cumulo_test label-1\n"), "{script}");
+        assert!(counting.diff(&table()).ends_with("delete counter inet cumulo_test label-1\n"));
+        let mut more = counting.clone();
+        more.chain("port-1", vec!["ip daddr 192.0.2.1 counter name label-1 accept".into()]);
+        assert!(!counting.diff(&more).contains("counter inet"));
     }
 
     #[test]

@@ -17,10 +17,11 @@ use rpc::network::{FloatingIp, Router, RouterRole};
 use crate::desired::Desired;
 use crate::host::conntrack::{self, Doomed, Which};
 use crate::host::link::{self, Interface};
-use crate::host::netlink::Netlink;
+use crate::host::netlink::{Netlink, everywhere};
 use crate::host::netns::{Namespaces, Netns};
-use crate::host::ruleset::Ruleset;
+use crate::host::ruleset::{Ruleset, nft};
 use crate::host::{files, sysctl};
+use crate::metering::Count;
 use crate::names;
 use crate::{Error, Result};
 use advertise::Advertisements;
@@ -71,6 +72,14 @@ impl Routers {
             }
         }
         self.namespaces.remove(&name)
+    }
+
+    /// What a router counted under labels since it was asked last.
+    pub async fn counts(&self, router: &Router) -> Result<Vec<Count>> {
+        let Some(netns) = self.namespaces.open(&names::router_namespace(&router.id)) else { return Ok(vec![]) };
+        let listing = netns.run(|| nft(&["-j", "reset", "counters", "table", "inet", traffic::TABLE], "")).await?;
+        let count = |(label_id, packets, bytes)| Count { label_id, project_id: router.project_id.clone(), packets, bytes };
+        Ok(traffic::counted(&listing)?.into_iter().map(count).collect())
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
@@ -179,11 +188,7 @@ async fn remove_strays(inside: &Netlink, interfaces: &[Interface]) -> Result<()>
 async fn set_routes(inside: &Netlink, router: &Router) -> Result<()> {
     let mut want: Vec<(IpNet, IpAddr)> = vec![];
     for hop in router.gateway.iter().flat_map(|gateway| &gateway.nexthops) {
-        let all = match hop {
-            IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
-            IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
-        };
-        want.push((all, *hop));
+        want.push((everywhere(*hop), *hop));
     }
     for route in &router.routes {
         match route.destination.parse::<IpNet>() {

@@ -5,15 +5,19 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rpc::network::{BandwidthLimit, MeteringRule, Qos, Router};
+use serde_json::Value;
 
+use crate::Result;
 use crate::host::nft::Table;
 use crate::linuxbridge::firewall::limits::limit;
 use crate::names;
 
 const FORWARD: &str = "type filter hook forward priority -10";
 
+pub const TABLE: &str = "cumulo_traffic";
+
 pub fn table(router: &Router) -> Table {
-    let mut table = Table::new("inet", "cumulo_traffic");
+    let mut table = Table::new("inet", TABLE);
     let Some(gateway) = &router.gateway else {
         return table;
     };
@@ -42,9 +46,11 @@ pub fn table(router: &Router) -> Table {
     }
     for label in &router.metering_labels {
         for (direction, link) in [("ingress", "iifname"), ("egress", "oifname")] {
-            let rules = metering(label.rules.iter().filter(|rule| rule.direction == direction));
+            let counter = counter(&label.id);
+            let rules = metering(label.rules.iter().filter(|rule| rule.direction == direction), &counter);
             if !rules.is_empty() {
-                let chain = format!("label-{}-{direction}", label.id);
+                let chain = format!("{counter}-{direction}");
+                table.counters.insert(counter);
                 table.chain(&chain, rules);
                 forward.push(format!("{link} \"{outside}\" jump {chain}"));
             }
@@ -65,13 +71,31 @@ fn unlimited<'a>(router: &'a Router, direction: &'a str) -> impl Iterator<Item =
     without.map(|ip| (ip.fixed_ip_address.to_string(), "return".to_owned()))
 }
 
+const COUNTER: &str = "label-";
+
+/// Counts what a label's rules name, in both directions.
+fn counter(label: &str) -> String {
+    format!("{COUNTER}{label}")
+}
+
+/// The labels, packets and bytes of what `nft -j` prints of the counters.
+pub fn counted(listing: &str) -> Result<Vec<(String, u64, u64)>> {
+    let listing: Value = serde_json::from_str(listing)?;
+    let counters = listing["nftables"].as_array().into_iter().flatten().filter_map(|object| object.get("counter"));
+    let counted = counters.filter_map(|counter| {
+        let label = counter["name"].as_str()?.strip_prefix(COUNTER)?;
+        Some((label.to_owned(), counter["packets"].as_u64()?, counter["bytes"].as_u64()?))
+    });
+    Ok(counted.collect())
+}
+
 /// What is excluded is left before anything is counted, and nothing is counted twice.
-fn metering<'a>(rules: impl Iterator<Item = &'a MeteringRule>) -> Vec<String> {
+fn metering<'a>(rules: impl Iterator<Item = &'a MeteringRule>, counter: &str) -> Vec<String> {
     let (excluded, counted): (Vec<_>, Vec<_>) = rules.partition(|rule| rule.excluded);
     let lines = |rules: Vec<&MeteringRule>, verdict: &str| -> Vec<String> {
         rules.into_iter().filter_map(|rule| Some(format!("{}{verdict}", matches(rule)?))).collect()
     };
-    let counted = lines(counted, "counter return");
+    let counted = lines(counted, &format!("counter name \"{counter}\" return"));
     if counted.is_empty() { vec![] } else { lines(excluded, "return").into_iter().chain(counted).collect() }
 }
 
@@ -130,6 +154,14 @@ mod tests {
             vec![MeteringLabel { id: "label".into(), rules: vec![rule(false, "0.0.0.0/0"), rule(true, "192.0.2.0/24")] }];
         let text = table(&router).replace();
         let excluded = text.find("label-label-egress ip daddr 192.0.2.0/24 return").unwrap();
-        assert!(excluded < text.find("label-label-egress ip daddr 0.0.0.0/0 counter return").unwrap());
+        assert!(excluded < text.find("label-label-egress ip daddr 0.0.0.0/0 counter name \"label-label\" return").unwrap());
+        assert!(text.contains(" counter label-label { }"));
+    }
+
+    #[test]
+    fn counters_are_read_as_nft_prints_them() {
+        let listing = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}},
+            {"counter": {"family": "inet", "name": "label-x", "table": "t", "handle": 3, "packets": 4, "bytes": 336}}]}"#;
+        assert_eq!(counted(listing).unwrap(), [("x".to_owned(), 4, 336)]);
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use kit::bus::{Bus, Handlers};
 use neutron_agent::{Config, External, Linux};
 use rpc::network::*;
+use rpc::notifications::Notification;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
@@ -25,6 +27,7 @@ pub struct Cloud {
     bus: Bus,
     state: Arc<Mutex<HostState>>,
     wired: mpsc::UnboundedReceiver<PortsWired>,
+    notifications: mpsc::UnboundedReceiver<Notification>,
     agent: Option<AbortOnDropHandle<()>>,
     config: Config,
     /// Of the host's namespace; the test's own when there is none.
@@ -69,7 +72,8 @@ impl Cloud {
         let bus = Bus::local();
         let state = Arc::new(Mutex::new(state));
         let wired = serve(&bus, state.clone());
-        let mut cloud = Cloud { bus, state, wired, agent: None, config, runtime, dir };
+        let notifications = listen(&bus);
+        let mut cloud = Cloud { bus, state, wired, notifications, agent: None, config, runtime, dir };
         cloud.start_agent();
         cloud
     }
@@ -107,6 +111,25 @@ impl Cloud {
             let report = tokio::time::timeout(Duration::from_secs(60), self.wired.recv()).await;
             let report = report.unwrap_or_else(|_| panic!("never wired: {missing:?}")).unwrap();
             missing.retain(|id| !report.up.iter().any(|up| up == id));
+        }
+    }
+
+    /// What was metered until nothing more came, as one.
+    pub async fn metered(&mut self) -> Value {
+        let mut sum = Value::Null;
+        loop {
+            let told = tokio::time::timeout(Duration::from_secs(60), self.notifications.recv()).await.unwrap().unwrap();
+            assert_eq!((told.event_type.as_str(), told.publisher_id.as_str()), ("l3.meter", "metering.host-1"));
+            let mut told = told.payload;
+            if told["pkts"] == 0 && !sum.is_null() {
+                return sum;
+            }
+            for what in ["pkts", "bytes"] {
+                told[what] = (told[what].as_u64().unwrap() + sum[what].as_u64().unwrap_or_default()).into();
+            }
+            if told["pkts"] != 0 {
+                sum = told;
+            }
         }
     }
 
@@ -179,6 +202,16 @@ fn serve(bus: &Bus, state: Arc<Mutex<HostState>>) -> mpsc::UnboundedReceiver<Por
             async { Ok(()) }
         });
     bus.serve(SERVER_TOPIC, handlers, 4);
+    receiver
+}
+
+fn listen(bus: &Bus) -> mpsc::UnboundedReceiver<Notification> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let handlers = Handlers::new().on(move |notification: Notification| {
+        let _ = sender.send(notification);
+        async { Ok(()) }
+    });
+    bus.serve("notifications", handlers, 1);
     receiver
 }
 

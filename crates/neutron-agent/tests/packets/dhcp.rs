@@ -2,10 +2,11 @@
 
 use rpc::network::{Change, DhcpOption};
 
+use crate::HOST;
 use crate::cloud::Cloud;
-use crate::guest::Guest;
+use crate::guest::{Guest, root};
 use crate::sandbox::{eventually, sandboxed};
-use crate::state::{PORT_A, PORT_C};
+use crate::state::{PORT_A, PORT_B, PORT_C};
 
 #[test]
 fn dhcp_and_metadata_know_each_guest() {
@@ -24,6 +25,22 @@ fn dhcp_and_metadata_know_each_guest() {
             assert!(answer.contains(&format!("x-tenant-id: {project}\r\n")) && answer.contains("x-forwarded-for: 10.1.0.11\r\n"));
             assert!(!answer.contains("server-b") && !answer.contains(": other"), "{answer}");
         }
+    });
+}
+
+#[test]
+fn dns_knows_the_guests_and_asks_others_for_the_rest() {
+    sandboxed("dhcp::dns_knows_the_guests_and_asks_others_for_the_rest", async {
+        let mut cloud = Cloud::start_with(|config| config.dnsmasq_dns_servers = vec![HOST.into()]).await;
+        let [a, _b] = cloud.guests([PORT_A, PORT_B]).await;
+        assert!(Guest::last_lease().contains("dns=10.1.0.2"), "{}", Guest::last_lease());
+        let elsewhere = "dnsmasq --conf-file=/dev/null --no-resolv --no-hosts --pid-file --bind-interfaces --listen-address=172.24.4.1 \
+                         --address=/elsewhere.example/192.0.2.53";
+        assert!(root().succeeds(elsewhere));
+        let found = |name: &str| a.shell(&format!("busybox nslookup {name} 10.1.0.2"));
+        eventually("another guest", || found("server-b.openstacklocal").contains("10.1.0.12")).await;
+        eventually("what somebody else knows", || found("elsewhere.example").contains("192.0.2.53")).await;
+        assert!(!found("nobody.openstacklocal").contains("192.0.2"), "{}", found("nobody.openstacklocal"));
     });
 }
 

@@ -1,20 +1,20 @@
 //! What a port's policy does to its packets, and ports that share a tap.
 
 use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use rpc::network::{BandwidthLimit, PacketLimit, Qos, TrunkMember};
+use rpc::network::{BandwidthLimit, PacketLimit, Qos, Router, TrunkMember};
 
-use crate::B;
 use crate::cloud::Cloud;
-use crate::guest::{Guest, connect, echo_server, knows_vlans, pings};
+use crate::guest::{Guest, connect, echo_server, knows_vlans, pings, root, shell};
 use crate::sandbox::{eventually, sandboxed};
-use crate::state::{PORT_A, PORT_B, PORT_C, rule};
+use crate::state::{PORT_A, PORT_B, PORT_C, ROUTER, rule};
+use crate::{B, HOST};
 
-/// How long it takes to send this much from one guest to the other and back.
-fn transfer(from: &Guest, bytes: usize) -> Duration {
-    let mut stream = connect(from, B, 80).unwrap();
+/// How long it takes to send this much to a server and back.
+fn transfer(from: &Guest, to: Ipv4Addr, bytes: usize) -> Duration {
+    let mut stream = connect(from, to, 80).unwrap();
     let mut back = stream.try_clone().unwrap();
     let begin = Instant::now();
     let reader = std::thread::spawn(move || back.read_exact(&mut vec![0; bytes]).unwrap());
@@ -31,14 +31,14 @@ fn bandwidth_is_limited_and_packets_are_marked() {
         cloud.set_rules(vec![rule("egress", None, None), rule("ingress", None, None)]).await;
         echo_server(&b, 80);
         eventually("all is open", || pings(&a, B)).await;
-        let free = transfer(&a, 1_000_000);
+        let free = transfer(&a, B, 1_000_000);
         // 4 Mbit/s: half a megabyte goes through at once, and half a megabyte in a second.
         for direction in ["egress", "ingress"] {
             let limit = BandwidthLimit { direction: direction.into(), max_kbps: 4000, max_burst_kbps: 0 };
             cloud.change_port(PORT_A, |port| port.qos = Qos { bandwidth_limits: vec![limit], dscp_mark: Some(46), ..Qos::default() }).await;
             let rules = || crate::guest::shell("nft list table bridge cumulo_limits");
             eventually("the limit is there", || rules().contains(&format!("chain {direction}-limits"))).await;
-            let limited = transfer(&a, 1_000_000);
+            let limited = transfer(&a, B, 1_000_000);
             assert!(limited > Duration::from_millis(800) && limited > free * 2, "{direction}: {limited:?}, without a limit {free:?}");
         }
         // Expedited forwarding, 46, is 0xb8 in the second byte.
@@ -46,6 +46,36 @@ fn bandwidth_is_limited_and_packets_are_marked() {
         std::thread::sleep(Duration::from_millis(500));
         a.shell("ping -c 8 -i 0.3 -W 1 10.1.0.12");
         assert!(capture.join().unwrap().contains("10.1.0.11 > 10.1.0.12"));
+    });
+}
+
+#[test]
+fn floating_ips_and_gateways_are_limited() {
+    sandboxed("qos::floating_ips_and_gateways_are_limited", async {
+        let mut cloud = Cloud::start().await;
+        let [a, b] = cloud.guests([PORT_A, PORT_B]).await;
+        echo_server(&root(), 80);
+        let router = cloud.enter(&format!("cumulo-router-{ROUTER}"));
+        let rules = || shell(&format!("{router} nft list table inet cumulo_traffic"));
+        // A has a floating IP, B is behind the gateway's address.
+        for (guest, floating) in [(&a, true), (&b, false)] {
+            eventually("the host is reached", || pings(guest, HOST)).await;
+            let free = transfer(guest, HOST, 1_000_000);
+            for direction in ["egress", "ingress"] {
+                let limit = BandwidthLimit { direction: direction.into(), max_kbps: 4000, max_burst_kbps: 0 };
+                let qos = Qos { bandwidth_limits: vec![limit], ..Qos::default() };
+                let change = |router: &mut Router, qos| match floating {
+                    true => router.floating_ips[0].qos = qos,
+                    false => router.gateway.as_mut().unwrap().qos = qos,
+                };
+                cloud.change_router(|router| change(router, qos)).await;
+                eventually("the limit is there", || rules().contains(&format!("chain limit-{direction}"))).await;
+                let limited = transfer(guest, HOST, 1_000_000);
+                assert!(limited > Duration::from_millis(800) && limited > free * 2, "{floating} {direction}: {limited:?}, else {free:?}");
+                cloud.change_router(|router| change(router, Qos::default())).await;
+                eventually("the limit is gone", || !rules().contains(&format!("chain limit-{direction}"))).await;
+            }
+        }
     });
 }
 

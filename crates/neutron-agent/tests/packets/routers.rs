@@ -1,6 +1,7 @@
 //! NAT, floating IPs, forwarded ports, extra routes, metering.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use rpc::network::{
     AddressPair, AddressScopes, Change, HostState, MeteringLabel, MeteringRule, PortForwarding, Route, RouterInterface, SecurityGroupRule,
@@ -159,15 +160,20 @@ fn the_next_guest_of_an_address_is_found_before_it_speaks() {
 #[test]
 fn labels_count_what_leaves() {
     sandboxed("routers::labels_count_what_leaves", async {
-        let mut cloud = Cloud::start().await;
+        let often = |config: &mut neutron_agent::Config| {
+            (config.measure_every, config.report_every) = (Duration::from_millis(500), Duration::from_secs(1));
+        };
+        let mut cloud = Cloud::start_with(often).await;
         let [a] = cloud.guests([PORT_A]).await;
         let rule = MeteringRule { direction: "egress".into(), ..MeteringRule::default() };
         cloud.change_router(|router| router.metering_labels = vec![MeteringLabel { id: "label".into(), rules: vec![rule] }]).await;
         let router = cloud.enter(&format!("cumulo-router-{ROUTER}"));
-        let counted = || shell(&format!("{router} nft list chain inet cumulo_traffic label-label-egress"));
-        eventually("there is a counter", || counted().contains("counter packets 0 ")).await;
+        let counters = || shell(&format!("{router} nft list counters table inet cumulo_traffic"));
+        eventually("there is a counter", || counters().contains("counter label-label")).await;
         assert!(a.succeeds("ping -c 3 -i 0.2 -W 1 172.24.4.1"));
-        assert!(counted().contains("counter packets 3 "), "{}", counted());
+        let told = cloud.metered().await;
+        assert_eq!((told["label_id"].as_str(), told["pkts"].as_u64(), told["bytes"].as_u64()), (Some("label"), Some(3), Some(3 * 84)));
+        assert_eq!((told["project_id"].as_str(), told["host"].as_str()), (Some("tenant-1"), Some("host-1")));
     });
 }
 

@@ -10,6 +10,14 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage,
 use super::{Netlink, all};
 use crate::{Error, Result};
 
+/// The destination of a route for all that no other route is for, by way of this hop.
+pub fn everywhere(hop: IpAddr) -> IpNet {
+    match hop {
+        IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
+        IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
+    }
+}
+
 impl Netlink {
     /// Addresses of a link, without link-local ones that the kernel makes itself.
     pub async fn addresses(&self, index: u32) -> Result<Vec<IpNet>> {

@@ -17,6 +17,7 @@ use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnsp
 use super::netns::Netns;
 use crate::{Error, Result};
 
+pub use addresses::everywhere;
 pub use link::{Device, Link, name_of};
 pub use neighbours::{Forward, Hop};
 
