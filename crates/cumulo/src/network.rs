@@ -22,6 +22,8 @@ pub struct Network {
     pub masquerade: bool,
     /// Name servers told to guests of the first networks; none by default.
     pub dns_nameservers: Vec<IpAddr>,
+    /// Whom the networks' DNS servers on this machine ask for names that are no guest's, by way of the networks' gateways; nobody by default.
+    pub dnsmasq_dns_servers: Vec<IpAddr>,
     /// Where other hosts send this one's VXLAN frames: an address of this machine. Without one, tenants' networks end at the host.
     pub vtep: Option<IpAddr>,
     /// MTU of the links between hosts and of physical networks (neutron's `global_physnet_mtu`): networks on VXLAN have 50 less.
@@ -56,6 +58,7 @@ impl Default for Network {
             external_pool: (IpAddr::from([172, 24, 4, 10]), IpAddr::from([172, 24, 4, 250])),
             masquerade: false,
             dns_nameservers: Vec::new(),
+            dnsmasq_dns_servers: Vec::new(),
             vtep: None,
             physical_mtu: neutron::Config::default().physical_mtu,
             vlan_ranges: vec![PUBLIC.into()],

@@ -234,6 +234,7 @@ impl Starting<'_> {
         settings.physical_networks.extend(network.of_machine()?);
         settings.vtep = network.vtep.or(self.config.address);
         settings.masquerade_external = network.masquerade;
+        settings.dnsmasq_dns_servers.clone_from(&network.dnsmasq_dns_servers);
         settings.metadata_upstream = SocketAddr::from(([127, 0, 0, 1], self.config.ports.metadata));
         Ok(settings)
     }
