@@ -10,6 +10,16 @@ becomes() { eventually "$1 is $2" 60 sh -c "openstack server show $1 -f value -c
 check "network create" openstack network create net1
 check "subnet create" openstack subnet create --network net1 --subnet-range 10.7.0.0/24 sub1
 check "server create" openstack server create --flavor m1.nano --image cumulo-guest --network net1 --wait s1
+explain() { "$bin" --state-dir "$state" server explain "$1"; }
+expect "who asks is told where a server is" 's1 \(.*\) is ACTIVE, on ' explain s1
+expect "and which filters its host passed" 'ComputeFilter +3 -> 3' explain s1
+expect "and that it was claimed there" 'chosen and claimed: ' explain s1
+check "server create where no host suits" openstack server create --flavor m1.nano --image cumulo-guest --network net1 \
+  --hint 'query=["=", "$host", "nowhere"]' lost; becomes lost ERROR
+expect "who asks is told that it is nowhere" 'lost \(.*\) is ERROR, on no host' explain lost
+expect "and which filter left none" 'JsonFilter +3 -> 0 +none is left' explain lost
+expect "and the fault" 'fault: No valid host was found' explain lost
+check "server delete" openstack server delete --wait lost
 check "server pause" openstack server pause s1; becomes s1 PAUSED
 refuse "a paused server cannot be suspended" 'while it is in vm_state paused' openstack server suspend s1
 check "server unpause" openstack server unpause s1; becomes s1 ACTIVE
