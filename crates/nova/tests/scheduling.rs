@@ -133,3 +133,40 @@ async fn a_rebuild_with_an_image_that_the_host_does_not_suit_ends_in_error() {
     let words = shown["fault"]["message"].as_str().unwrap();
     assert!(words.contains("IsolatedHostsFilter left none"), "{words}");
 }
+
+/// A flavor with extra specs, and the server of it that comes of that.
+async fn boot_with_specs(cloud: &Cloud, id: &str, specs: Value) -> String {
+    let flavor = json!({"flavor": {"id": id, "name": id, "ram": 64, "vcpus": 1, "disk": 1}});
+    assert_eq!(cloud.ask(ADMIN, "2.79", "POST", "/v2.1/flavors", flavor).await.status, 200);
+    let path = format!("/v2.1/flavors/{id}/os-extra_specs");
+    assert_eq!(cloud.ask(ADMIN, "2.79", "POST", &path, json!({"extra_specs": specs})).await.status, 200);
+    let answer = cloud.ask(MEMBER, "2.1", "POST", "/v2.1/servers", server(json!({"flavorRef": id}))).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    answer.body["server"]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn groups_of_extra_specs_are_asked_of_placement() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run)]).await;
+    let specs = json!({
+        "resources1:VGPU": "1", "resources_B:CUSTOM_GOLD": "2", "trait1:CUSTOM_FAST": "required", "trait_B:CUSTOM_OLD": "forbidden",
+        "group_policy": "isolate", "resources:DISK_GB": "0",
+    });
+    let id = boot_with_specs(&cloud, "grouped", specs).await;
+    cloud.wait(&id, "ACTIVE").await;
+    let question = cloud.neighbours.0.lock().unwrap().question.clone();
+    for (key, value) in [
+        ("resources", "MEMORY_MB:64,VCPU:1"),
+        ("resources1", "VGPU:1"),
+        ("required1", "CUSTOM_FAST"),
+        ("resources_B", "CUSTOM_GOLD:2"),
+        ("required_B", "!CUSTOM_OLD"),
+        ("group_policy", "isolate"),
+    ] {
+        assert_eq!(question.get(key).map(String::as_str), Some(value), "{key}: {question:?}");
+    }
+    // placement would not say where groups can be that nothing is said of
+    let id = boot_with_specs(&cloud, "loose", json!({"resources1:VGPU": "1", "resources2:VGPU": "1"})).await;
+    let words = cloud.wait(&id, "ERROR").await["fault"]["message"].as_str().unwrap().to_owned();
+    assert!(words.contains("No valid host was found.") && words.contains("PlacementResources"), "{words}");
+}

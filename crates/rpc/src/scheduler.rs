@@ -33,16 +33,17 @@ pub struct Destination {
     pub host: String,
     pub node: String,
     pub resource_provider_id: String,
-    /// What the server's ports take there of other providers.
+    /// What the server's ports, and groups of its flavor, take there of other providers.
     #[serde(default)]
     pub ports: Vec<PortShare>,
 }
 
-/// What a port takes of a provider.
+/// What a port takes of a provider, or a group of the flavor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortShare {
+    /// Empty for a group of the flavor.
     pub port_id: String,
-    /// The group of the port's request that this answers.
+    /// The group of the request that this answers.
     pub group_id: String,
     pub provider_id: String,
     pub resources: BTreeMap<String, i64>,

@@ -133,6 +133,8 @@ pub struct Wanted {
     pub limit: Option<u64>,
     /// What single providers of the tree must have, beside what the tree has together.
     pub groups: Vec<Group>,
+    /// Whether groups must have a provider each, `isolate`; they need not when nothing is said.
+    pub group_policy: Option<String>,
 }
 
 /// What one provider must have.
@@ -281,7 +283,7 @@ impl Placement {
         pairs.extend(limit.iter().map(|n| ("limit", n.as_str())));
         pairs.extend(grouped.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         if !wanted.groups.is_empty() {
-            pairs.push(("group_policy", "none"));
+            pairs.push(("group_policy", wanted.group_policy.as_deref().unwrap_or("none")));
         }
         self.get(auth, &format!("/allocation_candidates{}", query(&pairs))).await?.whole()
     }

@@ -8,12 +8,12 @@ use rpc::scheduler::Destination;
 use sdk::placement::{Allocations, Resources, Share, stale};
 
 use crate::Nova;
-use crate::scheduler::bandwidth;
+use crate::scheduler::{bandwidth, granular};
 
 /// How often a claim is tried again because something else changed at the same time.
 const TRIES: usize = 5;
 
-/// VCPU, MEMORY_MB and DISK_GB of a flavor, or what its `resources:` extra specs put in their place.
+/// VCPU, MEMORY_MB and DISK_GB of a flavor, or what its `resources:` extra specs put in their place. What its groups ask for is not among it.
 pub fn resources(flavor: &Flavor, devices: &[BlockDevice]) -> Resources {
     let from_volume = devices.iter().any(|d| d.boot_index == Some(0) && d.destination_type == "volume");
     let root = if from_volume { 0 } else { flavor.root_gb };
@@ -23,11 +23,9 @@ pub fn resources(flavor: &Flavor, devices: &[BlockDevice]) -> Resources {
         ("MEMORY_MB".to_owned(), flavor.ram_mb as i64),
         ("DISK_GB".to_owned(), disk as i64),
     ]);
-    for (key, value) in &flavor.extra_specs {
-        if let (Some(class), Ok(amount)) = (key.strip_prefix("resources:"), value.parse()) {
-            resources.insert(class.to_owned(), amount);
-        }
-    }
+    let named = granular::classes(&flavor.extra_specs);
+    resources.retain(|class, _| !named.contains(class.as_str()) && !(class == "VCPU" && named.contains("PCPU")));
+    resources.extend(granular::of_host(&flavor.extra_specs));
     resources.retain(|_, amount| *amount > 0);
     resources
 }
@@ -65,7 +63,7 @@ pub async fn claim(
     Err(Error::conflict("Placement changes all the time."))
 }
 
-/// What is taken of whom: the flavor's resources of the host, and what ports ask for of those below it.
+/// What is taken of whom: the flavor's resources of the host, and what groups and ports ask for of those below it.
 fn shares(destination: &Destination, resources: &Resources) -> BTreeMap<String, Share> {
     let mut shares = BTreeMap::from([(destination.resource_provider_id.clone(), Share { resources: resources.clone() })]);
     for port in &destination.ports {
@@ -74,6 +72,7 @@ fn shares(destination: &Destination, resources: &Resources) -> BTreeMap<String, 
             *share.resources.entry(class.clone()).or_default() += amount;
         }
     }
+    shares.retain(|_, share| !share.resources.is_empty());
     shares
 }
 
@@ -97,5 +96,8 @@ mod tests {
         flavor.extra_specs.insert("resources:CUSTOM_GOLD".into(), "2".into());
         let resources = resources(&flavor, &[]);
         assert_eq!((resources.get("VCPU"), resources["CUSTOM_GOLD"], resources["MEMORY_MB"]), (None, 2, 512));
+        flavor.extra_specs = [("resources:PCPU", "2"), ("resources1:MEMORY_MB", "64")].map(|(k, v)| (k.into(), v.into())).into();
+        let resources = self::resources(&flavor, &[]);
+        assert_eq!(resources, Resources::from([("PCPU".into(), 2), ("DISK_GB".into(), 3)]), "groups and pinned processors come instead");
     }
 }

@@ -1,15 +1,16 @@
-//! What the ports of a server take of its host when one comes or goes while the server is there.
+//! What the ports of a server take of its host when one comes or goes while the server is there; what groups of its flavor took stays as it is.
 
 use std::collections::BTreeMap;
 
 use kit::Result;
-use rpc::scheduler::Destination;
+use rpc::scheduler::{Destination, PortShare};
 use sdk::network::Port;
 use sdk::placement::{Resources, Wanted};
 
 use super::claims;
 use crate::Nova;
 use crate::scheduler::bandwidth::{self, Asked};
+use crate::scheduler::granular;
 use crate::servers::instance::Model;
 use crate::servers::store;
 
@@ -45,20 +46,42 @@ pub async fn tell(app: &Nova, server_id: &str) -> Result<()> {
     if asked.is_empty() {
         return Ok(());
     }
-    let mut givers = Vec::new();
-    for (provider, share) in app.cloud.placement.allocations(&auth, server_id).await?.allocations {
-        let traits = app.cloud.placement.traits(&auth, &provider).await?;
-        givers.push(Giver { provider, left: share.resources, traits });
-    }
+    let mut givers = givers(app, server_id).await?;
     bandwidth::tell(app, &bandwidth::shares(&asked, &matched(&asked, &mut givers))).await
 }
 
 /// A provider that gives a server something.
 struct Giver {
     provider: String,
-    /// What no port has been found for yet.
+    /// What nothing has been found for yet that asked for it.
     left: Resources,
     traits: Vec<String>,
+}
+
+/// Who gives a server anything, as placement has it.
+async fn givers(app: &Nova, server_id: &str) -> Result<Vec<Giver>> {
+    let (auth, mut givers) = (app.session.auth("").await?, Vec::new());
+    for (provider, share) in app.cloud.placement.allocations(&auth, server_id).await?.allocations {
+        let traits = app.cloud.placement.traits(&auth, &provider).await?;
+        givers.push(Giver { provider, left: share.resources, traits });
+    }
+    Ok(givers)
+}
+
+/// Who gives the groups of a server's flavor what they ask for, beside what the host gives the server itself.
+async fn of_groups(app: &Nova, server: &Model, host: &str) -> Result<Vec<PortShare>> {
+    let asked = bandwidth::of_flavor(&granular::of_flavor(&server.flavor.0.extra_specs));
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = claims::resources(&server.flavor.0, &store::block_devices_of(app.db.read(), &server.id).await?);
+    let mut givers = givers(app, &server.id).await?;
+    for giver in givers.iter_mut().filter(|giver| giver.provider == host) {
+        for (class, amount) in &own {
+            giver.left.entry(class.clone()).and_modify(|left| *left -= amount);
+        }
+    }
+    Ok(bandwidth::shares(&asked, &matched(&asked, &mut givers)))
 }
 
 /// By group, who has what it asks for.
@@ -67,7 +90,10 @@ fn matched(asked: &[Asked], givers: &mut [Giver]) -> BTreeMap<String, String> {
     for Asked { group, .. } in asked {
         let fits = |giver: &&mut Giver| {
             group.resources.iter().all(|(class, amount)| giver.left.get(class).is_some_and(|left| left >= amount))
-                && group.required.iter().all(|name| giver.traits.contains(name))
+                && group.required.iter().all(|name| match name.strip_prefix('!') {
+                    Some(forbidden) => !giver.traits.iter().any(|has| has == forbidden),
+                    None => giver.traits.contains(name),
+                })
         };
         let Some(giver) = givers.iter_mut().find(fits) else { continue };
         for (class, amount) in &group.resources {
@@ -83,12 +109,9 @@ async fn place(app: &Nova, server: &Model) -> Result<Option<Destination>> {
     let hosts = app.hosts.hosts(app).await?;
     let Some(host) = server.host.as_deref().and_then(|name| hosts.named(name)) else { return Ok(None) };
     let ports = app.cloud.network.ports(&app.session.auth("").await?, &[("device_id", &server.id)]).await?;
-    Ok(Some(Destination {
-        host: host.host.clone(),
-        node: host.node.clone(),
-        resource_provider_id: host.provider.clone(),
-        ports: ports.iter().flat_map(bandwidth::given).collect(),
-    }))
+    let mut shares = of_groups(app, server, &host.provider).await?;
+    shares.extend(ports.iter().flat_map(bandwidth::given));
+    Ok(Some(Destination { host: host.host.clone(), node: host.node.clone(), resource_provider_id: host.provider.clone(), ports: shares }))
 }
 
 async fn claim(app: &Nova, server: &Model, place: &Destination) -> Result<bool> {

@@ -11,11 +11,13 @@ use sdk::placement::{AllocationRequest, Group};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::granular::Granular;
 use crate::Nova;
 
-/// A group of a port's request.
+/// A group of a port's request, or of the flavor's extra specs.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    /// Empty for the flavor's.
     port_id: String,
     pub group: Group,
 }
@@ -24,6 +26,11 @@ impl Asked {
     pub fn new(port_id: &str, group: Group) -> Asked {
         Asked { port_id: port_id.to_owned(), group }
     }
+}
+
+/// What the groups of a flavor ask for.
+pub fn of_flavor(granular: &Granular) -> Vec<Asked> {
+    granular.groups.iter().map(|group| Asked::new("", group.clone())).collect()
 }
 
 /// What the ports of a server ask for: those it has, and of a new one those that were named.
@@ -79,7 +86,7 @@ pub async fn tell(app: &Nova, shares: &[PortShare]) -> Result<()> {
     }
     let auth = app.session.auth("").await?;
     let mut allocations: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
-    for share in shares {
+    for share in shares.iter().filter(|share| !share.port_id.is_empty()) {
         allocations.entry(&share.port_id).or_default().insert(&share.group_id, &share.provider_id);
     }
     for (port, allocation) in allocations {

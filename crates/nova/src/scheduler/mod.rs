@@ -7,6 +7,7 @@
 pub mod bandwidth;
 pub mod cache;
 mod filters;
+pub mod granular;
 mod hosts;
 mod machines;
 pub mod request_filter;

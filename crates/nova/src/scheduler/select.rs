@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::bandwidth::{self, Asked};
 use super::cache::Candidate;
 use super::filters::{self, Choice, Group, Request};
-use super::{request_filter, weighers};
+use super::{granular, request_filter, weighers};
 use crate::conductor::claims;
 use crate::instance_actions::record::Span;
 use crate::servers::store;
@@ -33,15 +33,19 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     let instance = &message.instance;
     let request = request(app, instance, message.ignore_hosts.clone()).await?;
     let resources = claims::resources(&instance.flavor, &instance.block_devices);
-    let ports = bandwidth::asked(app, instance).await?;
-    let wanted = wanted(app, &request, instance, &resources, &ports).await?;
+    let granular = granular::of_flavor(&instance.flavor.extra_specs);
+    let mut asked = bandwidth::of_flavor(&granular);
+    asked.extend(bandwidth::asked(app, instance).await?);
+    let mut wanted = wanted(app, &request, instance, &resources, &asked).await?;
+    wanted.group_policy.clone_from(&granular.policy);
+    let wanted = (!granular.is_refused()).then_some(wanted);
     let mut selection = Selection { selected: None, alternates: Vec::new(), filters: Vec::new() };
     // what is remembered may be wrong; before saying no, ask
     for fresh in [false, true] {
-        let choices = remaining(app, &wanted, &request, fresh, &mut selection.filters).await?;
+        let choices = remaining(app, wanted.as_ref(), &request, fresh, &mut selection.filters).await?;
         let choices = weighers::order(choices, &request, || rand::rng().random());
         let (filtered, claiming) = (Timestamp::now(), Span::begin("scheduler_claim_host", "nova-scheduler", "placement"));
-        if claim_first(app, instance, &choices, (&resources, &ports), &mut selection).await? {
+        if claim_first(app, instance, &choices, (&resources, &asked), &mut selection).await? {
             let host = selection.selected.as_ref().map(|d| d.host.clone());
             let filtered = Event { details: Some(describe(&selection.filters)), ..filtering.done_at(filtered) };
             app.events.push(&instance.id, &message.caller.request_id, [filtered, claiming.done(host)]);
@@ -64,11 +68,20 @@ pub async fn on_rebuild(app: &Nova, instance: &Instance) -> Result<Vec<FilterRes
     Ok(results)
 }
 
-/// The hosts that have room and pass the filters.
-async fn remaining(app: &Nova, wanted: &Wanted, request: &Request, fresh: bool, results: &mut Vec<FilterResult>) -> Result<Vec<Choice>> {
+/// The hosts that have room and pass the filters; none without a question that placement would answer.
+async fn remaining(
+    app: &Nova,
+    wanted: Option<&Wanted>,
+    request: &Request,
+    fresh: bool,
+    results: &mut Vec<FilterResult>,
+) -> Result<Vec<Choice>> {
     results.clear();
     let hosts = if fresh { app.hosts.fresh_hosts(app).await? } else { app.hosts.hosts(app).await? };
-    let candidates = app.hosts.candidates(app, wanted, fresh).await?;
+    let candidates = match wanted {
+        Some(wanted) => app.hosts.candidates(app, wanted, fresh).await?,
+        None => Vec::new(),
+    };
     let choice = |candidate: Arc<Candidate>| Some(Choice { host: hosts.of_provider(&candidate.provider)?.clone(), candidate });
     let choices: Vec<Choice> = candidates.into_iter().filter_map(choice).collect();
     results.push(FilterResult { filter: "PlacementResources".into(), start: hosts.all.len(), end: choices.len() });
@@ -108,7 +121,7 @@ fn destination(choice: &Choice, asked: &[Asked]) -> Destination {
     }
 }
 
-/// The question to placement: resources, the traits that flavor and image require or forbid, what ports ask for, and a host or zone where an
+/// The question to placement: resources, the traits that flavor and image require or forbid, what groups and ports ask for, and a host or zone where an
 /// answer could not hold all that may be meant.
 async fn wanted(app: &Nova, request: &Request, instance: &Instance, resources: &Resources, asked: &[Asked]) -> Result<Wanted> {
     let mut wanted = Wanted {
