@@ -14,6 +14,7 @@
 
 mod journal;
 mod run;
+mod wait;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,6 +121,7 @@ struct Inner<A> {
     running: Mutex<HashMap<String, tokio::task::AbortHandle>>,
     probe: Option<ProbeFn>,
     elsewhere: Option<TellFn>,
+    waiting: wait::Waiting,
 }
 
 /// The flows a service knows, before it starts.
@@ -163,6 +165,7 @@ impl<A: Clone + Send + Sync + 'static> Builder<A> {
             running: Mutex::default(),
             probe: self.probe,
             elsewhere: self.elsewhere,
+            waiting: wait::Waiting::default(),
         }))
     }
 }
@@ -208,6 +211,7 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
                 tracing::error!(flow = flow_id, %error, "a flow stopped; it will be taken up again");
             }
             flows.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&flow_id);
+            flows.0.waiting.stopped(&flow_id);
         });
         running.insert(id.to_owned(), task.abort_handle());
     }
@@ -270,7 +274,10 @@ impl<A: Clone + Send + Sync + 'static> Flows<A> {
 
     /// The process ends: its flows stop where they are, and stay in the journal for whoever takes them up.
     pub fn halt(&self) {
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).drain().for_each(|(_, task)| task.abort());
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).drain().for_each(|(id, task)| {
+            task.abort();
+            self.0.waiting.stopped(&id);
+        });
     }
 
     /// Whether some flow works on `subject`.
@@ -443,6 +450,18 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(log.lock().unwrap().join(","), "pack,travel 1,home 1");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_flow_is_told_how_far_it_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&crate::db::Location::Sqlite(dir.path().join("f.sqlite")), &[migration(1)]).await.unwrap();
+        for (fails, steps, failed) in [("", 1, false), ("", usize::MAX, false), ("pack", 1, true), ("travel", 2, true)] {
+            let probe: ProbeFn = Arc::new(move |_, step| if step == fails { Probe::Fail } else { Probe::Go });
+            let flows = Builder::new(db.clone(), Log::default()).with::<Journey>().probe(Some(probe)).build();
+            let id = flows.insert(db.read(), "s1", &Journey { legs: 0 }).await.unwrap();
+            assert_eq!(flows.reach(&id, steps).await.is_err(), failed, "{fails} {steps}");
+        }
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ pub(super) async fn run<F: Flow>(flows: Flows<F::App>, row: Model) -> Result<()>
                 // the last step's would be forgotten at once
                 if at < steps.len() {
                     flows.update(id, move |row| (row.state, row.step) = (Set(state), Set(at as i64))).await?;
+                    flows.0.waiting.reached(id, at);
                 }
             }
             Err(error) => {
@@ -49,7 +50,9 @@ pub(super) async fn run<F: Flow>(flows: Flows<F::App>, row: Model) -> Result<()>
         let state = serde_json::to_string(&flow)?;
         flows.update(id, move |row| (row.state, row.step) = (Set(state), Set(index as i64 - 1))).await?;
     }
-    flows.forget(id).await
+    flows.forget(id).await?;
+    flows.0.waiting.ended(id, Err(why));
+    Ok(())
 }
 
 /// Tries an undo a few times; when it still fails, the flow stays in the journal and is taken up again with the next sign of life.
@@ -66,16 +69,18 @@ async fn undo_until_done<F: Flow>(name: &str, undo: UndoRun<F>, flow: &mut F, ap
 
 /// The flow went well: it ends and leaves the journal in one transaction.
 async fn leave<F: Flow>(flows: &Flows<F::App>, id: String, flow: F) -> Result<()> {
-    let app = flows.0.app.clone();
+    let (app, gone) = (flows.0.app.clone(), id.clone());
     flows
         .0
         .db
         .write(move |tx| {
             Box::pin(async move {
                 flow.end(&app, tx).await?;
-                Entity::delete_by_id(id).exec(tx).await?;
+                Entity::delete_by_id(gone).exec(tx).await?;
                 Ok(())
             })
         })
-        .await
+        .await?;
+    flows.0.waiting.ended(&id, Ok(()));
+    Ok(())
 }
