@@ -81,6 +81,9 @@ pub struct Compute {
     pub disk_allocation_ratio: f64,
     /// Memory that a host keeps for itself, MB.
     pub reserved_host_memory_mb: i64,
+    /// Whether the servers of each period are told as `instance.exists` when it is over: `hour`, `day`, `month` or `year`, `day@18` from 18 hours on.
+    pub instance_usage_audit: bool,
+    pub instance_usage_audit_period: nova::AuditPeriod,
     /// What the choice of hosts goes by.
     pub filter_scheduler: nova::FilterScheduler,
 }
@@ -129,6 +132,8 @@ impl Default for Compute {
             ram_allocation_ratio: nova.ram_allocation_ratio,
             disk_allocation_ratio: nova.disk_allocation_ratio,
             reserved_host_memory_mb: nova.reserved_host_memory_mb,
+            instance_usage_audit: false,
+            instance_usage_audit_period: nova::AuditPeriod::default(),
             filter_scheduler: nova::FilterScheduler::default(),
         }
     }
@@ -157,6 +162,8 @@ impl Compute {
             ram_allocation_ratio: self.ram_allocation_ratio,
             disk_allocation_ratio: self.disk_allocation_ratio,
             reserved_host_memory_mb: self.reserved_host_memory_mb,
+            instance_usage_audit: self.instance_usage_audit,
+            instance_usage_audit_period: self.instance_usage_audit_period,
             filter_scheduler: self.filter_scheduler.clone().into(),
             ..nova::Config::default()
         }

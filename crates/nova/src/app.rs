@@ -78,6 +78,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 12, sql: include_str!("../migrations/0012_notifications.sql") },
     Migration { version: 13, sql: include_str!("../migrations/0013_shadows.sql") },
     Migration { version: 14, sql: include_str!("../migrations/0014_scheduler.sql") },
+    Migration { version: 15, sql: include_str!("../migrations/0015_audits.sql") },
     Migration { version: 16, sql: include_str!("../migrations/0016_node_versions.sql") },
 ];
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kit::flow::ProbeFn;
 
+use crate::AuditPeriod;
 use crate::scheduler::FilterScheduler;
 
 /// Nova's settings.
@@ -55,6 +56,9 @@ pub struct Config {
     pub disk_allocation_ratio: f64,
     /// What a host keeps for itself.
     pub reserved_host_memory_mb: i64,
+    /// Whether the servers of each period are told as `instance.exists` when it is over, and how long a period is.
+    pub instance_usage_audit: bool,
+    pub instance_usage_audit_period: AuditPeriod,
     /// Where tests make flows fail.
     pub probe: Option<ProbeFn>,
 }
@@ -86,6 +90,8 @@ impl Default for Config {
             ram_allocation_ratio: 1.0,
             disk_allocation_ratio: 1.0,
             reserved_host_memory_mb: 0,
+            instance_usage_audit: false,
+            instance_usage_audit_period: AuditPeriod::default(),
             probe: None,
         }
     }

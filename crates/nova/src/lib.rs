@@ -50,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 pub use app::{Nova, archive_deleted, open, purge_archived};
 pub use config::Config;
 pub use scheduler::FilterScheduler;
+pub use usage_audit_log::period::AuditPeriod;
 
 /// Where the API is found: the current one, and the older generation that ignores what it does not know.
 const MOUNTS: &[Mount] = &[Mount { prefix: "/v2.1", strict: true }, Mount { prefix: "/v2", strict: false }];

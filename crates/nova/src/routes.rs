@@ -178,8 +178,8 @@ fn administration() -> Routes<Nova> {
         .get("/os-services", "os_compute_api:os-services:list", services::list)
         .put("/os-services/{id}", "os_compute_api:os-services:update", services::update)
         .delete("/os-services/{id}", "os_compute_api:os-services:delete", services::delete)
-        .get("/os-instance_usage_audit_log", "os_compute_api:os-instance-usage-audit-log:list", usage_audit_log::list)
-        .get("/os-instance_usage_audit_log/{before}", "os_compute_api:os-instance-usage-audit-log:show", usage_audit_log::show)
+        .get("/os-instance_usage_audit_log", "os_compute_api:os-instance-usage-audit-log:list", usage_audit_log::api::list)
+        .get("/os-instance_usage_audit_log/{before}", "os_compute_api:os-instance-usage-audit-log:show", usage_audit_log::api::show)
         .post("/os-assisted-volume-snapshots", "os_compute_api:os-assisted-volume-snapshots:create", assisted_volume_snapshots::create)
         .delete(
             "/os-assisted-volume-snapshots/{id}",

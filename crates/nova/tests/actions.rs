@@ -98,8 +98,7 @@ async fn what_does_not_fit_is_refused() {
     ];
     for (who, version, body, status, words) in cases {
         let answer = cloud.act(who, version, &id, body.clone()).await;
-        assert_eq!(answer.status, status, "{body}: {}", answer.body);
-        assert!(answer.message().contains(words), "{body}: {}", answer.body);
+        answer.must_say(status, words, &format!("{body}"));
     }
     cloud.settled(&id, "ACTIVE").await;
 }

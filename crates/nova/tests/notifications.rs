@@ -9,7 +9,7 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use support::{ADMIN, Behaviour, Cloud, MEMBER, OTHER};
+use support::{ADMIN, Behaviour, Cloud, MEMBER, OTHER, RESCUE_IMAGE, SHARED_VOLUME, VOLUME};
 
 /// A stream that is read.
 struct Events {
@@ -189,4 +189,72 @@ async fn a_reader_that_does_not_keep_up_is_let_go_and_resumes() {
         heard.push(resumed.next().await.unwrap().id);
     }
     assert!(heard.windows(2).all(|two| two[0] + 1 == two[1]), "{heard:?}");
+}
+
+#[tokio::test]
+async fn actions_are_told_with_what_they_are_about() {
+    let cloud = Cloud::start(&[("h1", Behaviour::Run), ("h2", Behaviour::Run)]).await;
+    let id = cloud.active(MEMBER).await;
+    let mut events = Events::follow(&cloud, MEMBER, "", None).await;
+    let volumes = format!("/v2.1/servers/{id}/os-volume_attachments");
+    let volume = |volume: &str| json!({"volumeAttachment": {"volumeId": volume}});
+    assert_eq!(cloud.ask(MEMBER, "2.79", "POST", &volumes, volume(VOLUME)).await.status, 200);
+    let told = events.until("instance.volume_attach.end").await;
+    let end = told.last().unwrap();
+    assert_eq!((told[0].name.as_str(), &data(&told[0])["volume_id"]), ("instance.volume_attach.start", &json!(VOLUME)));
+    assert_eq!(end.data["payload"]["nova_object.name"], "InstanceActionVolumePayload");
+    assert_eq!(data(end)["block_devices"][0]["nova_object.data"]["volume_id"], VOLUME, "{end:?}");
+    assert_eq!(cloud.ask(ADMIN, "2.79", "PUT", &format!("{volumes}/{VOLUME}"), volume(SHARED_VOLUME)).await.status, 202);
+    let told = events.until("instance.volume_swap.end").await;
+    let swapped = data(told.last().unwrap());
+    assert_eq!((&swapped["old_volume_id"], &swapped["new_volume_id"]), (&json!(VOLUME), &json!(SHARED_VOLUME)));
+    assert_eq!(cloud.ask(MEMBER, "2.79", "DELETE", &format!("{volumes}/{SHARED_VOLUME}"), Value::Null).await.status, 202);
+    let told = events.until("instance.volume_detach.end").await;
+    assert_eq!(data(told.last().unwrap())["volume_id"], SHARED_VOLUME);
+
+    let made = cloud.act(MEMBER, "2.79", &id, json!({"createImage": {"name": "i"}})).await;
+    let told = events.until("instance.snapshot.end").await;
+    assert_eq!(data(told.last().unwrap())["snapshot_image_id"], made.body["image_id"]);
+    cloud.settled(&id, "ACTIVE").await;
+    assert_eq!(cloud.act(MEMBER, "2.79", &id, json!({"rescue": {"rescue_image_ref": RESCUE_IMAGE}})).await.status, 200);
+    let told = events.until("instance.rescue.end").await;
+    assert_eq!(data(told.last().unwrap())["rescue_image_ref"], RESCUE_IMAGE);
+    cloud.act(MEMBER, "2.79", &id, json!({"unrescue": null})).await;
+    cloud.settled(&id, "ACTIVE").await;
+    assert_eq!(cloud.act(MEMBER, "2.79", &id, json!({"resize": {"flavorRef": "1"}})).await.status, 202);
+    let told = events.until("instance.resize.start").await;
+    let named = |name: &str| told.iter().find(|event| event.name == name).unwrap();
+    assert_eq!(data(named("instance.resize_prep.start"))["new_flavor"]["nova_object.data"]["flavorid"], "1");
+    let exists = named("instance.exists");
+    assert_eq!(exists.data["payload"]["nova_object.name"], "InstanceExistsPayload");
+    assert!(data(exists)["audit_period"]["nova_object.data"]["audit_period_beginning"].is_string(), "{exists:?}");
+}
+
+#[tokio::test]
+async fn the_account_of_a_period_is_told_once_and_logged() {
+    let config = nova::Config {
+        instance_usage_audit: true,
+        instance_usage_audit_period: "hour".parse().unwrap(),
+        upkeep_interval: Duration::from_millis(50),
+        ..support::config()
+    };
+    let cloud = Cloud::start_with(&[("h1", Behaviour::Run), ("h2", Behaviour::Run)], config).await;
+    let id = cloud.active(MEMBER).await;
+    let mut events = Events::follow(&cloud, MEMBER, "", None).await;
+    // it lives since the epoch, and no account of its host was taken
+    let host = cloud.get(&format!("/v2.1/servers/{id}")).await.body["server"]["OS-EXT-SRV-ATTR:host"].clone();
+    cloud.sql("UPDATE instances SET launched_at = 1").await;
+    cloud.sql("DELETE FROM usage_audits").await;
+    let told = events.until("instance.exists").await;
+    let exists = data(told.last().unwrap());
+    assert_eq!((&exists["uuid"], &exists["request_id"]), (&json!(id), &Value::Null));
+    let log = || async { cloud.get("/v2.1/os-instance_usage_audit_log").await.body["instance_usage_audit_logs"].clone() };
+    cloud.until("both hosts", async || log().await["num_hosts_done"] == 2).await;
+    let logged = log().await;
+    assert_eq!((&logged["overall_status"], &logged["total_instances"]), (&json!("ALL hosts done. 0 errors."), &json!(1)), "{logged}");
+    assert_eq!(logged["log"][host.as_str().unwrap()]["state"], "DONE", "{logged}");
+    let message = logged["log"]["h1"]["message"].as_str().unwrap();
+    assert!(message.starts_with("Instance usage audit ran for host h1, "), "{message}");
+    let long_ago = cloud.get("/v2.1/os-instance_usage_audit_log/2001-01-01%2000:00:00").await.body["instance_usage_audit_log"].clone();
+    assert_eq!((&long_ago["num_hosts_not_run"], &long_ago["log"]), (&json!(2), &json!({})));
 }

@@ -10,7 +10,7 @@ use kit::ids;
 use nova::Config;
 use rpc::conductor::{ReportHost, TOPIC};
 use serde_json::{Value, json};
-use support::{ADMIN, Behaviour, Cloud, MEMBER, config};
+use support::{ADMIN, Behaviour, Cloud, MEMBER, NETWORK, VOLUME, config};
 
 async fn upkept(more: Config) -> Cloud {
     let config = Config { upkeep_interval: Duration::from_millis(100), stuck_after: Duration::from_secs(300), ..more };
@@ -36,6 +36,29 @@ async fn tasks_that_nobody_works_on_end() {
     let actions = cloud.get(&format!("/v2.1/servers/{build}/os-instance-actions")).await;
     assert_eq!(actions.body["instanceActions"][0]["message"], "Error");
     cloud.wait(&going, "GONE").await;
+}
+
+#[tokio::test]
+async fn what_was_to_be_attached_and_nobody_works_on_is_let_go() {
+    let cloud = upkept(config()).await;
+    let id = cloud.active(MEMBER).await;
+    for (path, body) in [
+        ("os-volume_attachments", json!({"volumeAttachment": {"volumeId": VOLUME}})),
+        ("os-interface", json!({"interfaceAttachment": {"net_id": NETWORK}})),
+    ] {
+        assert_eq!(cloud.ask(MEMBER, "2.79", "POST", &format!("/v2.1/servers/{id}/{path}"), body).await.status, 200);
+    }
+    let (state, stray) = (cloud.neighbours.0.clone(), ids::uuid());
+    let plugged = state.lock().unwrap().ports.keys().next().unwrap().clone();
+    state.lock().unwrap().ports.insert(stray, id.clone());
+    // as if a process had died before its host was asked
+    cloud.sql(&format!("UPDATE block_devices SET connection_info = NULL WHERE volume_id = '{VOLUME}'")).await;
+    cloud.sql("UPDATE actions SET finished_at = NULL, started_at = 1 WHERE action LIKE 'attach_%'").await;
+    cloud.until("the volume is free", async || state.lock().unwrap().attachments.is_empty()).await;
+    cloud.until("the port is free", async || state.lock().unwrap().ports.keys().eq([&plugged])).await;
+    cloud.until("both actions ended", async || cloud.count("actions WHERE action LIKE 'attach_%' AND message = 'Error'").await == 2).await;
+    let attached = cloud.ask(MEMBER, "2.79", "GET", &format!("/v2.1/servers/{id}/os-volume_attachments"), Value::Null).await;
+    assert_eq!(attached.body, json!({"volumeAttachments": []}));
 }
 
 #[tokio::test]

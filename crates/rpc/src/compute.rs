@@ -254,6 +254,9 @@ pub struct NetworkInterface {
     /// Made by nova, so deleted with the server; a port the user gave stays.
     pub created_by_nova: bool,
     pub tag: Option<String>,
+    /// The request that brought it to a guest that existed already.
+    #[serde(default)]
+    pub request_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -108,6 +108,14 @@ pub struct RunFlow {
 }
 message!(RunFlow => (), "run_flow");
 
+/// nova-api -> conductor: run the long action that was promised, and answer once so many of its steps are done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReachFlow {
+    pub flow_id: String,
+    pub steps: usize,
+}
+message!(ReachFlow => (), "reach_flow");
+
 /// nova-compute -> conductor: how a build ended. Conductor frees the claim and tries the next host when it was refused.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BuildFinished {

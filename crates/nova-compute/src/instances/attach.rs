@@ -18,7 +18,10 @@ pub async fn volume(host: Host, request: AttachVolume) -> Result<String> {
     let name = device.device_name.clone().unwrap_or_else(|| disks::next_device_name(&instance));
     device.device_name = Some(name.clone());
     let user = host.session.on_behalf(&request.caller).await?;
-    volumes::connect(&host, &user, &instance.id, &mut device).await?;
+    // a step that runs twice finds it exported
+    if device.connection_info.is_none() {
+        volumes::connect(&host, &user, &instance.id, &mut device).await?;
+    }
     let attached = attach_volume(&host, &instance, &device).await;
     if let (Err(_), Some(attachment)) = (&attached, &device.attachment_id) {
         let service = host.session.auth(&request.caller.request_id).await?;
@@ -63,6 +66,10 @@ pub async fn interface(host: Host, request: AttachInterface) -> Result<NetworkIn
     let slot = host.slot(&request.instance_id);
     let _turn = slot.turn.lock().await;
     let instance = host.must_have(&request.instance_id).await?;
+    let brought = instance.network_info.iter().find(|interface| interface.request_id.as_ref() == Some(&request.caller.request_id));
+    if let Some(interface) = brought {
+        return Ok(interface.clone());
+    }
     let interface = network::allocate_one(&host, &request.caller, &instance, request.requested).await?;
     let attached = attach_interface(&host, &instance, &interface).await;
     if attached.is_err() {
@@ -84,7 +91,9 @@ async fn attach_interface(host: &Host, instance: &Instance, interface: &NetworkI
         tap: interface.device_name.clone(),
     };
     let mut record = Record::load(host, &instance.id).await;
-    record.taps.push(nic.tap.clone());
+    if !record.taps.contains(&nic.tap) {
+        record.taps.push(nic.tap.clone());
+    }
     record.save(host, &instance.id).await?;
     host.hypervisor.plug(&nic).await?;
     if !is_off(host, &instance.id)

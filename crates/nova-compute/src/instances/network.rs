@@ -36,10 +36,13 @@ pub async fn allocate(host: &Host, caller: &Caller, instance: &Instance) -> Resu
 pub async fn allocate_one(host: &Host, caller: &Caller, instance: &Instance, wanted: RequestedNetwork) -> Result<NetworkInterface> {
     let user = host.session.on_behalf(caller).await?;
     let service = host.session.auth(&caller.request_id).await?;
-    let made = port(host, &user, instance, &wanted, &mut Vec::new()).await?;
+    let mut unused = host.cloud.network.ports_of(&service, std::slice::from_ref(&instance.id)).await?;
+    unused.retain(|port| instance.network_info.iter().all(|interface| interface.port_id != port.id));
+    let made = port(host, &user, instance, &wanted, &mut unused).await?;
     let bound = bind(host, &service, made).await?;
     let described = describe(host, &service, vec![(bound, wanted)]).await?;
-    described.into_iter().next().ok_or_else(|| Error::internal("a port vanished"))
+    let interface = described.into_iter().next().ok_or_else(|| Error::internal("a port vanished"))?;
+    Ok(NetworkInterface { request_id: Some(caller.request_id.clone()), ..interface })
 }
 
 /// Binds the ports that an instance has to this host, whichever they were bound to.
@@ -348,5 +351,6 @@ fn interface(port: Port, wanted: RequestedNetwork, network: &NetworkInfo, subnet
         created_by_nova: wanted.port_id.is_none(),
         tag: wanted.tag,
         port_id: port.id,
+        request_id: None,
     }
 }

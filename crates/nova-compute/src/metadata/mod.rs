@@ -111,6 +111,7 @@ pub(crate) mod fixtures {
             device_name: "cutport".into(),
             created_by_nova: true,
             tag: Some("front".into()),
+            request_id: None,
         };
         let instance = Instance {
             id: "11111111-2222-3333-4444-555555555555".into(),

@@ -2,12 +2,31 @@
 //! found by the conductor that next looks for flows nobody works on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kit::Result;
 use kit::flow::TellFn;
-use rpc::conductor::{RunFlow, TOPIC};
+use kit::{Error, Kind, Result};
+use rpc::conductor::{ReachFlow, RunFlow, TOPIC};
+use tokio::time::timeout;
 
 use crate::Nova;
+
+/// How long somebody may wait for a flow to get somewhere.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Has a flow of the journal run, by whoever is to, and waits until so many of its steps are done.
+pub async fn reach(app: &Nova, flow_id: &str, steps: usize) -> Result<()> {
+    if !app.config.conduct {
+        return app.bus.call(TOPIC, ReachFlow { flow_id: flow_id.to_owned(), steps }, PATIENCE).await;
+    }
+    let late = || Error::new(Kind::TimedOut, "What was asked for takes long; it goes on.");
+    timeout(PATIENCE, app.flows()?.reach(flow_id, steps)).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A process with an API waits for a long action that it promised.
+pub async fn reached(app: &Nova, message: ReachFlow) -> Result<()> {
+    app.flows()?.take_and_reach(&message.flow_id, message.steps).await
+}
 
 /// Tells the conductors of a flow in the journal.
 pub fn tell(app: &Nova) -> TellFn {

@@ -1,5 +1,6 @@
 //! Conductor: the long actions of servers, and the database for hosts that have none.
 
+pub mod attach;
 pub mod boot;
 pub mod builds;
 pub mod claims;
@@ -8,7 +9,7 @@ pub mod detach;
 pub mod evacuate;
 pub mod extend_volume;
 mod fencing;
-mod handover;
+pub mod handover;
 pub mod heal;
 pub mod host_task;
 pub mod hosts;
@@ -18,6 +19,7 @@ pub mod live_migrate;
 mod neighbours;
 mod overdue;
 mod place;
+pub mod plug;
 pub mod port_claims;
 pub mod reconcile;
 pub mod resize;
@@ -25,6 +27,7 @@ pub mod resized;
 pub mod shelve;
 pub mod snapshot;
 pub mod swap;
+mod unfinished;
 pub mod unplug;
 pub mod unshelve;
 pub mod volume_snapshot;
@@ -35,8 +38,8 @@ use kit::flow::{Builder, Flows};
 use kit::{Error, Kind, Result};
 use rpc::Caller;
 use rpc::conductor::{
-    BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, RecordEvents, ReportHost, RunFlow, SaveInstance, SavePassword, TOPIC,
-    own_topic,
+    BuildFinished, Fault, GetInstance, GetMetadata, HostInstances, ReachFlow, RecordEvents, ReportHost, RunFlow, SaveInstance,
+    SavePassword, TOPIC, own_topic,
 };
 use rpc::live_migration::MigrationProgress;
 use sea_orm::Set;
@@ -57,6 +60,7 @@ pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
     Builder::new(db, app)
         .with::<boot::Boot>()
         .with::<delete::Delete>()
+        .with::<attach::Attach>()
         .with::<detach::Detach>()
         .with::<host_task::HostTask>()
         .with::<snapshot::Snapshot>()
@@ -70,6 +74,7 @@ pub fn flows(db: Db, app: Nova) -> Flows<Nova> {
         .with::<unshelve::Unshelve>()
         .with::<swap::Swap>()
         .with::<extend_volume::Extend>()
+        .with::<plug::Plug>()
         .with::<unplug::Unplug>()
         .probe(probe)
         .elsewhere(elsewhere)
@@ -101,6 +106,7 @@ pub fn serve(app: &Nova) -> Result<[JoinHandle<()>; 2]> {
         ReportHost => hosts::report,
         MigrationProgress => live_migrate::progress,
         RunFlow => handover::run,
+        ReachFlow => handover::reached,
     );
     let own = own_topic(app.flows()?.owner());
     Ok([TOPIC, own.as_str()].map(|topic| app.bus.serve(topic, handlers.clone(), CONCURRENCY)))

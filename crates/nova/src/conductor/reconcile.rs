@@ -14,12 +14,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::delete::Delete;
-use super::{heal, leftovers, overdue};
+use super::{heal, leftovers, overdue, unfinished};
 use crate::notifications::relay;
 use crate::os_services::{self, CONDUCTOR, SCHEDULER};
 use crate::servers::instance::{ActiveModel, Column, Entity, addresses};
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store::{self, Guard};
+use crate::usage_audit_log::run;
 use crate::{Nova, Parts, instance_actions, quotas};
 
 /// Starts those of a process that is these parts of nova.
@@ -49,12 +50,14 @@ pub fn start(app: &Nova, parts: Parts, stop: &CancellationToken) -> Vec<JoinHand
         "flows", 10_000, flows;
         "conductor's heartbeat", 10_000, conductor_beats;
         "stuck tasks", upkeep, stuck_tasks;
+        "unfinished actions", upkeep, unfinished::let_go;
         "allocations", upkeep, heal::allocations;
         "quota usage", upkeep.saturating_mul(5), recount;
         "resizes to confirm", 10_000, overdue::confirm_resizes;
         "shelved servers", upkeep, overdue::offload_shelved;
         "deleted servers", upkeep, overdue::reclaim_deleted;
         "archive", upkeep, overdue::archive_deleted;
+        "usage audit", upkeep, run::audit;
         "leftover allocations", 10_000, leftovers::give_back;
     ]);
     tasks
@@ -93,6 +96,12 @@ pub fn own_host() -> &'static str {
 pub async fn is_worked_on(app: &Nova, instance_id: &str) -> Result<bool> {
     let others = flow::Entity::find().filter(flow::Column::Subject.eq(instance_id)).filter(flow::Column::Kind.ne(Delete::KIND));
     Ok(others.count(app.db.read()).await? > 0)
+}
+
+/// How many flows of one kind work on this server.
+pub async fn flows_of<F: Flow<App = Nova>>(app: &Nova, instance_id: &str) -> Result<u64> {
+    let these = flow::Entity::find().filter(flow::Column::Subject.eq(instance_id)).filter(flow::Column::Kind.eq(F::KIND));
+    Ok(these.count(app.db.read()).await?)
 }
 
 /// Ends tasks that nobody works on: a deletion begins anew, a build fails, anything else is simply over.

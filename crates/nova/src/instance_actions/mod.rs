@@ -4,10 +4,12 @@ pub mod api;
 pub mod record;
 
 use kit::clock::Timestamp;
+use kit::db::Json;
 use kit::{Context, Result, ids};
 use rpc::Caller;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ConnectionTrait, Set};
+use serde_json::Value;
 
 /// A row of `actions`.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -27,6 +29,8 @@ pub struct Model {
     pub finished_at: Option<Timestamp>,
     /// What [`crate::notifications`] told of it.
     pub told: i64,
+    /// What they say of it beyond the server: the volume, the image, the flavor.
+    pub details: Option<Json<Value>>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -35,9 +39,8 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// A row for an action that begins now.
-pub fn row(ctx: &Context, instance_id: &str, action: &str) -> ActiveModel {
+fn row(caller: Caller, instance_id: &str, action: &str) -> ActiveModel {
     let now = Timestamp::now();
-    let caller = ctx.caller();
     ActiveModel {
         id: Set(ids::uuid()),
         instance_id: Set(instance_id.to_owned()),
@@ -50,18 +53,41 @@ pub fn row(ctx: &Context, instance_id: &str, action: &str) -> ActiveModel {
         updated_at: Set(now),
         finished_at: Set(None),
         told: Set(0),
+        details: Set(None),
     }
 }
 
 /// Records that an action began.
 pub async fn begin(tx: &impl ConnectionTrait, ctx: &Context, instance_id: &str, action: &str) -> Result<()> {
-    Entity::insert(row(ctx, instance_id, action)).exec_without_returning(tx).await?;
+    begin_with(tx, ctx, instance_id, action, None).await
+}
+
+/// The same, with more to tell of it.
+pub async fn begin_with(tx: &impl ConnectionTrait, ctx: &Context, instance_id: &str, action: &str, details: Option<Value>) -> Result<()> {
+    let row = ActiveModel { details: Set(details.map(Json)), ..row(ctx.caller(), instance_id, action) };
+    Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
+}
+
+/// Records that an action began whose flow had to look first, and may look again.
+pub async fn begin_once(tx: &impl ConnectionTrait, caller: &Caller, instance_id: &str, action: &str, details: Value) -> Result<()> {
+    let begun = Entity::find().filter(Column::InstanceId.eq(instance_id)).filter(Column::RequestId.eq(&caller.request_id));
+    if begun.count(tx).await? == 0 {
+        let row = ActiveModel { details: Set(Some(Json(details))), ..row(caller.clone(), instance_id, action) };
+        Entity::insert(row).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+/// The same in a transaction of its own.
+pub async fn begun_once(app: &crate::Nova, caller: &Caller, instance_id: &str, action: &'static str, details: Value) -> Result<()> {
+    let (caller, instance) = (caller.clone(), instance_id.to_owned());
+    app.db.write(move |tx| Box::pin(async move { begin_once(tx, &caller, &instance, action, details).await })).await
 }
 
 /// Records an action that is over as soon as it began.
 pub async fn over(tx: &impl ConnectionTrait, ctx: &Context, instance_id: &str, action: &str) -> Result<()> {
-    let row = ActiveModel { finished_at: Set(Some(Timestamp::now())), ..row(ctx, instance_id, action) };
+    let row = ActiveModel { finished_at: Set(Some(Timestamp::now())), ..row(ctx.caller(), instance_id, action) };
     Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }

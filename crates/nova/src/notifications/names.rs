@@ -9,12 +9,16 @@ pub enum Names {
     Fallible(&'static str),
     /// `instance.NAME`, told once.
     Once(&'static str),
-    /// Several at its beginning, its end, and the end that was none.
+    /// Several at its beginning, its end, and the end that was none. What is counted is told as `exists` before it changes.
     Parts([&'static [&'static str]; 3]),
 }
 
 const DELETE: Names = Names::Parts([&["delete.start", "shutdown.start"], &["shutdown.end", "delete.end"], &[]]);
-const RESIZE: Names = Names::Parts([&["resize.start"], &["resize.end", "resize_finish.start", "resize_finish.end"], &["resize.error"]]);
+const RESIZE: Names = Names::Parts([
+    &["exists", "resize_prep.start", "resize_prep.end", "resize.start"],
+    &["resize.end", "resize_finish.start", "resize_finish.end"],
+    &["resize.error"],
+]);
 const LIVE_MIGRATION: Names = Names::Parts([
     &["live_migration_pre.start"],
     &[
@@ -40,20 +44,20 @@ const NAMES: &[(&str, Names)] = &[
     ("unpause", Names::Phases("unpause")),
     ("suspend", Names::Phases("suspend")),
     ("resume", Names::Phases("resume")),
-    ("rescue", Names::Phases("rescue")),
+    ("rescue", Names::Parts([&["rescue.start", "exists"], &["rescue.end"], &[]])),
     ("unrescue", Names::Phases("unrescue")),
-    ("rebuild", Names::Fallible("rebuild")),
+    ("rebuild", Names::Parts([&["rebuild_scheduled", "exists", "rebuild.start"], &["rebuild.end"], &["rebuild.error"]])),
     ("resize", RESIZE),
     ("migrate", RESIZE),
     ("confirmResize", Names::Phases("resize_confirm")),
-    ("revertResize", Names::Phases("resize_revert")),
+    ("revertResize", Names::Parts([&["exists", "resize_revert.start"], &["resize_revert.end"], &[]])),
     ("live-migration", LIVE_MIGRATION),
     ("live_migration_cancel", Names::Phases("live_migration_abort")),
     ("live_migration_force_complete", Names::Phases("live_migration_force_complete")),
     ("evacuate", Names::Once("evacuate")),
     ("createImage", Names::Phases("snapshot")),
     ("createBackup", Names::Phases("snapshot")),
-    ("shelve", Names::Phases("shelve")),
+    ("shelve", Names::Parts([&["exists", "shelve.start"], &["shelve.end"], &[]])),
     ("shelveOffload", Names::Phases("shelve_offload")),
     ("unshelve", Names::Phases("unshelve")),
     ("attach_interface", Names::Fallible("interface_attach")),
@@ -108,6 +112,11 @@ mod tests {
             ("stop", Moment::End, vec!["instance.power_off.end"]),
             ("stop", Moment::Error, vec![]),
             ("delete", Moment::Start, vec!["instance.delete.start", "instance.shutdown.start"]),
+            (
+                "resize",
+                Moment::Start,
+                vec!["instance.exists", "instance.resize_prep.start", "instance.resize_prep.end", "instance.resize.start"],
+            ),
             ("resize", Moment::End, vec!["instance.resize.end", "instance.resize_finish.start", "instance.resize_finish.end"]),
             ("resize", Moment::Error, vec!["instance.resize.error"]),
             ("live-migration", Moment::Error, vec!["instance.live_migration_rollback.start", "instance.live_migration_rollback.end"]),

@@ -15,17 +15,24 @@ use sea_orm::{ConnectionTrait, FromQueryResult, Set, Statement};
 use serde_json::Value;
 
 use super::names::{self, Moment};
+use super::payload::{self, Subject};
 use super::updates::Update;
-use super::{ActiveModel, Column, Entity, payload};
+use super::{ActiveModel, Column, Entity};
+use crate::servers::block_devices;
 use crate::servers::instance;
 use crate::servers::states::{TaskState, VmState};
 use crate::servers::store;
+use crate::usage_audit_log::period::Period;
 use crate::{Nova, instance_actions};
 
 /// Notifications that are kept for those who come back.
 const KEPT: i64 = 10_000;
 /// Rows of one statement.
 const CHUNK: usize = 100;
+
+/// What is told of servers beside what is done to them.
+const UPDATE: &str = "instance.update";
+const EXISTS: &str = "instance.exists";
 
 // `told < 2` is there for the index that only has such rows
 const WAITING: &str = "SELECT 1 FROM actions WHERE told < 2 AND (told = 0 OR finished_at IS NOT NULL) LIMIT 1";
@@ -67,12 +74,22 @@ async fn look(app: &Nova) -> Result<()> {
     }
     let nova = app.clone();
     let told = app.db.write(move |tx| Box::pin(async move { tell(&nova, tx).await })).await?;
+    announce(app, told).await;
+    Ok(())
+}
+
+/// Puts what is written onto the bus.
+pub async fn announce(app: &Nova, told: Vec<Notification>) {
     for notification in told {
         if let Err(error) = app.bus.cast(TOPIC, notification).await {
             tracing::debug!(%error, "nobody hears notifications");
         }
     }
-    Ok(())
+}
+
+/// Writes `instance.exists` of servers in a period that is over.
+pub async fn tell_existing(app: &Nova, tx: &impl ConnectionTrait, servers: Vec<String>, period: Period) -> Result<Vec<Notification>> {
+    write(app, tx, servers.into_iter().map(|id| (id, News::Existence(period))).collect()).await
 }
 
 /// Removes what is too old to be kept.
@@ -100,6 +117,7 @@ pub async fn newest(db: &impl ConnectionTrait) -> Result<i64> {
 enum News {
     Action(instance_actions::Model, Moment),
     Update(Update),
+    Existence(Period),
 }
 
 /// Writes the notifications of all that waits, in an order in which a server's follow each other as they happened.
@@ -123,7 +141,7 @@ async fn tell(app: &Nova, tx: &impl ConnectionTrait) -> Result<Vec<Notification>
     news.extend(begun.into_iter().map(|action| (action.instance_id.clone(), News::Action(action, Moment::Start))));
     news.extend(updates.into_iter().map(|(id, update)| (id, News::Update(update))));
     news.extend(over.into_iter().map(|action| (action.instance_id.clone(), News::Action(action.clone(), end(&action)))));
-    write(tx, news).await
+    write(app, tx, news).await
 }
 
 async fn take(tx: &impl ConnectionTrait, sql: &str) -> Result<Vec<instance_actions::Model>> {
@@ -136,17 +154,27 @@ async fn take(tx: &impl ConnectionTrait, sql: &str) -> Result<Vec<instance_actio
     Ok(actions)
 }
 
-async fn write(tx: &impl ConnectionTrait, news: Vec<(String, News)>) -> Result<Vec<Notification>> {
+async fn write(app: &Nova, tx: &impl ConnectionTrait, news: Vec<(String, News)>) -> Result<Vec<Notification>> {
     let mut servers: HashMap<String, instance::Model> = HashMap::new();
+    let mut devices: HashMap<String, Vec<block_devices::Model>> = HashMap::new();
     let mut wanted: Vec<&str> = news.iter().map(|(id, _)| id.as_str()).collect();
     wanted.sort_unstable();
     wanted.dedup();
     for some in wanted.chunks(CHUNK) {
         let rows = instance::Entity::find().filter(instance::Column::Id.is_in(some.iter().copied())).all(tx).await?;
         servers.extend(rows.into_iter().map(|row| (row.id.clone(), row)));
+        let volumes = block_devices::Entity::find().filter(block_devices::Column::InstanceId.is_in(some.iter().copied()));
+        for device in volumes.filter(block_devices::Column::VolumeId.is_not_null()).all(tx).await? {
+            devices.entry(device.instance_id.clone()).or_default().push(device);
+        }
     }
+    let now = app.config.instance_usage_audit_period.current(Timestamp::now());
+    let subject = |id: &String| {
+        let server = servers.get(id)?;
+        Some(Subject { server, devices: devices.get(id).map(Vec::as_slice).unwrap_or_default() })
+    };
     let told: Vec<(&instance::Model, Notification)> =
-        news.iter().filter_map(|(id, news)| servers.get(id).map(|server| (server, news))).flat_map(notifications).collect();
+        news.iter().filter_map(|(id, news)| Some(notifications(subject(id)?, news, now))).flatten().collect();
     if told.is_empty() {
         return Ok(Vec::new());
     }
@@ -169,16 +197,22 @@ async fn write(tx: &impl ConnectionTrait, news: Vec<(String, News)>) -> Result<V
     Ok(told.into_iter().map(|(_, notification)| notification).collect())
 }
 
-/// What is told of one thing that happened to a server.
-fn notifications<'s>((server, news): (&'s instance::Model, &News)) -> Vec<(&'s instance::Model, Notification)> {
+/// What is told of one thing that happened to a server, in an audit period that is not over.
+fn notifications<'s>(subject: Subject<'s>, news: &News, now: Period) -> Vec<(&'s instance::Model, Notification)> {
+    let server = subject.server;
     let told = match news {
         News::Action(action, moment) => {
             let failed = *moment == Moment::Error;
+            let payload = |name: &str| match name {
+                EXISTS => payload::of_existence(subject, Some(action), now),
+                UPDATE => payload::of_update(subject, &Update::of(server, &action.request_id, false), now),
+                _ => payload::of_action(subject, name, action, failed),
+            };
             let names = names::event_types(&action.action, *moment, is_soft_deleted(server));
-            let told = |name| envelope(name, payload::of_action(server, action, failed));
-            names.into_iter().map(told).collect()
+            names.into_iter().map(|name| (payload(&name), name)).map(|(payload, name)| envelope(name, payload)).collect()
         }
-        News::Update(update) => vec![envelope("instance.update".into(), payload::of_update(server, update))],
+        News::Update(update) => vec![envelope(UPDATE.into(), payload::of_update(subject, update, now))],
+        News::Existence(period) => vec![envelope(EXISTS.into(), payload::of_existence(subject, None, *period))],
     };
     told.into_iter().map(|notification| (server, notification)).collect()
 }

@@ -2,11 +2,13 @@
 
 use kit::clock::Timestamp;
 use kit::db::Json;
-use kit::ids;
+use kit::{Result, ids};
 use rpc::compute::BlockDevice;
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
 use serde_json::Value;
+
+use crate::Nova;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -63,6 +65,19 @@ impl Model {
             connection_info: self.connection_info.clone().map(|json| json.0),
         }
     }
+}
+
+/// Changes a row, if there is one.
+pub async fn change(app: &Nova, id: &str, change: ActiveModel) -> Result<()> {
+    let id = id.to_owned();
+    app.db
+        .write(move |tx| {
+            Box::pin(async move {
+                Entity::update_many().set(change).filter(Column::Id.eq(id)).exec(tx).await?;
+                Ok(())
+            })
+        })
+        .await
 }
 
 /// A row for a device of a server; each server gets rows with ids of their own.

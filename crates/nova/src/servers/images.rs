@@ -77,7 +77,8 @@ async fn metadata(action: &Action) -> Result<BTreeMap<String, String>> {
 
 /// Of an action that did not begin, no image is left.
 async fn begin_or_discard(app: &Nova, ctx: &Context, server: Model, rule: &'static rules::Rule, flow: Snapshot, image: &str) -> Result<()> {
-    let begun = begin::promise(app, ctx, server, rule, <ActiveModel as Default>::default(), flow).await;
+    let told = Some(json!({"snapshot_image_id": image}));
+    let begun = begin::promise_with(app, ctx, server, rule, <ActiveModel as Default>::default(), flow, told).await;
     if begun.is_err() {
         discard(app, ctx, image).await;
     }

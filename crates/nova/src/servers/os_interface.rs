@@ -1,9 +1,7 @@
 //! `/servers/{id}/os-interface`: the ports of a server.
 
-use std::time::Duration;
-
 use kit::{Context, Error, Json, Kind, Path, Reply, Result};
-use rpc::compute::{AttachInterface, NetworkInterface, RequestedNetwork, compute_topic};
+use rpc::compute::{NetworkInterface, RequestedNetwork};
 use sdk::network::Port;
 use serde_json::{Value, json};
 
@@ -13,14 +11,10 @@ use super::create::{free_address, refuse_external};
 use super::instance::Model;
 use super::states::rules::{INTERFACES, INTERFACES_DETACH};
 use super::store;
-use crate::conductor::port_claims;
+use crate::conductor::plug::Plug;
 use crate::conductor::unplug::Unplug;
-use crate::instance_actions::record::Span;
 use crate::microversions::{ATTACHMENT_TAGS, DEVICE_TAGS};
-use crate::{Nova, instance_actions, validate};
-
-/// How long the host may take to plug a port.
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::{Nova, validate};
 
 fn view(ctx: &Context, server: &Model, port: &Port) -> Value {
     let fixed: Vec<Value> = port.fixed_ips.iter().map(|ip| json!({"subnet_id": ip.subnet_id, "ip_address": ip.ip_address})).collect();
@@ -55,14 +49,12 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
     let port_id = requested.port_id.clone();
     let server = store::fetch(&app, &ctx, &id.0).await?;
     INTERFACES.check(&server, ctx.is_admin())?;
-    let mut claimed = false;
     if let Some(port) = &port_id {
         let found = app.cloud.network.port(&ctx.auth(), port).await?;
         let found = found.ok_or_else(|| Error::not_found(format!("Port id {port} could not be found.")))?;
         if !found.device_id.is_empty() {
             return Err(Error::conflict(format!("Port {port} is still in use.")));
         }
-        claimed = claim(&app, &server, port).await?;
     }
     if let Some(network) = &requested.network_id {
         let found = app.cloud.network.network(&ctx.auth(), network).await?;
@@ -71,30 +63,11 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Json<Value>
             free_address(&app, &ctx, network, address).await?.map_err(Error::conflict)?;
         }
     }
-    let nic = plug(&app, &ctx, &server, requested).await;
-    if let (true, Err(_)) = (claimed, &nic)
-        && let Err(error) = port_claims::settle(&app, &server).await
-    {
-        tracing::error!(server = server.id, %error, "placement counts what a port was not given");
-    }
-    let nic = nic?;
+    let nic = plug(&app, &ctx, &server, requested).await?;
     let port = app.cloud.network.port(&ctx.auth(), &nic.port_id).await?;
     let port = port.ok_or_else(|| Error::not_found(format!("Port id {} could not be found.", nic.port_id)))?;
     let server = store::fetch(&app, &ctx, &server.id).await?;
     Reply::ok(&json!({"interfaceAttachment": view(&ctx, &server, &port)}))
-}
-
-/// Claims what a port asks of the server's host before it comes there; false when it asks for nothing.
-async fn claim(app: &Nova, server: &Model, port: &str) -> Result<bool> {
-    let port = app.cloud.network.port(&app.session.auth("").await?, port).await?;
-    let Some(port) = port.filter(|port| port.resource_request.is_some()) else { return Ok(false) };
-    if port_claims::add(app, server, &port).await? {
-        return Ok(true);
-    }
-    let (id, port) = (&server.id, &port.id);
-    Err(Error::bad_request(format!(
-        "Failed to allocate additional resources to instance {id} for the resource request of the port {port}."
-    )))
 }
 
 /// What is asked for: a port, or a network, or any.
@@ -148,19 +121,16 @@ pub async fn unplug(app: &Nova, ctx: &Context, server: &str, port: &str) -> Resu
     begin::beside(app, ctx, server, INTERFACES_DETACH.record, Unplug::new(ctx.caller(), server, port)).await
 }
 
-/// Has the host plug a port; the action is recorded with how it ended.
+/// Has the host plug a port; answers it once the guest has it.
 pub async fn plug(app: &Nova, ctx: &Context, server: &Model, requested: RequestedNetwork) -> Result<NetworkInterface> {
-    let host = host_of(server)?;
-    let (context, instance) = (ctx.clone(), server.id.clone());
-    app.db.write(move |tx| Box::pin(async move { instance_actions::begin(tx, &context, &instance, INTERFACES.record).await })).await?;
-    let message = AttachInterface { caller: ctx.caller(), instance_id: server.id.clone(), requested };
-    let span = Span::begin("compute_attach_interface", "nova-api", "nova-compute");
-    let answer = app.bus.call(&compute_topic(&host), message, DEADLINE).await;
-    app.events.push(&server.id, &ctx.request_id, [span.ended(&answer)]);
-    let (instance, request, failed) = (server.id.clone(), ctx.request_id.to_string(), answer.is_err());
-    app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &instance, &request, failed).await })).await?;
-    answer.map_err(|error| match error.kind {
+    host_of(server)?;
+    let flow = Plug::new(ctx.caller(), &server.id, requested);
+    begin::reach(app, &server.id, flow, usize::MAX).await.map_err(|error| match error.kind {
         Kind::NotFound | Kind::Conflict => Error::bad_request(error.message),
         _ => error,
-    })
+    })?;
+    let server = store::fetch(app, ctx, &server.id).await?;
+    let request_id = ctx.request_id.to_string();
+    let nic = server.network_info.0.into_iter().find(|nic| nic.request_id.as_ref() == Some(&request_id));
+    nic.ok_or_else(|| Error::bad_request(format!("Failed to attach an interface to instance {}.", server.id)))
 }

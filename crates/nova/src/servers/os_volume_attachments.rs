@@ -1,12 +1,11 @@
 //! `/servers/{id}/os-volume_attachments`: volumes given to a server while it exists.
 
-use std::time::Duration;
-
 use kit::call::{Wrapped, Wrapper};
 use kit::collection::Page;
 use kit::policy::Target;
 use kit::{Context, Error, Json, Path, Query, Reply, Result, Versioned, ids};
-use rpc::compute::{AttachVolume, BlockDevice, compute_topic};
+use rpc::compute::BlockDevice;
+use sdk::volume::Details;
 use sea_orm::entity::prelude::*;
 use sea_orm::{QueryOrder, QuerySelect, Set};
 use serde::{Deserialize, Serialize};
@@ -15,19 +14,16 @@ use serde_json::{Map, Value, json};
 use super::actions::accepted;
 use super::begin::{self, host_of};
 use super::block_devices::{self, ActiveModel, Column, Entity, Model};
-use super::create::{refuse_multiattach, refuse_unavailable, reserve, volume_device};
+use super::create::{refuse_multiattach, refuse_unavailable, volume_device};
 use super::instance::Model as Server;
 use super::states::VmState;
 use super::states::rules::{VOLUMES, VOLUMES_DETACH, VOLUMES_DETACH_ON_A_HOST, VOLUMES_ON_A_HOST, VOLUMES_SWAP};
 use super::store;
-use crate::conductor::detach::Detach;
+use crate::conductor::attach::Attach;
+use crate::conductor::detach::{DETACHING, Detach};
 use crate::conductor::swap::Swap;
-use crate::instance_actions::record::Span;
 use crate::microversions::{ATTACH_ACCEPTED, ATTACH_SHELVED, ATTACHMENT_ENDS, ATTACHMENT_IDS, ATTACHMENT_TAGS, ATTACHMENT_UPDATES, STRICT};
-use crate::{Nova, instance_actions, validate};
-
-/// How long the host may take to attach.
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::{Nova, validate};
 
 /// What nova takes for the name of a device.
 const DEVICE: &str = "(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$";
@@ -128,9 +124,9 @@ fn check_device(name: String) -> Result<String> {
     if good { Ok(name) } else { Err(validate::invalid("device", &name, format!("'{name}' does not match '{DEVICE}'"))) }
 }
 
-/// `POST /servers/{id}/os-volume_attachments`: reserve, record, then the host attaches; what fails is taken back.
+/// `POST /servers/{id}/os-volume_attachments`: answered once the guest has the volume, or since 2.101 once nobody else can have it.
 pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<CreateAttachment>) -> Result<Reply> {
-    let (volume_id, mut device) = body.inner.read()?;
+    let (volume_id, device) = body.inner.read()?;
     let server = store::fetch(&app, &ctx, &id.0).await?;
     let rule = if ctx.speaks(ATTACH_SHELVED) { &VOLUMES } else { &VOLUMES_ON_A_HOST };
     rule.check(&server, ctx.is_admin())?;
@@ -144,25 +140,9 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Cre
     if server.host.is_none() && server.vm_state != VmState::ShelvedOffloaded.word() {
         return Err(Error::conflict(format!("Instance {} is not ready", server.id)));
     }
-    let attachment = reserve(&app, &ctx, &volume_id, &server.id).await?;
-    device.attachment_id = Some(attachment.clone());
-    let (row, context, instance) = (block_devices::row(&server.id, 1000, &device), ctx.clone(), server.id.clone());
-    app.db
-        .write(move |tx| {
-            Box::pin(async move {
-                Entity::insert(row).exec_without_returning(tx).await?;
-                instance_actions::begin(tx, &context, &instance, VOLUMES.record).await
-            })
-        })
-        .await?;
-    if let Some(host) = &server.host
-        && let Err(error) = attach(&app, &ctx, host, &server.id, &device.bdm_id).await
-    {
-        undo(&app, &ctx, &device.bdm_id, &attachment).await;
-        ended(&app, &ctx, &server.id, true).await?;
-        return Err(error);
-    }
-    ended(&app, &ctx, &server.id, false).await?;
+    let flow = Attach { caller: ctx.caller(), instance_id: server.id.clone(), volume_id: volume_id.clone(), device };
+    let steps = if ctx.speaks(ATTACH_ACCEPTED) { Attach::RESERVED } else { usize::MAX };
+    begin::reach(&app, &server.id, flow, steps).await?;
     if ctx.speaks(ATTACH_ACCEPTED) {
         return Ok(accepted());
     }
@@ -173,48 +153,6 @@ pub async fn create(app: Nova, ctx: Context, id: Path<String>, body: Wrapped<Cre
 
 fn not_attached(volume: &str, server: &str) -> Error {
     Error::not_found(format!("Instance {server} is not attached to volume {volume}"))
-}
-
-async fn attach(app: &Nova, ctx: &Context, host: &str, server: &str, bdm: &str) -> Result<()> {
-    let message = AttachVolume { caller: ctx.caller(), instance_id: server.to_owned(), bdm_id: bdm.to_owned() };
-    let span = Span::begin("compute_attach_volume", "nova-api", "nova-compute");
-    let name = app.bus.call(&compute_topic(host), message, DEADLINE).await;
-    app.events.push(server, &ctx.request_id, [span.ended(&name)]);
-    change(app, bdm, ActiveModel { device_name: Set(Some(name?)), ..Default::default() }).await
-}
-
-async fn change(app: &Nova, bdm: &str, change: ActiveModel) -> Result<()> {
-    let bdm = bdm.to_owned();
-    app.db
-        .write(move |tx| {
-            Box::pin(async move {
-                Entity::update_many().set(change).filter(Column::Id.eq(bdm)).exec(tx).await?;
-                Ok(())
-            })
-        })
-        .await
-}
-
-async fn ended(app: &Nova, ctx: &Context, server: &str, failed: bool) -> Result<()> {
-    let (server, request) = (server.to_owned(), ctx.request_id.to_string());
-    app.db.write(move |tx| Box::pin(async move { instance_actions::end(tx, &server, &request, failed).await })).await
-}
-
-async fn undo(app: &Nova, ctx: &Context, bdm: &str, attachment: &str) {
-    let bdm = bdm.to_owned();
-    let forgotten = app
-        .db
-        .write(move |tx| {
-            Box::pin(async move {
-                Entity::delete_by_id(bdm).exec(tx).await?;
-                Ok(())
-            })
-        })
-        .await;
-    let freed = sdk::found(app.cloud.volume.delete_attachment(&ctx.auth(), attachment).await);
-    if forgotten.is_err() || freed.is_err() {
-        tracing::error!(attachment, "an attachment that failed was not wholly taken back");
-    }
 }
 
 /// `PUT /servers/{id}/os-volume_attachments/{volume}`: another volume in its place, or since 2.85 whether it ends with the server.
@@ -253,7 +191,7 @@ async fn update_plain(app: &Nova, wanted: &Map<String, Value>, row: &Model) -> R
     same("tag", row.tag.as_deref())?;
     let Some(ends) = wanted.get("delete_on_termination") else { return Ok(()) };
     let ends = validate::boolean("delete_on_termination", ends)?;
-    change(app, &row.id, ActiveModel { delete_on_termination: Set(ends), ..Default::default() }).await
+    block_devices::change(app, &row.id, ActiveModel { delete_on_termination: Set(ends), ..Default::default() }).await
 }
 
 /// Begins to put a free volume in the place of one that is attached.
@@ -265,34 +203,22 @@ async fn swap(app: &Nova, ctx: &Context, server: &Server, row: Model, new: &str)
     let volume = sdk::found(app.cloud.volume.show(&auth, new).await)?;
     let volume = volume.ok_or_else(|| Error::bad_request(format!("Volume {new} could not be found.")))?;
     refuse_unavailable(&volume)?;
-    if volume.size < app.cloud.volume.show(&auth, &old).await?.size {
+    let was = app.cloud.volume.show(&auth, &old).await?;
+    if volume.size < was.size {
         return Err(Error::bad_request("Invalid volume: New volume must be the same size or larger."));
     }
-    begin_detaching(app, ctx, &old).await?;
-    let attachment = match reserve(app, ctx, new, &server.id).await {
-        Ok(attachment) => attachment,
-        Err(error) => {
-            app.cloud.volume.roll_detaching(&auth, &old).await?;
-            return Err(error);
-        }
-    };
-    let flow = Swap {
-        caller: ctx.caller(),
-        instance_id: server.id.clone(),
-        bdm_id: row.id,
-        old_volume_id: old,
-        new_volume_id: new.to_owned(),
-        new_attachment_id: attachment,
-    };
-    begin::beside(app, ctx, &server.id, VOLUMES_SWAP.record, flow).await?;
+    refuse_detaching(&was)?;
+    begin::reach(app, &server.id, Swap::new(ctx.caller(), row, new), Swap::RESERVED).await?;
     Ok(accepted())
 }
 
-async fn begin_detaching(app: &Nova, ctx: &Context, volume: &str) -> Result<()> {
-    app.cloud.volume.begin_detaching(&ctx.auth(), volume).await.map_err(|error| match error.status {
-        400 | 409 => Error::bad_request(format!("Invalid volume: {}", error.message)),
-        _ => Error::from(error),
-    })
+/// One that is about to go already cannot be taken away a second time.
+fn refuse_detaching(volume: &Details) -> Result<()> {
+    if volume.status != DETACHING {
+        return Ok(());
+    }
+    let words = "Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' to detach.";
+    Err(Error::bad_request(format!("Invalid volume: {words}")))
 }
 
 /// `DELETE /servers/{id}/os-volume_attachments/{volume}`
@@ -304,7 +230,10 @@ pub async fn delete(app: Nova, ctx: Context, Path((id, volume)): Path<(String, S
     if row.boot_index == Some(0) {
         return Err(Error::bad_request("Cannot detach a root device volume"));
     }
-    begin_detaching(&app, &ctx, &volume).await?;
-    begin::beside(&app, &ctx, &server.id, VOLUMES_DETACH.record, Detach::new(ctx.caller(), &server.id, &row.id)).await?;
+    // a volume that is gone cannot be about to go
+    if let Some(volume) = sdk::found(app.cloud.volume.show(&ctx.auth(), &volume).await)? {
+        refuse_detaching(&volume)?;
+    }
+    begin::reach(&app, &server.id, Detach::new(ctx.caller(), &server.id, &row.id), Detach::BEGUN).await?;
     Ok(accepted())
 }

@@ -46,8 +46,10 @@ pub async fn rescue(action: Action) -> Result<Reply> {
     }
     let password = given.unwrap_or_else(password);
     app.builds.keep_password(&server.id, &password);
-    let task = HostTask::new(ctx.caller(), &server.id, Work::Rescue(image.map(|image| image.id)));
-    begin::promise(&app, &ctx, server, &rules::RESCUE, <ActiveModel as Default>::default(), task).await?;
+    let image = image.map(|image| image.id);
+    let told = Some(json!({"rescue_image_ref": image}));
+    let task = HostTask::new(ctx.caller(), &server.id, Work::Rescue(image));
+    begin::promise_with(&app, &ctx, server, &rules::RESCUE, <ActiveModel as Default>::default(), task, told).await?;
     Reply::ok(&json!({"adminPass": password}))
 }
 

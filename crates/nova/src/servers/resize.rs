@@ -4,6 +4,7 @@ use kit::policy::Target;
 use kit::{Error, Reply, Result};
 use rpc::compute::Flavor;
 use sea_orm::Set;
+use serde_json::json;
 
 use super::actions::{Action, accepted};
 use super::begin::{self, host_of};
@@ -92,7 +93,7 @@ async fn begin_move(
                 let (vcpus, ram) = (i64::from(flavor.vcpus).max(server.vcpus), (flavor.ram_mb as i64).max(server.ram_mb));
                 quotas::grow(tx, &server.project_id, vcpus - server.vcpus, ram - server.ram_mb).await?;
                 (change.vcpus, change.ram_mb) = (Set(vcpus), Set(ram));
-                begin::take(tx, &context, &server, rule, change).await?;
+                begin::take_with(tx, &context, &server, rule, change, Some(json!({"new_flavor": flavor}))).await?;
                 let kind = if server.flavor.0.id == flavor.id { MIGRATION } else { RESIZE };
                 let migration = migrations::insert(tx, &context, &server, kind, &flavor).await?;
                 let flow = how(Resize::new(context.caller(), &server, &source, &migration, flavor));

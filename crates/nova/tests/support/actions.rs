@@ -6,8 +6,8 @@ use rpc::actions::{
     PrepResize, RebuildInstance, RescueInstance, ResizeInstance, RevertResize, SetAdminPassword, ShelveInstance, ShelveOffloadInstance,
     SnapshotInstance, SwapVolume, UnrescueInstance, UnshelveInstance,
 };
-use rpc::compute::{AttachInterface, DetachInterface, GetConsoleOutput, NetworkInterface};
-use rpc::conductor::{SaveInstance, SavedBlockDevice, TOPIC};
+use rpc::compute::{AttachInterface, AttachVolume, DetachInterface, DetachVolume, GetConsoleOutput, NetworkInterface};
+use rpc::conductor::{GetInstance, SaveInstance, SavedBlockDevice, TOPIC};
 use rpc::live_migration::{
     ABORTED, Departure, DescribeGuest, ForgetDeparted, LandGuest, Landing, LiveMigration, MigrationProgress, PostLiveMigration,
     PreLiveMigration, Progress, RollbackLiveMigration, Urge, UrgeLiveMigration,
@@ -66,14 +66,16 @@ pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
             Ok(())
         },
         ExtendVolume => |host, _m| host.can(),
+        AttachVolume => |host, m| {
+            let device = SavedBlockDevice { connection_info: Some(json!({})), ..device(m.bdm_id) };
+            host.call(SaveInstance { block_devices: vec![device], ..host.save(&m.instance_id) }).await?;
+            Ok("/dev/vdb".to_owned())
+        },
+        DetachVolume => |host, m| host.disconnects(&m.instance_id, &m.bdm_id).await,
         SwapVolume => |host, m| {
-            let device = SavedBlockDevice {
-                bdm_id: m.bdm_id,
-                device_name: None,
-                volume_id: Some(m.new_volume_id),
-                attachment_id: Some(m.new_attachment_id),
-                connection_info: None,
-            };
+            host.disconnects(&m.instance_id, &m.bdm_id).await?;
+            let (volume_id, attachment_id) = (Some(m.new_volume_id), Some(m.new_attachment_id));
+            let device = SavedBlockDevice { volume_id, attachment_id, ..device(m.bdm_id) };
             let change = SaveInstance { block_devices: vec![device], ..host.save(&m.instance_id) };
             host.call(change).await.map(drop)
         },
@@ -89,6 +91,10 @@ pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
         }),
         GetConsoleOutput => |_host, _m| Ok("login:".to_owned()),
         AttachInterface => |host, m| {
+            let mut nics = host.nics(&m.instance_id).await?;
+            if let Some(nic) = nics.iter().find(|nic| nic.request_id.as_ref() == Some(&m.caller.request_id)) {
+                return Ok(nic.clone());
+            }
             let port = m.requested.port_id.unwrap_or_else(kit::ids::uuid);
             host.neighbours.0.lock().unwrap().ports.insert(port.clone(), m.instance_id.clone());
             let nic = NetworkInterface {
@@ -101,20 +107,42 @@ pub fn handlers(handlers: Handlers, host: &FakeHost) -> Handlers {
                 device_name: "tap".into(),
                 created_by_nova: true,
                 tag: m.requested.tag,
+                request_id: Some(m.caller.request_id),
             };
-            let change = SaveInstance { network_info: Some(vec![nic.clone()]), ..host.save(&m.instance_id) };
+            nics.push(nic.clone());
+            let change = SaveInstance { network_info: Some(nics), ..host.save(&m.instance_id) };
             host.call(change).await?;
             Ok(nic)
         },
         DetachInterface => |host, m| {
             host.neighbours.0.lock().unwrap().ports.remove(&m.port_id);
-            let change = SaveInstance { network_info: Some(Vec::new()), ..host.save(&m.instance_id) };
+            let mut nics = host.nics(&m.instance_id).await?;
+            nics.retain(|nic| nic.port_id != m.port_id);
+            let change = SaveInstance { network_info: Some(nics), ..host.save(&m.instance_id) };
             host.call(change).await.map(drop)
         },
     )
 }
 
+/// What a host saves of a volume, of which nothing changed.
+fn device(bdm_id: String) -> SavedBlockDevice {
+    SavedBlockDevice { bdm_id, device_name: None, volume_id: None, attachment_id: None, connection_info: None }
+}
+
 impl FakeHost {
+    async fn nics(&self, id: &str) -> kit::Result<Vec<NetworkInterface>> {
+        Ok(self.call(GetInstance { instance_id: id.to_owned() }).await?.map(|instance| instance.network_info).unwrap_or_default())
+    }
+
+    /// Ends the attachment of a volume.
+    async fn disconnects(&self, id: &str, bdm_id: &str) -> kit::Result<()> {
+        let instance = self.call(GetInstance { instance_id: id.to_owned() }).await?;
+        let devices = instance.map(|instance| instance.block_devices).unwrap_or_default();
+        let attachment = devices.into_iter().find(|device| device.bdm_id == bdm_id).and_then(|device| device.attachment_id);
+        self.neighbours.0.lock().unwrap().attachments.remove(&attachment.unwrap_or_default());
+        Ok(())
+    }
+
     /// Hosts that hang let guests travel until they are told what to do.
     async fn travels(&self, id: &str) -> kit::Result<()> {
         while self.hosts.lock().unwrap()[&self.name] == Behaviour::Hang {

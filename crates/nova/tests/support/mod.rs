@@ -20,10 +20,10 @@ use kit::flow::{Probe, ProbeFn};
 use kit::ids;
 use kit::service::Service;
 use nova::{Config, Nova};
-use rpc::compute::{
-    AttachVolume, BuildInstance, DetachVolume, GetHostUptime, PowerAction, PowerInstance, TerminateInstance, compute_topic,
+use rpc::compute::{BuildInstance, GetHostUptime, PowerAction, PowerInstance, TerminateInstance, compute_topic};
+use rpc::conductor::{
+    BuildFinished, BuildOutcome, Fault, GetInstance, HostInventory, ReachFlow, ReportHost, RunFlow, SaveInstance, Saved, TOPIC,
 };
-use rpc::conductor::{BuildFinished, BuildOutcome, Fault, GetInstance, HostInventory, ReportHost, SaveInstance, Saved, TOPIC};
 use rpc::live_migration::Urge;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -78,6 +78,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The status, and words that the fault must have, of what was asked.
+    pub fn must_say(&self, status: u16, words: &str, asked: &str) {
+        assert_eq!(self.status, status, "{asked}: {}", self.body);
+        assert!(self.message().contains(words), "{asked}: {} is not {words}", self.body);
+    }
+
     /// The words of the fault.
     pub fn message(&self) -> &str {
         self.body.as_object().and_then(|o| o.values().next()).and_then(|f| f["message"].as_str()).unwrap_or_default()
@@ -158,6 +164,19 @@ impl Cloud {
         self
     }
 
+    /// The process dies and one that only serves the API begins; what it promises is heard, and nobody does it.
+    pub async fn promising(mut self) -> Cloud {
+        self.stop.cancel();
+        let _ = self.running.await;
+        hang_up(&self.nova).await;
+        let config = Config { conduct: false, ..config() };
+        self.nova = nova::open(&self.location, config, self.bus.clone(), self.api.clone(), self.session.clone()).await.unwrap();
+        self.service = self.nova.service(authenticator()).unwrap();
+        let hears = Handlers::new().on(|_: RunFlow| async { Ok(()) }).on(|_: ReachFlow| async { Ok(()) });
+        self.running = self.bus.serve(TOPIC, hears, 4);
+        self
+    }
+
     /// The process ends, and gives back what it has of the database.
     pub async fn stop(self) {
         self.stop.cancel();
@@ -180,8 +199,6 @@ impl Cloud {
         let handlers = Handlers::new()
             .on(move |m: BuildInstance| building.clone().build(m))
             .on(move |m: PowerInstance| powering.clone().power(m))
-            .on(move |_: AttachVolume| async { Ok("/dev/vdb".to_owned()) })
-            .on(move |_: DetachVolume| async { Ok(()) })
             .on(move |_: GetHostUptime| async { Ok(UPTIME.to_owned()) })
             .on(move |m: TerminateInstance| {
                 let host = ending.clone();

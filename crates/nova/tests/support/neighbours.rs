@@ -31,9 +31,11 @@ pub struct State {
     pub ports: BTreeMap<String, String>,
     /// Images that nova made: their fields and status.
     pub images: BTreeMap<String, Value>,
-    /// Attachment to its server.
-    pub attachments: BTreeMap<String, String>,
+    /// Attachment to its server and volume.
+    pub attachments: BTreeMap<String, (String, String)>,
     providers: BTreeMap<String, Provider>,
+    /// The last question for candidates.
+    pub question: BTreeMap<String, String>,
     /// Consumer to provider, resources and generation.
     pub allocations: BTreeMap<String, (String, Value, i64)>,
 }
@@ -127,15 +129,28 @@ impl State {
             ["v3", "volumes", id] => volume(id),
             ["v3", "attachments"] => {
                 let id = kit::ids::uuid();
-                self.attachments.insert(id.clone(), body["attachment"]["instance_uuid"].as_str().unwrap().into());
+                let of = |key: &str| body["attachment"][key].as_str().unwrap().to_owned();
+                self.attachments.insert(id.clone(), (of("instance_uuid"), of("volume_uuid")));
                 (StatusCode::OK, json!({"attachment": {"id": id, "status": "reserved"}}))
             }
+            ["v3", "attachments", "detail"] => {
+                let of_volume = self.attachments.iter().filter(|(_, (_, volume))| query.get("volume_id") == Some(volume));
+                let shown = of_volume.map(|(id, (server, volume))| json!({"id": id, "instance": server, "volume_id": volume}));
+                (StatusCode::OK, json!({"attachments": shown.collect::<Vec<_>>()}))
+            }
+            ["v3", "attachments", id] if get => match self.attachments.get(*id) {
+                Some((server, volume)) => (StatusCode::OK, json!({"attachment": {"id": id, "instance": server, "volume_id": volume}})),
+                None => missing(),
+            },
             ["v3", "attachments", id] => {
                 self.attachments.remove(*id);
                 (StatusCode::OK, json!({"attachments": []}))
             }
             ["resource_providers", ..] => self.provider(method, path, body),
-            ["allocation_candidates"] => self.candidates(query),
+            ["allocation_candidates"] => {
+                self.question = query.0.iter().cloned().collect();
+                self.candidates(query)
+            }
             ["allocations"] => self.allocate(body),
             ["allocations", consumer] => self.allocation(method, consumer, body),
             _ => missing(),

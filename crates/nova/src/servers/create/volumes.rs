@@ -2,6 +2,7 @@
 
 use kit::{Context, Error, Kind, Result, ids};
 use rpc::compute::BlockDevice;
+use sdk::Auth;
 use sdk::volume::Details;
 
 use crate::Nova;
@@ -64,7 +65,7 @@ pub async fn reserve_for(app: &Nova, ctx: &Context, devices: &[BlockDevice]) -> 
     for index in 0..reserved.devices.len() {
         let Some(device) = reserved.devices.get_mut(index) else { break };
         let Some(volume) = device.volume_id.clone() else { continue };
-        match reserve(app, ctx, &volume, &reserved.server_id).await {
+        match reserve(app, &ctx.auth(), &volume, &reserved.server_id).await {
             Ok(attachment) => device.attachment_id = Some(attachment),
             Err(error) => {
                 reserved.release(app, ctx).await;
@@ -76,8 +77,8 @@ pub async fn reserve_for(app: &Nova, ctx: &Context, devices: &[BlockDevice]) -> 
 }
 
 /// Reserves one volume; answers the attachment.
-pub async fn reserve(app: &Nova, ctx: &Context, volume: &str, server_id: &str) -> Result<String> {
-    let attachment = app.cloud.volume.create_attachment(&ctx.auth(), volume, server_id).await.map_err(|error| match error.status {
+pub async fn reserve(app: &Nova, user: &Auth, volume: &str, server_id: &str) -> Result<String> {
+    let attachment = app.cloud.volume.create_attachment(user, volume, server_id).await.map_err(|error| match error.status {
         400 | 404 | 409 => Error::bad_request(format!("Invalid volume: {}", error.message)),
         _ => Error::from(error),
     })?;
