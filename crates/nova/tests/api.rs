@@ -57,8 +57,7 @@ async fn a_create_says_what_is_wrong() {
     assert_eq!(cloud.ask(ADMIN, "", "POST", "/v2.1/flavors", new).await.status, 200);
     for (version, more, status, words) in cases {
         let answer = cloud.ask(MEMBER, version, "POST", "/v2.1/servers", server(more.clone())).await;
-        assert_eq!(answer.status, status, "{more}: {}", answer.body);
-        assert!(answer.message().contains(words), "{more}: {}", answer.body);
+        answer.must_say(status, words, &format!("{more}"));
     }
     assert_eq!(cloud.get("/v2.1/servers").await.body, json!({"servers": []}));
     assert_eq!(cloud.left(), Vec::<String>::new());
@@ -162,12 +161,14 @@ async fn lists_filter_page_and_hide_what_is_others() {
     assert_eq!(names(ADMIN, "", "all_tenants=1&project_id=p").await.len(), 3);
     assert_eq!(names(ADMIN, "", "all_tenants=&project_id=q").await.len(), 0);
     let status = async |who: &str, version: &str, path: &str| cloud.ask(who, version, "GET", path, Value::Null).await.status.as_u16();
-    assert_eq!(status(MEMBER, "", "/v2.1/servers?all_tenants=1").await, 403);
-    assert_eq!(status(MEMBER, "2.38", "/v2.1/servers?status=nonsense").await, 400);
-    assert_eq!(status(MEMBER, "", "/v2.1/servers?marker=nonsense").await, 400);
-    assert_eq!(status(MEMBER, "", "/v2.1/servers?limit=-1").await, 400);
-    assert_eq!(status(MEMBER, "", "/v2.1/servers?sort_key=secret").await, 400);
     for (who, version, query, expected) in [
+        (MEMBER, "", "all_tenants=1", 403),
+        (MEMBER, "2.38", "status=nonsense", 400),
+        (MEMBER, "", "marker=nonsense", 400),
+        (MEMBER, "", "limit=-1", 400),
+        (MEMBER, "", "sort_key=secret", 400),
+        (MEMBER, "2.74", "colour=red", 200),
+        (MEMBER, "2.75", "colour=red", 400),
         (MEMBER, "", "name=*", 400),
         (MEMBER, "", "name=", 400),
         (MEMBER, "", "ip=(", 400),
@@ -184,8 +185,6 @@ async fn lists_filter_page_and_hide_what_is_others() {
     ] {
         assert_eq!(status(who, version, &format!("/v2.1/servers?{query}")).await, expected, "{query} at {version}");
     }
-    assert_eq!(status(MEMBER, "2.74", "/v2.1/servers?colour=red").await, 200);
-    assert_eq!(status(MEMBER, "2.75", "/v2.1/servers?colour=red").await, 400);
     assert_eq!(status(OTHER, "", &format!("/v2.1/servers/{}", ids[0])).await, 404);
     let page = cloud.ask(MEMBER, "", "GET", "/v2.1/servers?limit=2", Value::Null).await;
     let next = page.body["servers_links"][0]["href"].as_str().unwrap();

@@ -37,8 +37,7 @@ async fn services_are_disabled_forced_down_and_deleted() {
         (json!({"forced_down": "perhaps"}), "forced_down"),
     ] {
         let answer = put("2.53", one, body).await;
-        assert_eq!(answer.status, 400, "{}", answer.body);
-        assert!(answer.message().contains(words), "{}", answer.body);
+        answer.must_say(400, words, "");
     }
     let answer = put("2.53", one, json!({"status": "disabled", "disabled_reason": "broken", "forced_down": true})).await;
     let shown = &answer.body["service"];
