@@ -199,9 +199,10 @@ async fn actions_are_told_with_what_they_are_about() {
     let volumes = format!("/v2.1/servers/{id}/os-volume_attachments");
     let volume = |volume: &str| json!({"volumeAttachment": {"volumeId": volume}});
     assert_eq!(cloud.ask(MEMBER, "2.79", "POST", &volumes, volume(VOLUME)).await.status, 200);
+    let begun = events.until("instance.volume_attach.start").await;
+    assert_eq!(data(begun.last().unwrap())["volume_id"], VOLUME);
     let told = events.until("instance.volume_attach.end").await;
     let end = told.last().unwrap();
-    assert_eq!((told[0].name.as_str(), &data(&told[0])["volume_id"]), ("instance.volume_attach.start", &json!(VOLUME)));
     assert_eq!(end.data["payload"]["nova_object.name"], "InstanceActionVolumePayload");
     assert_eq!(data(end)["block_devices"][0]["nova_object.data"]["volume_id"], VOLUME, "{end:?}");
     assert_eq!(cloud.ask(ADMIN, "2.79", "PUT", &format!("{volumes}/{VOLUME}"), volume(SHARED_VOLUME)).await.status, 202);
