@@ -11,7 +11,9 @@ use crate::{Error, Result};
 
 /// By flow, how many of its steps are waited for, and by whom.
 #[derive(Default)]
-pub(super) struct Waiting(Mutex<HashMap<String, (usize, oneshot::Sender<Result<()>>)>>);
+pub(super) struct Waiting(Mutex<HashMap<String, (usize, Teller)>>);
+
+type Teller = oneshot::Sender<Result<()>>;
 
 impl Waiting {
     fn wait(&self, id: &str, steps: usize) -> oneshot::Receiver<Result<()>> {

@@ -103,7 +103,7 @@ impl Attach {
         block_devices::change(app, &self.device.bdm_id, named).await
     }
 
-    /// A guest that got the volume gives it back; one whose host is down has it no more when it comes again.
+    /// A guest that got the volume gives it back; of a host that is down nothing can be asked.
     async fn take_back(&mut self, app: &Nova, _: &Error) -> Result<()> {
         let server = crate::servers::store::load(app.db.read(), &self.instance_id).await?;
         let has = self.row(app).await?.is_some_and(|row| row.connection_info.is_some());
