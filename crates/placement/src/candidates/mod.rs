@@ -1,7 +1,7 @@
 //! `/allocation_candidates`: who could fulfil a request, and with which claim.
 //!
 //! A request without groups, in a cloud whose providers stand alone, is one query that stops at its limit ([`flat`]); the rest, with trees,
-//! shared providers and groups, is worked out in memory over the providers that could matter ([`tree`]).
+//! shared providers and groups, is worked out in memory ([`tree`]), some of the trees that could matter at a time ([`world`]) until there are enough.
 
 mod flat;
 mod request;
@@ -10,6 +10,7 @@ mod view;
 mod world;
 
 use kit::{Context, Query, Reply, Result};
+use sea_orm::ConnectionTrait;
 
 use crate::{Placement, classes, traits};
 
@@ -41,8 +42,25 @@ pub async fn list(app: Placement, ctx: Context, query: Query) -> Result<Reply> {
     let candidates = if request.is_plain() && flat::suffices(conn).await? {
         flat::search(conn, &request).await?
     } else {
-        let world = world::load(conn, &request).await?;
-        tree::search(&world, &request, &kit::ids::uuid())
+        in_trees(conn, &request).await?
     };
     view::answer(&app, &ctx, &request, candidates).await
+}
+
+/// Tree by tree, beginning at a random one and going round: so that with a limit everybody gets a share of the load.
+async fn in_trees(conn: &impl ConnectionTrait, request: &request::Request) -> Result<Vec<Candidate>> {
+    let sharing = world::sharing(conn, request).await?;
+    let begin = kit::ids::uuid();
+    let mut found = Vec::new();
+    for (after, until) in [(begin.as_str(), None), ("", Some(begin.as_str()))] {
+        let mut after = after.to_owned();
+        while found.len() < request.limit {
+            let roots = world::roots(conn, request, &sharing, (&after, until)).await?;
+            let Some(last) = roots.last() else { break };
+            let world = world::load(conn, request, &roots, sharing.clone()).await?;
+            found.extend(tree::search(&world, request, request.limit - found.len()));
+            after = last.clone();
+        }
+    }
+    Ok(found)
 }

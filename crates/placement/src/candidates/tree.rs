@@ -4,7 +4,6 @@
 //! may be served by several providers of the tree and by those that share with it; a group with a suffix by one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Bound;
 
 use super::request::{Group, Request};
 use super::world::{Provider, World};
@@ -14,15 +13,13 @@ use crate::providers::filters::Needs;
 /// Combinations looked at for one tree: what a request can cost is bounded.
 const COMBINATIONS: usize = 10_000;
 
-/// Begins at the first tree from `begin` on and goes round, so that with a limit everybody gets a share of the load.
-pub fn search(world: &World, request: &Request, begin: &str) -> Vec<Candidate> {
-    let sharing: Vec<&Provider> = world.trees.values().flatten().filter(|p| p.shares()).collect();
+/// The first candidates of the trees, tree by tree; no more than `limit`.
+pub fn search(world: &World, request: &Request, limit: usize) -> Vec<Candidate> {
+    let sharing: Vec<&Provider> = world.sharing.iter().collect();
     let mut found = Vec::new();
-    let from = world.trees.range::<str, _>((Bound::Included(begin), Bound::Unbounded));
-    let before = world.trees.range::<str, _>((Bound::Unbounded, Bound::Excluded(begin)));
-    for (root, tree) in from.chain(before) {
-        found.extend(in_tree(root, tree, &sharing, request, request.limit.saturating_sub(found.len())));
-        if found.len() >= request.limit {
+    for (root, tree) in &world.trees {
+        found.extend(in_tree(root, tree, &sharing, request, limit.saturating_sub(found.len())));
+        if found.len() >= limit {
             break;
         }
     }
@@ -211,11 +208,14 @@ mod tests {
     }
 
     fn host(traits: &[&str]) -> World {
-        World::new([
-            provider("host", None, "host", &[("MEMORY_MB", 100)], traits),
-            provider("numa0", Some("host"), "host", &[("VCPU", 4)], &["CUSTOM_FAST"]),
-            provider("numa1", Some("host"), "host", &[("VCPU", 4)], &[]),
-        ])
+        World::new(
+            [
+                provider("host", None, "host", &[("MEMORY_MB", 100)], traits),
+                provider("numa0", Some("host"), "host", &[("VCPU", 4)], &["CUSTOM_FAST"]),
+                provider("numa1", Some("host"), "host", &[("VCPU", 4)], &[]),
+            ],
+            Vec::new(),
+        )
     }
 
     fn group(suffix: &str, resources: &[(&str, i64)], required: &[&str]) -> Group {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn ask(world: &World, request: Request) -> Vec<Vec<(String, String)>> {
-        let found = search(world, &Request { limit: 100, ..request }, "");
+        let found = search(world, &request, 100);
         found.into_iter().map(|c| c.parts.into_iter().map(|p| (p.suffix, p.provider)).collect()).collect()
     }
 
@@ -278,7 +278,7 @@ mod tests {
         let mut near = provider("near", None, "near", &[("VCPU", 4)], &[]);
         near.aggregates.insert("agg".into());
         let far = provider("far", None, "far", &[("VCPU", 4)], &[]);
-        let world = World::new([disks, near, far]);
+        let world = World::new([disks.clone(), near, far], vec![disks]);
         let request = |in_tree: Option<&str>| {
             let group = group("", &[("VCPU", 1), ("DISK_GB", 10)], &[]);
             Request { groups: vec![Group { in_tree: in_tree.map(str::to_owned), ..group }], ..Request::default() }
@@ -291,18 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn a_limited_search_begins_anywhere() {
-        let world = World::new(["a", "b", "c"].map(|name| provider(name, None, name, &[("VCPU", 4)], &[])));
-        let request = Request { groups: vec![group("", &[("VCPU", 1)], &[])], limit: 2, ..Request::default() };
-        let roots = |begin: &str| search(&world, &request, begin).into_iter().map(|c| c.root).collect::<Vec<_>>();
-        assert_eq!(
-            (roots(""), roots("b"), roots("c"), roots("d")),
-            (
-                ["a", "b"].map(str::to_owned).into(),
-                ["b", "c"].map(str::to_owned).into(),
-                ["c", "a"].map(str::to_owned).into(),
-                ["a", "b"].map(str::to_owned).into()
-            )
-        );
+    fn a_limited_search_ends_when_it_has_enough() {
+        let hosts = ["a", "b", "c"].map(|name| provider(name, None, name, &[("VCPU", 4)], &[]));
+        let request = Request { groups: vec![group("", &[("VCPU", 1)], &[])], ..Request::default() };
+        let found = search(&World::new(hosts, Vec::new()), &request, 2);
+        assert_eq!(found.into_iter().map(|c| c.root).collect::<Vec<_>>(), ["a", "b"]);
     }
 }

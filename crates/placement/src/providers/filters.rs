@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use kit::{Error, Query, Result, ids};
 use sea_orm::ColumnTrait;
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query as Sql};
+use sea_orm::sea_query::{Alias, Condition, Expr, ExprTrait, Query as Sql};
 
 use crate::entity::{inventory, provider, provider_aggregate, provider_trait};
 
@@ -114,17 +114,44 @@ pub fn has_room(class: &str, amount: i64) -> Expr {
             .expr(Expr::val(1))
             .from(inventory::Entity)
             .and_where(owned(inventory::Column::ProviderUuid))
-            .and_where(inventory::Column::ResourceClass.eq(class))
-            .and_where(inventory::Column::MinUnit.lte(amount))
-            .and_where(inventory::Column::MaxUnit.gte(amount))
-            .and_where(Expr::val(amount).modulo(Expr::col((inventory::Entity, inventory::Column::StepSize))).eq(0))
-            .and_where(
-                Expr::col((inventory::Entity, inventory::Column::Used))
-                    .add(amount)
-                    .lte(Expr::col((inventory::Entity, inventory::Column::Capacity))),
-            )
+            .cond_where(room(class, amount))
             .to_owned(),
     )
+}
+
+/// Some provider of the tree of which this one is the root can give this much of a class now: looked up member by member, as there are few.
+pub fn tree_has_room(class: &str, amount: i64) -> Expr {
+    let member = Alias::new("member");
+    let of_member = Sql::select()
+        .expr(Expr::val(1))
+        .from(inventory::Entity)
+        .and_where(Expr::col((inventory::Entity, inventory::Column::ProviderUuid)).equals((member.clone(), provider::Column::Uuid)))
+        .cond_where(room(class, amount))
+        .to_owned();
+    let in_tree = Sql::select()
+        .expr(Expr::val(1))
+        .from_as(provider::Entity, member.clone())
+        .and_where(Expr::col((member, provider::Column::RootUuid)).equals((provider::Entity, provider::Column::Uuid)))
+        .and_where(Expr::exists(of_member))
+        .to_owned();
+    Expr::exists(in_tree)
+}
+
+/// The provider is the root of its tree; said so that roots are found in their order.
+pub fn is_root() -> Expr {
+    Expr::col((provider::Entity, provider::Column::RootUuid)).equals((provider::Entity, provider::Column::Uuid))
+}
+
+/// An inventory of which this much of a class can be given now.
+fn room(class: &str, amount: i64) -> Condition {
+    let used = Expr::col((inventory::Entity, inventory::Column::Used));
+    let step = Expr::col((inventory::Entity, inventory::Column::StepSize));
+    Condition::all()
+        .add(inventory::Column::ResourceClass.eq(class))
+        .add(inventory::Column::MinUnit.lte(amount))
+        .add(inventory::Column::MaxUnit.gte(amount))
+        .add(Expr::val(amount).modulo(step).eq(0))
+        .add(used.add(amount).lte(Expr::col((inventory::Entity, inventory::Column::Capacity))))
 }
 
 fn has_trait(any: &[String]) -> Expr {

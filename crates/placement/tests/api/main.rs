@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod many;
 mod words;
 
 use axum::body::Body;
@@ -19,6 +20,7 @@ const ADMIN: &str = "admin:admin";
 
 struct Cloud {
     _dir: tempfile::TempDir,
+    location: Location,
     service: Service,
 }
 
@@ -53,7 +55,7 @@ async fn cloud() -> Cloud {
         })
     };
     let service = placement.service(Authenticator::own(who, "http://keystone:5000")).unwrap();
-    Cloud { _dir: dir, service }
+    Cloud { _dir: dir, location, service }
 }
 
 impl Cloud {
@@ -104,12 +106,6 @@ impl Cloud {
 
     async fn used(&self, provider: &str) -> Value {
         self.get(&format!("/resource_providers/{provider}/usages")).await.body["usages"].clone()
-    }
-
-    async fn candidates(&self, query: &str) -> Value {
-        let answer = self.get(&format!("/allocation_candidates?{query}")).await;
-        assert_eq!(answer.status, 200, "{query}: {}", answer.body);
-        answer.body
     }
 }
 
