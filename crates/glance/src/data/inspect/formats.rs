@@ -4,8 +4,9 @@ use kit::{Error, Result};
 
 use super::{Disk, Format};
 
-/// Bytes of a VMDK's descriptor that are read.
-const DESCRIPTOR: u64 = 1 << 20;
+/// Bytes in which QEMU looks for a VMDK's parent, and the most that are read of what says it is longer.
+const DESCRIPTOR: u64 = 20 * 512;
+const LONGEST: u64 = 1 << 20;
 
 impl Format {
     /// The size of the disk, where the format says it; an error when the file leads outside itself.
@@ -43,28 +44,49 @@ fn qcow2(disk: &Disk<'_>) -> Result<u64> {
     Ok(disk.be64(24))
 }
 
-/// Only a VMDK that is one file whole is taken.
+/// Only a VMDK that is one file whole is taken, and only one that QEMU reads as this does: QEMU looks for a parent behind the first sector
+/// wherever the header says the descriptor is, takes the first `createType` in any line, and without a capacity opens what the
+/// descriptor names.
 fn vmdk(disk: &Disk<'_>) -> Result<u64> {
     let several = || refused("the vmdk file is not monolithicSparse or streamOptimized");
     if disk.bytes(0) != *b"KDMV" {
         return Err(several());
     }
-    let (offset, length) = (disk.le64(28).saturating_mul(512), disk.le64(36).saturating_mul(512).min(DESCRIPTOR));
+    if disk.le64(28) != 1 {
+        return Err(refused("the vmdk file has no descriptor where it should be"));
+    }
+    // as far as QEMU reads, or the file reaches
+    let length = disk.size.saturating_sub(512).min(DESCRIPTOR.max(disk.le64(36).saturating_mul(512).min(LONGEST)));
     let mut text = vec![0; usize::try_from(length).map_err(|_| several())?];
-    if offset == 0 || offset >= disk.size || !(disk.read)(offset, &mut text) {
+    if length == 0 || !(disk.read)(512, &mut text) {
         return Err(refused("the vmdk file has no descriptor"));
     }
-    let text = String::from_utf8_lossy(&text);
-    let mut kinds = text.lines().filter_map(|line| line.trim().strip_prefix("createType="));
-    let kind = kinds.next().map(|kind| kind.trim().trim_matches('"'));
+    let whole = String::from_utf8_lossy(&text);
+    if whole.contains("parentFileNameHint") {
+        return Err(refused("the vmdk file has parts outside itself"));
+    }
+    let text = whole.split('\0').next().unwrap_or_default();
+    let mut kinds = text.split("createType").skip(1);
+    let kind = kinds.next().and_then(|rest| rest.strip_prefix('=')?.split_whitespace().next()).map(|kind| kind.trim_matches('"'));
     if !matches!(kind, Some("monolithicSparse" | "streamOptimized")) || kinds.next().is_some() {
         return Err(several());
     }
-    let extents = text.lines().map(str::trim).filter(|line| ["RW ", "RDONLY ", "NOACCESS "].iter().any(|word| line.starts_with(word)));
-    if extents.clone().count() > 1 || extents.clone().any(|line| line.contains('/')) || text.contains("parentFileNameHint") {
+    // an extent is its access, its sectors, its kind and its name, whatever is between them
+    let mut words = text.split_whitespace().skip_while(|word| !is_access(word)).skip(1);
+    let (_, kind, name) = (words.next(), words.next(), words.next().unwrap_or_default());
+    if kind.is_some_and(|kind| kind != "SPARSE") || name.contains('/') || words.any(is_access) {
         return Err(refused("the vmdk file has parts outside itself"));
     }
-    disk.le64(12).checked_mul(512).ok_or_else(|| refused("the vmdk file is of an impossible size"))
+    // what is compressed as it is written may say only at its end how large it is
+    let header = if disk.le64(56) == u64::MAX { disk.size.saturating_sub(1024) } else { 0 };
+    match disk.le64(header + 12).checked_mul(512) {
+        Some(size) if size > 0 && disk.le64(12) > 0 => Ok(size),
+        _ => Err(refused("the vmdk file is of an impossible size")),
+    }
+}
+
+fn is_access(word: &str) -> bool {
+    matches!(word, "RW" | "RDONLY" | "NOACCESS")
 }
 
 fn vhd(disk: &Disk<'_>) -> Result<u64> {

@@ -193,6 +193,30 @@ mod tests {
         assert!(vmdk("createType=\"monolithicFlat\"\nRW 8 FLAT \"/etc/passwd\" 0\n").is_err());
         assert!(vmdk("createType=\"monolithicSparse\"\nRW 8 SPARSE \"/etc/passwd\"\n").is_err());
         assert!(look(&[(0, b"# Disk DescriptorFile\ncreateType=\"monolithicFlat\"\n")], "vmdk").is_err());
+        // an extent is one however it is written, and whatever comes before it
+        assert!(vmdk("createType=\"monolithicSparse\"\nRW\t8 FLAT \"other\" 0\n").is_err());
+        assert!(vmdk("#createType=\"monolithicFlat\"\ncreateType=\"monolithicSparse\"\nRW 8 SPARSE \"disk.vmdk\"\n").is_err());
+        assert!(vmdk("createType=\"monolithicSparse\"\nRW 8 SPARSE \"a\"\n RW\n8 SPARSE \"b\"\n").is_err());
+        assert!(vmdk("createType=\"monolithicSparse\"\nRW 8 SPARSE \"a\"\0parentFileNameHint=\"/etc/passwd\"").is_err());
+    }
+
+    #[test]
+    fn a_vmdk_is_read_as_qemu_reads_it() {
+        let clean: &[u8] = b"createType=\"monolithicSparse\"\nRW 8 SPARSE \"disk.vmdk\"\n";
+        let vmdk = |capacity: u64, descriptor: u64, more: &[(usize, &[u8])]| {
+            let (capacity, descriptor) = (capacity.to_le_bytes(), descriptor.to_le_bytes());
+            let header: [(usize, &[u8]); 4] = [(0, b"KDMV\x01\0\0\0"), (12, &capacity), (28, &descriptor), (36, &[2])];
+            look(&[&header[..], more].concat(), "vmdk")
+        };
+        assert_eq!(vmdk(8, 1, &[(512, clean)]).unwrap(), Some(4096));
+        // what it opens without a capacity is what the descriptor names
+        assert!(vmdk(0, 1, &[(512, clean)]).is_err());
+        // it looks for a parent behind the first sector, wherever the descriptor is said to be
+        let elsewhere = [(512, &b"parentFileNameHint=\"/etc/passwd\"\n"[..]), (1024, clean)];
+        assert!(vmdk(8, 2, &elsewhere).is_err());
+        // the last header counts where the first says so
+        let (at_end, larger) = (u64::MAX.to_le_bytes(), (1u64 << 30).to_le_bytes());
+        assert_eq!(vmdk(8, 1, &[(512, clean), (56, &at_end), (3072 + 12, &larger)]).unwrap(), Some(1 << 39));
     }
 
     #[test]
