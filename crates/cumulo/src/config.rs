@@ -272,6 +272,20 @@ mod tests {
         assert_eq!(config.endpoint(Api::Nova), "http://127.0.0.1:8774");
     }
 
+    /// Two stores of images beside the files.
+    fn buckets(one: &str, other: &str) -> String {
+        let bucket = "endpoint = 'http://s3'\nbucket = 'b'\naccess_key = 'k'\nsecret_key = 's'";
+        format!("[images.s3]\nid = '{one}'\n{bucket}\n[[images.stores]]\nid = '{other}'\n{bucket}\ndefault = true\n")
+    }
+
+    #[test]
+    fn images_may_be_in_several_buckets() {
+        let config = read(&buckets("near", "far")).unwrap();
+        let mut settings = glance::Config::new(kit::db::Location::Sqlite("g".into()), "images".into());
+        config.images.apply(&mut settings, None);
+        assert_eq!(settings.stores.iter().map(|store| store.id.as_str()).collect::<Vec<_>>(), ["far", "file", "near"]);
+    }
+
     #[test]
     fn mistakes_are_named() {
         for (text, word) in [
@@ -286,6 +300,9 @@ mod tests {
             ("[identity]\nservice_password = 'p'", "identity.url"),
             ("[identity]\nurl = 'https://k'\nservice_password = 'p'\n[endpoints]\nkeystone = 'http://o:5000'", "endpoints.keystone"),
             ("[images]\nconvert_to = 'vmdk'", "convert_to"),
+            (buckets("file", "more").as_str(), "file"),
+            (buckets("s3", "a,b").as_str(), "a,b"),
+            (buckets("a", "a").as_str(), "\"a\""),
             ("[network]\nphysical_mtu = 100", "physical_mtu"),
             ("[network]\nvlan_ranges = ['public:5:4']", "vlan_ranges"),
             ("[[network.physical_networks]]\nname = 'public'", "public"),

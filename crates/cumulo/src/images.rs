@@ -25,18 +25,22 @@ pub struct Images {
     pub show_multiple_locations: bool,
     /// Let users import images of other regions' glances, which are in the catalog.
     pub glance_download: bool,
-    /// A bucket beside the files of this host.
+    /// A bucket beside the files of this host, and more of them.
     pub s3: Option<S3>,
+    pub stores: Vec<S3>,
     pub quota: Quota,
     /// Take what projects may have from keystone's registered limits of the image service, instead.
     pub use_keystone_limits: bool,
     pub web: Web,
 }
 
-/// A bucket of an S3 server, as the store `s3`.
+/// A bucket of an S3 server as a store.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3 {
+    /// What users call it.
+    #[serde(default = "s3")]
+    pub id: String,
     pub endpoint: String,
     pub bucket: String,
     #[serde(default = "crate::bucket::region")]
@@ -46,6 +50,10 @@ pub struct S3 {
     /// Images go there unless somebody names another store.
     #[serde(default)]
     pub default: bool,
+}
+
+fn s3() -> String {
+    "s3".into()
 }
 
 /// What each project may have; no limit where there is none.
@@ -87,6 +95,7 @@ impl Default for Images {
             show_multiple_locations: false,
             glance_download: false,
             s3: None,
+            stores: Vec::new(),
             quota: Quota::default(),
             use_keystone_limits: false,
             web: Web::default(),
@@ -103,10 +112,24 @@ impl Default for Web {
 impl Images {
     /// What the types cannot say.
     pub fn check(&self) -> Result<(), String> {
+        let mut ids = vec!["file"];
+        for S3 { id, .. } in self.buckets() {
+            if id.is_empty() || id.contains(',') || ids.contains(&id.as_str()) {
+                return Err(format!("images.stores: {id:?} must be a name of its own, without commas; `file` is the files of this host."));
+            }
+            ids.push(id);
+        }
+        if self.buckets().filter(|s3| s3.default).count() > 1 {
+            return Err("images.stores: only one can be the default.".into());
+        }
         match self.convert_to.as_deref() {
             None | Some("raw" | "qcow2") => Ok(()),
             Some(other) => Err(format!("images.convert_to is {other:?}; it must be raw or qcow2.")),
         }
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &S3> {
+        self.s3.iter().chain(&self.stores)
     }
 
     /// Tells glance. `node` is what this process is called among those that share its database.
@@ -133,7 +156,7 @@ impl Images {
         if let Some(node) = node {
             settings.node = node;
         }
-        if let Some(s3) = &self.s3 {
+        for s3 in self.buckets() {
             let place = Place::S3(outside::objects::S3 {
                 endpoint: s3.endpoint.clone(),
                 bucket: s3.bucket.clone(),
@@ -141,7 +164,7 @@ impl Images {
                 access_key: s3.access_key.clone(),
                 secret_key: s3.secret_key.clone(),
             });
-            let store = StoreConfig { id: "s3".into(), description: format!("Bucket {}", s3.bucket), read_only: false, place };
+            let store = StoreConfig { id: s3.id.clone(), description: format!("Bucket {}", s3.bucket), read_only: false, place };
             let at = if s3.default { 0 } else { settings.stores.len() };
             settings.stores.insert(at, store);
         }

@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use kit::auth::Authenticator;
 use kit::db::{Db, Location, Migration};
+use kit::flow::ProbeFn;
 use kit::policy::Policy;
 use kit::service::{Mount, Service, ServiceParts};
 
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use cache::Cache;
 pub use config::{Config, DiskFormat, Limits, StoreConfig};
+pub use data::probe::STEPS;
 use data::scratch::Scratch;
 pub use import::Regions;
 pub use quota::unified::Unified;
@@ -74,6 +76,7 @@ pub struct Glance {
     working: Working,
     regions: Option<Regions>,
     unified: Option<Unified>,
+    probe: Option<ProbeFn>,
     settings: Arc<Config>,
 }
 
@@ -94,6 +97,7 @@ pub async fn open(config: Config) -> kit::Result<Glance> {
         working: Working::default(),
         regions: None,
         unified: None,
+        probe: None,
         settings: Arc::new(config),
     };
     data::recover::recover(&glance).await?;
@@ -111,6 +115,12 @@ impl Glance {
     /// Takes what projects may have from keystone, not from the settings.
     pub fn limited_by(mut self, unified: Unified) -> Glance {
         self.unified = Some(unified);
+        self
+    }
+
+    /// For tests that fail or crash what brings bytes after each of [`STEPS`].
+    pub fn probed(mut self, probe: ProbeFn) -> Glance {
+        self.probe = Some(probe);
         self
     }
 

@@ -13,8 +13,8 @@ pub fn root() -> Routes<Glance> {
 
 #[rustfmt::skip]
 pub fn api() -> Routes<Glance> {
-    // `/images/` is an image without an id, not the list
-    Routes::new().exact()
+    // `/images/` is an image without an id, not the list; HEAD is refused
+    Routes::new().exact().headless()
         .get   ("/images",            "get_images",   images::list).kept()
         .post  ("/images",            "add_image",    images::create)
         .get   ("/images/{image_id}", "get_image",    images::show).kept()

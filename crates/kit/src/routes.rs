@@ -39,6 +39,7 @@ pub struct Route<S> {
 pub struct Routes<S> {
     rows: Vec<Route<S>>,
     exact: bool,
+    headless: bool,
     bare_since: Option<Microversion>,
     nowhere: Option<fn() -> Reply>,
     unmounted: Option<Unmounted>,
@@ -49,7 +50,7 @@ pub(crate) type Unmounted = fn(&FaultContext<'_>) -> Reply;
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     fn default() -> Self {
-        Routes { rows: Vec::new(), exact: false, bare_since: None, nowhere: None, unmounted: None }
+        Routes { rows: Vec::new(), exact: false, headless: false, bare_since: None, nowhere: None, unmounted: None }
     }
 }
 
@@ -135,6 +136,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// HEAD is no GET without the body here, but a method like others.
+    pub fn headless(mut self) -> Self {
+        self.headless = true;
+        self
+    }
+
     /// From this version on, operations that look at no query are asked without one.
     pub fn bare_since(mut self, major: u16, minor: u16) -> Self {
         self.bare_since = Some(Microversion(major, minor));
@@ -200,6 +207,7 @@ pub(crate) struct Table<S> {
     first_segments: HashSet<&'static str>,
     /// See [`Routes::exact`].
     pub(crate) exact: bool,
+    headless: bool,
     /// See [`Routes::bare_since`].
     pub(crate) bare_since: Option<Microversion>,
     /// See [`Routes::nowhere`].
@@ -222,8 +230,8 @@ impl<S> Table<S> {
         for (path, rows) in by_path {
             paths.insert(path, rows).map_err(Error::internal)?;
         }
-        let Routes { rows, exact, bare_since, nowhere, unmounted } = routes;
-        Ok(Table { rows, paths, first_segments, exact, bare_since, nowhere, unmounted })
+        let Routes { rows, exact, headless, bare_since, nowhere, unmounted } = routes;
+        Ok(Table { rows, paths, first_segments, exact, headless, bare_since, nowhere, unmounted })
     }
 
     /// Whether a path can begin with this segment.
@@ -247,12 +255,13 @@ pub(crate) struct Found<'t, S> {
 }
 
 impl<'t, S> Found<'t, S> {
-    /// The row for a method at a version. HEAD falls back to GET. A method of another version is 404, an unknown one 405 with what is allowed.
+    /// The row for a method at a version. HEAD falls back to GET, mostly. A method of another version is 404, an unknown one 405 with what is
+    /// allowed.
     pub(crate) fn row(&self, method: &Method, version: Microversion) -> Result<&'t Route<S>, (Error, String)> {
         let rows = || self.rows.iter().filter_map(|index| self.table.rows.get(*index));
         let of = |wanted: &Method| rows().filter(|row| row.method == *wanted).collect::<Vec<_>>();
         let mut candidates = of(method);
-        if candidates.is_empty() && *method == Method::HEAD {
+        if candidates.is_empty() && *method == Method::HEAD && !self.table.headless {
             candidates = of(&Method::GET);
         }
         if candidates.is_empty() {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::objects::{Place, S3, open};
 
 /// Bytes of one part of an upload; S3 takes none smaller than 5 MiB, and no more than 10,000.
-const PART: u64 = 8 << 20;
+pub const PART: u64 = 8 << 20;
 const PARTS: u64 = 10_000;
 
 /// A bucket of an S3 server. Cheap to clone.

@@ -38,7 +38,7 @@ pub async fn queue(app: Glance, _: Context, id: Path<String>) -> Result<Reply> {
     let inner = enabled(&app.cache)?;
     let image = store::fetch(app.db.read(), &id.0).await?.ok_or_else(|| no_image(&id.0))?;
     if image.row.status != Status::Active {
-        return Err(Error::bad_request(format!("Image {} is not active", id.0)));
+        return Err(Error::bad_request("Only images with status active can be targeted for queueing"));
     }
     let mut state = inner.state();
     if state.queued.len() >= QUEUE {

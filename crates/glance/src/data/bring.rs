@@ -3,9 +3,9 @@
 
 use kit::{Error, Result};
 
-use super::inspect;
 use super::scratch::{Received, blocking};
 use super::transfer::{self, Transfer};
+use super::{inspect, probe};
 use crate::Glance;
 use crate::images::Image;
 
@@ -39,7 +39,10 @@ pub async fn put(app: &Glance, transfer: &Transfer, received: &Received) -> Resu
             None => Err(Error::unavailable(format!("The store {id} is not configured any more."))),
         };
         match done {
-            Ok(()) => kept.push(id.clone()),
+            Ok(()) => {
+                kept.push(id.clone());
+                probe::after(app, "put").await?;
+            }
             Err(error) if transfer.all_must_succeed => return Err(error),
             Err(error) => {
                 tracing::warn!(image = transfer.image_id, store = id, %error, "could not be copied");

@@ -4,6 +4,7 @@ pub mod bring;
 mod download;
 pub mod inspect;
 pub mod leftovers;
+pub mod probe;
 pub mod recover;
 pub mod scratch;
 pub mod transfer;

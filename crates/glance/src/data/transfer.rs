@@ -11,7 +11,7 @@ use kit::{Error, Kind, Result, ids};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
 
-use super::leftovers;
+use super::{leftovers, probe};
 use crate::entity::{Status, TaskStatus, image, leftover, location, property, task, transfer};
 use crate::fault::{no_image, transition};
 use crate::images::store;
@@ -122,9 +122,12 @@ async fn note(tx: &DatabaseTransaction, row: transfer::Model, plan: Plan) -> Res
 pub async fn activate(app: &Glance, transfer: &Transfer, filled: image::Model, kept: Vec<String>) -> Result<()> {
     let limits = quota::of(app, &filled.owner).await?;
     let (this, node) = (transfer.clone(), app.settings.node.clone());
-    let rows: Vec<leftover::Model> =
-        this.stores.iter().filter(|store| !kept.contains(store)).map(|store| leftovers::object(store, &this.name)).collect();
-    let failed = rows.clone();
+    let failed: Vec<String> = this.stores.iter().filter(|store| !kept.contains(store)).cloned().collect();
+    let mut rows: Vec<leftover::Model> = failed.iter().map(|store| leftovers::object(store, &this.name)).collect();
+    if this.during == Status::Importing {
+        rows.push(leftovers::staged(&this.image_id));
+    }
+    let left = rows.clone();
     app.db
         .write(move |tx| {
             Box::pin(async move {
@@ -142,7 +145,6 @@ pub async fn activate(app: &Glance, transfer: &Transfer, filled: image::Model, k
                 quota::check_size(tx, &filled.owner, &limits, 0).await?;
                 leftovers::note(tx, &rows).await?;
                 if let Some(task) = &this.task_id {
-                    let failed: Vec<&str> = rows.iter().map(|row| row.store.as_str()).collect();
                     set_property(tx, &this.image_id, IMPORTING, "").await?;
                     set_property(tx, &this.image_id, FAILED, &failed.join(",")).await?;
                     let message = format!("Copied {} MiB", filled.size.unwrap_or(0) >> 20);
@@ -153,7 +155,8 @@ pub async fn activate(app: &Glance, transfer: &Transfer, filled: image::Model, k
         })
         .await?;
     app.working.end(&transfer.name);
-    leftovers::clear(app, failed).await;
+    probe::after(app, "activate").await?;
+    leftovers::clear(app, left).await;
     Ok(())
 }
 
@@ -176,7 +179,7 @@ pub async fn staged(app: &Glance, transfer: &Transfer, owner: String, size: u64)
     });
     done.await?;
     app.working.end(&transfer.name);
-    Ok(())
+    probe::after(app, "activate").await
 }
 
 /// It did not work: the image goes to `back_to`, and what was written is removed.

@@ -5,6 +5,7 @@ use http::header::CONTENT_LENGTH;
 use kit::{Context, Error, Path, Raw, Reply, Result};
 
 use super::bring::bring;
+use super::probe;
 use super::transfer::{self, Plan, Transfer};
 use crate::entity::Status;
 use crate::fault::require_bytes;
@@ -38,7 +39,9 @@ pub async fn upload(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Re
 }
 
 async fn fill(app: &Glance, image: Image, transfer: &Transfer, body: Body, room: u64) -> Result<()> {
+    probe::after(app, "begin").await?;
     let received = app.scratch.receive(body, room).await?;
+    probe::after(app, "receive").await?;
     bring(app, image, transfer, received).await
 }
 

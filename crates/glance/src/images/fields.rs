@@ -38,12 +38,9 @@ pub fn check_writable(key: &str) -> Result<()> {
     if READ_ONLY.contains(&key) {
         return Err(Error::forbidden(format!("Attribute '{key}' is read-only.")));
     }
-    if key.starts_with("os_glance_") || matches!(key, "deleted" | "deleted_at" | "is_public") {
+    if key.starts_with("os_glance_") || matches!(key, "location" | "locations" | "deleted" | "deleted_at") {
+        // of these, `locations` is changed by patches alone, which keep them apart
         return Err(Error::forbidden(format!("Attribute '{key}' is reserved.")));
-    }
-    if key == "locations" {
-        // a patch is the way to change them, and there is none for images that are not there yet
-        return Err(Error::forbidden("It's not allowed to add locations if locations are invisible."));
     }
     Ok(())
 }

@@ -23,15 +23,21 @@ pub async fn change(app: &Glance, ctx: &Context, id: &str, changes: &[Op], other
     let ([change], []) = (changes, others) else {
         return Err(Error::bad_request("A patch that changes a location changes one, and nothing beside it."));
     };
+    if let Op::Replace(_, value) = change
+        && value.as_array().is_some_and(Vec::is_empty)
+    {
+        return Err(Error::forbidden("Cannot set locations to empty list."));
+    }
     let (verb, rule) = match change {
         Op::Add(..) => ("add", "set_image_location"),
-        Op::Replace(..) => ("update", "set_image_location"),
+        Op::Replace(..) => ("replace", "set_image_location"),
         Op::Remove(_) => ("remove", "delete_image_location"),
     };
+    let image = permitted(app, ctx, id, rule).await?;
     if !app.settings.show_multiple_locations {
+        let verb = if verb == "replace" { "update" } else { verb };
         return Err(Error::forbidden(format!("It's not allowed to {verb} locations if locations are invisible.")));
     }
-    let image = permitted(app, ctx, id, rule).await?;
     let now = image.row.status;
     let refused = || Error::conflict(format!("It's not allowed to {verb} locations if image status is {}.", now.as_str()));
     match change {
@@ -47,21 +53,20 @@ pub async fn change(app: &Glance, ctx: &Context, id: &str, changes: &[Op], other
             let list = value.as_array().filter(|_| path.len() == 1);
             let list = list.ok_or_else(|| Error::bad_request("Invalid locations: they are replaced as a list."))?;
             match (now, list.as_slice()) {
-                (Status::Queued, []) => Ok(()),
                 (Status::Queued, [one]) => add_to(app, ctx, image, read(one)?).await,
                 (Status::Queued | Status::Active, _) => Err(more()),
                 (Status::Saving | Status::Uploading | Status::Importing | Status::Deactivated, _) => Err(refused()),
             }
         }
         Op::Remove(path) => match now {
-            Status::Active | Status::Deactivated => {
+            Status::Active => {
                 let index = position(path, image.locations.len())?;
                 let places = app.stores.order(&image.locations);
                 let place = index.and_then(|index| places.get(index)).map(|(_, location)| (*location).clone());
                 let place = place.ok_or_else(|| Error::bad_request("Invalid position for removing a location."))?;
                 stores::take_away(app, place, "Cannot remove last location in the image.").await
             }
-            Status::Queued | Status::Saving | Status::Uploading | Status::Importing => Err(refused()),
+            Status::Queued | Status::Saving | Status::Uploading | Status::Importing | Status::Deactivated => Err(refused()),
         },
     }
 }
@@ -77,7 +82,13 @@ fn position(path: &[String], count: usize) -> Result<Option<usize>> {
 }
 
 fn read(value: &Value) -> Result<Location> {
-    Location::deserialize(value).map_err(|error| Error::bad_request(format!("Invalid location: {error}")))
+    if !value.get("metadata").is_some_and(Value::is_object) {
+        return Err(Error::bad_request("Invalid location: 'metadata' is a required property."));
+    }
+    let location = Location::deserialize(value).map_err(|error| Error::bad_request(format!("Invalid location: {error}")))?;
+    // of hashes that cannot be, glance says here that they are in conflict
+    location.check().map_err(|error| Error::conflict(error.message))?;
+    Ok(location)
 }
 
 fn more() -> Error {

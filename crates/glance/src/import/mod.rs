@@ -16,6 +16,7 @@ use crate::data::transfer::{self, Plan};
 use crate::entity::{Status, task};
 use crate::images::{Image, seen};
 use crate::{Glance, tasks};
+use locations::Validation;
 pub use locations::{Location, add as add_location, add_to, list as list_locations};
 pub use region::{Regions, Remote};
 pub use run::from_task;
@@ -60,8 +61,7 @@ pub enum Source {
     Staged,
     Web {
         uri: String,
-        /// What the SHA-512 of it must be.
-        expected: Option<String>,
+        expected: Option<Validation>,
     },
     /// Another region's glance.
     Glance(Remote),

@@ -66,7 +66,7 @@ impl Remote {
             return Err(Error::bad_request(format!("The downloaded data size {size} is different from expected {expected}")));
         }
         let sha512 = info.os_hash_value.as_deref().filter(|_| info.os_hash_algo.as_deref() == Some("sha512"));
-        super::run::check_hash(&received, sha512)?;
+        super::run::check_hash(&received.sha512, sha512)?;
         Ok((info, received))
     }
 

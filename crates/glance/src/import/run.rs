@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Source, begin, convert, region, text};
 use crate::data::bring::{bring, put};
-use crate::data::scratch::Received;
+use crate::data::probe;
 use crate::data::transfer::{self, Transfer};
 use crate::entity::{Status, task};
 use crate::images::{self, Image, store};
@@ -28,21 +28,20 @@ pub async fn run(app: Glance, image: Image, source: Source, transfer: Transfer) 
     if let Err(error) = done {
         tracing::warn!(image = id, %error, "import failed");
         transfer::fail(&app, &transfer, back_to, &error).await;
-    } else if matches!(source, Source::Staged)
-        && let Err(error) = app.scratch.unstage(&id).await
-    {
-        tracing::warn!(image = id, %error, "staged data could not be removed");
     }
 }
 
 async fn fresh(app: &Glance, mut image: Image, source: &Source, transfer: &Transfer) -> Result<()> {
+    probe::after(app, "begin").await?;
     let room = quota::room(app, &image.row.owner, None).await?;
     let mut adopts = BTreeMap::new();
     let mut received = match source {
         Source::Web { uri, expected } => {
             let answer = app.web.get(uri).await.map_err(|refused| Error::bad_request(refused.0))?;
             let received = app.scratch.receive(Body::new(answer.into_body()), room).await?;
-            check_hash(&received, expected.as_deref())?;
+            if let Some(expected) = expected {
+                expected.verify(&received)?;
+            }
             received
         }
         Source::Glance(remote) => {
@@ -53,28 +52,32 @@ async fn fresh(app: &Glance, mut image: Image, source: &Source, transfer: &Trans
         }
         Source::Staged | Source::Stores => app.scratch.read(app.scratch.staged(&image.row.id)).await?,
     };
+    probe::after(app, "receive").await?;
     if let Some(target) = app.settings.convert_to
         && let Some(converted) = convert::convert(app, &image, &received, target).await?
     {
         image.row.disk_format = Some(target.as_str().to_owned());
         received = converted;
+        probe::after(app, "convert").await?;
     }
     bring(app, image, &transfer.adopting(adopts), received).await
 }
 
 /// From a store that has it to others.
 async fn copy(app: &Glance, image: Image, transfer: &Transfer) -> Result<()> {
+    probe::after(app, "begin").await?;
     let size = image.row.size.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     let body = crate::data::open(app, &image, 0, size).await?;
     let received = app.scratch.receive(body, size).await?;
-    check_hash(&received, image.row.os_hash_value.as_deref())?;
+    check_hash(&received.sha512, image.row.os_hash_value.as_deref())?;
+    probe::after(app, "receive").await?;
     let kept = put(app, transfer, &received).await?;
     transfer::activate(app, transfer, image.row, kept).await
 }
 
-pub fn check_hash(received: &Received, expected: Option<&str>) -> Result<()> {
+pub fn check_hash(found: &str, expected: Option<&str>) -> Result<()> {
     match expected {
-        Some(expected) if !expected.eq_ignore_ascii_case(&received.sha512) => {
+        Some(expected) if !expected.eq_ignore_ascii_case(found) => {
             Err(Error::bad_request("The image's data does not have the hash it should have."))
         }
         _ => Ok(()),

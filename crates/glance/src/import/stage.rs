@@ -2,8 +2,8 @@
 
 use kit::{Context, Error, Path, Raw, Reply, Result};
 
-use crate::data::check_length;
 use crate::data::transfer::{self, Plan};
+use crate::data::{check_length, probe};
 use crate::entity::Status;
 use crate::fault::require_bytes;
 use crate::images::permitted;
@@ -27,9 +27,12 @@ pub async fn stage(app: Glance, ctx: Context, id: Path<String>, raw: Raw) -> Res
     // to its end also when the client goes away, so that the image is queued again
     let task = tokio::spawn(async move {
         let done = async {
+            probe::after(&app, "begin").await?;
             let received = app.scratch.receive(raw.body, app.settings.image_size_cap).await?;
+            probe::after(&app, "receive").await?;
             let size = received.size;
             app.scratch.stage(received, &image.row.id).await?;
+            probe::after(&app, "keep").await?;
             transfer::staged(&app, &transfer, image.row.owner, size).await
         };
         let done = done.await;

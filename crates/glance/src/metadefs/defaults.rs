@@ -1,21 +1,27 @@
-//! A namespace written down whole: as a client may send it, and as the files in `metadefs/` hold those that come with Cumulo. Those are
+//! A namespace written down whole: as a client may send it, and as the files in `metadefs/` hold those that come with glance. Those are
 //! loaded once; one that an administrator changes or deletes stays so.
+
+use std::collections::BTreeMap;
 
 use kit::clock::Timestamp;
 use kit::{Error, Result};
-use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel};
 use serde_json::{Map, Value};
 
 use super::store::{self, Item};
 use super::{fields, namespaces, objects, properties, resource_types, tags};
 use crate::Glance;
-use crate::entity::metadef::{ItemKind, association, default, namespace};
+use crate::entity::metadef::{ItemKind, association, default, item, namespace, resource_type};
 
-const FILES: &[(&str, &str)] = &[
-    ("OS::Compute::GuestHardware", include_str!("../../metadefs/guest-hardware.json")),
-    ("OS::Compute::Quota", include_str!("../../metadefs/quota.json")),
-    ("OS::OperatingSystem", include_str!("../../metadefs/operating-system.json")),
-    ("OS::Glance::Signatures", include_str!("../../metadefs/signatures.json")),
+/// Lists of namespaces.
+const FILES: &[&str] = &[
+    include_str!("../../metadefs/cim.json"),
+    include_str!("../../metadefs/drivers.json"),
+    include_str!("../../metadefs/guests.json"),
+    include_str!("../../metadefs/hosts.json"),
+    include_str!("../../metadefs/images.json"),
+    include_str!("../../metadefs/software.json"),
 ];
 
 /// What is in a namespace.
@@ -65,32 +71,61 @@ impl Parts {
 
 /// Loads the namespaces that were never loaded here: one query when there are none.
 pub async fn load(app: &Glance) -> Result<()> {
-    let loaded: Vec<String> = default::Entity::find().all(app.db.read()).await?.into_iter().map(|row| row.namespace).collect();
-    for (name, text) in FILES.iter().filter(|(name, _)| !loaded.iter().any(|have| have == name)) {
-        let (row, parts) = read(text)?;
-        let name = (*name).to_owned();
-        app.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let mark = default::Model { namespace: name };
-                    default::Entity::insert(mark.clone().into_active_model()).exec_without_returning(tx).await?;
-                    if namespace::Entity::find_by_id(mark.namespace).one(tx).await?.is_none() {
-                        parts.insert(tx, row).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await?;
+    let loaded = default::Entity::find().all(app.db.read()).await?;
+    let mut missing = read()?;
+    missing.retain(|(row, _)| !loaded.iter().any(|have| have.namespace == row.namespace));
+    if missing.is_empty() {
+        return Ok(());
     }
+    app.db.write(move |tx| Box::pin(insert(tx, missing))).await
+}
+
+/// All at once, as there are hundreds of rows. One that somebody else has made is left alone.
+async fn insert(tx: &DatabaseTransaction, mut all: Vec<(namespace::Model, Parts)>) -> Result<()> {
+    let marks: Vec<_> = all.iter().map(|(row, _)| default::Model { namespace: row.namespace.clone() }.into_active_model()).collect();
+    let once = OnConflict::column(default::Column::Namespace).do_nothing().to_owned();
+    match default::Entity::insert_many(marks).on_conflict(once).exec_without_returning(tx).await {
+        Ok(_) | Err(DbErr::RecordNotInserted) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let made: Vec<String> = namespace::Entity::find().all(tx).await?.into_iter().map(|row| row.namespace).collect();
+    all.retain(|(row, _)| !made.contains(&row.namespace));
+    let (mut namespaces, mut items, mut kinds, mut associations) = (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
+    for (row, parts) in all {
+        items.extend(parts.items.into_iter().map(|(kind, item)| store::row(&row.namespace, kind, item).into_active_model()));
+        for association in parts.associations {
+            let kind = store::kind(&association);
+            kinds.insert(kind.name.clone(), kind.into_active_model());
+            associations.push(association.into_active_model());
+        }
+        namespaces.push(row.into_active_model());
+    }
+    if namespaces.is_empty() {
+        return Ok(());
+    }
+    namespace::Entity::insert_many(namespaces).exec_without_returning(tx).await?;
+    item::Entity::insert_many(items).exec_without_returning(tx).await?;
+    let once = OnConflict::column(resource_type::Column::Name).do_nothing().to_owned();
+    match resource_type::Entity::insert_many(kinds.into_values()).on_conflict(once).exec_without_returning(tx).await {
+        Ok(_) | Err(DbErr::RecordNotInserted) => {}
+        Err(error) => return Err(error.into()),
+    }
+    association::Entity::insert_many(associations).exec_without_returning(tx).await?;
     Ok(())
 }
 
-fn read(text: &str) -> Result<(namespace::Model, Parts)> {
-    let body: Map<String, Value> = serde_json::from_str(text).map_err(Error::internal)?;
-    let mut row = namespaces::read(&body, "admin")?;
-    row.created_at = Timestamp::now();
-    let parts = parts(&body, &row.namespace)?;
-    Ok((row, parts))
+fn read() -> Result<Vec<(namespace::Model, Parts)>> {
+    let mut all = Vec::new();
+    for text in FILES {
+        let list: Vec<Map<String, Value>> = serde_json::from_str(text).map_err(Error::internal)?;
+        for body in list {
+            let mut row = namespaces::read(&body, "admin")?;
+            row.created_at = Timestamp::now();
+            let parts = parts(&body, &row.namespace)?;
+            all.push((row, parts));
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -98,11 +133,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_is_what_its_name_says() {
-        for (name, text) in FILES {
-            let (row, parts) = read(text).unwrap();
-            assert_eq!((row.namespace.as_str(), row.visibility.as_str(), row.protected), (*name, "public", true));
-            assert!(!parts.items.is_empty() && !parts.associations.is_empty(), "{name}");
+    fn every_namespace_is_whole() {
+        let all = read().unwrap();
+        for (row, parts) in &all {
+            assert!(row.visibility == "public" && row.description.is_some() && !parts.items.is_empty(), "{}", row.namespace);
         }
+        let mut names: Vec<&str> = all.iter().map(|(row, _)| row.namespace.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 33);
     }
 }

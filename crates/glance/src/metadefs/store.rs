@@ -27,6 +27,18 @@ fn read(row: item::Model) -> Item {
     Item { name: row.name, definition, created_at: row.created_at, updated_at: row.updated_at }
 }
 
+/// An item as it is kept.
+pub fn row(namespace: &str, kind: ItemKind, item: Item) -> item::Model {
+    item::Model {
+        namespace: namespace.to_owned(),
+        kind,
+        name: item.name,
+        definition: Value::Object(item.definition).to_string(),
+        created_at: item.created_at,
+        updated_at: item.updated_at,
+    }
+}
+
 /// All items of a kind, in the order they were made.
 pub async fn items(conn: &impl ConnectionTrait, namespace: &str, kind: ItemKind) -> Result<Vec<Item>> {
     let rows = item::Entity::find().filter(item::Column::Namespace.eq(namespace)).filter(item::Column::Kind.eq(kind));
@@ -41,15 +53,7 @@ pub async fn fetch(conn: &impl ConnectionTrait, namespace: &str, kind: ItemKind,
 
 pub async fn insert(tx: &DatabaseTransaction, namespace: &str, kind: ItemKind, item: Item) -> Result<()> {
     let twice = duplicate(namespace, kind, &item.name);
-    let row = item::Model {
-        namespace: namespace.to_owned(),
-        kind,
-        name: item.name,
-        definition: Value::Object(item.definition).to_string(),
-        created_at: item.created_at,
-        updated_at: item.updated_at,
-    };
-    match item::Entity::insert(row.into_active_model()).exec_without_returning(tx).await {
+    match item::Entity::insert(row(namespace, kind, item).into_active_model()).exec_without_returning(tx).await {
         Ok(_) => Ok(()),
         Err(error) if kit::db::is_duplicate(&error) => Err(twice),
         Err(error) => Err(error.into()),
@@ -98,9 +102,8 @@ pub async fn insert_namespace(tx: &DatabaseTransaction, row: namespace::Model) -
 
 /// Says that a namespace applies to a type of resources, which becomes known by that.
 pub async fn associate(tx: &DatabaseTransaction, row: association::Model) -> Result<()> {
-    let kind = resource_type::Model { name: row.resource_type.clone(), created_at: row.created_at, updated_at: row.updated_at };
     let once = OnConflict::column(resource_type::Column::Name).do_nothing().to_owned();
-    match resource_type::Entity::insert(kind.into_active_model()).on_conflict(once).exec_without_returning(tx).await {
+    match resource_type::Entity::insert(kind(&row).into_active_model()).on_conflict(once).exec_without_returning(tx).await {
         Ok(_) | Err(sea_orm::DbErr::RecordNotInserted) => {}
         Err(error) => return Err(error.into()),
     }
@@ -112,6 +115,11 @@ pub async fn associate(tx: &DatabaseTransaction, row: association::Model) -> Res
         ))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The type of resources of an association.
+pub fn kind(row: &association::Model) -> resource_type::Model {
+    resource_type::Model { name: row.resource_type.clone(), created_at: row.created_at, updated_at: row.updated_at }
 }
 
 /// What some namespaces apply to.

@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 use crate::data::scratch::{blocking, disk, remove};
 
 /// Bytes read at once.
-const PIECE: usize = 256 << 10;
+pub const PIECE: usize = 256 << 10;
 
 pub struct Directory(PathBuf);
 

@@ -12,7 +12,7 @@ pub async fn list(app: Glance, _: Context) -> Result<Reply> {
 
 /// `GET /info/stores/detail`: for services, with what kind of store each is.
 pub async fn detail(app: Glance, _: Context) -> Result<Reply> {
-    let more = |store: &Store| Some(json!({"type": store.kind(), "weight": 0, "properties": {"location": store.root()}}));
+    let more = |store: &Store| Some(json!({"type": store.kind(), "weight": 0, "properties": store.properties()}));
     Reply::ok(&json!({"stores": stores(&app, more)}))
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use kit::{Error, Result};
+use outside::bucket::PART;
 use outside::objects::Place;
 use serde_json::{Value, json};
 
@@ -117,9 +118,18 @@ impl Store {
         json!({"url": self.url(&location.name), "metadata": {"store": self.id}})
     }
 
-    /// Where this store begins.
-    pub fn root(&self) -> String {
-        self.url("").trim_end_matches('/').to_owned()
+    /// What a store of its kind says of itself in glance.
+    pub fn properties(&self) -> Value {
+        match &self.backend {
+            Backend::Directory(directory) => {
+                json!({"data_dir": directory.path(""), "chunk_size": directory::PIECE, "thin_provisioning": false})
+            }
+            Backend::Objects(_) => json!({
+                "s3_store_large_object_size": PART >> 20,
+                "s3_store_large_object_chunk_size": PART >> 20,
+                "s3_store_thread_pools": 1,
+            }),
+        }
     }
 
     /// Copies a whole file in. When this returns, it is there also after a power cut.

@@ -36,6 +36,15 @@ fn change(op: &str, path: &str, value: Option<Value>) -> Value {
 }
 
 #[tokio::test]
+async fn no_image_is_made_with_them() {
+    let cloud = open_cloud().await;
+    let body = json!({"name": "i", "locations": [{"url": "http://mirror.example/i", "metadata": {}}]});
+    let answer = cloud.send(ADMIN, "POST", "/v2/images", &body).await;
+    assert_eq!(answer.status, 403);
+    assert!(String::from_utf8_lossy(&answer.bytes).contains("Attribute 'locations' is reserved."));
+}
+
+#[tokio::test]
 async fn they_are_invisible_by_default() {
     let cloud = cloud().await;
     let id = filled(&cloud).await;
@@ -47,7 +56,7 @@ async fn they_are_invisible_by_default() {
         ("replace", "/locations", Some(json!([place])), "update"),
         ("remove", "/locations/0", None, "remove"),
     ] {
-        let answer = cloud.patch(ALICE, &id, change(op, path, value)).await;
+        let answer = cloud.patch(ADMIN, &id, change(op, path, value)).await;
         let text = String::from_utf8_lossy(&answer.bytes).into_owned();
         assert_eq!(answer.status, 403, "{op}: {text}");
         assert!(text.contains(&format!("not allowed to {verb} locations if locations are invisible")), "{text}");
@@ -92,7 +101,21 @@ async fn only_the_web_can_be_added_to_what_has_no_data_yet() {
     }
     assert_eq!(cloud.status(&queued).await, "queued");
     assert_eq!(cloud.patch(BOB, &queued, add("http://mirror.example/i")).await.status, 404);
-    assert_eq!(cloud.patch(ALICE, &queued, change("replace", "/locations", Some(json!([])))).await.status, 200);
+    assert_eq!(cloud.patch(ALICE, &queued, change("replace", "/locations", Some(json!([])))).await.status, 403);
+    let bare = change("add", "/locations/-", Some(json!({"url": "http://mirror.example/i"})));
+    assert_eq!(cloud.patch(ALICE, &queued, bare).await.status, 400, "a location has metadata");
+    for (data, status) in [
+        (json!({"os_hash_algo": "md5", "os_hash_value": "0".repeat(32)}), 409),
+        (json!({"os_hash_algo": "sha512", "os_hash_value": "x".repeat(128)}), 409),
+        (json!({"os_hash_algo": "sha512", "os_hash_value": "0".repeat(64)}), 409),
+        (json!({"os_hash_algo": "sha512", "os_hash_value": "0".repeat(128), "checksum": "0"}), 409),
+        (json!({"os_hash_algo": "sha512"}), 400),
+        (json!({"os_hash_algo": "sha512", "os_hash_value": "0".repeat(128), "more": "x"}), 400),
+    ] {
+        let place = json!({"url": "http://mirror.example/i", "metadata": {}, "validation_data": data});
+        let answer = cloud.patch(ALICE, &queued, change("add", "/locations/-", Some(place))).await;
+        assert_eq!(answer.status, status, "{data}: {}", String::from_utf8_lossy(&answer.bytes));
+    }
     assert_eq!(cloud.patch(ALICE, &queued, change("replace", "/locations", Some(json!({})))).await.status, 400);
     assert_eq!(cloud.patch(ALICE, &queued, change("remove", "/locations/0", None)).await.status, 403);
     assert_eq!(cloud.patch(ADMIN, &queued, change("remove", "/locations/0", None)).await.status, 409);

@@ -7,6 +7,7 @@ mod common;
 
 mod authorization;
 mod coverage;
+mod crashes;
 mod images;
 mod import;
 mod limits;

@@ -1,6 +1,6 @@
 //! Metadata definitions.
 
-use crate::common::{ADMIN, ALICE, Cloud, cloud};
+use crate::common::{ADMIN, ALICE, Cloud, cloud, open};
 use axum::body::Body;
 use serde_json::json;
 
@@ -16,9 +16,12 @@ async fn some_come_with_the_product_and_are_found_by_what_they_apply_to() {
     let for_flavors = cloud.get(ALICE, &format!("{BASE}?resource_types=OS::Nova::Flavor")).await.json();
     let names: Vec<&str> = for_flavors["namespaces"].as_array().unwrap().iter().map(|n| n["namespace"].as_str().unwrap()).collect();
     assert!(names.contains(&"OS::Compute::Quota") && !names.contains(&"OS::OperatingSystem"), "{names:?}");
-    let path = format!("{BASE}/OS::Compute::GuestHardware?resource_type=OS::Glance::Image");
+    let path = format!("{BASE}/OS::Compute::VirtCPUTopology?resource_type=OS::Glance::Image");
     let whole = cloud.get(ALICE, &path).await.json();
-    assert_eq!(whole["properties"]["hw_disk_bus"]["type"], "string");
+    assert_eq!(whole["properties"]["hw_cpu_sockets"]["type"], "integer");
+    let quota = cloud.get(ALICE, &format!("{BASE}/OS::Compute::Quota")).await.json();
+    assert_eq!(quota["objects"][0]["properties"]["quota:cpu_shares"]["title"], "Quota: CPU Shares");
+    assert_eq!(cloud.get(ALICE, &format!("{BASE}?limit=100")).await.json()["namespaces"].as_array().unwrap().len(), 33);
     assert_eq!(cloud.get(ALICE, &format!("{BASE}?resource_types=OS::Nothing")).await.json()["namespaces"], json!([]));
     assert_eq!(delete(&cloud, &format!("{BASE}/OS::Compute::Quota")).await, 403, "protected");
     let types = cloud.get(ALICE, "/v2/metadefs/resource_types").await.json();
@@ -27,7 +30,16 @@ async fn some_come_with_the_product_and_are_found_by_what_they_apply_to() {
     let page = cloud.get(ALICE, &format!("{BASE}?limit=2&sort_key=namespace&sort_dir=asc")).await.json();
     let next = cloud.get(ALICE, page["next"].as_str().unwrap()).await.json();
     assert_eq!((page["namespaces"].as_array().unwrap().len(), next["namespaces"].as_array().unwrap().len()), (2, 2));
-    assert!(next.get("next").is_none());
+}
+
+#[tokio::test]
+async fn a_default_that_was_deleted_stays_so() {
+    let cloud = cloud().await;
+    let path = format!("{BASE}/OS::Glance::Signatures");
+    assert_eq!(delete(&cloud, &path).await, 204);
+    let again = open(cloud.dir).await;
+    assert_eq!(again.get(ALICE, &path).await.status, 404);
+    assert_eq!(again.get(ALICE, &format!("{BASE}/OS::OperatingSystem")).await.status, 200);
 }
 
 #[tokio::test]

@@ -130,3 +130,15 @@ async fn refusals_are_in_glances_words() {
     }
     says(&cloud.send(ADMIN, "POST", "/v2/tasks", &json!({"type": "import"})).await, 400, "Task 'input' is required");
 }
+
+#[tokio::test]
+async fn head_is_a_method_it_does_not_have() {
+    let cloud = cloud().await;
+    let id = cloud.raw_image(ALICE, "x").await;
+    for (path, status) in [("/v2/images", 405), (&format!("/v2/images/{id}"), 405), ("/v2/nothing", 404)] {
+        let answer = cloud.ask(ALICE, "HEAD", path, &[], Body::empty()).await;
+        assert_eq!((answer.status.as_u16(), answer.bytes.len()), (status, 0), "{path}");
+    }
+    let allowed = cloud.ask(ALICE, "HEAD", "/v2/images", &[], Body::empty()).await.headers["allow"].clone();
+    assert_eq!(allowed, "GET, POST");
+}

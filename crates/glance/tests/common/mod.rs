@@ -87,6 +87,12 @@ impl Cloud {
         Cloud { service: service(&glance), glance, ..self }
     }
 
+    /// The same cloud, where what brings bytes can be made to fail.
+    pub fn probed(self, probe: kit::flow::ProbeFn) -> Cloud {
+        let glance = self.glance.probed(probe);
+        Cloud { service: service(&glance), glance, ..self }
+    }
+
     pub async fn raw(&self, who: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {
         let mut request = Request::builder().method(method).uri(path).header("x-auth-token", who);
         for (name, value) in headers {

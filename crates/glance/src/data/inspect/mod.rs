@@ -83,9 +83,8 @@ enum Format {
 /// The format by its marks. Formats that a hypervisor would open as such come first, so that nothing hides behind a second mark.
 fn detect(disk: &Disk<'_>) -> Format {
     let begins = |mark: &[u8]| {
-        let head: [u8; 21] = disk.bytes(0);
-        let short: [u8; 8] = disk.bytes(0);
-        head.starts_with(mark) || (mark.len() <= 8 && short.starts_with(mark))
+        let mut head = vec![0; mark.len()];
+        (disk.read)(0, &mut head) && head == mark
     };
     if begins(b"QFI\xfb") {
         return Format::Qcow2;
@@ -181,6 +180,8 @@ mod tests {
         assert_eq!(look(&[(512, b"EFI PART")], "raw").unwrap(), Some(4096));
         assert_eq!(look(&[(0, b"LUKS\xba\xbe")], "raw").unwrap(), Some(4096));
         assert!(look(&[(0, b"QED\0")], "ploop").is_err());
+        // however short the file is
+        assert!(fuzz::judge_bytes(b"QED\0", "raw", true).is_err());
     }
 
     #[test]
