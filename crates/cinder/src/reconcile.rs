@@ -7,9 +7,10 @@ use kit::Result;
 use kit::clock::Timestamp;
 use rpc::volume::DeleteVolume;
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter, Set};
+use sea_orm::{ActiveEnum, ColumnTrait, Condition, EntityTrait, Iterable, QueryFilter};
 
 use crate::volumes::Volume;
+use crate::volumes::migrate::status::{self, Migration};
 use crate::volumes::migrate::{TARGET, is_target};
 use crate::{Cinder, backups, group_snapshots, groups, hosts, keys, messages, snapshots, volumes};
 
@@ -40,7 +41,8 @@ pub async fn stuck(app: &Cinder) -> Result<()> {
 /// What says that it moves, and does not, stays; what was made for the move of a volume that does not move goes.
 async fn stuck_migrations(app: &Cinder, before: Timestamp) -> Result<()> {
     let db = app.db().read();
-    let moving = volumes::Column::MigrationStatus.is_in(["starting", "migrating", "completing"]);
+    let moving =
+        volumes::Column::MigrationStatus.is_in(Migration::ALL.into_iter().filter(|status| status.is_under_way()).map(Migration::text));
     let made_for_it = volumes::Column::MigrationStatus.like(format!("{TARGET}%"));
     let old = old(volumes::Column::UpdatedAt, volumes::Column::CreatedAt, before);
     for volume in volumes::Entity::find().filter(moving.or(made_for_it)).filter(old).all(db).await? {
@@ -50,11 +52,7 @@ async fn stuck_migrations(app: &Cinder, before: Timestamp) -> Result<()> {
         }
         tracing::warn!(volume = volume.id, was = volume.migration_status, "nobody was moving it");
         if moved.is_none() {
-            let mut row = volumes::ActiveModel { migration_status: Set(Some("error".into())), ..Default::default() };
-            if volume.status == volumes::Status::Maintenance {
-                row.status = Set(volumes::Status::Available);
-            }
-            volumes::store::update(app, &volume.id, row).await?;
+            app.db().write(move |tx| Box::pin(async move { status::fail(tx, &volume.id).await })).await?;
         } else if let Err(error) = remove_target(app, volume.clone()).await {
             tracing::warn!(volume = volume.id, %error, "it cannot be removed now");
         }

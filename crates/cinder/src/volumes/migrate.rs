@@ -2,10 +2,11 @@
 //! the move, which only administrators see; the data goes into it ([`flow`]), and in the end the volume is where that one was
 //! ([`completion`]), under whose id the storage then keeps the data.
 //!
-//! `migration_status`: starting -> migrating -> success, or error; of the volume made for it: `target:ID`.
+//! How far it is, is its `migration_status` ([`status`]); that of the volume made for it is `target:ID`.
 
 pub mod completion;
 pub mod flow;
+pub mod status;
 
 use http::StatusCode;
 use kit::clock::Timestamp;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 pub use completion::complete;
 use flow::MigrateVolume;
+use status::{Migration, Move};
 
 use super::{ActiveModel, AttachStatus, Change, Column, Entity, Status, Volume, retype, store};
 use crate::body::truth;
@@ -62,12 +64,13 @@ pub async fn begin(
                     store::change_or_refuse(tx, &volume.id, Change::Retype).await?;
                     retype::recharge(tx, &volume, old, new).await?;
                 }
-                let maintenance = lock && volume.status == Status::Available;
-                let mut row = ActiveModel { migration_status: Set(Some("starting".into())), ..Default::default() };
-                if maintenance {
-                    row.status = Set(Status::Maintenance);
+                if !status::advance(tx, &volume.id, Move::Begin).await? {
+                    return Err(refusal(&volume));
                 }
-                Entity::update_many().set(row).filter(Column::Id.eq(&volume.id)).exec(tx).await?;
+                if lock && volume.status == Status::Available {
+                    let row = ActiveModel { status: Set(Status::Maintenance), ..Default::default() };
+                    Entity::update_many().set(row).filter(Column::Id.eq(&volume.id)).exec(tx).await?;
+                }
                 let new_type = types.as_ref().map(|(_, new)| new);
                 let target = add_target(tx, &volume, (to.clone(), zone), new_type, key).await?;
                 let flow = MigrateVolume {
@@ -79,7 +82,6 @@ pub async fn begin(
                     in_use: volume.status == Status::InUse,
                     from: volume.host,
                     to,
-                    maintenance,
                     retyped_from: types.as_ref().map(|(old, _)| old.id.clone()),
                     retyped_to: types.as_ref().map(|(_, new)| new.id.clone()),
                 };
@@ -141,7 +143,7 @@ async fn add_target(
 
 /// Whether something is under way that a volume's status does not tell.
 pub fn is_migrating(volume: &Volume) -> bool {
-    matches!(volume.migration_status.as_deref(), Some("starting" | "migrating" | "completing"))
+    volume.migration_status.as_deref().and_then(Migration::parse).is_some_and(Migration::is_under_way)
 }
 
 /// Whether it is there only for the move of another.

@@ -8,13 +8,14 @@ use rpc::volume::TerminateConnection;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde_json::Value;
 
+use super::migrate::status::Migration;
 use super::{ActiveModel, AttachStatus, Column, Entity, Status, Volume};
 use crate::attachments::{self, Attachment};
 use crate::{Cinder, hosts};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-/// What a migration can be said to be.
-const MIGRATION: &[&str] = &["migrating", "error", "success", "completing", "none", "starting"];
+/// That a volume never moved.
+const NEVER: &str = "none";
 
 pub async fn reset_status(app: Cinder, _: Context, volume: Volume, body: Value) -> Result<Reply> {
     let mut row = ActiveModel { updated_at: Set(Some(Timestamp::now())), ..Default::default() };
@@ -35,8 +36,11 @@ pub async fn reset_status(app: Cinder, _: Context, volume: Volume, body: Value) 
         row.attach_status = Set(status);
     }
     if let Some(status) = migration {
-        let known = MIGRATION.iter().find(|known| known.eq_ignore_ascii_case(status)).ok_or_else(|| invalid("migration_status", status))?;
-        row.migration_status = Set(Some((*known).to_owned()).filter(|known| known != "none"));
+        let known = Migration::parse(status);
+        if known.is_none() && !status.eq_ignore_ascii_case(NEVER) {
+            return Err(invalid("migration_status", status));
+        }
+        row.migration_status = Set(known.map(|known| known.text().to_owned()));
     }
     let detached = attach == Some(AttachStatus::Detached);
     let id = volume.id.clone();

@@ -6,7 +6,8 @@ use kit::{Context, Error, Reply, Result};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::{Value, json};
 
-use super::super::{ActiveModel, Change, Column, Entity, Status, Volume, api, retype, store};
+use super::super::{ActiveModel, Change, Column, Entity, Volume, api, retype, store};
+use super::status::{self, Move};
 use super::{TARGET, is_migrating, is_target};
 use crate::body::truth;
 use crate::{Cinder, attachments, keys, types};
@@ -33,19 +34,13 @@ pub async fn complete(app: Cinder, ctx: Context, volume: Volume, body: Value) ->
             Box::pin(async move {
                 match failed {
                     // the flow that waits for this takes back the rest
-                    true => say_error(tx, &id).await,
+                    true => status::fail(tx, &id).await,
                     false => finish(tx, &id, &new.id).await,
                 }
             })
         })
         .await?;
     Reply::ok(&json!({"save_volume_id": volume.id}))
-}
-
-async fn say_error(tx: &impl ConnectionTrait, id: &str) -> Result<()> {
-    let row = ActiveModel { migration_status: Set(Some("error".into())), updated_at: Set(Some(Timestamp::now())), ..Default::default() };
-    Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx).await?;
-    Ok(())
 }
 
 /// The volume is where the one made for its move is, of that one's type and with its key and its users; that one is no more. Nothing
@@ -61,19 +56,17 @@ pub async fn finish(tx: &impl ConnectionTrait, id: &str, new_id: &str) -> Result
     if let Some(key) = &volume.encryption_key_id {
         keys::remove(tx, key).await?;
     }
-    let mut row = ActiveModel {
+    let row = ActiveModel {
         name_id: Set(Some(new.data_id().to_owned())),
         host: Set(new.host),
         availability_zone: Set(new.availability_zone),
         encryption_key_id: Set(new.encryption_key_id),
-        migration_status: Set(Some("success".into())),
         updated_at: Set(Some(Timestamp::now())),
         ..Default::default()
     };
-    if volume.status == Status::Maintenance {
-        row.status = Set(Status::Available);
-    }
     Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx).await?;
+    status::advance(tx, id, Move::Finish).await?;
+    status::end_maintenance(tx, id).await?;
     if volume.type_id != new.type_id {
         retype::become_type(tx, id, &types::store::fetch(tx, &new.type_id).await?).await?;
     }

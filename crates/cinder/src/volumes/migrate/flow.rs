@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use kit::clock::Timestamp;
 use kit::flow::{Flow, Step};
 use kit::{Error, Result};
 use rpc::volume::{CopyVolume, DeleteVolume, InitializeConnection, TerminateConnection, VolumeSource};
-use sea_orm::{ConnectionTrait, EntityTrait, Set};
+use sea_orm::{ConnectionTrait, EntityTrait};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::{ActiveModel, AttachStatus, Change, Status, retype, store};
+use super::super::{AttachStatus, Change, Status, retype, store};
 use super::completion;
+use super::status::{self, Migration, Move};
 use crate::quotas::store as quota;
 use crate::{Cinder, attachments, hosts, types};
 
@@ -33,7 +33,6 @@ pub struct MigrateVolume {
     pub to: String,
     pub size: i64,
     pub in_use: bool,
-    pub maintenance: bool,
     /// The type it has, if it moves for the sake of another, and that one. The other is charged from the start.
     pub retyped_from: Option<String>,
     pub retyped_to: Option<String>,
@@ -50,7 +49,8 @@ impl Flow for MigrateVolume {
 
 impl MigrateVolume {
     async fn prepare(&mut self, app: &Cinder) -> Result<()> {
-        self.say(app, "migrating").await?;
+        let id = self.volume_id.clone();
+        app.db().write(move |tx| Box::pin(async move { status::advance(tx, &id, Move::Fill).await })).await?;
         let message = rpc::volume::CreateVolume {
             caller: self.caller.clone(),
             volume_id: self.new_id.clone(),
@@ -71,7 +71,8 @@ impl MigrateVolume {
         if self.has_moved(app).await? {
             return self.leave(app).await;
         }
-        self.say(app, "error").await?;
+        let id = self.volume_id.clone();
+        app.db().write(move |tx| Box::pin(async move { status::fail(tx, &id).await })).await?;
         if let (Some(old), Some(new)) = (self.retyped_from.clone(), self.retyped_to.clone()) {
             let id = self.volume_id.clone();
             app.db().write(move |tx| Box::pin(async move { take_back(tx, &id, &old, &new).await })).await?;
@@ -112,7 +113,7 @@ impl MigrateVolume {
         self.ask_compute(app).await?;
         while !self.has_moved(app).await? {
             let volume = store::fetch(app.db().read(), &self.volume_id).await?;
-            if volume.migration_status.as_deref() == Some("error") {
+            if volume.migration_status.as_deref().and_then(Migration::parse) == Some(Migration::Error) {
                 return Err(Error::unavailable(format!("Compute could not exchange volume {} for {}.", self.volume_id, self.new_id)));
             }
             if Instant::now() > deadline {
@@ -170,16 +171,6 @@ impl MigrateVolume {
     async fn end_export(&self, app: &Cinder, attachment_id: String) -> Result<()> {
         let message = TerminateConnection { volume_id: self.new_id.clone(), attachment_id };
         hosts::call(app, Some(&self.to), message, PATIENCE).await
-    }
-
-    /// `migration_status`; maintenance ends with the migration.
-    async fn say(&self, app: &Cinder, status: &str) -> Result<()> {
-        let migration_status = Set(Some(status.to_owned()));
-        let mut row = ActiveModel { migration_status, updated_at: Set(Some(Timestamp::now())), ..Default::default() };
-        if self.maintenance && status != "migrating" {
-            row.status = Set(Status::Available);
-        }
-        store::update(app, &self.volume_id, row).await
     }
 }
 
