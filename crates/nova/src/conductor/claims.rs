@@ -24,7 +24,8 @@ pub fn resources(flavor: &Flavor, devices: &[BlockDevice]) -> Resources {
         ("DISK_GB".to_owned(), disk as i64),
     ]);
     let named = granular::classes(&flavor.extra_specs);
-    resources.retain(|class, _| !named.contains(class.as_str()) && !(class == "VCPU" && named.contains("PCPU")));
+    let replaced = |class: &str| named.contains(class) || (class == "VCPU" && named.contains("PCPU"));
+    resources.retain(|class, _| !replaced(class));
     resources.extend(granular::of_host(&flavor.extra_specs));
     resources.retain(|_, amount| *amount > 0);
     resources
