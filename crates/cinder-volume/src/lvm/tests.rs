@@ -1,5 +1,4 @@
-//! What LVM's programs are told, word for word, and what is made of their answers; and, where the kernel has device-mapper, the same with a
-//! volume group on a file.
+//! What LVM's programs are told, word for word, and what is made of their answers.
 
 use std::sync::Arc;
 

@@ -5,9 +5,10 @@
 //! [`manage`] takes disks over and lets them go, [`names`] says what all of it is called.
 //!
 //! ```text
-//! STATE_DIR/backups    unless they are in a bucket
-//!          /work/ID    what lies on this host for one piece of work; it begins anew after a crash
-//!          /volumes, nbd  of volumes that this host serves, as those of the file backend
+//! in STATE_DIR:
+//! backups         unless they are in a bucket
+//! work/ID         what lies on this host for one piece of work; it begins anew after a crash
+//! volumes, nbd    of volumes that this host serves, as those of the file backend
 //! ```
 
 mod leave;
