@@ -124,6 +124,9 @@ async fn options(config: &Config, sender: &str, outages: Arc<Outages>) -> Result
             }
             async move { tell(&event) }
         });
+    if let Some((user, password)) = config.login() {
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    }
     if let Some(path) = &config.credentials {
         let read = options.credentials_file(path).await;
         options = read.map_err(|error| Error::unavailable(format!("bus.credentials {} cannot be read: {error}", path.display())))?;
