@@ -177,3 +177,53 @@ async fn a_host_speaks_for_itself_alone() {
     assert_eq!((refused.kind, refused.message.as_str()), (Kind::Forbidden, "h1_example may not speak for h2."));
     assert_eq!(conductor.call("conductor", of("h2"), SOON).await.unwrap(), []);
 }
+
+/// A NATS with one user, which ends with the test.
+struct Guarded(std::process::Child, tempfile::TempDir);
+
+impl Guarded {
+    fn start() -> Guarded {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("nats-server");
+        command.args(["-a", "127.0.0.1", "-p", "-1", "--user", "cumulo", "--pass", "of-the-bus", "--ports_file_dir"]).arg(dir.path());
+        Guarded(command.stderr(std::process::Stdio::null()).spawn().unwrap(), dir)
+    }
+
+    /// Where it listens, which it writes into a file.
+    async fn address(&self) -> String {
+        let began = Instant::now();
+        loop {
+            let file = self.1.path().join(format!("nats-server_{}.ports", self.0.id()));
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            if let Some((address, _)) = text.split_once("nats://").and_then(|(_, rest)| rest.split_once('"')) {
+                return address.to_owned();
+            }
+            assert!(began.elapsed() < SOON, "nats-server does not say where it listens");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn who_stands_in_the_url_logs_in() {
+    if std::env::var("CUMULO_TEST_BUS").is_err() {
+        return;
+    }
+    let server = Guarded::start();
+    let address = server.address().await;
+    let open = async |login: &str| {
+        let config = Config { url: Some(format!("nats://{login}{address}")), prefix: kit::ids::hex(), ..Config::default() };
+        Bus::open(&config, "control").await.map(drop)
+    };
+    open("cumulo:of-the-bus@").await.unwrap();
+    for other in ["", "cumulo:other@"] {
+        assert_eq!(open(other).await.unwrap_err().kind, Kind::Unavailable, "{other}");
+    }
+}
