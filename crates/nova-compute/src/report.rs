@@ -28,6 +28,8 @@ pub async fn run(host: Host) {
         // boxed, as the loop waits far longer than it reports
         if let Err(error) = Box::pin(report(&host, &mut told)).await {
             tracing::warn!(%error, "conductor could not be told that this host lives");
+            // what was decided meanwhile may concern any of its guests: conductor compares all of them when a host says what it has
+            told = None;
         }
         tokio::select! {
             _ = tokio::time::sleep(host.config.report_interval) => {}
@@ -37,7 +39,8 @@ pub async fn run(host: Host) {
     }
 }
 
-/// `told` is the digest of what conductor was last told the host has. It is told again when that changed, or when it knows no such host.
+/// `told` is the digest of what conductor was last told the host has. It is told again when that changed, when conductor could not be reached, or
+/// when it knows no such host.
 async fn report(host: &Host, told: &mut Option<u64>) -> Result<()> {
     let has = || inventory(&host.config, &*host.hypervisor);
     let digest = digest(&has())?;

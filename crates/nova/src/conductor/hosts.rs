@@ -32,12 +32,19 @@ const CHUNK: usize = 500;
 
 /// A host is alive.
 pub async fn report(app: &Nova, message: ReportHost) -> Result<Heard> {
+    // a host that arrives, or that was not heard for a while, says what it has
+    let arrived = message.inventory.is_some();
     let known = match message.inventory {
         Some(inventory) => take_in(app, &message.host, inventory).await.map(|()| true)?,
         None => app.beats.go(message.host.clone(), |hosts| beat(app, hosts)).await?,
     };
     let evacuated = match message.instances {
-        Some(instances) => sync_power(app, &message.host, instances).await?,
+        Some(instances) => {
+            if arrived {
+                app.reported.forget(&message.host);
+            }
+            sync_power(app, &message.host, instances).await?
+        }
         None => Vec::new(),
     };
     Ok(Heard { known, evacuated })
@@ -168,6 +175,11 @@ impl Reported {
             agreed.power.insert(id, power);
         }
     }
+
+    /// All of its next report is compared.
+    fn forget(&self, host: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+    }
 }
 
 /// Power states as the host sees them. A guest that ended by itself is stopped; a guest that runs is active. Answers those that are not the
@@ -230,5 +242,7 @@ mod tests {
         assert_eq!(reported.news("h", all(4)), [("b".to_owned(), 4)]);
         assert_eq!(reported.news("h", all(4)), [("b".to_owned(), 4)], "nobody agreed");
         assert_eq!(reported.news("other", all(1)), all(1));
+        reported.forget("h");
+        assert_eq!(reported.news("h", all(4)), all(4), "it was away");
     }
 }
