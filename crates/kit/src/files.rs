@@ -1,9 +1,12 @@
-//! Small private files: keys, secrets, what a start leaves for the next. They are there whole or not at all, and for their owner alone.
+//! Small private files: keys, secrets, what a start leaves for the next. They are there whole or not at all, and for their owner alone. And how
+//! long the name of a socket may be.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use crate::{Error, Result};
 
 /// Puts `content` into the file, on disk when this returns; a reader sees the old or the new, never half of one.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -27,6 +30,17 @@ pub fn make_private(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
+/// The longest path of a UNIX socket, without the final zero; unix(7).
+const SOCKET_PATH: usize = 107;
+
+/// Whether there can be a socket of this name; what has a directory for sockets asks when it opens that, not when somebody waits for one.
+pub fn fits_socket(path: &Path) -> Result<()> {
+    match path.as_os_str().len().saturating_sub(SOCKET_PATH) {
+        0 => Ok(()),
+        over => Err(Error::unavailable(format!("{} is {over} bytes too long for a socket. Choose a shorter directory.", path.display()))),
+    }
+}
+
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
     // one that was left over may have another mode
@@ -38,6 +52,13 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_has_a_path_of_107_bytes() {
+        let of = |length: usize| format!("/{}", "x".repeat(length - 1));
+        assert!(fits_socket(Path::new(&of(107))).is_ok());
+        assert!(fits_socket(Path::new(&of(110))).unwrap_err().message.contains("is 3 bytes too long"));
+    }
 
     #[test]
     fn files_are_private_and_the_first_to_make_one_wins() {

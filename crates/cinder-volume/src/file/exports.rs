@@ -25,6 +25,7 @@ pub struct Exports {
 impl Exports {
     /// Makes the directories; QEMU's user may open the sockets, and other hosts come to the address. Blocks for a moment.
     pub fn open(state_dir: PathBuf, qemu_user: Option<&str>, address: Option<IpAddr>) -> Result<Exports> {
+        kit::files::fits_socket(&Layout::new(&state_dir, &kit::ids::uuid()).qmp)?;
         let user = qemu_user.and_then(|name| nix::unistd::User::from_name(name).ok().flatten());
         let qemu_gid = user.as_ref().map(|user| user.gid.as_raw());
         let account = user.filter(|_| nix::unistd::geteuid().is_root()).map(|user| (user.uid.as_raw(), user.gid.as_raw()));

@@ -8,23 +8,23 @@ use serde_json::{Value, json};
 use crate::support::{World, world};
 
 /// An id of nothing.
-const NOWHERE: &str = "00000000-0000-4000-8000-000000000000";
-const LATEST: &str = "3.71";
+pub const NOWHERE: &str = "00000000-0000-4000-8000-000000000000";
+pub const LATEST: &str = "3.71";
 
 /// Whether a status is as it should be.
 type Holds = fn(u16) -> bool;
 
-struct Operation {
+pub struct Operation {
     line: &'static str,
-    method: Method,
+    pub method: Method,
     who: &'static str,
-    path: String,
+    pub path: String,
     since: Option<u32>,
-    body: Option<Value>,
+    pub body: Option<Value>,
 }
 
 /// All of them, on a volume and a snapshot that are there: actions are looked up on what they act on.
-fn operations(volume: &str, snapshot: &str) -> Vec<Operation> {
+pub fn operations(volume: &str, snapshot: &str) -> Vec<Operation> {
     let read = |line: &'static str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (method, path, rest) = (Method::from_bytes(words[0].as_bytes()).unwrap(), words[2], &words[3..]);

@@ -13,6 +13,7 @@ mod manageable;
 mod matrix;
 mod messages;
 mod migration;
+mod random;
 mod services;
 mod shapes;
 mod snapshots;

@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-/// The longest path a UNIX socket may have, without the final zero.
-pub const SOCKET_PATH: usize = 107;
-
 /// The name of [`Files::vars`].
 pub const VARS: &str = "uefi-vars";
 /// The name of [`Files::tpm_state`].

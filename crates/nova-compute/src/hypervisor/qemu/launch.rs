@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 
 use super::account::Account;
 use super::args::{self, Incoming};
-use super::files::{Files, SOCKET_PATH, create_plain, open_plain};
+use super::files::{Files, create_plain, open_plain};
 use super::process::Process;
 use super::qmp::Qmp;
 use super::slots::Slots;
@@ -49,10 +49,6 @@ impl Planned {
     /// Opens what the guest will be handed and writes its command line.
     /// One that `comes` from another host has its devices where they were there.
     pub fn new(guest: &Guest, machine: &Machine, account: Account, files: Files, comes: Option<Slots>) -> Result<Planned> {
-        if files.diagnostics().as_os_str().len() > SOCKET_PATH {
-            let dir = files.dir().display();
-            return Err(Error::unavailable(format!("The path {dir} is too long for sockets; choose a shorter state directory.")));
-        }
         for left in [files.pid(), files.qmp(), files.diagnostics(), files.serial(), files.vnc()] {
             // of an earlier run; usually there is none
             let _ = std::fs::remove_file(left);

@@ -85,6 +85,8 @@ pub struct Qemu {
 impl Qemu {
     /// Finds out what this host can do. Instances live below `instances`.
     pub async fn open(choice: AccelChoice, state_dir: &Path, instances: &Path) -> Result<Arc<Qemu>> {
+        // of all the sockets of a guest it has the longest name
+        kit::files::fits_socket(&Files::new(instances.join(kit::ids::uuid())).diagnostics())?;
         let version = version().await?;
         let accel = probe::choose(choice, state_dir).await?;
         let account = Account::find()?;
