@@ -18,7 +18,7 @@ boot_id=$(guest "$one" cat /proc/sys/kernel/random/boot_id)
 # a line is told only after it is synced
 guest "$one" 'n=0; while :; do n=$((n + 1)); echo $n >> /home/cumulo/lines; sync; echo $n; done' > "$work/told" 2>/dev/null &
 writer=$!
-sleep 3
+eventually "it tells of lines" 60 grep -q '^3$' "$work/told"
 
 # Every process of this machine but its first one and this shell, in one stroke: none can start another meanwhile.
 kill -9 -1

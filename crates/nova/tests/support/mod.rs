@@ -173,7 +173,12 @@ impl Cloud {
         self.nova = nova::open(&self.location, config, self.bus.clone(), self.api.clone(), self.session.clone()).await.unwrap();
         self.service = self.nova.service(authenticator()).unwrap();
         let hears = Handlers::new().on(|_: RunFlow| async { Ok(()) }).on(|_: ReachFlow| async { Ok(()) });
-        self.running = self.bus.serve(TOPIC, hears, 4);
+        self.stop = CancellationToken::new();
+        let (stop, serving) = (self.stop.clone(), self.bus.serve(TOPIC, hears, 4));
+        self.running = tokio::spawn(async move {
+            stop.cancelled().await;
+            serving.abort();
+        });
         self
     }
 
