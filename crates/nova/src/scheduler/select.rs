@@ -61,7 +61,7 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
 pub async fn on_rebuild(app: &Nova, instance: &Instance) -> Result<Vec<FilterResult>> {
     let hosts = app.hosts.hosts(app).await?;
     let own = instance.host.as_ref().and_then(|host| hosts.named(host));
-    let candidate = |provider: &str| Candidate { provider: provider.into(), free: Resources::new(), givers: BTreeMap::new() };
+    let candidate = |provider: &str| Candidate::new(provider, Resources::new(), BTreeMap::new());
     let choices = own.map(|host| Choice { host: host.clone(), candidate: Arc::new(candidate(&host.provider)) }).into_iter().collect();
     let mut results = Vec::new();
     filters::apply_of_images(choices, &request(app, instance, Vec::new()).await?, &mut results);
@@ -78,12 +78,10 @@ async fn remaining(
 ) -> Result<Vec<Choice>> {
     results.clear();
     let hosts = if fresh { app.hosts.fresh_hosts(app).await? } else { app.hosts.hosts(app).await? };
-    let candidates = match wanted {
-        Some(wanted) => app.hosts.candidates(app, wanted, fresh).await?,
+    let choices = match wanted {
+        Some(wanted) => app.hosts.choices(app, wanted, &hosts, fresh).await?,
         None => Vec::new(),
     };
-    let choice = |candidate: Arc<Candidate>| Some(Choice { host: hosts.of_provider(&candidate.provider)?.clone(), candidate });
-    let choices: Vec<Choice> = candidates.into_iter().filter_map(choice).collect();
     results.push(FilterResult { filter: "PlacementResources".into(), start: hosts.all.len(), end: choices.len() });
     Ok(filters::apply(choices, request, results))
 }

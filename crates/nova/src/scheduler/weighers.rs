@@ -8,9 +8,9 @@ type Counts = fn(&FilterScheduler) -> f64;
 
 /// Weighers and how much they count.
 const WEIGHERS: &[(Weigher, Counts)] = &[
-    (|choice, _| free(choice, "MEMORY_MB"), |_| 1.0),
-    (|choice, _| free(choice, "VCPU"), |_| 1.0),
-    (|choice, _| free(choice, "DISK_GB"), |_| 1.0),
+    (|choice, _| choice.candidate.room.memory_mb, |_| 1.0),
+    (|choice, _| choice.candidate.room.vcpu, |_| 1.0),
+    (|choice, _| choice.candidate.room.disk_gb, |_| 1.0),
     // many boots at once are spread
     (|choice, _| -(choice.host.busy as f64), |_| 1.0),
     (soft_group, |_| 10.0),
@@ -38,10 +38,6 @@ pub fn order(choices: Vec<Choice>, request: &Request, mut tie: impl FnMut() -> u
     let mut ranked: Vec<(f64, u64, Choice)> = total.into_iter().zip(choices).map(|(weight, choice)| (weight, tie(), choice)).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     ranked.into_iter().map(|(_, _, choice)| choice).collect()
-}
-
-fn free(choice: &Choice, class: &str) -> f64 {
-    choice.candidate.free.get(class).map_or(0.0, |free| *free as f64)
 }
 
 /// Soft policies prefer, where hard ones refuse.

@@ -214,7 +214,7 @@ pub mod tests {
             failed_builds: 0,
         };
         let free = [("VCPU", 8), ("MEMORY_MB", free_ram), ("DISK_GB", 100)].map(|(class, n)| (class.to_owned(), n)).into();
-        let candidate = Candidate { provider: host.provider.as_str().into(), free, givers: BTreeMap::new() };
+        let candidate = Candidate::new(&host.provider, free, BTreeMap::new());
         Choice { candidate: Arc::new(candidate), host: Arc::new(host) }
     }
 
