@@ -1,5 +1,5 @@
 //! A whole cloud for tests: the real binary on simulated hosts, on free ports, in a directory of its own, ended with the test. And, for the tests
-//! of one service, [`authorization`]: every operation tried as everybody.
+//! of one service, [`authorization`]: every operation tried as everybody. And [`check`], which says what does not fit in any cloud.
 //!
 //! `CUMULO_TEST_DATABASE=postgres://...` in the environment puts its data there instead of into SQLite files, `CUMULO_TEST_BUS=nats://...` its
 //! messages there instead of into channels.
@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod authorization;
+pub mod check;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
