@@ -65,6 +65,12 @@ eventually() {
   ok "$what"
 }
 
+# fits WHEN [STATE_DIR[@PID]...]: what the parts of the cloud know of each other fits, and nothing is left over or stuck.
+fits() {
+  local when=$1; shift
+  check "everything fits $when" "$(dirname "$bin")/cumulo-check" --patience 180 "${@:-$state}"
+}
+
 # commands: each line of its input is an openstack command and what it must say, as tests/clients/commands.py has it; all run in one process.
 commands() {
   local line said=$work/said

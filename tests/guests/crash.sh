@@ -30,9 +30,11 @@ expect "steady was never rebooted" "^$boot_id$" guest "$one" cat /proc/sys/kerne
 expect "steady is still ACTIVE" 'ACTIVE' openstack server show steady
 guests=$(openstack server list --status ACTIVE -f value -c ID | wc -l)
 expect "as many QEMU processes as active servers" "^$guests\$" qemus
+fits "after the crashes"
 check "delete all" openstack server delete --wait $(openstack server list -f value -c ID)
 expect "no QEMU is left" '^0$' qemus
 absent "no port of a server is left" 'compute:' openstack port list --long
 provider=$(admin openstack resource provider list -f value -c uuid | head -1)
 absent "no allocation is left" '[1-9]' admin openstack resource provider usage show "$provider" -f value -c usage
 absent "no tap is left" 'cut[0-9a-f]' ip -o link
+fits "when all is deleted"

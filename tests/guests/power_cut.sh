@@ -36,6 +36,8 @@ expect "what it had written is there" "$sum" guest "$one" 'sha256sum < /home/cum
 lines=$(guest "$one" 'wc -l < /home/cumulo/lines')
 expect "so is every line it told of ($told of $lines)" '^yes$' sh -c "[ ${told:-0} -gt 0 ] && [ ${lines:-0} -ge ${told:-0} ] && echo yes"
 check "the volume goes on being written" guest "$one" 'echo more >> /home/cumulo/lines && sync'
+fits "after the power cut"
 check "delete" openstack server delete --wait rooted
 eventually "the volume is free" 60 sh -c "openstack volume show $vid -f value -c status | grep -q available"
 check "volume delete" openstack volume delete "$vid"
+fits "when all is deleted"

@@ -32,3 +32,4 @@ check "delete" openstack server delete --wait g1 g2
 for n in 1 2; do
   absent "no guest is left on h$n" 'cut' on h$n ip -o link
 done
+all_fits "when all is deleted"

@@ -110,6 +110,15 @@ finish() {
   exit $?
 }
 
+# all_fits WHEN: every process's part of the cloud, and every machine's, fits.
+all_fits() {
+  local when=$1 name places=()
+  for name in "${!pids[@]}"; do
+    [ "$name" = nats ] || places+=("$work/$name${machines[$name]:+@${machines[$name]}}")
+  done
+  fits "$when" "${places[@]}"
+}
+
 # hosts_are_up COUNT: so many hypervisors are.
 hosts_are_up() { [ "$(openstack hypervisor list -f value -c 'Hypervisor Hostname' -c State | grep -c up)" = "$1" ]; }
 # status_of KIND NAME STATUS

@@ -92,3 +92,4 @@ eventually "it is reached now that the old one is gone" 60 guest "$one" true
 check "delete" openstack server delete --wait g
 nothing_on h1
 for n in 1 2; do eventually "data$n is available again" 60 status_of volume data$n available; done
+all_fits "when the guest is deleted"

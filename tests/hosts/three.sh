@@ -146,8 +146,10 @@ eventually "and takes servers again" 60 at j ACTIVE 4
 
 # nothing is lost, and nothing is left
 expect "every server that was acknowledged is ACTIVE" '^56$' sh -c "openstack server list --status ACTIVE -f value -c ID | wc -l"
+all_fits "after all this"
 check "server delete" sh -c "openstack server delete \$(openstack server list -f value -c ID)"
 eventually "all are gone" 120 sh -c '[ -z "$(openstack server list -f value -c ID)" ]'
 eventually "no port is left" 30 sh -c '[ -z "$(openstack port list --device-owner compute:nova -f value -c ID)" ]'
 no_usage() { for p in $(openstack resource provider list -f value -c uuid); do openstack resource provider usage show "$p" -f value; done | awk '{n += $2} END {exit n > 0}'; }
 check "no allocation is left" no_usage
+all_fits "when all is deleted"
