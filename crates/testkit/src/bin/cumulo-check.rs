@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cumulo-check [--patience SECONDS] STATE_DIR[@PID]...
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
-        Ok(found) if found == 0 => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "cumulo-check: {error}");
