@@ -43,7 +43,7 @@ eventually "volume is available again" 60 sh -c 'openstack volume show data -f v
 # looked at
 expect "diagnostics" 'num_cpus' admin openstack --os-compute-api-version 2.48 server show --diagnostics "$(field id server show first)"
 url=$(field url console url show --novnc first)
-expect "the console's page" '<canvas' curl -s "$url"
+expect "the console's page" 'noVNC' curl -s "$url"
 token=${url##*%3D}
 websocket() {
   curl -s -i --http1.1 --max-time 3 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \

@@ -10,6 +10,7 @@ real=; [ "${GUESTS:-}" != real ] || real=1
 # What some groups need that is off by default; and the database of scripts/with-postgres.
 mkdir -p "$state"
 echo > "$state/cumulo.toml"
+[ -z "$real" ] || scripts/novnc "$state/novnc"
 promises=false backends=
 # where a server of the test's own has an image to download
 web=8090

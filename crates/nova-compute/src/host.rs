@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::consoles::Consoles;
+use crate::consoles::{Consoles, Pages};
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::qemu::account::Account;
 use crate::image::cache::ImageCache;
@@ -98,7 +98,8 @@ impl Host {
         hypervisor: Arc<dyn Hypervisor>,
         store: Option<Store>,
     ) -> Host {
-        let consoles = Consoles::new(config.host_ip.clone(), config.console_port, config.tls.clone());
+        let pages = Pages::new(&config.state_dir);
+        let consoles = Consoles::new(config.host_ip.clone(), config.console_port, config.tls.clone(), pages);
         let (report_now, networks, slots) = (Notify::new(), Known::default(), Mutex::default());
         Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, consoles, store, report_now, networks, slots }))
     }

@@ -1,8 +1,9 @@
 //! Consoles of guests for people elsewhere: a websocket on this host, and for each visit a token that works once and soon.
 //!
 //! The API asks for a token and hands its user an address; [`proxy`] lets in who shows it, and carries bytes between the browser and QEMU's
-//! socket. The page at the address is a small viewer of our own.
+//! socket. The page at the address is noVNC, which [`pages`] gives away.
 
+mod pages;
 mod proxy;
 
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::pages::Pages;
+
 /// How long a token works, as nova's `token_ttl`.
 const LIFETIME: Duration = Duration::from_secs(600);
 /// Tokens that may be waiting; who asks for more loses the oldest.
@@ -29,6 +32,7 @@ pub struct Consoles {
     address: String,
     port: u16,
     tls: Option<Tls>,
+    pages: Arc<Pages>,
     tokens: Arc<Mutex<HashMap<String, Visit>>>,
     door: OnceCell<Door>,
 }
@@ -46,8 +50,8 @@ struct Door {
 
 impl Consoles {
     /// At an address of this host, and this port if nobody has it; by https and wss with a certificate.
-    pub fn new(address: String, port: u16, tls: Option<Tls>) -> Consoles {
-        Consoles { address, port, tls, tokens: Arc::default(), door: OnceCell::new() }
+    pub fn new(address: String, port: u16, tls: Option<Tls>, pages: Pages) -> Consoles {
+        Consoles { address, port, tls, pages: Arc::new(pages), tokens: Arc::default(), door: OnceCell::new() }
     }
 
     /// A way to the console behind a socket.
@@ -87,7 +91,7 @@ impl Consoles {
         };
         let port = listener.local_addr()?.port();
         tracing::info!(address = self.address, port, "consoles are served");
-        let proxy = tokio::spawn(proxy::serve(listener, self.tls.clone(), self.tokens.clone()));
+        let proxy = tokio::spawn(proxy::serve(listener, self.tls.clone(), self.tokens.clone(), self.pages.clone()));
         Ok(Door { port, _proxy: AbortOnDropHandle::new(proxy) })
     }
 }
@@ -149,7 +153,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vnc.sock");
         screen(&path);
-        let consoles = Consoles::new("127.0.0.1".into(), 0, None);
+        let consoles = Consoles::new("127.0.0.1".into(), 0, None, Pages::new(dir.path()));
         let access = consoles.admit(path, ConsoleKind::Vnc).await.unwrap();
         assert!(access.url.ends_with(&format!("/vnc_auto.html?path=%3Ftoken%3D{}", access.token)));
 
@@ -159,7 +163,9 @@ mod tests {
         assert_eq!(socket.next().await.unwrap().unwrap().into_data(), "hello");
         assert!(visit(&access).await.is_none(), "the token is spent");
 
-        assert!(get(&access, "/vnc_auto.html?path=x").await.contains("<canvas"));
+        std::fs::create_dir_all(dir.path().join("novnc/core")).unwrap();
+        std::fs::write(dir.path().join("novnc/core/rfb.js"), "").unwrap();
+        assert!(get(&access, "/vnc_auto.html?path=x").await.contains("<title>Console</title>"));
         assert!(get(&access, "/etc/passwd").await.starts_with("HTTP/1.1 404"));
     }
 

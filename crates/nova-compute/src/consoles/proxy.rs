@@ -1,4 +1,4 @@
-//! The door: a page for browsers, and websockets that lead to the console a token names.
+//! The door: websockets that lead to the console a token names; whoever asks for anything else is given [`Pages`].
 
 use std::collections::HashMap;
 use std::io;
@@ -18,15 +18,17 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
+use super::pages::Pages;
 use super::{Visit, redeem};
 
 /// Visitors at a time.
 const VISITORS: usize = 256;
 /// How long one may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one may take to be given a page.
+const PAGE: Duration = Duration::from_secs(60);
 const HEAD: usize = 8 << 10;
 const CHUNK: usize = 64 << 10;
-const PAGE: &str = include_str!("viewer.html");
 
 /// A visitor's connection, private or not.
 trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -35,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 type Tokens = Arc<Mutex<HashMap<String, Visit>>>;
 
 /// Lets visitors in.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, tokens: Tokens) {
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, tokens: Tokens, pages: Arc<Pages>) {
     let room = Arc::new(Semaphore::new(VISITORS));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -47,12 +49,12 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, tokens: Tokens) {
                 continue;
             }
         };
-        let (tls, tokens) = (tls.clone(), tokens.clone());
+        let (tls, tokens, pages) = (tls.clone(), tokens.clone(), pages.clone());
         tokio::spawn(async move {
             let received = async {
                 match tls {
-                    Some(tls) => receive(tls.accept(stream).await?, tokens).await,
-                    None => receive(stream, tokens).await,
+                    Some(tls) => receive(tls.accept(stream).await?, tokens, &pages).await,
+                    None => receive(stream, tokens, &pages).await,
                 }
             };
             if let Err(error) = received.await {
@@ -64,12 +66,13 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, tokens: Tokens) {
 }
 
 #[allow(clippy::result_large_err)] // the library's type
-async fn receive(stream: impl Socket, tokens: Tokens) -> io::Result<()> {
+async fn receive(stream: impl Socket, tokens: Tokens, pages: &Pages) -> io::Result<()> {
     let (mut from, mut to) = tokio::io::split(stream);
     let seen = tokio::time::timeout(PATIENCE, head(&mut from)).await??;
     let head = String::from_utf8_lossy(&seen);
     if !head.to_ascii_lowercase().contains("upgrade: websocket") {
-        to.write_all(page(&head).as_bytes()).await?;
+        // a visitor who does not take it must not keep the place
+        tokio::time::timeout(PAGE, pages.answer(&head, &mut to)).await??;
         return to.shutdown().await;
     }
     // who speaks websocket wants to read the head itself
@@ -96,20 +99,6 @@ async fn head(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
         }
     }
     Ok(seen)
-}
-
-/// The viewer, at the names that clients know it by.
-fn page(head: &str) -> String {
-    let path = head.split_whitespace().nth(1).and_then(|target| target.split('?').next()).unwrap_or_default();
-    let (status, body) = match path {
-        "/vnc_auto.html" | "/vnc_lite.html" | "/vnc.html" | "/" => ("200 OK", PAGE),
-        _ => ("404 Not Found", "There is nothing here.\n"),
-    };
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         Referrer-Policy: no-referrer\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
 }
 
 /// Takes the token of a request. Clients of old ask for the subprotocol `binary`, and want to be told that they have it.
