@@ -3,6 +3,7 @@
 usage: browser.py URL PICTURE [TEXT]
 
 Speaks the DevTools protocol over the pipe that `chromium --remote-debugging-pipe` has for it. Prints a line for each thing that came about.
+BROWSER_OPTIONS are further options of the browser.
 """
 
 import base64
@@ -37,7 +38,8 @@ class Browser:
         self.answers, from_browser = os.pipe()
         arguments = [
             "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=900,700", "about:blank",
+            "--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=900,700",
+            *os.environ.get("BROWSER_OPTIONS", "").split(), "about:blank",
         ]
 
         # the browser reads its third descriptor and writes to its fourth

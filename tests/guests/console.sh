@@ -38,3 +38,14 @@ said=$(browser "$url" "$work/again.png" 2>&1)
 expect "the same address shows nothing again" '^status: The connection failed' echo "$said"
 said=$(browser "$(console)" "$work/anew.png" 2>&1)
 expect "a new one does" '^screen: ' echo "$said"
+
+# the same by https and wss, with a certificate of the cloud's own making
+crash
+printf '[tls]\nenabled = true\n' >"$state/cumulo.toml"
+cloud
+export OS_CLOUD=cumulo-demo; unset OS_AUTH_URL OS_USERNAME OS_PASSWORD OS_PROJECT_NAME OS_USER_DOMAIN_NAME OS_PROJECT_DOMAIN_NAME
+url=$(console)
+expect "a private address" '^https://127\.0\.0\.1:6080/vnc_auto\.html\?path=%3Ftoken%3D' echo "$url"
+expect "the page, privately" 'noVNC' curl -s --cacert "$state/tls/ca.pem" "$url"
+said=$(BROWSER_OPTIONS=--ignore-certificate-errors browser "$url" "$work/private.png" 2>&1)
+expect "the screen, privately" '^screen: ' echo "$said"
