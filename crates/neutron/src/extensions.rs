@@ -12,6 +12,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("address-scope", "Address scope"),
     ("agent", "agent"),
     ("allowed-address-pairs", "Allowed Address Pairs"),
+    ("allowed-address-pairs-atomic", "Atomically add/remove allowed address pairs"),
     ("auto-allocated-topology", "Auto Allocated Topology Services"),
     ("availability_zone", "Availability Zone"),
     ("availability_zone_filter", "Availability Zone Filter Extension"),
@@ -51,7 +52,10 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("network-segment-range", "Neutron Network Segment Range"),
     ("network_availability_zone", "Network Availability Zone"),
     ("pagination", "Pagination support"),
+    ("port-hints", "Port hints"),
     ("port-mac-address-regenerate", "Neutron Port MAC address regenerate"),
+    ("port-numa-affinity-policy", "Port NUMA affinity policy"),
+    ("port-numa-affinity-policy-socket", "Port NUMA affinity policy \"socket\""),
     ("port-resource-request", "Port Resource Request"),
     ("port-resource-request-groups", "Port Resource Request Groups"),
     ("port-security", "Port Security"),
@@ -112,6 +116,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation"),
     ("trunk", "Trunk Extension"),
     ("trunk-details", "Trunk port details"),
+    ("vlan-transparent", "Vlantransparent"),
 ];
 
 /// `GET /extensions`

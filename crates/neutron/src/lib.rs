@@ -77,6 +77,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 7, sql: include_str!("../migrations/0007_default_statefulness.sql") },
     Migration { version: 8, sql: include_str!("../migrations/0008_segments.sql") },
     Migration { version: 9, sql: include_str!("../migrations/0009_paired_members.sql") },
+    Migration { version: 10, sql: include_str!("../migrations/0010_hints_transparency.sql") },
     kit::lease::migration(20),
 ];
 

@@ -46,6 +46,8 @@ fn layer2() -> Routes<App> {
         .get   ("/ports/{port_id}",                            "get_port",                   listing::show::<ports::Model>).kept()
         .put   ("/ports/{port_id}",                            ANY,                          ports::update)
         .delete("/ports/{port_id}",                            ANY,                          ports::delete)
+        .put   ("/ports/{port_id}/add_allowed_address_pairs",    ANY,                        ports::pairs::add)
+        .put   ("/ports/{port_id}/remove_allowed_address_pairs", ANY,                        ports::pairs::remove)
         .get   ("/networks/{network_id}/dhcp-agents",                    "get_dhcp-agents",                   schedulers::dhcp_agents)
         .get   ("/ports/{port_id}/bindings",                             "get_port_binding",                  bindings::list)
         .post  ("/ports/{port_id}/bindings",                             ANY,                                 bindings::create)

@@ -57,6 +57,8 @@ pub enum Kind {
     /// `80:90`
     PortRange,
     ObjectOrNull,
+    /// What is said to backends: `{"openvswitch": {"other_config": {"tx-steering": "hash"}}}`, or null.
+    Hints,
 }
 
 /// The value as it is kept, or why it is refused.
@@ -80,6 +82,7 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         | Kind::OneOfOrNull(_)
         | Kind::MacOrNull
         | Kind::ObjectOrNull
+        | Kind::Hints
             if value.is_null() =>
         {
             Ok(value)
@@ -116,6 +119,7 @@ pub fn normalize(kind: Kind, value: Value) -> Result<Value, String> {
         Kind::Segments => each(value, |item| object(item, SEGMENT, segment)),
         Kind::PortRange => port_range(&value).map(Value::from),
         Kind::SubPorts => list(value, |item| object(item, &["port_id", "segmentation_type", "segmentation_id"], sub_port)),
+        Kind::Hints => object(value, &["openvswitch"], |hints| within(hints, "openvswitch", &["other_config"], other_config)),
         Kind::ObjectOrNull => {
             if value.is_object() {
                 Ok(value)
@@ -309,6 +313,21 @@ fn address_pair(mut fields: Fields) -> Result<Fields, String> {
     Ok(fields)
 }
 
+/// An object as the value of a key, if it has that.
+fn within(mut fields: Fields, key: &str, keys: &[&str], check: fn(Fields) -> Result<Fields, String>) -> Result<Fields, String> {
+    if let Some(value) = fields.remove(key) {
+        fields.insert(key.to_owned(), object(value, keys, check)?);
+    }
+    Ok(fields)
+}
+
+fn other_config(fields: Fields) -> Result<Fields, String> {
+    within(fields, "other_config", &["tx-steering"], |config| match config.get("tx-steering").map(plain).as_deref() {
+        None | Some("thread" | "hash") => Ok(config),
+        Some(other) => Err(format!("'{other}' is not in ['thread', 'hash']")),
+    })
+}
+
 /// The keys of a segment.
 const SEGMENT: &[&str] = &["provider:network_type", "provider:physical_network", "provider:segmentation_id"];
 
@@ -385,6 +404,8 @@ mod tests {
             (Kind::FixedIps, json!([{"bad": 1}])),
             (Kind::Ips, json!("10.0.0.1")),
             (Kind::Ips, json!(["10.0.0.1", "10.0.0.1"])),
+            (Kind::Hints, json!({"ovn": {}})),
+            (Kind::Hints, json!({"openvswitch": {"other_config": {"tx-steering": "both"}}})),
         ] {
             assert!(normalize(kind, value.clone()).is_err(), "{value}");
         }

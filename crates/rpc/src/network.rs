@@ -138,6 +138,9 @@ pub struct Network {
     pub segmentation_id: Option<u32>,
     pub mtu: u32,
     pub external: bool,
+    /// Guests may tag their frames: what has a tag is none of the network's own.
+    #[serde(default)]
+    pub vlan_transparent: bool,
     pub subnets: Vec<Subnet>,
     /// The addresses of the network's DHCP and metadata port on this host, one for each subnet with DHCP.
     pub dhcp: Option<DhcpPort>,
@@ -159,6 +162,11 @@ pub struct Peer {
     pub vtep: Option<IpAddr>,
     /// As [`Port::dns_name`]; empty for parts of the cloud.
     pub dns_name: String,
+    /// As [`Port::device_id`], for a router of this host that is asked for metadata; empty for parts of the cloud.
+    #[serde(default)]
+    pub device_id: String,
+    #[serde(default)]
+    pub project_id: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,6 +52,7 @@ fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<
         segmentation_id: network.segmentation_id.and_then(|id| u32::try_from(id).ok()),
         mtu: u32::try_from(network.mtu).unwrap_or(1500),
         external: network.external,
+        vlan_transparent: network.vlan_transparent == Some(true),
         subnets: subnets.into_iter().map(subnet).collect(),
         dhcp: dhcp.map(|port| wire::DhcpPort { port_id: port.id, mac_address: port.mac_address, fixed_ips: fixed_ips(&port.fixed_ips.0) }),
         peers,
@@ -60,12 +61,15 @@ fn network(network: networks::Model, subnets: Vec<subnets::Model>, dhcp: Option<
 
 /// A port as other hosts know it.
 pub fn peer(port: &ports::Model, reach: &Reach) -> wire::Peer {
+    let of_guest = |value: String| if port.device_owner.starts_with("network:") { String::new() } else { value };
     wire::Peer {
         port_id: port.id.clone(),
         mac_address: port.mac_address.clone(),
         addresses: port.fixed_ips.0.iter().map(|fixed| fixed.ip_address).collect(),
         vtep: reach.vtep(&port.network_id, &port.host_id),
-        dns_name: if port.device_owner.starts_with("network:") { String::new() } else { port.hostname() },
+        dns_name: of_guest(port.hostname()),
+        device_id: of_guest(port.device_id.clone()),
+        project_id: of_guest(port.project_id.clone()),
     }
 }
 

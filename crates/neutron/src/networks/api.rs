@@ -9,7 +9,7 @@ use super::Model;
 use crate::agents::Touched;
 use crate::attributes::{Checked, IfMatch, Input};
 use crate::availability::check_hints;
-use crate::fault::conflict;
+use crate::fault::{bad_request, conflict};
 use crate::resource::{Resource, changeable, insert, remove, save, with};
 use crate::segments::{self, Carrier};
 use crate::{App, Tx, floatingips, listing, plain, ports, qos, quotas, rbac, security_groups, sql, subnets};
@@ -58,6 +58,7 @@ fn wanted(app: &App, checked: &Checked) -> Result<(Model, Vec<Carrier>)> {
         port_security_enabled: checked.or("port_security_enabled", true)?,
         availability_zone_hints: Json(checked.or("availability_zone_hints", Vec::new())?),
         qos_policy_id: checked.get::<Option<String>>("qos_policy_id")?.flatten(),
+        vlan_transparent: checked.get("vlan_transparent")?,
         mtu,
         ..tenant(app, &checked.text("project_id")?, &checked.text("name")?)
     };
@@ -65,7 +66,18 @@ fn wanted(app: &App, checked: &Checked) -> Result<(Model, Vec<Carrier>)> {
     if !carriers.is_empty() {
         network.carry_by(carriers.remove(0));
     }
+    check_transparent(&network, &carriers)?;
     Ok((network, carriers))
+}
+
+/// Where frames leave as they are, a guest's tags would be other networks'.
+fn check_transparent(network: &Model, further: &[Carrier]) -> Result<()> {
+    let first = network.carrier();
+    let leaves = std::iter::once(&first).chain(further).any(|carrier| matches!(carrier.network_type.as_str(), "flat" | "vlan"));
+    if network.vlan_transparent == Some(true) && leaves {
+        return Err(bad_request("VlanTransparencyDriverError", "Backend does not support VLAN Transparency."));
+    }
+    Ok(())
 }
 
 /// A network of a project as it is when nothing was said about it.
@@ -87,6 +99,7 @@ pub fn tenant(app: &App, project: &str, name: &str) -> Model {
         port_security_enabled: true,
         availability_zone_hints: Json(Vec::new()),
         qos_policy_id: None,
+        vlan_transparent: None,
         tags: Json(Vec::new()),
         revision_number: 1,
         created_at: now,

@@ -40,6 +40,8 @@ pub struct Model {
     pub port_security_enabled: bool,
     pub availability_zone_hints: Json<Vec<String>>,
     pub qos_policy_id: Option<String>,
+    /// Do frames with tags of its guests' own pass?
+    pub vlan_transparent: Option<bool>,
     pub tags: Json<Vec<String>>,
     pub revision_number: i64,
     pub created_at: Timestamp,
@@ -98,6 +100,7 @@ impl Resource for Model {
         Attribute::fixed("segments", Kind::Segments).composite().ruled(),
         Attribute::writable("port_security_enabled", Kind::Bool),
         Attribute::writable("dns_domain", Kind::DnsDomain),
+        Attribute::fixed("vlan_transparent", Kind::Bool),
         Attribute::fixed("availability_zone_hints", Kind::Words).composite(),
         Attribute::shown("status", Kind::Text(16)).composite(),
         Attribute::shown("subnets", Kind::Uuids).composite(),
@@ -135,6 +138,7 @@ impl Resource for Model {
                 "dns_domain": self.dns_domain, "qos_policy_id": self.qos_policy_id, "availability_zone_hints": self.availability_zone_hints.0,
                 "availability_zones": ["nova"],
                 "ipv4_address_scope": null, "ipv6_address_scope": null, "tags": self.tags.0, "subnets": [], "l2_adjacency": true,
+                "vlan_transparent": self.vlan_transparent,
             }),
         );
         if self.external {

@@ -63,6 +63,8 @@ async fn make(tx: &Tx<'_>, ctx: &Context, wish: &Checked) -> Result<Model> {
     wish.set("dns_name", &mut port.dns_name)?;
     wish.set("dns_domain", &mut port.dns_domain)?;
     wish.set("qos_policy_id", &mut port.qos_policy_id)?;
+    wish.set("hints", &mut port.hints.0)?;
+    wish.set("numa_affinity_policy", &mut port.numa_affinity_policy)?;
     wish.set("tags", &mut port.tags.0)?;
     tags::check_all(&port.tags.0)?;
     qos::check_usable(tx, ctx, port.qos_policy_id.as_ref()).await?;
@@ -105,6 +107,8 @@ pub fn new(network: &networks::Model, project: &str) -> Model {
         dns_domain: String::new(),
         qos_policy_id: None,
         data_plane_status: None,
+        hints: Json(Value::Null),
+        numa_affinity_policy: None,
         deferred: false,
         tags: Json(Vec::new()),
         revision_number: 1,

@@ -9,6 +9,7 @@ mod create;
 mod deferred;
 mod delete;
 mod dhcp;
+pub mod pairs;
 mod update;
 mod view;
 mod wired;
@@ -75,6 +76,10 @@ pub struct Model {
     pub qos_policy_id: Option<String>,
     /// What whoever forwards the port's frames says of it.
     pub data_plane_status: Option<String>,
+    /// For backends that know them.
+    pub hints: Json<Value>,
+    /// Of its device, should it be one of the host's.
+    pub numa_affinity_policy: Option<String>,
     /// It was made without addresses, to get them when it has a host.
     pub deferred: bool,
     pub tags: Json<Vec<String>>,
@@ -167,6 +172,8 @@ const NORMAL: &str = "normal";
 const BRIDGE: &str = "bridge";
 const BINDING_FAILED: &str = "binding_failed";
 
+const NUMA_POLICIES: &[&str] = &["required", "preferred", "legacy", "socket"];
+
 const VNIC_TYPES: &[&str] = &[
     NORMAL,
     "direct",
@@ -217,6 +224,8 @@ impl Resource for Model {
         Attribute::writable("dns_domain", Kind::DnsDomain),
         Attribute::writable("qos_policy_id", Kind::UuidOrNull),
         Attribute { create: false, ..Attribute::writable("data_plane_status", Kind::OneOfOrNull(&["ACTIVE", "DOWN"])).ruled() },
+        Attribute::writable("hints", Kind::Hints).composite().ruled(),
+        Attribute::writable("numa_affinity_policy", Kind::OneOfOrNull(NUMA_POLICIES)),
         Attribute::shown("ip_allocation", Kind::Text(16)).composite(),
         Attribute::fixed("tags", Kind::Words).composite(),
     ];
@@ -267,7 +276,7 @@ impl Resource for Model {
                 "extra_dhcp_opts": self.extra_dhcp_opts.0, "device_id": self.device_id, "device_owner": self.device_owner,
                 "binding:vnic_type": self.vnic_type, "dns_name": self.dns_name, "dns_domain": self.dns_domain,
                 "dns_assignment": [], "qos_policy_id": self.qos_policy_id, "qos_network_policy_id": null,
-                "data_plane_status": self.data_plane_status,
+                "data_plane_status": self.data_plane_status, "numa_affinity_policy": self.numa_affinity_policy,
                 "ip_allocation": self.ip_allocation(), "tags": self.tags.0,
             }),
         );
@@ -277,6 +286,7 @@ impl Resource for Model {
             view.insert("binding:vif_type".into(), json!(if bound { vif_type(&self.vnic_type) } else { "unbound" }));
             view.insert("binding:vif_details".into(), if bound { vif_details(&self.vnic_type) } else { json!({}) });
             view.insert("binding:profile".into(), self.profile.0.clone());
+            view.insert("hints".into(), self.hints.0.clone());
         }
         view
     }

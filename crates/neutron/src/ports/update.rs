@@ -40,7 +40,7 @@ async fn claim_and_change(app: &App, ctx: &Context, id: String, if_match: IfMatc
     port
 }
 
-async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model, claimed: Option<&Change>) -> Result<Model> {
+pub(super) async fn change(tx: &Tx<'_>, ctx: &Context, wish: &Checked, before: Model, claimed: Option<&Change>) -> Result<Model> {
     let network: networks::Model = crate::resource::fetch(tx.db, &before.network_id)
         .await?
         .ok_or_else(|| crate::resource::missing::<networks::Model>(&before.network_id))?;
@@ -99,6 +99,8 @@ fn apply(wish: &Checked, port: &mut Model) -> Result<()> {
     wish.set("dns_domain", &mut port.dns_domain)?;
     wish.set("qos_policy_id", &mut port.qos_policy_id)?;
     wish.set("data_plane_status", &mut port.data_plane_status)?;
+    wish.set("hints", &mut port.hints.0)?;
+    wish.set("numa_affinity_policy", &mut port.numa_affinity_policy)?;
     if let Some(profile) = profile(wish)? {
         port.profile.0 = profile;
     }

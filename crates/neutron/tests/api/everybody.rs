@@ -203,6 +203,7 @@ impl Things {
             "address-scopes" => json!({"address_scope": wish(json!({"ip_version": 4}))}),
             "routers" => json!({"router": {}}),
             "add_router_interface" => json!({"subnet_id": NOWHERE}),
+            "add_allowed_address_pairs" | "remove_allowed_address_pairs" => json!({"port": {"allowed_address_pairs": []}}),
             "add_extraroutes" | "remove_extraroutes" => json!({"router": {"routes": []}}),
             "l3-routers" => json!({"router_id": named("router_id")}),
             "floatingips" => json!({"floatingip": wish(json!({"floating_network_id": named("public")}))}),

@@ -142,3 +142,60 @@ async fn hosts_of_slaac_subnets_address_themselves() {
     let address = port["fixed_ips"][1]["ip_address"].as_str().unwrap().to_owned();
     assert!(address.starts_with("fd00:7::f816:3eff:fe"), "{address}");
 }
+
+#[tokio::test]
+async fn hints_are_administrators_and_policies_are_known_ones() {
+    let cloud = cloud().await;
+    let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let hints = json!({"openvswitch": {"other_config": {"tx-steering": "hash"}}});
+    let body = |hints| Some(json!({"port": {"network_id": network, "hints": hints}}));
+    assert_eq!(cloud.refused(DEMO, Method::POST, "/ports", body(hints.clone())).await, (403, "PolicyNotAuthorized".into()));
+    assert_eq!(cloud.refused(ADMIN, Method::POST, "/ports", body(json!({"ovn": {}}))).await.0, 400);
+    let port = cloud.make(DEMO, "ports", "port", json!({"network_id": network, "numa_affinity_policy": "socket"})).await;
+    assert_eq!((port["numa_affinity_policy"].as_str(), port.get("hints")), (Some("socket"), None));
+    let path = format!("/ports/{}", id(&port));
+    assert_eq!(cloud.change(ADMIN, &path, "port", json!({"hints": hints.clone()})).await["hints"], hints);
+    assert_eq!(cloud.get(ADMIN, &path).await["port"]["hints"], hints);
+    assert_eq!(cloud.change(ADMIN, &path, "port", json!({"hints": null})).await["hints"], json!(null));
+    assert_eq!(cloud.refused(DEMO, Method::PUT, &path, Some(json!({"port": {"numa_affinity_policy": "near"}}))).await.0, 400);
+    assert_eq!(cloud.get(DEMO, "/ports?numa_affinity_policy=socket").await["ports"].as_array().unwrap().len(), 1);
+    let none = cloud.change(DEMO, &path, "port", json!({"numa_affinity_policy": null})).await;
+    assert_eq!(none["numa_affinity_policy"], json!(null));
+}
+
+#[tokio::test]
+async fn pairs_come_and_go_one_by_one() {
+    let cloud = cloud().await;
+    let (network, _) = cloud.network(DEMO, "10.0.0.0/24").await;
+    let port = cloud.port(DEMO, &network).await;
+    let path = format!("/ports/{}", id(&port));
+    let change = async |verb: &str, pairs: serde_json::Value| {
+        let body = json!({"port": {"allowed_address_pairs": pairs}});
+        let port = cloud.put(DEMO, &format!("{path}/{verb}_allowed_address_pairs"), body).await;
+        let pairs = port["port"]["allowed_address_pairs"].as_array().unwrap().clone();
+        pairs.iter().map(|pair| pair["ip_address"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(change("add", json!([{"ip_address": "10.0.0.77"}])).await, ["10.0.0.77"]);
+    assert_eq!(change("add", json!([{"ip_address": "10.0.0.78"}, {"ip_address": "10.0.0.77"}])).await, ["10.0.0.77", "10.0.0.78"]);
+    // as it is shown, with the port's own MAC address
+    let shown = json!([{"ip_address": "10.0.0.77", "mac_address": port["mac_address"]}]);
+    assert_eq!(change("remove", shown).await, ["10.0.0.78"]);
+    assert_eq!(change("remove", json!([{"ip_address": "10.9.9.9"}])).await, ["10.0.0.78"]);
+    let many: Vec<_> = (1..=10).map(|n| json!({"ip_address": format!("10.0.1.{n}")})).collect();
+    let body = Some(json!({"port": {"allowed_address_pairs": many}}));
+    let refused = cloud.refused(DEMO, Method::PUT, &format!("{path}/add_allowed_address_pairs"), body).await;
+    assert_eq!(refused, (400, "AllowedAddressPairExhausted".into()));
+}
+
+#[tokio::test]
+async fn networks_are_transparent_where_tags_are_nobody_elses() {
+    let cloud = cloud().await;
+    let plain = cloud.make(DEMO, "networks", "network", json!({"name": "n"})).await;
+    assert_eq!(plain["vlan_transparent"], json!(null));
+    let open = cloud.make(DEMO, "networks", "network", json!({"name": "t", "vlan_transparent": true})).await;
+    assert_eq!(open["vlan_transparent"], json!(true));
+    let flat = json!({"network": {"vlan_transparent": true, "provider:network_type": "vlan"}});
+    assert_eq!(cloud.refused(ADMIN, Method::POST, "/networks", Some(flat)).await, (400, "VlanTransparencyDriverError".into()));
+    let list = cloud.get(DEMO, "/networks?vlan_transparent=true").await;
+    assert_eq!(list["networks"].as_array().unwrap().len(), 1);
+}

@@ -23,11 +23,15 @@ const INPUT: &str = "type filter hook input priority -200";
 /// `links`: all links in bridges of ours, taps included.
 pub fn table(desired: &Desired, numbers: &Numbers, links: &BTreeSet<String>) -> Table {
     let mut table = Table::new("bridge", IDENTITY);
-    let secured: Vec<Secured> = desired.ports.values().filter_map(|port| Secured::new(port, numbers)).collect();
+    let tags = |port: &Port| desired.networks.get(&port.network_id).is_some_and(|network| network.vlan_transparent);
+    let secured: Vec<Secured> = desired.ports.values().filter_map(|port| Secured::new(port, numbers, tags(port))).collect();
     let each = |rows: fn(&Secured) -> Vec<String>| secured.iter().flat_map(rows).collect::<Vec<_>>();
 
     table.set("links", "type ifname;", links.iter().map(|link| format!("\"{link}\"")));
     table.set("taps", "type ifname;", secured.iter().map(|port| port.tap.clone()));
+    let transparent = secured.iter().filter(|port| port.transparent);
+    let tagged = transparent.clone().next().map(|_| TAGGED);
+    table.set("transparent", "type ifname;", transparent.map(|port| port.tap.clone()));
     table.map("numbers", "type ifname : mark;", secured.iter().map(|p| (p.tap.clone(), p.number.to_string())));
     table.set("macs", "type ifname . ether_addr;", each(Secured::macs));
     table.set("ipv4", "type ifname . ether_addr . ipv4_addr;", each(Secured::ipv4));
@@ -44,14 +48,18 @@ pub fn table(desired: &Desired, numbers: &Numbers, links: &BTreeSet<String>) -> 
     table.hook("forward", FORWARD, lines(&["oifname @taps meta mark set oifname map @numbers accept", "oifname @links meta mark set 0"]));
     // The host itself is not on tenants' networks: nothing of theirs may reach it through a bridge.
     table.hook("input", INPUT, lines(&["iifname @links counter drop"]));
-    table.chain("from-port", lines(&FROM_PORT));
+    table.chain("from-port", lines(&[MAC].into_iter().chain(tagged).chain(FROM_PORT).collect::<Vec<_>>()));
     table.chain("advertisement", lines(&ADVERTISEMENT));
     table.chain("mine", lines(&["meta mark set iifname map @numbers", "accept"]));
     table
 }
 
-const FROM_PORT: [&str; 13] = [
-    "iifname . ether saddr != @macs counter drop",
+const MAC: &str = "iifname . ether saddr != @macs counter drop";
+
+/// A network of the guests' own, but for tag 0, which is none. Asked only where there are such ports.
+const TAGGED: &str = "iifname @transparent vlan id != 0 goto mine";
+
+const FROM_PORT: [&str; 12] = [
     "ether type arp iifname . arp saddr ether . arp saddr ip @ipv4 goto mine",
     // an address probe
     "ether type arp arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs goto mine",
@@ -76,6 +84,8 @@ struct Secured {
     tap: String,
     number: u16,
     mac: Mac,
+    /// Do frames pass that have tags of the guest's own?
+    transparent: bool,
     /// (MAC, address)
     exact: Vec<(Mac, IpAddr)>,
     /// Allowed address pairs that are more than one address; these are rules, the rest are set elements.
@@ -83,7 +93,7 @@ struct Secured {
 }
 
 impl Secured {
-    fn new(port: &Port, numbers: &Numbers) -> Option<Secured> {
+    fn new(port: &Port, numbers: &Numbers, transparent: bool) -> Option<Secured> {
         if !port.port_security_enabled {
             return None;
         }
@@ -100,7 +110,7 @@ impl Secured {
             }
         }
         exact.push((mac, mac.link_local().into()));
-        Some(Secured { tap: format!("\"{}\"", tap_name(&port.id)), number, mac, exact, prefixes })
+        Some(Secured { tap: format!("\"{}\"", tap_name(&port.id)), number, mac, transparent, exact, prefixes })
     }
 
     fn chain(&self) -> String {
@@ -170,6 +180,22 @@ mod tests {
         let text = compiled(|port| port.port_security_enabled = false);
         assert!(text.contains("taps { \"cut22222222-22\" }"), "{text}");
         assert!(!text.contains("fa:16:3e:00:01:11"));
+    }
+
+    #[test]
+    fn tags_pass_where_a_network_is_transparent() {
+        let mut state = fixtures::state();
+        let text = |state: rpc::network::HostState| {
+            let desired = Desired::from_state(state);
+            table(&desired, &Numbers::of(&desired), &BTreeSet::new()).replace()
+        };
+        assert!(!text(state.clone()).contains("vlan id"));
+        state.networks[0].vlan_transparent = true;
+        let text = text(state);
+        assert!(
+            text.contains("transparent { \"cut11111111-11\", \"cut22222222-22\" }") && text.contains("vlan id != 0 goto mine"),
+            "{text}"
+        );
     }
 
     #[test]
