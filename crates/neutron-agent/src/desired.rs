@@ -129,7 +129,8 @@ impl Desired {
             || self.routers.values().any(|router| of_router(router).contains(&id))
     }
 
-    fn routers_of(&self, network_id: &str) -> Vec<String> {
+    /// The routers with a leg in a network.
+    pub fn routers_of(&self, network_id: &str) -> Vec<String> {
         let touches = |router: &&Router| {
             router.interfaces.iter().any(|i| i.network_id == network_id)
                 || router.gateway.as_ref().is_some_and(|g| g.network_id == network_id)

@@ -27,7 +27,7 @@ use crate::linuxbridge::{carry_out, external, firewall};
 use crate::metadata::{Metadata, Upstream};
 use crate::metering::Count;
 use crate::names;
-use crate::router::Routers;
+use crate::router::{self, Routers};
 use crate::{Error, Result};
 
 /// How long after a tap was missing the host is looked at again, should its event have been lost.
@@ -133,7 +133,7 @@ impl Linux {
         match (netns, desired.networks.get(id)) {
             (Some(netns), Some(network)) => {
                 let ports: Vec<_> = desired.ports_of(id).collect();
-                self.metadata.ensure(&netns, id, dhcp::interface(network)?, &ports).await
+                self.metadata.ensure(&netns, id, vec![dhcp::metadata_place(network, &ports)?]).await
             }
             _ => {
                 self.metadata.remove(id);
@@ -171,6 +171,18 @@ impl Linux {
         }
     }
 
+    /// The metadata service on the legs of a router that is carried here.
+    async fn serve_metadata_by(&mut self, desired: &Desired, id: &str) -> Result<()> {
+        let places = desired.routers.get(id).map(|router| router::metadata::places(desired, router)).unwrap_or_default();
+        match self.namespaces.open(&names::router_namespace(id)) {
+            Some(netns) if !places.is_empty() => self.metadata.ensure(&netns, id, places).await,
+            _ => {
+                self.metadata.remove(id);
+                Ok(())
+            }
+        }
+    }
+
     /// All networks and routers that `dirty` names; answers whether all went well.
     async fn serve(&mut self, desired: &Desired, dirty: &Dirty) -> bool {
         let mut well = true;
@@ -184,6 +196,9 @@ impl Linux {
             routers.extend(present.iter().filter_map(|name| names::router_of_namespace(name)).map(Into::into));
         }
         well &= self.tell_of_peers(desired, &networks).await;
+        // Their guests may ask by way of these.
+        let mut asked: BTreeSet<String> = networks.iter().flat_map(|id| desired.routers_of(id)).collect();
+        asked.extend(routers.iter().cloned());
         let serve = |id: String| async { (self.serve_network(desired, &id).await, id) };
         let served: Vec<_> = stream::iter(networks).map(serve).buffer_unordered(AT_ONCE).collect().await;
         for (netns, id) in served {
@@ -210,6 +225,13 @@ impl Linux {
                     self.uncarried.insert(id);
                     well = false;
                 }
+            }
+        }
+        asked.retain(|id| !self.uncarried.contains(id));
+        for id in asked {
+            if let Err(error) = self.serve_metadata_by(desired, &id).await {
+                tracing::warn!(router = id, %error, "metadata cannot be had by way of a router");
+                well = false;
             }
         }
         well

@@ -71,9 +71,14 @@ impl Dhcp {
     }
 }
 
-/// Our port in its namespace, as the metadata service listens there.
-pub fn interface(network: &Network) -> Result<metadata::Interface> {
-    Ok(metadata::Interface { name: names::dhcp_inner(&port(network)?.port_id), ipv6: served::has_ipv6(network) })
+/// Where the metadata service listens in the namespace of a network.
+pub fn metadata_place(network: &Network, ports: &[&Port]) -> Result<metadata::Place> {
+    let ipv6 = served::has_ipv6(network).then_some(metadata::ADDRESS_6.into());
+    Ok(metadata::Place {
+        link: names::dhcp_inner(&port(network)?.port_id),
+        addresses: [metadata::ADDRESS.into()].into_iter().chain(ipv6).collect(),
+        identities: metadata::identities(ports.iter().map(|port| (*port).into())),
+    })
 }
 
 fn port(network: &Network) -> Result<&DhcpPort> {

@@ -84,7 +84,11 @@ async fn set_addresses(inside: &Netlink, inner: &Link, want: &[IpNet]) -> Result
     }
     let new: Vec<IpNet> = want.iter().filter(|address| !have.contains(address)).copied().collect();
     for address in &new {
-        inside.add_address(inner.index, *address).await?;
+        match address.addr() {
+            // Another link-local one beside the kernel's own: routers and the like do not speak as this.
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => inside.add_silent_address(inner.index, *address).await?,
+            _ => inside.add_address(inner.index, *address).await?,
+        }
     }
     Ok(new)
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,11 @@ impl Netns {
             work()
         })
         .await
+    }
+
+    /// What tells it from another of the same name, made later.
+    pub fn inode(&self) -> Result<u64> {
+        Ok(self.file.metadata()?.ino())
     }
 
     pub fn fd(&self) -> RawFd {

@@ -2,6 +2,7 @@
 //! switched on inside the namespace only.
 
 mod advertise;
+pub mod metadata;
 mod nat;
 mod scopes;
 mod traffic;
@@ -99,6 +100,7 @@ async fn make(host: &Netlink, netns: &Netns, desired: &Desired, router: &Router,
     let legs: Vec<String> = interfaces.iter().map(|interface| interface.inner.clone()).collect();
     netns.run(move || forward(&legs)).await?;
     let inside = netns.netlink().await?;
+    metadata::take_address(&inside).await?;
     remove_strays(&inside, &interfaces).await?;
     if router.role == RouterRole::Active {
         set_routes(&inside, router).await?;
@@ -115,7 +117,7 @@ fn forward(legs: &[String]) -> Result<()> {
     if sysctl::get("net/ipv6/conf/all/forwarding").is_some() {
         sysctl::set("net/ipv6/conf/all/forwarding", "1")?;
     }
-    legs.iter().try_for_each(|leg| doubt_neighbours(leg))
+    legs.iter().try_for_each(|leg| doubt_neighbours(leg).and_then(|()| metadata::answer_for_itself(leg)))
 }
 
 /// An address may be another guest's from one moment to the next, and a guest that does not speak first would not be found for eight
@@ -138,19 +140,22 @@ fn interfaces(desired: &Desired, router: &Router) -> Result<Vec<Interface>> {
     if router.role == RouterRole::Standby {
         return Ok(vec![]);
     }
-    let mtu = |network_id: &str| {
+    let network = |network_id: &str| {
         let network = desired.networks.get(network_id);
-        network.map(|n| n.mtu).ok_or_else(|| Error::internal(format!("router {}: network {network_id} is unknown", router.id)))
+        network.ok_or_else(|| Error::internal(format!("router {}: network {network_id} is unknown", router.id)))
     };
     let mut out = vec![];
     for interface in &router.interfaces {
+        let network = network(&interface.network_id)?;
+        let mut addresses = parse_addresses(&interface.addresses);
+        addresses.extend(metadata::address_6(interface, network));
         out.push(Interface {
             host_end: names::router_host_end(&interface.port_id),
             inner: names::router_inner(&interface.port_id),
             bridge: names::bridge(&interface.network_id),
             mac: interface.mac_address.clone(),
-            mtu: mtu(&interface.network_id)?,
-            addresses: parse_addresses(&interface.addresses),
+            mtu: network.mtu,
+            addresses,
         });
     }
     if let Some(gateway) = &router.gateway {
@@ -161,7 +166,7 @@ fn interfaces(desired: &Desired, router: &Router) -> Result<Vec<Interface>> {
             inner: names::gateway_inner(&gateway.port_id),
             bridge: names::bridge(&gateway.network_id),
             mac: gateway.mac_address.clone(),
-            mtu: mtu(&gateway.network_id)?,
+            mtu: network(&gateway.network_id)?.mtu,
             addresses,
         });
     }

@@ -11,6 +11,7 @@ mod hosts;
 mod ipv6;
 mod kinds;
 mod matrix;
+mod metadata;
 mod projects;
 mod qos;
 mod routers;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, CacheInfo};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
 
 use super::{Netlink, all};
@@ -28,6 +28,15 @@ impl Netlink {
 
     pub async fn add_address(&self, index: u32, address: IpNet) -> Result<()> {
         let request = self.handle.address().add(index, address.addr(), address.prefix_len());
+        self.done(&format!("add address {address}"), request.execute()).await
+    }
+
+    /// One that is answered to, and that nothing is said from unasked.
+    pub async fn add_silent_address(&self, index: u32, address: IpNet) -> Result<()> {
+        let mut request = self.handle.address().add(index, address.addr(), address.prefix_len());
+        let mut lifetimes = CacheInfo::default();
+        (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, u32::MAX);
+        request.message_mut().attributes.push(AddressAttribute::CacheInfo(lifetimes));
         self.done(&format!("add address {address}"), request.execute()).await
     }
 
