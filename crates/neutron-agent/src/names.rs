@@ -5,8 +5,8 @@
 const ID: usize = 11;
 
 /// Prefixes of the links we make in the host's namespace: bridges, taps (made by nova-compute, but for those of a trunk's subports), host ends of DHCP, router and gateway veths,
-/// both ends of an external network's own veth, VXLAN and VLAN devices.
-const PREFIXES: [&str; 9] = [BRIDGE, "cut", DHCP, ROUTER, GATEWAY, EXTERNAL, EXTERNAL_BRIDGE_END, VXLAN, VLAN];
+/// both ends of an external network's own veth, VXLAN and VLAN devices, detours of what guests send.
+const PREFIXES: [&str; 10] = [BRIDGE, "cut", DHCP, ROUTER, GATEWAY, EXTERNAL, EXTERNAL_BRIDGE_END, VXLAN, VLAN, SHAPER];
 const BRIDGE: &str = "cub";
 const DHCP: &str = "cud";
 const ROUTER: &str = "cuq";
@@ -15,6 +15,7 @@ const EXTERNAL: &str = "cux";
 const EXTERNAL_BRIDGE_END: &str = "cuy";
 const VXLAN: &str = "cuv";
 const VLAN: &str = "cul";
+const SHAPER: &str = "cui";
 
 const DHCP_NAMESPACE: &str = "cumulo-dhcp-";
 const ROUTER_NAMESPACE: &str = "cumulo-router-";
@@ -67,6 +68,11 @@ pub fn vxlan(network_id: &str) -> String {
 /// The tag of a network on its physical network.
 pub fn vlan(network_id: &str) -> String {
     named(VLAN, network_id)
+}
+
+/// The link by which what a port's guest sends takes its detour.
+pub fn shaper(port_id: &str) -> String {
+    named(SHAPER, port_id)
 }
 
 pub fn dhcp_namespace(network_id: &str) -> String {

@@ -23,6 +23,7 @@ use crate::host::{conntrack, files};
 use crate::linuxbridge::numbers::Numbers;
 use crate::linuxbridge::peers::Found;
 use crate::linuxbridge::plan::{self, Place};
+use crate::linuxbridge::shaping::Shaping;
 use crate::linuxbridge::{carry_out, external, firewall};
 use crate::metadata::{Metadata, Upstream};
 use crate::metering::Count;
@@ -43,6 +44,7 @@ pub struct Linux {
     namespaces: Namespaces,
     numbers: Numbers,
     firewall: Ruleset,
+    shaping: Shaping,
     /// What the firewall's tables were computed from.
     judged: Desired,
     dhcp: Dhcp,
@@ -75,6 +77,7 @@ impl Linux {
             host: Netlink::here()?,
             numbers: Numbers::load(&numbers_file(&config)),
             firewall: Ruleset::of(None, config.state_dir.join("neutron/firewall.json")),
+            shaping: Shaping::default(),
             judged: Desired::default(),
             dhcp: Dhcp::new(config.state_dir.clone(), config.dnsmasq_dns_servers.clone(), namespaces.clone()),
             metadata: Metadata::new(upstream),
@@ -93,7 +96,8 @@ impl Linux {
     async fn set_firewall(&mut self, desired: &Desired, links: BTreeSet<String>, verify: bool) -> Result<()> {
         self.numbers.give(desired);
         self.numbers.save(&numbers_file(&self.config))?;
-        let [identity, groups, limits] = firewall::compile(desired, &self.numbers, &links);
+        let shaped = self.shaping.works(desired).await;
+        let [identity, groups, limits] = firewall::compile(desired, &self.numbers, &links, shaped);
         let old = self.firewall.known().and_then(|tables| tables.iter().find(|t| t.name == firewall::GROUPS)).cloned();
         let masquerade = external::masquerade(desired, &self.config);
         self.firewall.converge(vec![identity, groups.clone(), limits, masquerade], verify).await?;
@@ -272,6 +276,7 @@ impl Dataplane for Linux {
         if dirty.rules || dirty.everything {
             self.set_firewall(desired, places.keys().cloned().collect(), dirty.everything).await?;
         }
+        complete &= self.shaping.ensure(&self.host, desired, &links, dirty.everything).await;
         complete &= carry_out(&self.host, &links, plan::wiring(desired, &places, &links)).await;
         complete &= self.serve(desired, dirty).await;
         if dirty.everything {

@@ -6,6 +6,7 @@ pub mod firewall;
 pub mod numbers;
 pub mod peers;
 pub mod plan;
+pub mod shaping;
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rpc::compute::tap_name;
 use rpc::network::{Network, Router, RouterRole, TrunkMember};
 
-use super::peers;
+use super::{peers, shaping};
 use crate::config::Config;
 use crate::desired::Desired;
 use crate::dhcp;
@@ -186,6 +186,7 @@ fn place_link(steps: &mut Vec<Step>, name: &str, place: &Place, links: &BTreeMap
 pub fn leftovers(places: &BTreeMap<String, Place>, desired: &Desired, links: &BTreeMap<String, Link>) -> Vec<Step> {
     let mut wanted: BTreeSet<String> = places.keys().cloned().collect();
     wanted.extend(desired.networks.keys().map(|id| names::bridge(id)));
+    wanted.extend(desired.ports.values().filter(|port| shaping::has_detour(port)).map(|port| names::shaper(&port.id)));
     for network in desired.networks.keys() {
         if places.contains_key(&names::external_bridge_end(network)) {
             wanted.insert(names::external(network));

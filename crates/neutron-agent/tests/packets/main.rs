@@ -17,6 +17,8 @@ mod qos;
 mod routers;
 mod sandbox;
 mod scale;
+mod segments;
+mod shaping;
 mod state;
 
 use std::io::{Read, Write};

@@ -3,6 +3,7 @@
 mod addresses;
 mod link;
 mod neighbours;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,6 +21,7 @@ use crate::{Error, Result};
 pub use addresses::everywhere;
 pub use link::{Device, Link, name_of};
 pub use neighbours::{Forward, Hop};
+pub use traffic::{Rate, Shapes};
 
 /// Where VXLAN frames are sent to, as IANA has it.
 const VXLAN_PORT: u16 = 4789;

@@ -1,5 +1,6 @@
-//! Quality of service of ports, in the bridge family: what exceeds a limit of bandwidth or packets is dropped, and what a guest sends is marked. A port costs
-//! one map element and a chain for each direction, and others' packets one look-up.
+//! Quality of service of ports, in the bridge family: what exceeds a limit of packets is dropped, and what a guest sends is marked; so is what
+//! exceeds a limit of bandwidth where [`crate::linuxbridge::shaping`] cannot have it wait. A port costs one map element and a chain for each
+//! direction, and others' packets one look-up.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +20,14 @@ const INGRESS: &str = "type filter hook postrouting priority 0";
 /// The kernel hands on segments of one connection together, so a smaller burst would let none of them through.
 const LEAST_BURST: u64 = 2 * 65536;
 
-pub fn table(desired: &Desired, numbers: &Numbers) -> Table {
+pub fn table(desired: &Desired, numbers: &Numbers, shaped: bool) -> Table {
     let mut table = Table::new("bridge", LIMITS);
     let limited = desired.ports.values().filter(|port| !port.qos.is_empty());
     let limited: Vec<_> = limited.filter_map(|port| Some((numbers.port(&port.id)?, port))).collect();
     for (direction, hook, link) in [("egress", EGRESS, "iifname"), ("ingress", INGRESS, "oifname")] {
         let mut elements = BTreeMap::new();
         for (number, port) in &limited {
-            let rules = rules(&port.qos, direction);
+            let rules = rules(&port.qos, direction, shaped);
             if !rules.is_empty() {
                 let chain = format!("port-{number}-{direction}");
                 elements.insert(format!("\"{}\"", tap_name(&port.id)), format!("jump {chain}"));
@@ -42,8 +43,9 @@ pub fn table(desired: &Desired, numbers: &Numbers) -> Table {
     table
 }
 
-fn rules(qos: &Qos, direction: &str) -> Vec<String> {
-    let mut rules: Vec<String> = qos.bandwidth_limits.iter().filter(|limit| limit.direction == direction).map(limit).collect();
+fn rules(qos: &Qos, direction: &str, shaped: bool) -> Vec<String> {
+    let dropping = qos.bandwidth_limits.iter().filter(|limit| limit.direction == direction && !shaped);
+    let mut rules: Vec<String> = dropping.map(limit).collect();
     rules.extend(qos.packet_limits.iter().filter(|limit| limit.direction == direction).map(packet_limit));
     if let Some(mark) = qos.dscp_mark.filter(|mark| direction == "egress" && *mark < 64) {
         rules.extend(["ip", "ip6"].map(|ip| format!("ether type {ip} {ip} dscp set {mark}")));
@@ -76,7 +78,7 @@ mod tests {
     fn with(qos: Qos) -> Table {
         let mut desired = Desired::from_state(fixtures::state());
         desired.ports.get_mut(fixtures::PORT_A).unwrap().qos = qos;
-        table(&desired, &Numbers::of(&desired))
+        table(&desired, &Numbers::of(&desired), false)
     }
 
     fn bandwidth(direction: &str, max_kbps: u32, max_burst_kbps: u32) -> BandwidthLimit {
@@ -97,6 +99,15 @@ mod tests {
         assert!(text.contains("port-1-ingress limit rate over 1000000 bytes/second burst 500000 bytes drop\n"), "{text}");
         assert!(text.contains("ingress { \"cut11111111-11\" : jump port-1-ingress }"));
         assert!(limit(&bandwidth("egress", 100, 0)).contains("burst 118572 bytes"));
+    }
+
+    #[test]
+    fn what_is_shaped_is_not_dropped() {
+        let mut desired = Desired::from_state(fixtures::state());
+        let qos = Qos { bandwidth_limits: vec![bandwidth("egress", 8000, 0)], dscp_mark: Some(46), ..Qos::default() };
+        desired.ports.get_mut(fixtures::PORT_A).unwrap().qos = qos;
+        let text = table(&desired, &Numbers::of(&desired), true).replace();
+        assert!(text.contains("dscp set 46") && !text.contains("limit rate"), "{text}");
     }
 
     #[test]

@@ -25,9 +25,9 @@ pub use groups::GROUPS;
 pub use identity::IDENTITY;
 pub use limits::LIMITS;
 
-/// The three tables for a desired state. `numbers` must have one for each port and network.
-pub fn compile(desired: &Desired, numbers: &Numbers, links: &BTreeSet<String>) -> [Table; 3] {
-    [identity::table(desired, numbers, links), groups::table(desired, numbers), limits::table(desired, numbers)]
+/// The three tables for a desired state. `numbers` must have one for each port and network; bandwidth may be `shaped` elsewhere.
+pub fn compile(desired: &Desired, numbers: &Numbers, links: &BTreeSet<String>, shaped: bool) -> [Table; 3] {
+    [identity::table(desired, numbers, links), groups::table(desired, numbers), limits::table(desired, numbers, shaped)]
 }
 
 /// The addresses of a port whose connections are judged: its own, and single addresses among its pairs.
