@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nova_compute::metadata::VendorData;
 use serde::{Deserialize, Serialize};
 
 use crate::apis::{Endpoints, Ports};
@@ -61,6 +60,17 @@ pub struct Compute {
     pub accel: String,
     /// A file with a JSON object that every guest is told: `vendor_data.json` on its config drive and from the metadata service.
     pub vendordata_json: Option<PathBuf>,
+    /// `NAME@URL` of services that are asked about each guest; their answers are below their names in `vendor_data2.json`.
+    pub vendordata_dynamic_targets: Vec<String>,
+    /// A PEM file with the authorities of those with https; whom this host trusts when absent.
+    pub vendordata_dynamic_ssl_certfile: Option<PathBuf>,
+    /// Seconds they may take to be reached, and to answer.
+    pub vendordata_dynamic_connect_timeout: u64,
+    pub vendordata_dynamic_read_timeout: u64,
+    /// Whether a guest is rather not built than told nothing by one of them.
+    pub vendordata_dynamic_failure_fatal: bool,
+    /// What config drives are: `iso9660` or `vfat`.
+    pub config_drive_format: nova_compute::config_drive::Format,
     /// Seconds a build waits for its ports to be wired before it fails.
     pub vif_plugging_timeout: u64,
     /// Seconds after which a host that says nothing is down.
@@ -121,6 +131,12 @@ impl Default for Compute {
         Compute {
             accel: "auto".into(),
             vendordata_json: None,
+            vendordata_dynamic_targets: Vec::new(),
+            vendordata_dynamic_ssl_certfile: None,
+            vendordata_dynamic_connect_timeout: 5,
+            vendordata_dynamic_read_timeout: 5,
+            vendordata_dynamic_failure_fatal: false,
+            config_drive_format: nova_compute::config_drive::Format::default(),
             vif_plugging_timeout: 60,
             service_down_time: nova.service_down_time.as_secs(),
             reclaim_instance_interval: 0,
@@ -140,14 +156,6 @@ impl Default for Compute {
 }
 
 impl Compute {
-    /// What every guest is told.
-    pub fn vendor_data(&self) -> Result<VendorData, String> {
-        let Some(path) = &self.vendordata_json else { return Ok(VendorData::default()) };
-        let bad = |why: &dyn std::fmt::Display| format!("compute.vendordata_json: {} is no JSON object to be read: {why}.", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| bad(&error))?;
-        serde_json::from_str(&text).map(std::sync::Arc::new).map_err(|error| bad(&error))
-    }
-
     /// As nova is told.
     pub fn of_nova(&self) -> nova::Config {
         let seconds = Duration::from_secs;
@@ -196,6 +204,7 @@ impl Config {
         if self.database != "sqlite" && !known(&self.database) {
             return Err(format!("database is {:?}; it must be sqlite or a postgresql:// URL.", self.database));
         }
+        self.compute.vendordata_targets()?;
         self.bus.check()?;
         self.endpoints.check()?;
         self.tls.check()?;
@@ -292,6 +301,10 @@ mod tests {
             ("lisen = '::1'", "lisen"),
             ("[compute]\naccel = 'fast'", "accel"),
             ("database = 'mysql://x'", "database"),
+            ("[compute]\nvendordata_dynamic_targets = ['http://x']", "lacks a name"),
+            ("[compute]\nvendordata_dynamic_targets = ['a@http://x', 'a@http://y']", "twice"),
+            ("[compute]\nvendordata_dynamic_targets = ['a@x']", "no http"),
+            ("[compute]\nconfig_drive_format = 'ext4'", "ext4"),
             ("[bus]\nurl = 'http://x'", "bus.url"),
             ("[endpoints]\nnova = 'x:8774'", "endpoints.nova"),
             ("[tls]\nenabled = true\nkey = 'k'", "tls.certificate"),

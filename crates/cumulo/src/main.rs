@@ -6,6 +6,7 @@
 mod apis;
 mod bucket;
 mod cli;
+mod compute;
 mod config;
 mod identity;
 mod images;

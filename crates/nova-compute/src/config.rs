@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config_drive;
 use crate::metadata::VendorData;
 
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Config {
     pub tls: Option<kit::tls::Tls>,
     /// What every guest is told besides what concerns it.
     pub vendor_data: VendorData,
+    /// What is on config drives that are made from now on.
+    pub config_drive_format: config_drive::Format,
     /// How long a guest waits for neutron to wire its ports before it may run.
     pub vif_plugging_timeout: Duration,
     /// Whether a guest whose ports are not wired in time fails, or runs anyway.
@@ -45,6 +48,7 @@ impl Config {
             console_port: 6080,
             tls: None,
             vendor_data: VendorData::default(),
+            config_drive_format: config_drive::Format::default(),
             vif_plugging_timeout: Duration::from_secs(300),
             vif_plugging_is_fatal: true,
             shutdown_timeout: Duration::from_secs(60),

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::config_drive;
 use crate::consoles::{Consoles, Pages};
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::qemu::account::Account;
@@ -52,11 +53,12 @@ pub struct Store {
     pub images: ImageCache,
     pub account: Account,
     pub instances: PathBuf,
+    pub drive_format: config_drive::Format,
 }
 
 impl Store {
-    pub fn open(instances: PathBuf, account: Account) -> Result<Store> {
-        Ok(Store { images: ImageCache::open(instances.join("_base"), account)?, account, instances })
+    pub fn open(instances: PathBuf, account: Account, drive_format: config_drive::Format) -> Result<Store> {
+        Ok(Store { images: ImageCache::open(instances.join("_base"), account)?, account, instances, drive_format })
     }
 }
 

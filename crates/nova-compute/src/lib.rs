@@ -48,7 +48,8 @@ pub async fn run(
     session: ServiceSession,
     stop: CancellationToken,
 ) -> Result<()> {
-    let store = hypervisor.disk_owner().map(|account| Store::open(config.instances_dir(), account)).transpose()?;
+    let open = |account| Store::open(config.instances_dir(), account, config.config_drive_format);
+    let store = hypervisor.disk_owner().map(open).transpose()?;
     let host = Host::new(config, bus.clone(), cloud, session, hypervisor, store);
     let work = async {
         // first, so that no command meets a guest that is not known yet

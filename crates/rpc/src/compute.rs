@@ -172,6 +172,9 @@ pub struct Instance {
     pub scheduler_hints: Value,
     /// A host (and node) the administrator asked for: `zone:host:node` or `host`.
     pub forced_host: Option<String>,
+    /// The roles of who made it, between commas; for those who are asked for vendor data.
+    #[serde(default)]
+    pub boot_roles: String,
     pub created_at: i64,
 }
 

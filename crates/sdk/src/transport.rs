@@ -46,12 +46,19 @@ enum Wire {
 impl Endpoint {
     /// Over HTTP: `http://127.0.0.1:9292`, with a path if the API lives below one. With https, whom this host trusts is trusted.
     pub fn http(url: &str) -> Endpoint {
-        Endpoint::over(wire::client(wire::authorities_for(url)), url)
+        Endpoint::over(wire::client(wire::authorities_for(url), wire::CONNECT), url)
     }
 
     /// The same for an https server whose certificate comes from the authorities in a PEM file.
     pub fn trusting(authorities: &Path, url: &str) -> Result<Endpoint> {
-        Ok(Endpoint::over(wire::client(wire::authorities_in(authorities)?), url))
+        Ok(Endpoint::over(wire::client(wire::authorities_in(authorities)?, wire::CONNECT), url))
+    }
+
+    /// Somebody else's: the whole address is asked, and reaching it takes no longer than this. With https, whom that PEM file names is trusted, or
+    /// whom this host trusts.
+    pub fn reached_within(connect: Duration, authorities: Option<&Path>, url: &str) -> Result<Endpoint> {
+        let authorities = authorities.map_or_else(|| Ok(wire::authorities_for(url)), wire::authorities_in)?;
+        Ok(Endpoint { wire: Wire::Http(wire::client(authorities, connect)), base: url.into() })
     }
 
     fn over(client: wire::Http, url: &str) -> Endpoint {

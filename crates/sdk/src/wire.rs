@@ -16,18 +16,18 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::{Error, Result};
 
 /// Time to reach a server.
-const CONNECT: Duration = Duration::from_secs(10);
+pub const CONNECT: Duration = Duration::from_secs(10);
 /// Time an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
 pub type Http = Client<HttpsConnector<HttpConnector>, Body>;
 
-/// A client for an address that believes these authorities, if it comes to that.
-pub fn client(authorities: RootCertStore) -> Http {
+/// A client for an address that believes these authorities, if it comes to that, and takes so long to reach it.
+pub fn client(authorities: RootCertStore, connect: Duration) -> Http {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_keepalive(Some(IDLE));
-    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_connect_timeout(Some(connect));
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls(authorities)).https_or_http().enable_http1().wrap_connector(tcp);
     Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector)
 }

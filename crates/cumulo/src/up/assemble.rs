@@ -212,7 +212,7 @@ fn services(cloud: &Cloud, state: &StateDir, config: &Config, secrets: &Secrets)
     add(Api::Nova, cloud.nova.as_ref().map(|nova| nova.service(Authenticator::new(asking(), &url))))?;
     add(Api::Neutron, cloud.neutron.as_ref().map(|neutron| neutron.service(Authenticator::new(asking(), &url))))?;
     add(Api::Cinder, cloud.cinder.as_ref().map(|cinder| cinder.service(Authenticator::new(asking(), &url))))?;
-    let vendor_data = config.compute.vendor_data().map_err(kit::Error::internal)?;
+    let vendor_data = config.compute.vendor_data(&cloud.sessions.nova).map_err(kit::Error::internal)?;
     add(Api::Metadata, Some(nova_compute::metadata::service::service(cloud.bus.clone(), &secrets.metadata_secret, vendor_data)))?;
     if config.bus.url.is_some() {
         add(Api::Join, Some(join::service(state.shared(config), config, secrets)))?;

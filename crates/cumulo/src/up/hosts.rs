@@ -182,11 +182,12 @@ impl Starting<'_> {
     }
 
     fn compute(&mut self, host: &str, hypervisor: Arc<dyn Hypervisor>) -> Result<(), String> {
-        let vendor_data = self.config.compute.vendor_data()?;
+        let vendor_data = self.config.compute.vendor_data(&self.cloud.sessions.nova)?;
         let settings = nova_compute::Config {
             host_ip: self.config.address(),
             tls: self.tls.clone(),
             vendor_data,
+            config_drive_format: self.config.compute.config_drive_format,
             ceph_directory: self.config.volumes.ceph_directory.clone(),
             vif_plugging_timeout: Duration::from_secs(self.config.compute.vif_plugging_timeout),
             ..nova_compute::Config::new(host, self.state)

@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use super::Files;
+
 const SECTOR: usize = 2048;
 /// The system area, then the volume descriptors.
 const DESCRIPTOR: usize = 16;
 const LITTLE_TABLE: usize = 18;
 
-/// Files by their path, `openstack/latest/user_data`.
-pub type Files = BTreeMap<String, Vec<u8>>;
+/// Where every such image has which bytes.
+pub const MAGIC: (u64, &[u8; 5]) = ((DESCRIPTOR * SECTOR + 1) as u64, b"CD001");
 
 /// The image of a volume with this label and these files.
 pub fn image(label: &str, files: &Files) -> Vec<u8> {
@@ -236,18 +238,8 @@ fn both16(number: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{files, says};
     use super::*;
-
-    fn files() -> Files {
-        let mut files = Files::new();
-        files.insert("openstack/latest/meta_data.json".into(), b"{\"uuid\": \"x\"}".to_vec());
-        files.insert("openstack/2020-10-14/user_data".into(), vec![b'u'; 5000]);
-        files.insert("ec2/latest/user-data".into(), Vec::new());
-        for number in 0..100 {
-            files.insert(format!("openstack/content/{number:04}"), vec![number; 10]);
-        }
-        files
-    }
 
     /// Reads an image back as a kernel would, from the root's record on.
     fn read_back(image: &[u8]) -> Files {
@@ -293,14 +285,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("drive.iso");
         std::fs::write(&path, image("config-2", &files())).unwrap();
-        let says = |program: &str, args: &[&str]| {
-            let output = std::process::Command::new(program).args(args).arg(&path).output().ok()?;
-            Some(String::from_utf8_lossy(&output.stdout).into_owned())
-        };
-        if let Some(text) = says("blkid", &["-p", "-o", "export"]) {
+        if let Some((_, text)) = says("blkid", &["-p", "-o", "export"], &path) {
             assert!(text.contains("LABEL=config-2") && text.contains("TYPE=iso9660"), "{text}");
         }
-        if let Some(text) = says("isoinfo", &["-f", "-i"]) {
+        if let Some((_, text)) = says("isoinfo", &["-f", "-i"], &path) {
             assert!(text.contains("/openstack/latest/meta_data.json;1") && text.contains("/openstack/content/0099;1"), "{text}");
         }
     }

@@ -152,7 +152,7 @@ pub async fn settle(host: &Host, caller: &Caller, instance: &mut Instance) -> Re
 /// Makes the local disks that are not there yet, and the guest, which stands still.
 pub async fn make(host: &Host, instance: &Instance, base: Option<&Base>, password: Option<String>) -> Result<()> {
     if let Some(store) = &host.store {
-        let drive = instance.config_drive.then(|| documents(host, instance, password));
+        let drive = drive(host, instance, password).await?;
         disks::make(store, instance, base, drive.as_ref()).await?;
     }
     let guest = disks::guest(host, instance).await?;
@@ -178,15 +178,20 @@ async fn spawn(host: &Host, request: &BuildInstance, instance: &Instance, base: 
     run(host, &request.caller, instance).await
 }
 
-/// What the config drive tells the guest.
-pub fn documents(host: &Host, instance: &Instance, password: Option<String>) -> Documents {
+/// What the config drive tells the guest, if it is to have one.
+pub async fn drive(host: &Host, instance: &Instance, password: Option<String>) -> Result<Option<Documents>> {
+    if !instance.config_drive {
+        return Ok(None);
+    }
     let about = InstanceMetadata {
         instance: instance.clone(),
         availability_zone: instance.availability_zone.clone().unwrap_or_else(|| "nova".into()),
         floating_ips: Default::default(),
         password: None,
     };
-    Documents::new(about, password, host.config.vendor_data.clone())
+    let documents = Documents::new(about, password, host.config.vendor_data.clone());
+    documents.ask_vendors().await?;
+    Ok(Some(documents))
 }
 
 fn forget_on_failure(host: &Host, id: &str, undo: &mut Undo) {

@@ -8,6 +8,7 @@ use rpc::actions::OfferedDisk;
 use rpc::compute::Instance;
 
 use super::disks::{self, CONFIG, ROOT, SWAP};
+use crate::config_drive;
 use crate::host::Store;
 use crate::hypervisor::DiskBus;
 use crate::hypervisor::qemu::files::VARS;
@@ -79,8 +80,8 @@ pub async fn make_rescue(store: &Store, id: &str, rescue: Rescue, base: &Base, d
     let dir = store.instances.join(id);
     end_rescue(store, id).await?;
     if let Some(documents) = documents {
-        let (path, image) = (dir.join(Rescue::CONFIG), crate::config_drive::image(documents)?);
-        tokio::fs::write(&path, &image).await?;
+        let path = dir.join(Rescue::CONFIG);
+        config_drive::write(&path, store.drive_format, documents).await?;
         store.account.own(&path)?;
     }
     qemu_img::overlay(store.account, &dir.join(rescue.file()), &base.path, base.format, None).await

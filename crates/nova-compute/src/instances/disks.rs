@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use super::disk_changes::Rescue;
 use super::volumes;
+use crate::config_drive;
 use crate::host::{Host, Store};
 use crate::hypervisor::qemu::account::Account;
 use crate::hypervisor::qemu::files::{Files, TPM_STATE, VARS, create_plain};
@@ -42,9 +43,8 @@ pub async fn make(store: &Store, instance: &Instance, base: Option<&Base>, docum
         once(&dir.join(SWAP), async |path| blank(store.account, path, bytes, &["mkswap"]).await).await?;
     }
     if let Some(documents) = documents {
-        let image = crate::config_drive::image(documents)?;
         once(&dir.join(CONFIG), async |path| {
-            tokio::fs::write(path, &image).await?;
+            config_drive::write(path, store.drive_format, documents).await?;
             store.account.own(path)
         })
         .await?;
@@ -73,7 +73,9 @@ pub async fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
     for local in disks.iter_mut().filter(|disk| !disk.removable) {
         local.bus = hardware.disk_bus;
         local.limits = hardware.disk_limits.clone();
-        if let ("config", Some(bus)) = (local.id.as_str(), hardware.devices.cdrom_bus) {
+        if let ("config", Some(bus), DiskSource::File { path, .. }) = (local.id.as_str(), hardware.devices.cdrom_bus, &local.source)
+            && config_drive::is_disc(path).await?
+        {
             (local.bus, local.cdrom) = (bus, bus != DiskBus::Virtio);
         }
     }

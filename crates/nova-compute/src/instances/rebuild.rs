@@ -17,6 +17,7 @@ async fn steps(host: &Host, request: &RebuildInstance) -> Result<()> {
     let mut instance = host.must_have(&request.instance_id).await?;
     // what cannot be had leaves the old guest as it is
     let base = images::of_root(host, &request.caller, &instance).await?;
+    let drive = build::drive(host, &instance, request.admin_password.clone()).await?;
     task(host, &instance, "rebuild_block_device_mapping").await?;
     power_off(host, &instance.id).await?;
     if let Some(store) = &host.store {
@@ -27,7 +28,6 @@ async fn steps(host: &Host, request: &RebuildInstance) -> Result<()> {
     }
     task(host, &instance, "rebuild_spawning").await?;
     if let Some(store) = &host.store {
-        let drive = instance.config_drive.then(|| build::documents(host, &instance, request.admin_password.clone()));
         disks::make(store, &instance, base.as_ref(), drive.as_ref()).await?;
     }
     if instance.vm_state == "stopped" {

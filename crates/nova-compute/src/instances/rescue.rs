@@ -29,9 +29,9 @@ async fn begin(host: &Host, request: &RescueInstance) -> Result<()> {
     let image = image.ok_or_else(|| Error::bad_request(format!("Instance {} has no image to be rescued with.", instance.id)))?;
     let base = images::fetch(host, &request.caller, image).await?;
     let rescue = Rescue::of(&images::show(host, &request.caller, image).await?.properties())?;
+    let drive = build::drive(host, &instance, request.admin_password.clone()).await?;
     power_off(host, &instance.id).await?;
     if let (Some(store), Some(base)) = (&host.store, base) {
-        let drive = instance.config_drive.then(|| build::documents(host, &instance, request.admin_password.clone()));
         disk_changes::make_rescue(store, &instance.id, rescue, &base, drive.as_ref()).await?;
     }
     power::start(host, &instance).await?;

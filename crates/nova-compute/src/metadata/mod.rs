@@ -6,12 +6,16 @@ mod ec2;
 mod network_data;
 mod openstack;
 pub mod service;
+pub mod vendor_data;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use kit::Result;
 use rpc::compute::InstanceMetadata;
+use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
+
+pub use self::vendor_data::VendorData;
 
 /// Everything told to one guest.
 #[derive(Clone, Debug)]
@@ -21,12 +25,11 @@ pub struct Documents {
     pub(crate) admin_password: Option<String>,
     /// base64 of random bytes, for a guest's entropy pool.
     pub(crate) random_seed: String,
-    /// What the operator tells every guest.
+    /// What the operator tells guests.
     pub(crate) vendor_data: VendorData,
+    /// Of that, what those said who were asked about this guest.
+    pub(crate) dynamic: OnceCell<Map<String, Value>>,
 }
-
-/// A JSON object, the same for all guests.
-pub type VendorData = Arc<serde_json::Map<String, serde_json::Value>>;
 
 /// What a path of the metadata tree holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +38,21 @@ pub enum Node {
     Listing(Vec<String>),
     Text(String),
     Bytes(Vec<u8>),
-    Json(serde_json::Value),
+    Json(Value),
 }
 
 impl Documents {
     pub fn new(about: InstanceMetadata, admin_password: Option<String>, vendor_data: VendorData) -> Documents {
         use base64::Engine;
         let seed: Vec<u8> = std::iter::repeat_with(rand::random::<u8>).take(512).collect();
-        Documents { about, admin_password, random_seed: base64::engine::general_purpose::STANDARD.encode(seed), vendor_data }
+        let random_seed = base64::engine::general_purpose::STANDARD.encode(seed);
+        Documents { about, admin_password, random_seed, vendor_data, dynamic: OnceCell::new() }
+    }
+
+    /// Asks those who know something of this guest, if there are any and nobody has asked yet; what they say is then in the documents.
+    pub async fn ask_vendors(&self) -> Result<()> {
+        let Some(dynamic) = &self.vendor_data.dynamic else { return Ok(()) };
+        self.dynamic.get_or_try_init(|| dynamic.ask(&self.about.instance)).await.map(drop)
     }
 
     /// What is found at a path of the service: `openstack/latest/meta_data.json`, `latest/meta-data/hostname`. `address` is the guest's own.
@@ -153,11 +163,18 @@ pub(crate) mod fixtures {
             root_device_name: Some("/dev/vda".into()),
             scheduler_hints: serde_json::Value::Null,
             forced_host: None,
+            boot_roles: "member,reader".into(),
             created_at: 0,
         };
         let floating_ips = BTreeMap::from([("10.0.0.5".parse().unwrap(), "172.24.4.7".parse().unwrap())]);
         let about = InstanceMetadata { instance, availability_zone: "nova".into(), floating_ips, password: None };
-        let vendor_data = Arc::new(serde_json::Map::from_iter([("ntp".to_owned(), "10.0.0.3".into())]));
-        Documents { about, admin_password: Some("secret".into()), random_seed: "c2VlZA==".into(), vendor_data }
+        let constant = Map::from_iter([("ntp".to_owned(), "10.0.0.3".into())]).into();
+        Documents {
+            about,
+            admin_password: Some("secret".into()),
+            random_seed: "c2VlZA==".into(),
+            vendor_data: VendorData { constant, dynamic: None },
+            dynamic: OnceCell::new(),
+        }
     }
 }

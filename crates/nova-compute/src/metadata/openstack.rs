@@ -78,8 +78,8 @@ impl Documents {
             "user_data" => self.user_data().map(Node::Bytes),
             "password" => Some(Node::Text(self.about.password.clone().unwrap_or_default())),
             "network_data.json" => Some(Node::Json(network_data::render(&self.about.instance.network_info))),
-            "vendor_data.json" => Some(Node::Json(json!(*self.vendor_data))),
-            _ => Some(Node::Json(json!({"static": *self.vendor_data}))),
+            "vendor_data.json" => Some(Node::Json(json!(*self.vendor_data.constant))),
+            _ => Some(Node::Json(self.vendor_data2())),
         }
     }
 
@@ -118,6 +118,13 @@ impl Documents {
         if version >= VICTORIA {
             set("dedicated_cpus", json!([]));
         }
+        Value::Object(data)
+    }
+
+    /// What is the same for all guests, and beside it what each of those said who were asked about this one.
+    fn vendor_data2(&self) -> Value {
+        let mut data = Map::from_iter([("static".to_owned(), json!(*self.vendor_data.constant))]);
+        data.extend(self.dynamic.get().cloned().unwrap_or_default());
         Value::Object(data)
     }
 

@@ -25,6 +25,8 @@ const BELIEF: Duration = Duration::from_secs(15);
 /// Instances remembered at once.
 const CACHE: usize = 1000;
 const DEADLINE: Duration = Duration::from_secs(20);
+/// The document for which others are asked.
+const VENDORS: &str = "/vendor_data2.json";
 /// The longest password, in bytes.
 const PASSWORD: usize = 1020;
 
@@ -60,6 +62,9 @@ pub fn service(bus: Bus, secret: &str, vendor_data: VendorData) -> Result<Servic
 async fn find(app: App, _ctx: Context, request: Raw) -> Result<Reply> {
     let headers = &request.parts.headers;
     let documents = app.documents_for(headers).await?;
+    if request.parts.uri.path().ends_with(VENDORS) {
+        documents.ask_vendors().await?;
+    }
     let address = header(headers, "x-forwarded-for").map(|text| text.split(',').next().unwrap_or_default().trim());
     match documents.find(request.parts.uri.path(), address).ok_or_else(missing)? {
         Node::Listing(names) => Ok(Reply::body("text/plain; charset=UTF-8", names.join("\n"))),

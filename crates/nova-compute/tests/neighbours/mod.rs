@@ -408,6 +408,7 @@ pub fn instance() -> Instance {
         root_device_name: None,
         scheduler_hints: Value::Null,
         forced_host: None,
+        boot_roles: String::new(),
         created_at: 0,
     }
 }

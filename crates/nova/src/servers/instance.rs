@@ -137,6 +137,8 @@ pub struct Spec {
     /// The zone asked for; the server is then pinned to it.
     pub requested_zone: Option<String>,
     pub trusted_image_certificates: Option<Vec<String>>,
+    /// The roles of who made it, between commas.
+    pub boot_roles: String,
 }
 
 impl Model {
@@ -179,6 +181,7 @@ impl Model {
             root_device_name: self.root_device_name.clone(),
             scheduler_hints: spec.scheduler_hints.clone(),
             forced_host: spec.forced_host.clone(),
+            boot_roles: spec.boot_roles.clone(),
             created_at: self.created_at.0,
         }
     }

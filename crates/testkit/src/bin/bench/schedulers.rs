@@ -156,6 +156,7 @@ fn made_up(project: &str) -> Instance {
         root_device_name: None,
         scheduler_hints: Value::Null,
         forced_host: None,
+        boot_roles: String::new(),
         created_at: 0,
         id,
     }
