@@ -103,7 +103,7 @@ fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<
         forced_host: checked.destination.host.clone(),
         requested_zone: checked.destination.zone.clone(),
         trusted_image_certificates: wanted.trusted_image_certificates.clone(),
-        boot_roles: ctx.roles.join(","),
+        boot_roles: ctx.identity.as_ref().map(|identity| identity.roles.join(",")).unwrap_or_default(),
     };
     let from_volume = checked.devices.iter().any(|d| d.boot_index == Some(0) && d.destination_type == "volume");
     Ok(ActiveModel {
