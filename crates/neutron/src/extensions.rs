@@ -74,6 +74,7 @@ const EXTENSIONS: &[(&str, &str)] = &[
     ("qos-pps-minimum-rule-alias", "Ability to modify QoS minimum packet rate rules without policy"),
     ("qos-pps-rule-alias", "Ability to modify QoS packet rate limit rules without policy"),
     ("qos-rule-type-details", "Details of QoS rule types"),
+    ("qos-rule-type-filter", "Allow to filter the list of QoS rule types"),
     ("qos-rules-alias", "Ability to modify QoS rules without policy"),
     ("quota-check-limit", "Quota engine limit check"),
     ("quota-check-limit-default", "Quota engine limit check by default"),

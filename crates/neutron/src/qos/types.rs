@@ -10,7 +10,7 @@ use crate::fault::not_found;
 /// Minimums are put into force by the choice of the host.
 const TYPES: &[&str] = &[BANDWIDTH_LIMIT, DSCP_MARKING, MINIMUM_BANDWIDTH, MINIMUM_PACKET_RATE, PACKET_RATE_LIMIT];
 
-/// `GET /qos/rule-types`
+/// `GET /qos/rule-types`: all that there are, are supported, so that `all_rules` and `all_supported` ask for the same.
 pub async fn types(_: App, _: Context) -> Result<Reply> {
     Reply::ok(&json!({"rule_types": TYPES.iter().map(|kind| json!({"type": kind})).collect::<Vec<Value>>()}))
 }

@@ -116,3 +116,12 @@ async fn nonsense_is_the_callers_fault() {
         assert_eq!(cloud.call(DEMO, Method::POST, "/v2.0/networks", Some(body.clone())).await.0, 400, "{body}");
     }
 }
+
+#[tokio::test]
+async fn all_types_of_rules_are_supported() {
+    let cloud = cloud().await;
+    let types = async |query: &str| cloud.get(DEMO, &format!("/qos/rule-types{query}")).await["rule_types"].clone();
+    let all = types("").await;
+    assert_eq!(all.as_array().unwrap().len(), 5);
+    assert_eq!((types("?all_rules=true").await, types("?all_supported=true").await), (all.clone(), all));
+}
