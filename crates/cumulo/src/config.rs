@@ -71,6 +71,15 @@ pub struct Compute {
     pub vendordata_dynamic_failure_fatal: bool,
     /// What config drives are: `iso9660` or `vfat`.
     pub config_drive_format: nova_compute::config_drive::Format,
+    /// This host's CPUs that guests may have for themselves, and those that they share: `0-3,^2`. All are shared when neither is set.
+    pub cpu_dedicated_set: Option<String>,
+    pub cpu_shared_set: Option<String>,
+    /// Large pages that no guest gets: `node:0,size:2MB,count:64`.
+    pub reserved_huge_pages: Vec<String>,
+    /// The NUMA nodes of each simulated host, the threads of its cores, and the pages of 2 MiB in each node.
+    pub sim_numa_cells: u32,
+    pub sim_cpu_threads: u32,
+    pub sim_huge_pages: u64,
     /// Seconds a build waits for its ports to be wired before it fails.
     pub vif_plugging_timeout: u64,
     /// Seconds after which a host that says nothing is down.
@@ -137,6 +146,12 @@ impl Default for Compute {
             vendordata_dynamic_read_timeout: 5,
             vendordata_dynamic_failure_fatal: false,
             config_drive_format: nova_compute::config_drive::Format::default(),
+            cpu_dedicated_set: None,
+            cpu_shared_set: None,
+            reserved_huge_pages: Vec::new(),
+            sim_numa_cells: 1,
+            sim_cpu_threads: 1,
+            sim_huge_pages: 0,
             vif_plugging_timeout: 60,
             service_down_time: nova.service_down_time.as_secs(),
             reclaim_instance_interval: 0,
@@ -205,6 +220,7 @@ impl Config {
             return Err(format!("database is {:?}; it must be sqlite or a postgresql:// URL.", self.database));
         }
         self.compute.vendordata_targets()?;
+        self.compute.numa()?;
         self.bus.check()?;
         self.endpoints.check()?;
         self.tls.check()?;
@@ -305,6 +321,10 @@ mod tests {
             ("[compute]\nvendordata_dynamic_targets = ['a@http://x', 'a@http://y']", "twice"),
             ("[compute]\nvendordata_dynamic_targets = ['a@x']", "no http"),
             ("[compute]\nconfig_drive_format = 'ext4'", "ext4"),
+            ("[compute]\ncpu_dedicated_set = '3-1'", "Invalid range expression '3-1'"),
+            ("[compute]\ncpu_shared_set = '^1'", "No CPUs available"),
+            ("[compute]\ncpu_dedicated_set = '1-3'\ncpu_shared_set = '0-1'", "both"),
+            ("[compute]\nreserved_huge_pages = ['node:0,size:2M,count:1']", "reserved_huge_pages"),
             ("[bus]\nurl = 'http://x'", "bus.url"),
             ("[endpoints]\nnova = 'x:8774'", "endpoints.nova"),
             ("[tls]\nenabled = true\nkey = 'k'", "tls.certificate"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config_drive;
 use crate::metadata::VendorData;
+use crate::numa;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -34,6 +35,8 @@ pub struct Config {
     pub ceph_directory: PathBuf,
     /// How often conductor is told that the host is alive.
     pub report_interval: Duration,
+    /// How its processors and its large pages are shared out.
+    pub numa: numa::machine::Settings,
     /// Simulated hosts say they have this many CPUs, and memory and disk to match; real ones say what they have.
     pub sim_vcpus: u32,
 }
@@ -55,8 +58,14 @@ impl Config {
             volume_timeout: Duration::from_secs(300),
             ceph_directory: "/etc/ceph".into(),
             report_interval: Duration::from_secs(10),
+            numa: numa::machine::Settings::default(),
             sim_vcpus: 64,
         }
+    }
+
+    /// The memory that a simulated host says it has.
+    pub fn sim_memory_mb(&self) -> u64 {
+        u64::from(self.sim_vcpus) * 4096
     }
 
     /// Where the directories of instances are.

@@ -23,6 +23,7 @@ use crate::hypervisor::Hypervisor;
 use crate::hypervisor::qemu::account::Account;
 use crate::image::cache::ImageCache;
 use crate::instances::network::Known;
+use crate::numa::Numa;
 
 /// How long conductor may take to answer.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ pub struct Inner {
     pub session: ServiceSession,
     pub hypervisor: Arc<dyn Hypervisor>,
     pub consoles: Consoles,
+    /// What of its NUMA nodes guests have.
+    pub numa: Numa,
     /// Present where guests have disks.
     pub store: Option<Store>,
     /// Something happened that conductor should hear of before the next report is due.
@@ -99,11 +102,12 @@ impl Host {
         session: ServiceSession,
         hypervisor: Arc<dyn Hypervisor>,
         store: Option<Store>,
+        numa: Numa,
     ) -> Host {
         let pages = Pages::new(&config.state_dir);
         let consoles = Consoles::new(config.host_ip.clone(), config.console_port, config.tls.clone(), pages);
         let (report_now, networks, slots) = (Notify::new(), Known::default(), Mutex::default());
-        Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, consoles, store, report_now, networks, slots }))
+        Host(Arc::new(Inner { config, bus, cloud, session, hypervisor, consoles, numa, store, report_now, networks, slots }))
     }
 
     pub fn name(&self) -> &str {

@@ -5,6 +5,7 @@
 //!
 //! - [`run`]: takes commands from the bus. `instances` carries them out: `build.rs` is the host's half of the boot flow, top to bottom.
 //! - [`hypervisor`]: the driver seam, with QEMU behind it, and a simulation for everything that needs no real guests.
+//! - [`numa`]: which of the host's NUMA nodes, processors and pages each guest has.
 //! - [`image`]: images, brought here and looked into.
 //! - [`metadata`]: what guests are told of themselves, by the metadata service and on a [`config_drive`].
 //! - [`consoles`]: screens and serial lines, for people elsewhere.
@@ -18,6 +19,7 @@ pub mod hypervisor;
 pub mod image;
 mod instances;
 pub mod metadata;
+pub mod numa;
 mod report;
 mod upkeep;
 
@@ -34,6 +36,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use self::config::Config;
 use self::host::{Host, Store};
 use self::hypervisor::Hypervisor;
+use self::numa::Numa;
 pub use self::upkeep::{cleanup, cleanup_guests, preflight};
 
 /// Messages a host works on at once; builds and power actions are not among them.
@@ -50,7 +53,8 @@ pub async fn run(
 ) -> Result<()> {
     let open = |account| Store::open(config.instances_dir(), account, config.config_drive_format);
     let store = hypervisor.disk_owner().map(open).transpose()?;
-    let host = Host::new(config, bus.clone(), cloud, session, hypervisor, store);
+    let numa = Numa::open(&config, hypervisor.disk_owner().is_some())?;
+    let host = Host::new(config, bus.clone(), cloud, session, hypervisor, store, numa);
     let work = async {
         // first, so that no command meets a guest that is not known yet
         Box::pin(instances::adopt(&host)).await?;

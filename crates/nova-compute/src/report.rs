@@ -13,9 +13,13 @@ use crate::config::Config;
 use crate::host::Host;
 use crate::hypervisor::Hypervisor;
 use crate::instances;
+use crate::numa::Numa;
 
 /// Changes that come together are reported together.
 const GATHER: Duration = Duration::from_millis(200);
+
+/// Of hosts whose cores have several threads.
+const HYPERTHREADING: &str = "HW_CPU_HYPERTHREADING";
 
 /// Simulated hosts come by the thousand in one process, and what each has is some kilobytes: so many say it at once.
 static ARRIVING: Semaphore = Semaphore::const_new(64);
@@ -42,7 +46,7 @@ pub async fn run(host: Host) {
 /// `told` is the digest of what conductor was last told the host has. It is told again when that changed, when conductor could not be reached, or
 /// when it knows no such host.
 async fn report(host: &Host, told: &mut Option<u64>) -> Result<()> {
-    let has = || inventory(&host.config, &*host.hypervisor);
+    let has = || inventory(&host.config, &*host.hypervisor, &host.numa);
     let digest = digest(&has())?;
     let mut guests = host.hypervisor.guests();
     guests.retain(|(id, _)| !host.is_busy(id));
@@ -70,22 +74,27 @@ fn digest(inventory: &HostInventory) -> Result<u64> {
 }
 
 /// What the host has.
-pub fn inventory(config: &Config, hypervisor: &dyn Hypervisor) -> HostInventory {
-    let about = hypervisor.about();
+pub fn inventory(config: &Config, hypervisor: &dyn Hypervisor, numa: &Numa) -> HostInventory {
+    let (mut about, numa_now) = (hypervisor.about(), numa.used());
     let (vcpus, memory_mb, local_gb) = match hypervisor.disk_owner() {
         Some(_) => (cpus(), memory_mb(), local_gb(config)),
-        None => (config.sim_vcpus, u64::from(config.sim_vcpus) * 4096, u64::from(config.sim_vcpus) * 100),
+        None => (config.sim_vcpus, config.sim_memory_mb(), u64::from(config.sim_vcpus) * 100),
     };
+    if numa_now.has_threads() {
+        about.traits.push(HYPERTHREADING.to_owned());
+    }
     HostInventory {
         hypervisor_hostname: config.host.clone(),
         hypervisor_type: about.hypervisor_type,
         hypervisor_version: about.version,
         host_ip: config.host_ip.clone(),
-        vcpus,
+        vcpus: numa.shared_cpus().unwrap_or(vcpus),
+        pcpus: numa_now.dedicated().len() as u32,
         memory_mb,
         local_gb,
-        cpu_info: cpu_info(vcpus),
+        cpu_info: cpu_info(vcpus, numa_now.cells.len()),
         traits: about.traits,
+        numa: Some(numa_now),
     }
 }
 
@@ -103,9 +112,9 @@ fn local_gb(config: &Config) -> u64 {
     nix::sys::statvfs::statvfs(&config.state_dir).map_or(0, |disk| (disk.blocks() * disk.fragment_size()) >> 30)
 }
 
-fn cpu_info(vcpus: u32) -> Value {
+fn cpu_info(vcpus: u32, cells: usize) -> Value {
     json!({"arch": std::env::consts::ARCH, "model": CPU.model, "vendor": CPU.vendor, "features": CPU.features,
-           "topology": {"sockets": 1, "cores": vcpus, "threads": 1, "cells": 1}})
+           "topology": {"sockets": 1, "cores": vcpus, "threads": 1, "cells": cells}})
 }
 
 /// What this machine's processor says of itself.

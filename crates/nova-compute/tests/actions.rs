@@ -170,7 +170,7 @@ fn larger() -> Flavor {
 }
 
 fn prep(flavor: Flavor) -> PrepResize {
-    PrepResize { caller: caller(), instance_id: ID.into(), flavor }
+    PrepResize { caller: caller(), instance_id: ID.into(), flavor, numa: None }
 }
 
 /// The resize up to the point where somebody must confirm or go back.

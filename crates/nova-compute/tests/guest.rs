@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nova_compute::hypervisor::hardware::{Firmware, SecureBoot, Tpm, TpmVersion};
 use nova_compute::hypervisor::qemu::{AccelChoice, Qemu};
-use nova_compute::hypervisor::{Disk, DiskBus, DiskFormat, DiskLimits, DiskSource, Guest, Hardware, Hypervisor, PowerState};
+use nova_compute::hypervisor::{Disk, DiskBus, DiskFormat, DiskLimits, DiskSource, Guest, Hardware, Hypervisor, Placement, PowerState};
 
 const ID: &str = "0f0e0d0c-0b0a-4908-8706-050403020100";
 
@@ -71,6 +71,7 @@ async fn guest(state: &Path) -> Result<(Arc<Qemu>, Guest), String> {
         boot_disk: None,
         nics: vec![],
         hardware: Hardware::default(),
+        placement: Placement::default(),
     };
     Ok((qemu, guest))
 }

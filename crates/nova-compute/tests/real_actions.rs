@@ -153,7 +153,10 @@ impl Guest {
     }
 
     async fn resize(&self, dest_host: &str, flavor: Flavor) {
-        self.cloud.call(PrepResize { caller: Caller::default(), instance_id: ID.into(), flavor: flavor.clone() }).await.unwrap();
+        self.cloud
+            .call(PrepResize { caller: Caller::default(), instance_id: ID.into(), flavor: flavor.clone(), numa: None })
+            .await
+            .unwrap();
         let leave = ResizeInstance { caller: Caller::default(), instance_id: ID.into(), dest_host: dest_host.into() };
         let offered = self.cloud.call(leave).await.unwrap();
         assert_eq!(offered.disks[0].url.starts_with("nbd://"), dest_host != HOST, "{offered:?}");

@@ -141,7 +141,9 @@ async fn services_are_asked_as_nova_asks_them() {
     let asked = asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 3, "a guest that asks again is told the same");
     let (head, body) = asked.iter().find(|(head, _)| head.starts_with("POST /good HTTP/1.1")).unwrap();
-    for header in ["content-type: application/json", "accept: application/json", "user-agent: openstack-nova-vendordata", "x-auth-token: token-"] {
+    for header in
+        ["content-type: application/json", "accept: application/json", "user-agent: openstack-nova-vendordata", "x-auth-token: token-"]
+    {
         assert!(head.contains(header), "{header} in {head}");
     }
     let expected = json!({

@@ -80,6 +80,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 14, sql: include_str!("../migrations/0014_scheduler.sql") },
     Migration { version: 15, sql: include_str!("../migrations/0015_audits.sql") },
     Migration { version: 16, sql: include_str!("../migrations/0016_node_versions.sql") },
+    Migration { version: 17, sql: include_str!("../migrations/0017_numa.sql") },
 ];
 
 /// Moves servers that were deleted before this time into the shadow tables, at most `max` of them; tells the rows by table.

@@ -26,6 +26,7 @@ mod limits;
 mod microversions;
 mod migrations;
 mod notifications;
+mod numa;
 mod os_aggregates;
 mod os_hosts;
 mod os_services;

@@ -7,7 +7,7 @@ use crate::instance_actions::api as instance_actions;
 use crate::os_services::api as services;
 use crate::servers::{
     actions, api, create, diagnostics, ips, list, metadata, os_interface, os_volume_attachments, password, remote_consoles,
-    security_groups, server_migrations, shares, tags,
+    security_groups, server_migrations, shares, tags, topology,
 };
 use crate::{
     Nova, assisted_volume_snapshots, availability_zones, discovery, extensions, external_events, flavors, hypervisors, keypairs, limits,
@@ -107,7 +107,7 @@ fn below_servers() -> Routes<Nova> {
         .post("/servers/{server_id}/migrations/{id}/action", "os_compute_api:servers:migrations:force_complete", server_migrations::act)
         .since(2, 22)
         .get("/servers/{server_id}/diagnostics", "os_compute_api:os-server-diagnostics", diagnostics::show)
-        .get("/servers/{server_id}/topology", "compute:server:topology:index", diagnostics::topology)
+        .get("/servers/{server_id}/topology", "compute:server:topology:index", topology::show)
         .since(2, 78)
         .get("/servers/{server_id}/os-server-password", "os_compute_api:os-server-password:show", password::show)
         .delete("/servers/{server_id}/os-server-password", "os_compute_api:os-server-password:clear", password::clear)

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::compute::Flavor;
+use crate::numa::Wanted;
 use crate::{Caller, message};
 
 /// Boot the guest from another disk, with its own root disk second; a cast that ends in `rescued`.
@@ -94,6 +95,9 @@ pub struct PrepResize {
     pub instance_id: String,
     /// The new one; the old one when the server only moves.
     pub flavor: Flavor,
+    /// The NUMA nodes that it wants with its new flavor.
+    #[serde(default)]
+    pub numa: Option<Wanted>,
 }
 message!(PrepResize => (), "prep_resize");
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::numa::{Placed, Wanted};
 use crate::{Caller, message};
 
 /// Read by the nova-compute of one host.
@@ -175,6 +176,12 @@ pub struct Instance {
     /// The roles of who made it, between commas; for those who are asked for vendor data.
     #[serde(default)]
     pub boot_roles: String,
+    /// The NUMA nodes, processors of its own and large pages that it wants.
+    #[serde(default)]
+    pub numa_wanted: Option<Wanted>,
+    /// What of that it has on its host, as conductor was told last.
+    #[serde(default)]
+    pub numa: Option<Placed>,
     pub created_at: i64,
 }
 

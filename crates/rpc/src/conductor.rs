@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::compute::{Instance, NetworkInterface};
+use crate::numa::{HostTopology, Placed};
 use crate::{Caller, message};
 
 pub const TOPIC: &str = "conductor";
@@ -41,6 +42,9 @@ pub struct SaveInstance {
     pub block_devices: Vec<SavedBlockDevice>,
     /// A fault to show on the server.
     pub fault: Option<Fault>,
+    /// What it was given of the host's NUMA nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::nullable")]
+    pub numa: Option<Option<Placed>>,
 }
 message!(SaveInstance => Saved, "save_instance", of host);
 
@@ -169,12 +173,18 @@ pub struct HostInventory {
     pub hypervisor_version: u32,
     pub host_ip: String,
     pub vcpus: u32,
+    /// Those that a guest can have for itself.
+    #[serde(default)]
+    pub pcpus: u32,
     pub memory_mb: u64,
     pub local_gb: u64,
     /// arch, model, vendor, topology, features
     pub cpu_info: Value,
     /// Traits for placement: `COMPUTE_...`, `CUSTOM_...`
     pub traits: Vec<String>,
+    /// Its NUMA nodes, with what guests have of them.
+    #[serde(default)]
+    pub numa: Option<HostTopology>,
 }
 
 /// nova-compute -> conductor, at start: the instances that belong to this host, to adopt them or to finish what was begun.

@@ -1,4 +1,4 @@
-//! The messages on the bus: types only.
+//! The messages on the bus: types only, and of [`numa`] the rule that both ends go by.
 //!
 //! A message names the method it calls and the reply it expects; a topic is a queue that one kind of process reads. Every
 //! message crosses the bus serialized, also inside one process, so nothing works only at home. Whoever changes a message
@@ -10,6 +10,7 @@ pub mod conductor;
 pub mod live_migration;
 pub mod network;
 pub mod notifications;
+pub mod numa;
 pub mod scheduler;
 pub mod volume;
 

@@ -188,6 +188,7 @@ impl Starting<'_> {
             tls: self.tls.clone(),
             vendor_data,
             config_drive_format: self.config.compute.config_drive_format,
+            numa: self.config.compute.numa()?,
             ceph_directory: self.config.volumes.ceph_directory.clone(),
             vif_plugging_timeout: Duration::from_secs(self.config.compute.vif_plugging_timeout),
             ..nova_compute::Config::new(host, self.state)

@@ -207,7 +207,9 @@ mod tests {
         let mut todo = vec![(String::new(), image[DATA - ROOT * ENTRY..DATA].to_vec())];
         while let Some((prefix, entries)) = todo.pop() {
             let mut name: Vec<u16> = Vec::new();
-            for entry in entries.chunks(ENTRY).take_while(|entry| entry[0] != 0).filter(|entry| entry[11] != VOLUME_LABEL && entry[0] != b'.') {
+            for entry in
+                entries.chunks(ENTRY).take_while(|entry| entry[0] != 0).filter(|entry| entry[11] != VOLUME_LABEL && entry[0] != b'.')
+            {
                 if entry[11] == LONG_NAME {
                     let places = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
                     let part = places.map(|at| word(entry, at)).into_iter().take_while(|letter| *letter != 0);

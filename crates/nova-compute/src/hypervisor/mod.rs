@@ -9,12 +9,14 @@ pub mod sim;
 mod traffic;
 mod traits;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kit::Result;
 use rpc::live_migration::{Landing, Progress, Urge};
+use rpc::numa::CpuSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -208,6 +210,29 @@ pub struct Guest {
     pub boot_disk: Option<String>,
     pub nics: Vec<Nic>,
     pub hardware: Hardware,
+    pub placement: Placement,
+}
+
+/// Where on its host a guest is; anywhere where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Its NUMA nodes.
+    pub cells: Vec<GuestCell>,
+    /// The host's CPUs on which each of its own may run.
+    pub vcpus: BTreeMap<u32, CpuSet>,
+    /// Those for all its other threads.
+    pub emulator: CpuSet,
+}
+
+/// A NUMA node of a guest, with memory of one of the host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestCell {
+    pub cpus: CpuSet,
+    pub memory_mb: u64,
+    /// The host's node.
+    pub host: u32,
+    /// Of large pages.
+    pub page_kb: Option<u64>,
 }
 
 /// A disk of a guest.

@@ -336,7 +336,7 @@ fn console(name: &str, boots: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hypervisor::Hardware;
+    use crate::hypervisor::{Hardware, Placement};
 
     fn guest(id: &str) -> Guest {
         Guest {
@@ -348,6 +348,7 @@ mod tests {
             boot_disk: None,
             nics: vec![],
             hardware: Hardware::default(),
+            placement: Placement::default(),
         }
     }
 

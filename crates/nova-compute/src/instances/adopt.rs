@@ -10,7 +10,7 @@ use rpc::conductor::HostInstances;
 use rpc::{Caller, conductor};
 
 use super::record::Record;
-use super::{build, power, terminate};
+use super::{build, placing, power, terminate};
 use crate::host::Host;
 use crate::hypervisor::PowerState;
 
@@ -22,8 +22,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub async fn adopt(host: &Host) -> Result<()> {
     let instances = instances(host).await;
     let expected: Vec<_> = instances.iter().map(|i| (i.id.clone(), PowerState::from_number(i.power_state))).collect();
-    host.hypervisor.adopt(&expected).await?;
     let mut known: HashMap<String, Instance> = instances.into_iter().map(|instance| (instance.id.clone(), instance)).collect();
+    placing::restore(host, &known).await?;
+    host.hypervisor.adopt(&expected).await?;
     for (id, state) in host.hypervisor.guests() {
         match known.remove(&id) {
             Some(instance) => resume(host, instance, state).await,

@@ -13,7 +13,7 @@ use rpc::conductor::{self, BuildFinished, BuildOutcome, SaveInstance};
 
 use super::events::Timeline;
 use super::record::Record;
-use super::{disks, images, network, terminate, volumes};
+use super::{disks, images, network, placing, terminate, volumes};
 use crate::host::{Host, Slot, fault, is_users};
 use crate::hypervisor::PowerState;
 use crate::image::cache::Base;
@@ -78,6 +78,9 @@ async fn steps(host: &Host, request: &BuildInstance, timeline: &mut Timeline, un
     }
     remember(host, request).await?;
     forget_on_failure(host, id, undo);
+
+    // a host without room for its processors is better found out before anything is fetched
+    instance.numa = placing::claim(host, &instance).await?;
 
     // 20 to 22: the image
     let base = timeline.step("compute_get_image", "glance", images::of_root(host, &request.caller, &instance)).await?;

@@ -9,7 +9,7 @@ use rpc::compute::{BlockDevice, Instance};
 use tokio::process::Command;
 
 use super::disk_changes::Rescue;
-use super::volumes;
+use super::{placing, volumes};
 use crate::config_drive;
 use crate::host::{Host, Store};
 use crate::hypervisor::qemu::account::Account;
@@ -95,6 +95,7 @@ pub async fn guest(host: &Host, instance: &Instance) -> Result<Guest> {
         boot_disk,
         nics: instance.network_info.iter().map(nic).collect(),
         hardware,
+        placement: placing::place(host, instance).await?,
     })
 }
 

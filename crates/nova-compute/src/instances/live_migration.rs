@@ -22,7 +22,7 @@ use rpc::live_migration::{
 use super::action::Subject;
 use super::record::Record;
 use super::resize::read;
-use super::{disks, landing, nbd, network, terminate, volumes};
+use super::{disks, landing, nbd, network, placing, terminate, volumes};
 use crate::host::Host;
 use crate::hypervisor::{Awaited, Journey, PowerState};
 
@@ -184,6 +184,7 @@ async fn settle(host: &Host, request: &PostLiveMigration) -> Result<()> {
     host.save(SaveInstance { network_info: Some(instance.network_info.clone()), block_devices: request.block_devices.clone(), ..change })
         .await?;
     let instance = host.must_have(&request.instance_id).await?;
+    placing::claim(host, &instance).await?;
     volumes::complete_all(host, &request.caller, &instance).await?;
     if let Err(error) = network::wait_plugged(host, &host.slot(&instance.id), request_id, &instance.network_info).await {
         tracing::warn!(instance = instance.id, %error, "a guest has come, but its ports are not wired");

@@ -19,6 +19,7 @@ mod landing;
 mod live_migration;
 mod nbd;
 pub mod network;
+mod placing;
 mod power;
 mod rebuild;
 mod record;

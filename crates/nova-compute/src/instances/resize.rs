@@ -13,7 +13,7 @@ use rpc::compute::Instance;
 use rpc::conductor::GetInstance;
 
 use super::action::{Subject, power_off};
-use super::{build, disk_changes, disks, nbd, terminate, volumes};
+use super::{build, disk_changes, disks, nbd, placing, terminate, volumes};
 use crate::host::Host;
 
 /// Whether this host can take the server with its new flavor.
@@ -29,7 +29,7 @@ async fn check(host: &Host, request: &PrepResize) -> Result<()> {
     if shrinks || new.ephemeral_gb < old.ephemeral_gb {
         return Err(Error::bad_request("Resize error: Unable to resize disk down."));
     }
-    Ok(())
+    host.numa.has_room(request.numa.as_ref())
 }
 
 /// Powers the guest off, sets its disks aside, and offers them.
@@ -47,6 +47,7 @@ async fn leave(host: &Host, request: &ResizeInstance) -> Result<OfferedDisks> {
     if instance.host.as_deref() == Some(host.name()) {
         volumes::disconnect_all(host, &request.caller.request_id, &instance).await?;
     }
+    host.numa.set_aside(&instance.id).await?;
     let Some(store) = &host.store else {
         host.hypervisor.forget(&instance.id).await?;
         return Ok(OfferedDisks { running: ran, disks: Vec::new() });
@@ -88,6 +89,7 @@ pub async fn confirm(host: Host, request: ConfirmResize) -> Result<()> {
 
 /// Nothing is left of what was set aside.
 pub async fn forget(host: &Host, instance_id: &str) -> Result<()> {
+    placing::forget_aside(host, instance_id).await?;
     let Some(store) = &host.store else { return Ok(()) };
     nbd::end(&disk_changes::aside(store, instance_id)).await?;
     disk_changes::forget_aside(store, instance_id).await
@@ -113,6 +115,7 @@ pub async fn finish_revert(host: Host, request: FinishRevertResize) -> Result<()
     let subject = Subject { host: &host, caller: &request.caller, instance_id: &request.instance_id };
     let work = async {
         let mut instance = host.must_have(&request.instance_id).await?;
+        host.numa.put_back(&instance.id).await?;
         if let Some(store) = &host.store {
             nbd::end(&disk_changes::aside(store, &instance.id)).await?;
             disk_changes::put_back(store, &instance.id).await?;

@@ -4,7 +4,7 @@ use kit::Result;
 use rpc::compute::TerminateInstance;
 
 use super::record::Record;
-use super::{nbd, network, resize, volumes};
+use super::{nbd, network, placing, resize, volumes};
 use crate::host::Host;
 
 /// Ends the guest, and frees all it had: taps, disks, attachments, ports.
@@ -29,7 +29,8 @@ pub async fn end_guest(host: &Host, instance_id: &str) -> Result<()> {
     }
     host.hypervisor.destroy(instance_id).await?;
     unplug_all(host, instance_id).await?;
-    host.hypervisor.forget(instance_id).await
+    host.hypervisor.forget(instance_id).await?;
+    placing::release(host, instance_id).await
 }
 
 /// Removes the taps that were made for an instance; nothing may have them any more.

@@ -164,6 +164,8 @@ pub(crate) mod fixtures {
             scheduler_hints: serde_json::Value::Null,
             forced_host: None,
             boot_roles: "member,reader".into(),
+            numa_wanted: None,
+            numa: None,
             created_at: 0,
         };
         let floating_ips = BTreeMap::from([("10.0.0.5".parse().unwrap(), "172.24.4.7".parse().unwrap())]);

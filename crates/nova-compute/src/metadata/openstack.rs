@@ -116,7 +116,8 @@ impl Documents {
             set("devices", self.tagged_devices());
         }
         if version >= VICTORIA {
-            set("dedicated_cpus", json!([]));
+            let dedicated = instance.numa_wanted.iter().flat_map(|wanted| &wanted.cells).flat_map(|cell| &cell.dedicated);
+            set("dedicated_cpus", dedicated.copied().collect::<Vec<u32>>().into());
         }
         Value::Object(data)
     }

@@ -244,6 +244,9 @@ impl World {
         if let Some(network_info) = change.network_info {
             instance.network_info = network_info;
         }
+        if let Some(numa) = change.numa {
+            instance.numa = numa;
+        }
         for saved in change.block_devices {
             let device = instance.block_devices.iter_mut().find(|device| device.bdm_id == saved.bdm_id).unwrap();
             device.attachment_id = saved.attachment_id.or(device.attachment_id.take());
@@ -409,6 +412,8 @@ pub fn instance() -> Instance {
         scheduler_hints: Value::Null,
         forced_host: None,
         boot_roles: String::new(),
+        numa_wanted: None,
+        numa: None,
         created_at: 0,
     }
 }

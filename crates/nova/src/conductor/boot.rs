@@ -167,7 +167,7 @@ impl Boot {
     async fn move_to(&mut self, app: &Nova, destination: &Destination) -> Result<bool> {
         let server = self.server(app).await?;
         let devices = store::block_devices_of(app.db.read(), &server.id).await?;
-        let resources = claims::resources(&server.flavor.0, &devices);
+        let resources = claims::resources(&server.flavor.0, &server.spec.0.image_properties, &devices);
         if !claims::claim(app, &server.id, (&server.project_id, &server.user_id), destination, &resources).await? {
             return Ok(false);
         }

@@ -8,13 +8,15 @@ use rpc::scheduler::Destination;
 use sdk::placement::{Allocations, Resources, Share, stale};
 
 use crate::Nova;
+use crate::numa;
 use crate::scheduler::{bandwidth, granular};
 
 /// How often a claim is tried again because something else changed at the same time.
 const TRIES: usize = 5;
 
-/// VCPU, MEMORY_MB and DISK_GB of a flavor, or what its `resources:` extra specs put in their place. What its groups ask for is not among it.
-pub fn resources(flavor: &Flavor, devices: &[BlockDevice]) -> Resources {
+/// VCPU (or PCPU, as flavor and image want it), MEMORY_MB and DISK_GB of a flavor, or what its `resources:` extra specs put in their place. What its
+/// groups ask for is not among it.
+pub fn resources(flavor: &Flavor, image: &numa::Words, devices: &[BlockDevice]) -> Resources {
     let from_volume = devices.iter().any(|d| d.boot_index == Some(0) && d.destination_type == "volume");
     let root = if from_volume { 0 } else { flavor.root_gb };
     let disk = root + flavor.ephemeral_gb + flavor.swap_mb.div_ceil(1024);
@@ -23,6 +25,7 @@ pub fn resources(flavor: &Flavor, devices: &[BlockDevice]) -> Resources {
         ("MEMORY_MB".to_owned(), flavor.ram_mb as i64),
         ("DISK_GB".to_owned(), disk as i64),
     ]);
+    numa::translate(flavor, image, &mut resources);
     let named = granular::classes(&flavor.extra_specs);
     let replaced = |class: &str| named.contains(class) || (class == "VCPU" && named.contains("PCPU"));
     resources.retain(|class, _| !replaced(class));
@@ -92,13 +95,13 @@ mod tests {
     fn flavors_say_what_is_claimed() {
         let mut flavor = a_flavor(512, 1);
         flavor.swap_mb = 1025;
-        assert_eq!(resources(&flavor, &[])["DISK_GB"], 3);
+        assert_eq!(resources(&flavor, &numa::Words::new(), &[])["DISK_GB"], 3);
         flavor.extra_specs.insert("resources:VCPU".into(), "0".into());
         flavor.extra_specs.insert("resources:CUSTOM_GOLD".into(), "2".into());
-        let resources = resources(&flavor, &[]);
+        let resources = resources(&flavor, &numa::Words::new(), &[]);
         assert_eq!((resources.get("VCPU"), resources["CUSTOM_GOLD"], resources["MEMORY_MB"]), (None, 2, 512));
         flavor.extra_specs = [("resources:PCPU", "2"), ("resources1:MEMORY_MB", "64")].map(|(k, v)| (k.into(), v.into())).into();
-        let resources = self::resources(&flavor, &[]);
+        let resources = self::resources(&flavor, &numa::Words::new(), &[]);
         assert_eq!(resources, Resources::from([("PCPU".into(), 2), ("DISK_GB".into(), 3)]), "groups and pinned processors come instead");
     }
 }

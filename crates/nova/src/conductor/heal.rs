@@ -76,7 +76,7 @@ async fn look_at(app: &Nova, auth: &Auth, host: &node::Model) -> Result<()> {
 async fn give(app: &Nova, auth: &Auth, host: &node::Model, id: &str) -> Result<bool> {
     let Some(server) = store::load(app.db.read(), id).await? else { return Ok(true) };
     let devices = store::block_devices_of(app.db.read(), id).await?;
-    let resources = claims::resources(&server.flavor.0, &devices);
+    let resources = claims::resources(&server.flavor.0, &server.spec.0.image_properties, &devices);
     // one that takes nothing has nothing; one that has something in several places is being moved
     if resources.is_empty() || app.cloud.placement.allocations(auth, id).await?.allocations.len() > 1 {
         return Ok(true);

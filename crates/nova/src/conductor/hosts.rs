@@ -92,6 +92,7 @@ async fn tell_placement(app: &Nova, host: &str, node_id: &str, inventory: &HostI
     let config = &app.config;
     let classes = [
         ("VCPU", i64::from(inventory.vcpus), 0, config.cpu_allocation_ratio),
+        ("PCPU", i64::from(inventory.pcpus), 0, 1.0),
         ("MEMORY_MB", inventory.memory_mb as i64, config.reserved_host_memory_mb, config.ram_allocation_ratio),
         ("DISK_GB", inventory.local_gb as i64, 0, config.disk_allocation_ratio),
     ];

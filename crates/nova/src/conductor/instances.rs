@@ -91,6 +91,9 @@ fn changes(message: SaveInstance, server: &Standing) -> ActiveModel {
         change.addresses = Set(addresses(&network_info));
         change.network_info = Set(Json(network_info));
     }
+    if let Some(numa) = message.numa {
+        change.numa_topology = Set(numa.map(Json));
+    }
     if let Some(fault) = message.fault {
         change.fault = Set(Some(Json(store::stored(fault))));
     }

@@ -161,7 +161,7 @@ impl LiveMigrate {
 
     async fn claim(&self, app: &Nova, server: &Model, destination: &Destination) -> Result<bool> {
         let devices = store::block_devices_of(app.db.read(), &server.id).await?;
-        let resources = claims::resources(&server.flavor.0, &devices);
+        let resources = claims::resources(&server.flavor.0, &server.spec.0.image_properties, &devices);
         claims::claim(app, &server.id, (&server.project_id, &server.user_id), destination, &resources).await
     }
 

@@ -74,7 +74,8 @@ async fn of_groups(app: &Nova, server: &Model, host: &str) -> Result<Vec<PortSha
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let own = claims::resources(&server.flavor.0, &store::block_devices_of(app.db.read(), &server.id).await?);
+    let devices = store::block_devices_of(app.db.read(), &server.id).await?;
+    let own = claims::resources(&server.flavor.0, &server.spec.0.image_properties, &devices);
     let mut givers = givers(app, &server.id).await?;
     for giver in givers.iter_mut().filter(|giver| giver.provider == host) {
         for (class, amount) in &own {
@@ -116,7 +117,7 @@ async fn place(app: &Nova, server: &Model) -> Result<Option<Destination>> {
 
 async fn claim(app: &Nova, server: &Model, place: &Destination) -> Result<bool> {
     let instance = server.to_rpc(store::block_devices_of(app.db.read(), &server.id).await?);
-    let resources = claims::resources(&instance.flavor, &instance.block_devices);
+    let resources = claims::resources(&instance.flavor, &instance.image_properties, &instance.block_devices);
     claims::claim(app, &server.id, (&server.project_id, &server.user_id), place, &resources).await
 }
 

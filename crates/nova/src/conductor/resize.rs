@@ -29,7 +29,7 @@ use crate::migrations;
 use crate::servers::instance::{ActiveModel, Model};
 use crate::servers::states::{TaskState, VmState, power};
 use crate::servers::store::{self, Guard};
-use crate::{Nova, quotas};
+use crate::{Nova, numa, quotas};
 
 /// What is going on meanwhile.
 const TASKS: &[TaskState] = &[TaskState::ResizePrep, TaskState::ResizeMigrating, TaskState::ResizeMigrated, TaskState::ResizeFinish];
@@ -127,7 +127,8 @@ impl Resize {
                 continue;
             }
             let flavor = self.new_flavor.clone();
-            let message = PrepResize { caller: self.caller.clone(), instance_id: self.instance_id.clone(), flavor };
+            let numa = numa::of_server(&flavor, &server.spec.0.image_properties);
+            let message = PrepResize { caller: self.caller.clone(), instance_id: self.instance_id.clone(), flavor, numa };
             match app.bus.call(&compute_topic(&destination.host), message, app.config.action_timeout).await {
                 Ok(()) => {
                     self.destinations.drain(..attempt);
@@ -141,7 +142,7 @@ impl Resize {
 
     async fn claim(&self, app: &Nova, server: &Model, destination: &Destination) -> Result<bool> {
         let devices = store::block_devices_of(app.db.read(), &server.id).await?;
-        let resources = claims::resources(&self.new_flavor, &devices);
+        let resources = claims::resources(&self.new_flavor, &server.spec.0.image_properties, &devices);
         claims::claim(app, &server.id, (&server.project_id, &server.user_id), destination, &resources).await
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::numa;
+
 type Words = BTreeMap<String, String>;
 
 /// Of hosts that get no new servers.
@@ -42,6 +44,7 @@ pub fn required(flavor: &Words, image: &Words) -> Vec<String> {
         models.contains(&model.as_str()).then(|| format!("{prefix}_{model}"))
     }));
     traits.extend(security(flavor, image).into_iter().map(str::to_owned));
+    traits.extend(numa::required_trait(flavor, image));
     if either(flavor, image, "hw:virtio_packed_ring", "hw_virtio_packed_ring").is_some_and(|word| word.eq_ignore_ascii_case("true")) {
         traits.insert("COMPUTE_NET_VIRTIO_PACKED".into());
     }

@@ -9,6 +9,7 @@ use kit::clock::Timestamp;
 use rand::Rng;
 use rpc::compute::Instance;
 use rpc::conductor::Event;
+use rpc::numa::Limits;
 use rpc::scheduler::{Destination, FilterResult, SelectDestinations, Selection};
 use sdk::placement::{Resources, Wanted};
 use serde_json::Value;
@@ -20,7 +21,7 @@ use super::{granular, request_filter, weighers};
 use crate::conductor::claims;
 use crate::instance_actions::record::Span;
 use crate::servers::store;
-use crate::{Nova, server_groups};
+use crate::{Nova, numa, server_groups};
 
 /// Hosts named beside the chosen one.
 const ALTERNATES: usize = 4;
@@ -32,7 +33,7 @@ pub async fn select(app: &Nova, message: SelectDestinations) -> Result<Selection
     let filtering = Span::begin("scheduler_filter_hosts", "nova-scheduler", "placement");
     let instance = &message.instance;
     let request = request(app, instance, message.ignore_hosts.clone()).await?;
-    let resources = claims::resources(&instance.flavor, &instance.block_devices);
+    let resources = claims::resources(&instance.flavor, &instance.image_properties, &instance.block_devices);
     let granular = granular::of_flavor(&instance.flavor.extra_specs);
     let mut asked = bandwidth::of_flavor(&granular);
     asked.extend(bandwidth::asked(app, instance).await?);
@@ -163,6 +164,8 @@ async fn request(app: &Nova, instance: &Instance, ignore_hosts: Vec<String>) -> 
         max_instances_per_host: app.config.max_instances_per_host,
         max_io_ops_per_host: app.config.max_io_ops_per_host,
         settings: app.config.filter_scheduler.clone(),
+        numa: numa::of_server(&instance.flavor, &instance.image_properties),
+        numa_limits: Some(Limits { cpu_ratio: app.config.cpu_allocation_ratio, ram_ratio: app.config.ram_allocation_ratio }),
         ..Request::default()
     };
     if let Some(group) = server_groups::of_hints(hints) {

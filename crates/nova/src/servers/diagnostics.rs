@@ -1,4 +1,4 @@
-//! How a guest does (`diagnostics`) and how it lies on its host's processors (`topology`).
+//! How a guest does.
 
 use std::time::Duration;
 
@@ -65,12 +65,6 @@ fn flat(diagnostics: &Value) -> Value {
         flat.extend(nic.iter().map(|(from, to)| (format!("vnet{index}_{to}"), details.get(*from).cloned().unwrap_or(json!(-1)))));
     }
     Value::Object(flat)
-}
-
-/// `GET /servers/{id}/topology`, since 2.78: no guest of ours is bound to NUMA nodes.
-pub async fn topology(app: Nova, ctx: Context, id: Path<String>) -> Result<Reply> {
-    store::fetch(&app, &ctx, &id.0).await?;
-    Reply::ok(&json!({"nodes": [], "pagesize_kb": null}))
 }
 
 #[cfg(test)]

@@ -8,9 +8,12 @@ use kit::clock::Timestamp;
 use kit::db::Json;
 use rpc::compute::{BlockDevice, Flavor, Instance, KeyPair, NetworkInterface, RequestedNetworks};
 use rpc::conductor::BuildOutcome;
+use rpc::numa::Placed;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::numa;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -67,6 +70,8 @@ pub struct Model {
     pub kept_vm_state: Option<String>,
     /// What the guest made known, encrypted with the user's key.
     pub password: Option<String>,
+    /// What it was given of its host's NUMA nodes.
+    pub numa_topology: Option<Json<Placed>>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub launched_at: Option<Timestamp>,
@@ -182,6 +187,8 @@ impl Model {
             scheduler_hints: spec.scheduler_hints.clone(),
             forced_host: spec.forced_host.clone(),
             boot_roles: spec.boot_roles.clone(),
+            numa_wanted: numa::of_server(&self.flavor.0, &spec.image_properties),
+            numa: self.numa_topology.as_ref().map(|placed| placed.0.clone()),
             created_at: self.created_at.0,
         }
     }

@@ -36,6 +36,7 @@ mod shelve;
 pub mod states;
 pub mod store;
 pub mod tags;
+pub mod topology;
 pub mod view;
 
 #[cfg(test)]
@@ -98,6 +99,7 @@ pub mod tests {
             shelved: None,
             kept_vm_state: None,
             password: None,
+            numa_topology: None,
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
             launched_at: None,

@@ -16,7 +16,7 @@ use super::states::rules::REBUILD;
 use super::{api, begin, create, store};
 use crate::conductor::host_task::{Former, HostTask, Work};
 use crate::microversions::{HOSTNAME, REIMAGE_VOLUMES, USER_DATA_ON_REBUILD};
-use crate::{Nova, keypairs, quotas, validate};
+use crate::{Nova, keypairs, numa, quotas, validate};
 
 /// The object under `rebuild`.
 #[derive(Deserialize, Serialize, Versioned)]
@@ -63,6 +63,7 @@ pub async fn rebuild(action: Action) -> Result<Reply> {
     let image = create::active_image(&app, &ctx, &image).await?;
     let volume = root_volume(&app, &server.id).await?;
     create::check_image(&image, &server.flavor.0, volume.is_some())?;
+    refuse_other_nodes(&server, &image)?;
     let reimage = match &volume {
         Some(volume) => reimage(&app, &ctx, volume, &image).await?,
         None => None,
@@ -93,6 +94,17 @@ async fn root_volume(app: &Nova, server: &str) -> Result<Option<String>> {
     let devices = store::block_devices_of(app.db.read(), server).await?;
     let root = devices.into_iter().find(|device| device.boot_index == Some(0) && device.destination_type == "volume");
     Ok(root.and_then(|device| device.volume_id))
+}
+
+/// A server keeps its place on its host, so the new image must ask for the same.
+fn refuse_other_nodes(server: &Model, image: &ImageInfo) -> Result<()> {
+    let flavor = &server.flavor.0;
+    if numa::wanted(flavor, &image.properties())? == numa::of_server(flavor, &server.spec.0.image_properties) {
+        return Ok(());
+    }
+    Err(Error::bad_request(
+        "An instance's NUMA topology cannot be changed as part of a rebuild. The image provided is invalid for this instance.",
+    ))
 }
 
 /// What the volume is filled with: until 2.92 nothing, so that only the image it has already can be asked for.

@@ -16,7 +16,7 @@ use crate::conductor::resize::Resize;
 use crate::conductor::resized::{Confirm, Revert};
 use crate::microversions::MIGRATE_HOST;
 use crate::migrations::{self, MIGRATION, RESIZE};
-use crate::{Nova, flavors, os_services, quotas, validate};
+use crate::{Nova, flavors, numa, os_services, quotas, validate};
 
 /// `{"resize": {"flavorRef": "2"}}`
 pub async fn resize(action: Action) -> Result<Reply> {
@@ -38,6 +38,7 @@ pub async fn resize(action: Action) -> Result<Reply> {
     }
     let spec = &server.spec.0;
     create::check_image_size((spec.min_ram, spec.min_disk, 0), &flavor, from_volume)?;
+    numa::wanted(&flavor, &spec.image_properties)?;
     let mut change = <ActiveModel as Default>::default();
     if let Some(disk_config) = disk_config {
         change.disk_config = Set(disk_config);

@@ -396,6 +396,8 @@ pub fn inventory(name: &str) -> HostInventory {
         local_gb: 1000,
         cpu_info: json!({"arch": "x86_64"}),
         traits: vec![],
+        pcpus: 0,
+        numa: None,
     }
 }
 

@@ -5,11 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::devices;
 use super::files::Files;
 use super::firmware::{self, Flash};
 use super::slots::Slots;
-use super::{Machine, nodes, processor, tpm};
+use super::{Machine, affinity, devices, nodes, processor, tpm};
 use crate::hypervisor::hardware::{DiskBus, Hardware, MachineType, VifModel};
 use crate::hypervisor::{Disk, DiskSource, Guest, Nic};
 
@@ -91,6 +90,7 @@ fn base(line: &mut Line, guest: &Guest, (machine, flash): (&Machine, Option<Flas
     line.pair("-cpu", processor::model(machine.accel, hardware));
     line.pair("-smp", processor::arrangement(guest.vcpus, hardware.topology));
     line.pair("-m", format!("{}M", guest.memory_mb));
+    affinity::memory(&guest.placement.cells).into_iter().for_each(|(option, value)| line.pair(option, value));
     line.pair("-rtc", if guest.hardware.local_time { "base=localtime" } else { "base=utc" });
     line.pair("-boot", if hardware.boot_menu { "strict=on,menu=on" } else { "strict=on" });
     line.pair(
@@ -274,7 +274,7 @@ mod tests {
     use crate::hypervisor::hardware::{Devices, Firmware, InputBus, SecureBoot, Sound, Topology, Tpm, TpmVersion};
     use crate::hypervisor::qemu::Accel;
     use crate::hypervisor::qemu::firmware::Installed;
-    use crate::hypervisor::{DiskFormat, DiskLimits, NbdServer};
+    use crate::hypervisor::{DiskFormat, DiskLimits, NbdServer, Placement};
 
     fn guest() -> Guest {
         let file = |path: &str, format| DiskSource::File { path: path.into(), format };
@@ -304,6 +304,7 @@ mod tests {
             nics: vec![Nic { port_id: "p1".into(), mac: "fa:16:3e:00:00:01".into(), mtu: 1450, tap: "cutp1".into() }],
             boot_disk: None,
             hardware: Hardware::default(),
+            placement: Placement::default(),
         }
     }
 

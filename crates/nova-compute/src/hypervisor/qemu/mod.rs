@@ -4,6 +4,7 @@
 //! types; its command line is pure data ([`args`]). A guest that is off is a directory without process.
 
 pub mod account;
+mod affinity;
 mod agent;
 mod args;
 mod arrive;
@@ -52,7 +53,7 @@ use self::guest::{GuestHandle, Request};
 use self::launch::{Launched, Planned};
 pub use self::probe::{Accel, AccelChoice};
 use self::slots::Slots;
-use super::{About, Awaited, Console, Diagnostics, Disk, Guest, Hypervisor, Journey, Nic, PowerState, VifModel, traits};
+use super::{About, Awaited, Console, Diagnostics, Disk, Guest, Hypervisor, Journey, Nic, Placement, PowerState, VifModel, traits};
 
 /// The program.
 pub const BINARY: &str = "qemu-system-x86_64";
@@ -143,7 +144,7 @@ impl Qemu {
         };
         let pid = launched.process.pid;
         self.confine(&guest, pid);
-        self.take(&guest.id, launched).await?;
+        self.take(&guest.id, launched, Some(&guest.placement)).await?;
         self.limit_disks(&guest).await?;
         tracing::info!(instance = guest.id, pid, "guest made");
         Ok(())
@@ -182,11 +183,14 @@ impl Qemu {
     }
 
     /// Takes a process into care; one that cannot be spoken to is ended, for nobody could ever end it otherwise.
-    async fn take(&self, id: &str, launched: Launched) -> Result<()> {
+    async fn take(&self, id: &str, launched: Launched, placement: Option<&Placement>) -> Result<()> {
         let files = self.files(id);
         let agent = files.agent();
         let own = async {
             let connected = launched.connect().await?;
+            if let Some(placement) = placement {
+                affinity::bind(&connected.qmp, connected.process.pid, placement).await?;
+            }
             if !suspend::is_suspended(&files) && suspend::is_incoming(&connected.qmp).await? {
                 return Err(Error::conflict("Nobody waits any more for this guest to arrive."));
             }
@@ -242,7 +246,7 @@ impl Hypervisor for Qemu {
             for id in self.known() {
                 let Some(launched) = Launched::find(self.files(&id), &id) else { continue };
                 let pid = launched.process.pid;
-                match self.take(&id, launched).await {
+                match self.take(&id, launched, None).await {
                     Ok(()) => {
                         tracing::info!(instance = id, pid, "guest adopted");
                         if let Err(error) = self.must_live(&id)?.ask(Request::ClearLeftovers).await {

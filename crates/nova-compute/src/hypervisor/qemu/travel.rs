@@ -5,7 +5,7 @@ use rpc::live_migration::Landing;
 
 use super::guest::{GuestHandle, Request};
 use super::slots::Slots;
-use super::{Qemu, arrive, secure};
+use super::{Qemu, affinity, arrive, secure};
 use crate::hypervisor::{Awaited, Guest, Journey};
 
 impl Qemu {
@@ -21,6 +21,7 @@ impl Qemu {
         self.confine(&guest, pid);
         let wait = async {
             let connected = launched.connect().await?;
+            affinity::bind(&connected.qmp, pid, &guest.placement).await?;
             secure::give(&connected.qmp, &files, secure::SERVER).await?;
             let landing = arrive::open(&connected.qmp, &awaited.address, &awaited.disks, Some(&key)).await?;
             let agent = files.agent();

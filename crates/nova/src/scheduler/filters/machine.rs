@@ -1,5 +1,7 @@
 //! Filters by what a host is: its architecture and hypervisor, and what of its processors, memory and devices a guest can have to itself.
 
+use rpc::numa::fit;
+
 use super::{Choice, Request};
 
 /// An image may ask for an architecture, a hypervisor and a kind of guest.
@@ -66,28 +68,39 @@ pub fn pci_passthrough(_: &Choice, request: &Request) -> bool {
     !request.extra_specs.keys().any(|key| key == "pci_passthrough:alias")
 }
 
-/// A guest may have as many NUMA nodes as its host; processors of its own, or large pages, it cannot have.
+/// What a guest wants of NUMA nodes, processors of its own and large pages, the host must have left.
 pub fn numa_topology(choice: &Choice, request: &Request) -> bool {
-    let asked = |spec: &str, property: &str| request.extra_specs.get(spec).or_else(|| request.image_properties.get(property));
-    let cells = || choice.host.cpu.pointer("/topology/cells").and_then(serde_json::Value::as_u64).unwrap_or(1);
-    let nodes = asked("hw:numa_nodes", "hw_numa_nodes").is_none_or(|nodes| nodes.parse::<u64>().is_ok_and(|nodes| nodes <= cells()));
-    let shared = asked("hw:cpu_policy", "hw_cpu_policy").is_none_or(|policy| policy == "shared");
-    let small = |size: &String| matches!(size.as_str(), "small" | "any" | "4" | "4KB" | "4K");
-    nodes && shared && asked("hw:mem_page_size", "hw_mem_page_size").is_none_or(small)
+    let Some(wanted) = &request.numa else { return true };
+    choice.host.inventory.numa.as_ref().is_some_and(|host| fit(host, wanted, request.numa_limits).is_some())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rpc::numa::{CpuPolicy, CpuSet, HostCell, HostTopology, Wanted, WantedCell};
+
     use super::super::tests::choice;
     use super::*;
+
+    #[test]
+    fn a_host_must_have_the_nodes_left_that_a_guest_wants() {
+        let wants = |dedicated: u32| {
+            let cell = WantedCell { dedicated: (0..dedicated).collect(), memory_mb: 512, ..WantedCell::default() };
+            Request { numa: Some(Wanted { cells: vec![cell], cpus: CpuPolicy::Dedicated, ..Wanted::default() }), ..Request::default() }
+        };
+        let mut host = choice("a", 1);
+        assert!(numa_topology(&host, &Request::default()) && !numa_topology(&host, &wants(1)), "it does not say what it has");
+        let cell = HostCell { dedicated: CpuSet::from([2, 3]), taken: CpuSet::from([2]), memory_mb: 1024, ..HostCell::default() };
+        let inventory = Arc::make_mut(&mut Arc::make_mut(&mut host.host).inventory);
+        inventory.numa = Some(HostTopology { cells: vec![cell] });
+        assert!(numa_topology(&host, &wants(1)) && !numa_topology(&host, &wants(2)));
+    }
 
     #[test]
     fn what_a_host_cannot_give_is_refused() {
         let spec = |key: &str, value: &str| Request { extra_specs: [(key.to_owned(), value.to_owned())].into(), ..Request::default() };
         let host = choice("a", 1);
-        assert!(numa_topology(&host, &spec("hw:numa_nodes", "1")) && !numa_topology(&host, &spec("hw:numa_nodes", "2")));
-        assert!(numa_topology(&host, &spec("hw:cpu_policy", "shared")) && !numa_topology(&host, &spec("hw:cpu_policy", "dedicated")));
-        assert!(numa_topology(&host, &spec("hw:mem_page_size", "small")) && !numa_topology(&host, &spec("hw:mem_page_size", "1GB")));
         assert!(pci_passthrough(&host, &spec("hw:cpu_cores", "1")) && !pci_passthrough(&host, &spec("pci_passthrough:alias", "gpu:1")));
     }
 }

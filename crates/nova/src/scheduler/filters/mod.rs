@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use rpc::numa::{Limits, Wanted};
 use rpc::scheduler::FilterResult;
 use serde_json::Value;
 
@@ -47,6 +48,9 @@ pub struct Request {
     pub max_instances_per_host: Option<usize>,
     pub max_io_ops_per_host: Option<usize>,
     pub settings: Arc<FilterScheduler>,
+    /// The NUMA nodes that it wants, and how often what they share may be given out.
+    pub numa: Option<Wanted>,
+    pub numa_limits: Option<Limits>,
 }
 
 /// A server group: its policy, and how many of its members are on which host.
@@ -193,10 +197,12 @@ pub mod tests {
             hypervisor_version: 7_002_022,
             host_ip: "10.0.0.1".into(),
             vcpus: 8,
+            pcpus: 0,
             memory_mb: 8192,
             local_gb: 100,
             cpu_info: Value::Null,
             traits: vec![],
+            numa: None,
         };
         let host = Host {
             host: name.into(),

@@ -30,7 +30,7 @@ pub use write::{checked_hostname, password};
 use self::request::Wanted;
 use self::zone::Destination;
 use crate::instance_actions::record::Span;
-use crate::{Nova, flavors, keypairs, server_groups};
+use crate::{Nova, flavors, keypairs, numa, server_groups};
 
 /// What was asked for, with everything it names looked up.
 struct Checked {
@@ -93,6 +93,7 @@ async fn check(app: &Nova, ctx: &Context, wanted: Wanted) -> Result<Checked> {
             return Err(Error::forbidden("Only volume-backed servers are allowed for flavors with zero disk."));
         }
     }
+    numa::wanted(&flavor, &image.as_ref().map(ImageInfo::properties).unwrap_or_default())?;
     volumes::check(app, ctx, &devices, wanted.max_count).await?;
     networks::check(app, ctx, &networks).await?;
     networks::check_security_groups(app, ctx, &wanted.security_groups).await?;

@@ -149,6 +149,7 @@ fn row(ctx: &Context, checked: &Checked, created: &Created, id: &str) -> Result<
         shelved: Set(None),
         kept_vm_state: Set(None),
         password: Set(None),
+        numa_topology: Set(None),
         created_at: Set(now),
         updated_at: Set(now),
         launched_at: Set(None),

@@ -157,6 +157,8 @@ fn made_up(project: &str) -> Instance {
         scheduler_hints: Value::Null,
         forced_host: None,
         boot_roles: String::new(),
+        numa_wanted: None,
+        numa: None,
         created_at: 0,
         id,
     }
