@@ -162,8 +162,8 @@ impl Numa {
     /// Written down first, then so.
     async fn keep(&self, given: Given) -> Result<()> {
         if let Some(file) = self.file.clone() {
-            let bytes = serde_json::to_vec(&given)?;
-            let write = move || kit::files::write_private(&file, &bytes);
+            let (bytes, nothing) = (serde_json::to_vec(&given)?, given.is_empty());
+            let write = move || if nothing { remove(&file) } else { kit::files::write_private(&file, &bytes) };
             tokio::task::spawn_blocking(write).await.map_err(Error::internal)??;
         }
         *self.given() = given;
@@ -200,6 +200,13 @@ impl Numa {
 
 fn no_room() -> Error {
     Error::unavailable("Insufficient compute resources: Requested instance NUMA topology cannot fit the given host NUMA topology.")
+}
+
+fn remove(file: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 async fn read(file: &Path) -> Result<Given> {
