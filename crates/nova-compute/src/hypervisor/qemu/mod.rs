@@ -88,7 +88,7 @@ impl Qemu {
     pub async fn open(choice: AccelChoice, state_dir: &Path, instances: &Path) -> Result<Arc<Qemu>> {
         // of all the sockets of a guest it has the longest name
         kit::files::fits_socket(&Files::new(instances.join(kit::ids::uuid())).diagnostics())?;
-        let version = version().await?;
+        let version = probe::version().await?;
         let accel = probe::choose(choice, state_dir).await?;
         let account = Account::find()?;
         std::fs::create_dir_all(instances)?;
@@ -472,31 +472,5 @@ async fn tend(qemu: Weak<Qemu>) {
         });
         // a panic there would be logged by the runtime; the next round tries again
         let _ = rotated.await;
-    }
-}
-
-/// `QEMU emulator version 7.2.22 (Debian ...)` as 7002022.
-async fn version() -> Result<u32> {
-    let asked = tokio::process::Command::new(BINARY).arg("--version").output();
-    let output = asked.await.map_err(|error| Error::unavailable(format!("{BINARY} cannot be run: {error}")))?;
-    parse_version(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| Error::unavailable(format!("{BINARY} does not tell its version.")))
-}
-
-fn parse_version(text: &str) -> Option<u32> {
-    let number = text.split_once("version ")?.1.split([' ', '\n']).next()?;
-    let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    Some(parts.next()? * 1_000_000 + parts.next()? * 1000 + parts.next().unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_numbers() {
-        assert_eq!(parse_version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright"), Some(7_002_022));
-        assert_eq!(parse_version("QEMU emulator version 10.0.0\n"), Some(10_000_000));
-        assert_eq!(parse_version("nothing"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Which accelerator guests get here.
+//! Which QEMU is here, and which accelerator guests get.
 //!
 //! A host can have `/dev/kvm`, let a machine be made with it, run real and 32-bit mode, and still hang when a guest enters long mode. So
 //! the only answer believed is that of a small kernel that does it and says so through its exit status. It is asked once a boot.
@@ -121,4 +121,30 @@ async fn probe() -> std::result::Result<(), String> {
     // a file of some kilobytes left in the temporary directory would harm nobody
     let _ = tokio::fs::remove_file(&kernel).await;
     outcome
+}
+
+/// `QEMU emulator version 7.2.22 (Debian ...)` as 7002022.
+pub async fn version() -> Result<u32> {
+    let asked = Command::new(super::BINARY).arg("--version").output();
+    let output = asked.await.map_err(|error| Error::unavailable(format!("{} cannot be run: {error}", super::BINARY)))?;
+    parse_version(&String::from_utf8_lossy(&output.stdout))
+        .ok_or_else(|| Error::unavailable(format!("{} does not tell its version.", super::BINARY)))
+}
+
+fn parse_version(text: &str) -> Option<u32> {
+    let number = text.split_once("version ")?.1.split([' ', '\n']).next()?;
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    Some(parts.next()? * 1_000_000 + parts.next()? * 1000 + parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        assert_eq!(parse_version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright"), Some(7_002_022));
+        assert_eq!(parse_version("QEMU emulator version 10.0.0\n"), Some(10_000_000));
+        assert_eq!(parse_version("nothing"), None);
+    }
 }
