@@ -303,7 +303,7 @@ impl Plain for Model {
     async fn changing(&mut self, before: &Self, tx: &Tx<'_>, _: &Context) -> Result<()> {
         let used = before.used(tx.db).await?;
         if let (Some((first, _)), Some((last, _))) = (used.first(), used.last())
-            && (self.minimum >= *first || self.maximum <= *last)
+            && (self.minimum > *first || self.maximum < *last)
         {
             return Err(self.referenced());
         }

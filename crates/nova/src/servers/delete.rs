@@ -1,9 +1,12 @@
 //! The beginning of a server's end: the state, the action and the promise to clean up, in one transaction. Where the operator lets deleted servers
 //! be restored for a while, a deletion only ends the guest.
 
+use std::time::Duration;
+
 use kit::{Context, Reply, Result};
 use rpc::compute::PowerAction;
 use sea_orm::Set;
+use tokio::time::timeout;
 
 use super::actions::{Action, accepted};
 use super::begin;
@@ -12,8 +15,12 @@ use super::states::rules::{self, Rule};
 use super::states::{TaskState, VmState};
 use super::store::{self, Guard};
 use crate::conductor::delete::Delete;
+use crate::conductor::handover;
 use crate::conductor::host_task::{HostTask, Work};
 use crate::{Nova, instance_actions};
+
+/// How long somebody waits at most for the end of a server that is nowhere.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Deletes a server, for now or for good.
 pub async fn begin(app: &Nova, ctx: &Context, server: Model) -> Result<()> {
@@ -35,7 +42,7 @@ async fn soft(app: &Nova, ctx: &Context, server: Model) -> Result<()> {
 /// Deletes a server for good. Asked twice, the second time changes nothing.
 async fn for_good(app: &Nova, ctx: &Context, server: Model, rule: &'static Rule) -> Result<()> {
     rule.check(&server, ctx.is_admin())?;
-    let (nova, context) = (app.clone(), ctx.clone());
+    let (nova, context, is_nowhere) = (app.clone(), ctx.clone(), server.host.is_none());
     let flow = app
         .db
         .write(move |tx| {
@@ -50,8 +57,11 @@ async fn for_good(app: &Nova, ctx: &Context, server: Model, rule: &'static Rule)
             })
         })
         .await?;
-    if let Some(flow) = flow {
-        app.flows()?.start(&flow);
+    match flow {
+        // without a host there is little to do, and clients know it as done when nova answers; it is promised, whatever becomes of the waiting
+        Some(flow) if is_nowhere => drop(timeout(AT_ONCE, handover::reach(app, &flow, usize::MAX)).await),
+        Some(flow) => app.flows()?.start(&flow),
+        None => {}
     }
     Ok(())
 }
